@@ -1,0 +1,1 @@
+"""The HTTP side: REST, SSE, sign-in, limits, problem details. Knows engines by their port alone."""

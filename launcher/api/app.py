@@ -1,0 +1,185 @@
+"""The application: parts made in the lifespan, routes, and what stands before them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from prometheus_client import Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from launcher.api import jobs, problems, service, streams
+from launcher.api.auth import Gate
+from launcher.api.dependencies import CallLimit, Parts
+from launcher.api.schemas import view
+from launcher.artifacts import ArtifactFolder, artifact_urls
+from launcher.engines.local import LocalEngine
+from launcher.logs.feed import FeedHub
+from launcher.logs.publisher import Publisher
+from launcher.recorder import Mirror, Recorder
+from launcher.settings import Settings
+from launcher.stores import mongodb, redis
+from launcher.stores.archive import Archive
+from launcher.stores.memory import InMemoryLogTail
+from launcher.stores.ports import LogTail, RunStore
+
+MAX_BODY_BYTES = 1 << 20
+SECONDS = Histogram("slipway_http_seconds", "Seconds to the answer's first byte", ["method", "route", "status"])
+
+
+def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> FastAPI:
+    """Return the application; `environ` is what pipelines on the local engine inherit, the launcher's own left out."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.parts = await _assemble(settings, os.environ if environ is None else environ, stack)
+            yield
+
+    app = FastAPI(
+        title="Slipway",
+        version=version("slipway"),
+        summary="Launches pipeline runs and shows each one live.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for part in (jobs, streams, service):
+        app.include_router(part.router, responses=_PROBLEMS)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Measured)
+    if settings.CORS_ORIGINS:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.CORS_ORIGINS,
+            allow_credentials="*" not in settings.CORS_ORIGINS,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
+    return app
+
+
+async def _assemble(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> Parts:
+    archive = Archive(settings.ARCHIVE_DIR, settings.MAX_LOG_BYTES)
+    artifacts = ArtifactFolder(settings.APPLICATIONS_DIR)
+    tail: LogTail = InMemoryLogTail(settings.LOG_BUFFER_LIMIT)
+    shared: RunStore | None = None
+    mirrors: list[Mirror] = []
+    if settings.REDIS_URL:
+        client = redis.connect(settings.REDIS_URL)
+        stack.push_async_callback(client.aclose)
+        ttl = settings.REDIS_TTL_SECONDS
+        tail = redis.RedisLogTail(client, limit=settings.LOG_BUFFER_LIMIT, ttl_seconds=ttl)
+        shared = redis.RedisRunStore(client, ttl_seconds=ttl)
+        mirrors.append(Mirror("redis", shared, keeps=timedelta(seconds=ttl)))
+    if settings.MONGODB_URI:
+        mongo = mongodb.connect(settings.MONGODB_URI)
+        stack.push_async_callback(mongo.close)
+        items = mongodb.MongoWorkItems(mongo)
+        mirrors.append(Mirror("mongodb", mongodb.MongoRunStore(mongo), items=items, urls=artifact_urls))
+    recorder = Recorder(archive, mirrors)
+    publisher = Publisher(archive, tail, settings.LOG_BUFFER_LIMIT)
+    engine = LocalEngine(settings, archive, recorder, publisher, artifacts, environ, shared)
+
+    async def look(run_id: str) -> dict[str, Any]:
+        return view(await engine.get(run_id), await engine.place(run_id))
+
+    hub = FeedHub(archive, tail, look)
+    recorder.start()
+    stack.push_async_callback(recorder.stop)
+    stack.push_async_callback(publisher.stop)
+    await engine.start()
+    stack.push_async_callback(engine.stop)
+    return Parts(
+        settings=settings,
+        engine=engine,
+        archive=archive,
+        artifacts=artifacts,
+        recorder=recorder,
+        hub=hub,
+        gate=Gate(settings.secrets),
+        limit=CallLimit(settings.RATE_LIMIT_PER_MINUTE),
+    )
+
+
+class BodyLimit:
+    """Refuses request bodies over a mebibyte with 413, whether they say their length or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY_BYTES:
+                text = f"The body is larger than {MAX_BODY_BYTES} bytes."
+                await problems.response(problems.problem(413, text))(scope, receive, send)
+                return
+            if not message.get("more_body", False):
+                break
+        sent = False
+
+        async def replay() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+
+class Measured:
+    """Measures each answer by route, never by path: paths bear run ids, of which there is no end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def watch(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "none")
+                SECONDS.labels(scope["method"], route, message["status"]).observe(time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, watch)
+
+
+_PROBLEM = {
+    "content": {
+        problems.MEDIA_TYPE: {
+            "example": problems.problem(404, "There is no such run: GET /jobs lists those there are."),
+        }
+    }
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No valid credential", **_PROBLEM},
+    403: {"description": "Not within the credential's scope, or outside the run's folder", **_PROBLEM},
+    404: {"description": "Unknown run or artifact", **_PROBLEM},
+    409: {"description": "The Idempotency-Key came with another request", **_PROBLEM},
+    413: {"description": "The body is too large", **_PROBLEM},
+    422: {"description": "The request is not valid; each field is named", **_PROBLEM},
+    429: {"description": "Too many calls, or the queue is full; see Retry-After", **_PROBLEM},
+    503: {"description": "The launcher cannot do it now; see Retry-After", **_PROBLEM},
+}

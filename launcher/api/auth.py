@@ -1,0 +1,113 @@
+"""Who may call: the shared secret itself, or an HS256 token signed with it. The only module that imports jose.
+
+python-jose 3.5.0 takes an empty HMAC key (CVE-2026-120459) and, where algorithms are not named, a DER public key as an
+HMAC secret (CVE-2026-85394). So: the algorithm is pinned, the key is always a secret that the settings have checked,
+the header is looked at before the signature, and a table of hostile tokens is part of the tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from jose import jwt
+from jose.exceptions import JOSEError
+
+from launcher.domain.errors import NotAllowed, NotAuthenticated
+
+ALGORITHM = "HS256"
+AUDIENCE = "slipway"
+TICKET_SECONDS = 600
+_MAX_TOKEN_BYTES = 8192
+_LEEWAY_SECONDS = 30
+_ALREADY_CHECKED = {"verify_sub": False, "verify_jti": False, "leeway": _LEEWAY_SECONDS}
+
+
+class Scope(StrEnum):
+    """What a credential may do."""
+
+    RUN = "run"
+    READ = "read"
+    CANCEL = "cancel"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls: a name for limits and logs, what it may do, and for a ticket the one run whose stream it opens."""
+
+    subject: str
+    scopes: frozenset[Scope]
+    run_id: str | None = None
+
+    def require(self, scope: Scope) -> None:
+        """Raise `NotAllowed` where the scope is missing; `admin` holds every other."""
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise NotAllowed(f"This token does not carry the scope '{scope}'.")
+
+
+EVERYTHING = frozenset(Scope)
+
+
+class Gate:
+    """Checks credentials against the valid secrets; with none (development on loopback) everybody is let in."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+
+    def caller(self, credential: str | None) -> Caller:
+        """Return who sent this credential. Raises `NotAuthenticated`."""
+        if not self._secrets:
+            return Caller(subject="development", scopes=EVERYTHING)
+        if not credential or len(credential.encode()) > _MAX_TOKEN_BYTES:
+            raise NotAuthenticated
+        digest = hashlib.sha256(credential.encode()).digest()
+        for secret in self._secrets:
+            if hmac.compare_digest(digest, hashlib.sha256(secret.encode()).digest()):
+                return Caller(subject="secret", scopes=EVERYTHING)
+        for secret in self._secrets:
+            if caller := _caller_of(credential, secret):
+                return caller
+        raise NotAuthenticated
+
+    def ticket_caller(self, ticket: str, run_id: str) -> Caller:
+        """Return who opens a run's stream with a ticket. Raises `NotAuthenticated` for any other run's."""
+        caller = self.caller(ticket)
+        if self._secrets and caller.run_id != run_id:
+            raise NotAuthenticated("This ticket is not for this run: ask for one with POST /jobs/{run_id}/ticket.")
+        return caller
+
+    def ticket(self, run_id: str, subject: str) -> str:
+        """Return a token for one run's stream, ten minutes long."""
+        return self.token(subject, [Scope.READ], seconds=TICKET_SECONDS, run_id=run_id)
+
+    def token(self, subject: str, scopes: Sequence[Scope], *, seconds: int, run_id: str | None = None) -> str:
+        """Return a signed token. Without a secret, in development, any text does as one."""
+        if not self._secrets:
+            return "development"
+        at = int(time.time())
+        claims = {"sub": subject, "aud": AUDIENCE, "iat": at, "exp": at + seconds, "scope": " ".join(scopes)}
+        if run_id:
+            claims["run_id"] = run_id
+        return jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM)
+
+
+def _caller_of(token: str, secret: str) -> Caller | None:
+    try:
+        header = jwt.get_unverified_header(token)
+        if header.get("alg") != ALGORITHM or "crit" in header:
+            return None
+        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=AUDIENCE, options=_ALREADY_CHECKED)
+        match claims:
+            case {"sub": str(subject), "aud": "slipway", "iat": int(), "exp": int(), "scope": str(scope)} if subject:
+                run_id = claims.get("run_id")
+                known = frozenset(Scope(word) for word in scope.split() if word in set(Scope))
+                if run_id is None or isinstance(run_id, str):
+                    return Caller(subject=subject[:200], scopes=known, run_id=run_id)
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return None

@@ -1,0 +1,104 @@
+"""The calls on runs: launch, look, list, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from pydantic import TypeAdapter, ValidationError
+
+from launcher.api.auth import TICKET_SECONDS
+from launcher.api.dependencies import Canceller, Parts, PartsDep, Reader, Runner
+from launcher.api.launching import check_key, check_options, launch
+from launcher.api.problems import problem, problem_of
+from launcher.api.schemas import BulkRequest, BulkView, JobId, RunPage, RunRequest, RunView, TicketView, view
+from launcher.domain.errors import InvalidRequest, SlipwayError
+from launcher.domain.runs import Run, RunStatus
+from launcher.stores.ports import RunQuery
+
+router = APIRouter(tags=["runs"])
+IdempotencyKey = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", description="Makes a repeated request safe: the same key, the same run."),
+]
+_JOB_ID: TypeAdapter[str] = TypeAdapter(JobId)
+
+
+async def shown(parts: Parts, run: Run) -> dict[str, Any]:
+    """Return a run as REST shows it, with its place while it waits."""
+    return view(run, await parts.engine.place(run.run_id))
+
+
+@router.post("/jobs/run", response_model=RunView, summary="Launch a run")
+async def run(request: RunRequest, parts: PartsDep, caller: Runner, key: IdempotencyKey = None) -> dict[str, Any]:
+    """Queue one run. It starts when a slot is free; follow it with `GET /jobs/{run_id}/logs`."""
+    check_options(parts, request)
+    return await shown(parts, await launch(parts, request.job_id, request, check_key(key)))
+
+
+@router.post("/jobs/run-bulk", response_model=BulkView, summary="Launch a run for each of many job_ids")
+async def run_bulk(request: BulkRequest, parts: PartsDep, caller: Runner, key: IdempotencyKey = None) -> dict[str, Any]:
+    """Queue many runs with the same options. Each item has its own result; with the same key a repeat does the rest."""
+    most = parts.settings.MAX_BULK_ITEMS
+    if len(request.job_ids) > most:
+        raise InvalidRequest(f"job_ids: {len(request.job_ids)} items; at most {most} in one call (MAX_BULK_ITEMS).")
+    check_options(parts, request)
+    check_key(key)
+    results: list[dict[str, Any]] = []
+    first_at: dict[str, int] = {}
+    for index, item in enumerate(request.job_ids):
+        try:
+            job_id = _JOB_ID.validate_python(item)
+        except ValidationError as exc:
+            faults = "; ".join(fault["msg"] for fault in exc.errors())
+            results.append({"job_id": item, "problem": problem(422, f"job_ids.{index}: {faults}")})
+            continue
+        if job_id in first_at:
+            text = f"job_ids.{index}: the same as job_ids.{first_at[job_id]}; it is launched once."
+            results.append({"job_id": item, "problem": problem(409, text)})
+            continue
+        first_at[job_id] = index
+        try:
+            launched = await shown(parts, await launch(parts, job_id, request, key and f"{key}\n{job_id}"))
+        except SlipwayError as exc:
+            results.append({"job_id": item, "problem": problem_of(exc)})
+            continue
+        results.append({"job_id": item, "run_id": launched["run_id"], "status": launched["status"], "run": launched})
+    run_ids = [result["run_id"] for result in results if "run_id" in result]
+    return {"runs": results, "run_ids": run_ids, "accepted": len(run_ids), "refused": len(results) - len(run_ids)}
+
+
+@router.get("/jobs", response_model=RunPage, summary="List runs")
+async def find(
+    parts: PartsDep,
+    caller: Reader,
+    job_id: Annotated[str | None, Query(max_length=200)] = None,
+    status: RunStatus | None = None,
+    pipeline: Annotated[str | None, Query(max_length=64)] = None,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    per_page: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> dict[str, Any]:
+    """List runs, newest first."""
+    query = RunQuery(job_id=job_id, status=status, pipeline=pipeline, page=page, per_page=per_page)
+    runs, total = await parts.engine.find(query)
+    return {"runs": [await shown(parts, run) for run in runs], "page": page, "per_page": per_page, "total": total}
+
+
+@router.get("/jobs/{run_id}/status", response_model=RunView, summary="One run")
+async def status(run_id: str, parts: PartsDep, caller: Reader) -> dict[str, Any]:
+    """Tell how a run stands."""
+    return await shown(parts, await parts.engine.get(run_id))
+
+
+@router.delete("/jobs/{run_id}", response_model=RunView, summary="Cancel a run")
+async def cancel(run_id: str, parts: PartsDep, caller: Canceller) -> dict[str, Any]:
+    """Ask that a run ends; it is `cancelled` when nothing of it runs any more. A finished run does not change."""
+    return await shown(parts, await parts.engine.cancel(run_id))
+
+
+@router.post("/jobs/{run_id}/ticket", response_model=TicketView, summary="A ticket for one run's stream")
+async def ticket(run_id: str, parts: PartsDep, caller: Reader) -> dict[str, Any]:
+    """Make a ticket: a browser's EventSource cannot send headers. It opens this one stream, for ten minutes."""
+    await parts.engine.get(run_id)
+    text = parts.gate.ticket(run_id, caller.subject)
+    return {"ticket": text, "expires_in_seconds": TICKET_SECONDS, "logs_url": f"/jobs/{run_id}/logs?ticket={text}"}

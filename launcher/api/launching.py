@@ -1,0 +1,52 @@
+"""From a request to a queued run."""
+
+from __future__ import annotations
+
+from launcher.api.dependencies import Parts
+from launcher.api.schemas import LaunchOptions, request_hash
+from launcher.domain.errors import InvalidRequest, UnknownPipeline
+from launcher.domain.names import hash_of, new_run_id
+from launcher.domain.runs import Run, now
+
+MAX_KEY = 255
+
+
+def check_key(key: str | None) -> str | None:
+    """Return an Idempotency-Key that can be used. Raises `InvalidRequest`."""
+    if key is not None and not 1 <= len(key) <= MAX_KEY:
+        raise InvalidRequest(f"Idempotency-Key: 1 to {MAX_KEY} characters.")
+    return key
+
+
+def check_options(parts: Parts, options: LaunchOptions) -> None:
+    """Check what the configuration bounds. Raises `UnknownPipeline` or `InvalidRequest`."""
+    pipelines = parts.settings.pipelines
+    if options.pipeline is not None and options.pipeline not in pipelines:
+        raise UnknownPipeline(f"pipeline: there is no '{options.pipeline}'; there are: {', '.join(sorted(pipelines))}.")
+    longest = parts.settings.MAX_TIMEOUT_SECONDS
+    if options.timeout_seconds is not None and options.timeout_seconds > longest:
+        raise InvalidRequest(f"timeout_seconds: at most {longest} (MAX_TIMEOUT_SECONDS).")
+
+
+async def launch(parts: Parts, job_id: str, options: LaunchOptions, key: str | None) -> Run:
+    """Queue one run; the same key and request give the same run."""
+    pipeline = parts.settings.pipelines[options.pipeline or "default"]
+    key_hash = hash_of(key) if key else None
+    at = now()
+    return await parts.engine.submit(
+        Run(
+            run_id=new_run_id(job_id, key_hash),
+            job_id=job_id,
+            profile_ref=options.profile_ref,
+            pipeline=pipeline.name,
+            params=options.params,
+            priority=options.priority,
+            timeout_seconds=options.timeout_seconds
+            or pipeline.timeout_seconds
+            or parts.settings.PIPELINE_TIMEOUT_SECONDS,
+            created_at=at,
+            updated_at=at,
+            idempotency_hash=key_hash,
+            request_hash=request_hash(job_id, options.model_dump(include=set(LaunchOptions.model_fields))),
+        )
+    )

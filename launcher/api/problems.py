@@ -1,0 +1,83 @@
+"""Errors as RFC 9457 problem details: one table chooses the HTTP status, the error's own text says what to do."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from launcher.domain import errors
+from launcher.domain.errors import SlipwayError
+
+MEDIA_TYPE = "application/problem+json"
+STATUS_OF: dict[type[SlipwayError], int] = {
+    errors.IdempotencyConflict: 409,
+    errors.InvalidRequest: 422,
+    errors.NotFound: 404,
+    errors.OutsideFolder: 403,
+    errors.NotAuthenticated: 401,
+    errors.NotAllowed: 403,
+    errors.QueueFull: 429,
+    errors.TooManyCalls: 429,
+    errors.StoreUnavailable: 503,
+}
+_RETRY_AFTER_SECONDS = {429: "10", 503: "5"}
+
+
+def problem(status: int, detail: str, **extensions: Any) -> dict[str, Any]:
+    """Return a problem: `type`, `title`, `status`, `detail` and extensions such as `errors`."""
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extensions}
+
+
+def problem_of(error: SlipwayError) -> dict[str, Any]:
+    """Return the problem for one of Slipway's own errors."""
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    return problem(status, error.message)
+
+
+def install(app: FastAPI) -> None:
+    """Make the application answer every error as a problem."""
+    app.add_exception_handler(SlipwayError, _slipway)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _disk)
+
+
+def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return a problem as an answer, with `Retry-After` and `WWW-Authenticate` where they belong."""
+    status = body["status"]
+    headers = dict(headers or {})
+    if status in _RETRY_AFTER_SECONDS:
+        headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS[status])
+    if status == 401:
+        headers.setdefault("WWW-Authenticate", 'Bearer realm="slipway"')
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+async def _slipway(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, SlipwayError)
+    return response(problem_of(exc))
+
+
+async def _invalid(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, RequestValidationError)
+    faults = [
+        {"field": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "message": fault["msg"]}
+        for fault in exc.errors()
+    ]
+    text = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults[:5])
+    return response(problem(422, f"The request is not valid: {text}", errors=faults[:100]))
+
+
+async def _http(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, HTTPException)
+    return response(problem(exc.status_code, str(exc.detail)), dict(exc.headers or {}))
+
+
+async def _disk(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, OSError)
+    return response(problem(503, f"The launcher cannot write: {exc.strerror}. Free some space, then try again."))

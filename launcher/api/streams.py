@@ -1,0 +1,67 @@
+"""A run's log: live as server-sent events, whole as text; and its artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from launcher.api.dependencies import PartsDep, Reader, StreamReader
+
+router = APIRouter(tags=["logs and artifacts"])
+_STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+_FILE_HEADERS = {  # what a pipeline wrote is data: no browser may run it as a page of ours
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cache-Control": "private, no-cache",
+}
+_MEDIA_TYPES = {".md": "text/markdown; charset=utf-8", ".txt": "text/plain; charset=utf-8"}
+
+
+@router.get(
+    "/jobs/{run_id}/logs",
+    summary="Follow a run",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-sent events: unnamed for a line (id = its number), status, progress, gap, end.",
+            "content": {
+                "text/event-stream": {
+                    "example": "data: Starting pipeline default for job 4711\nid: 1\n\nevent: end\ndata: {…}\n\n"
+                }
+            },
+        }
+    },
+)
+async def logs(
+    run_id: str,
+    parts: PartsDep,
+    caller: StreamReader,
+    after: Annotated[int, Query(ge=0, description="Only lines with higher numbers.")] = 0,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> StreamingResponse:
+    """Stream the log from line 1, or from where `Last-Event-ID` or `after` says, to the `end` event."""
+    await parts.engine.get(run_id)
+    if last_event_id and last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 16:
+        after = int(last_event_id)
+    return StreamingResponse(parts.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+
+@router.get("/jobs/{run_id}/log", summary="The whole log as text", response_class=StreamingResponse)
+async def log(run_id: str, parts: PartsDep, caller: Reader) -> StreamingResponse:
+    """Return all that the archive holds, byte by byte as it was printed."""
+    await parts.engine.get(run_id)
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+    return StreamingResponse(parts.archive.text(run_id), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+@router.get("/artifacts/{run_id}/{filename:path}", summary="Download an artifact", response_class=FileResponse)
+async def artifact(run_id: str, filename: str, parts: PartsDep, caller: Reader) -> FileResponse:
+    """Return one file of the run's own folder."""
+    run = await parts.engine.get(run_id)
+    path: Path = await run_in_threadpool(parts.artifacts.locate, run, filename)
+    media_type = _MEDIA_TYPES.get(path.suffix)
+    return FileResponse(path, filename=path.name, media_type=media_type, headers=_FILE_HEADERS)

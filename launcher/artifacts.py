@@ -1,0 +1,85 @@
+"""Artifacts: the files that a run leaves in its own folder, found by name and served without a way out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.domain.errors import ArtifactNotFound, OutsideFolder
+from launcher.domain.runs import Run
+
+
+class ArtifactFolder:
+    """All runs' artifacts below one folder, `ROOT/<run_id>/…`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    def of(self, run_id: str) -> Path:
+        """Return a run's own folder, whether it is there or not."""
+        return self._root / run_id
+
+    def make(self, run_id: str) -> Path:
+        """Make a run's own folder."""
+        folder = self.of(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def discover(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Find the wanted files (key to name) anywhere below the run's folder; return key to path below it.
+
+        Of several with one name the shallowest, then the first by name, counts. Links are not followed.
+        """
+        folder = self.of(run_id)
+        by_name: dict[str, list[Path]] = {}
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                by_name.setdefault(path.name, []).append(path.relative_to(folder))
+        return {
+            key: str(min(by_name[name], key=lambda path: (len(path.parts), str(path))))
+            for key, name in wanted.items()
+            if name in by_name
+        }
+
+    def size(self, run_id: str) -> int:
+        """Return how many bytes the run's folder holds."""
+        total = 0
+        for folder, _, names in os.walk(self.of(run_id)):
+            for name in names:
+                try:
+                    total += (Path(folder) / name).lstat().st_size
+                except FileNotFoundError:  # the pipeline renames and deletes while we look
+                    continue
+        return total
+
+    def locate(self, run: Run, name: str) -> Path:
+        """Return the file for a name: one of the run's artifacts, or a path below its folder.
+
+        Raises `OutsideFolder` where the path leads out, by `..`, absolute, by a link or a NUL;
+        `ArtifactNotFound` where nothing is there.
+        """
+        folder = self.of(run.run_id)
+        known = {Path(path).name: path for path in run.artifacts.values()}
+        if "\0" in name:
+            raise OutsideFolder
+        path = folder / known.get(name, name)
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
+            raise ArtifactNotFound from exc
+        if not real.is_relative_to(folder.resolve()):
+            raise OutsideFolder
+        if not real.is_file():
+            raise ArtifactNotFound
+        return real
+
+    def delete(self, run_id: str) -> None:
+        """Forget a run's artifacts."""
+        shutil.rmtree(self.of(run_id), ignore_errors=True)
+
+
+def artifact_urls(run: Run) -> dict[str, str]:
+    """Return key to URL path, as REST and MongoDB show them."""
+    return {key: f"/artifacts/{run.run_id}/{Path(path).name}" for key, path in run.artifacts.items()}

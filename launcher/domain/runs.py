@@ -1,0 +1,189 @@
+"""The run: one launch of a pipeline, its legal transitions, and its outcome, which is written once.
+
+A `Run` is a value. `started`, `ended` and their like return the next one with `revision` one higher; `supersedes`
+decides whether a store may replace what it holds. Terminal states never change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from launcher.domain.errors import IllegalTransition
+from launcher.domain.loglines import Receipt
+from launcher.domain.reasons import Reason, sentence
+
+
+class RunStatus(StrEnum):
+    """Where a run is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the run has ended for good."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.RUNNING: TERMINAL,
+    RunStatus.COMPLETED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+}
+
+
+def now() -> datetime:
+    """Return this moment in UTC, to the microsecond."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended: a terminal status, a stable reason, a sentence, the exit code (None: there was no process)."""
+
+    status: RunStatus
+    reason: Reason
+    message: str
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One launch of a pipeline for one job_id. Times are UTC; `revision` counts the changes, from 1."""
+
+    run_id: str
+    job_id: str
+    profile_ref: str | None = None
+    pipeline: str = "default"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    timeout_seconds: int = 600
+    status: RunStatus = RunStatus.QUEUED
+    reason: str | None = None
+    message: str | None = None
+    exit_code: int | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    updated_at: datetime
+    cancel_requested: bool = False
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """Key (`cv_md_url`) to path below the run's artifact folder."""
+    log: Receipt = field(default_factory=Receipt)
+    revision: int = 1
+    idempotency_hash: str | None = None
+    request_hash: str = ""
+
+    def started(self, at: datetime) -> Run:
+        """Return the run as running since `at`."""
+        return self._moved(RunStatus.RUNNING, at, started_at=at)
+
+    def cancelling(self, at: datetime) -> Run:
+        """Return the run with the wish to cancel it noted."""
+        if self.status.terminal:
+            raise IllegalTransition(f"{self.run_id} is {self.status} already")
+        return self._changed(at, cancel_requested=True)
+
+    def ended(self, outcome: Outcome, at: datetime, log: Receipt, artifacts: Mapping[str, str] | None = None) -> Run:
+        """Return the run with its one outcome, its log's receipt, and what it left behind."""
+        return self._moved(
+            outcome.status,
+            at,
+            completed_at=at,
+            reason=str(outcome.reason),
+            message=outcome.message,
+            exit_code=outcome.exit_code,
+            log=log,
+            artifacts=dict(artifacts or {}),
+        )
+
+    def _moved(self, status: RunStatus, at: datetime, **changes: Any) -> Run:
+        if status not in TRANSITIONS[self.status]:
+            raise IllegalTransition(f"{self.run_id} is {self.status}: it cannot become {status}")
+        return self._changed(at, status=status, **changes)
+
+    def _changed(self, at: datetime, **changes: Any) -> Run:
+        return dataclasses.replace(self, updated_at=at, revision=self.revision + 1, **changes)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the run as JSON-ready values; times are RFC 3339 strings."""
+        document: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        return document
+
+    def to_json(self) -> bytes:
+        """Return the run as one line of JSON."""
+        return _ADAPTER.dump_json(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Run:
+        """Read what `to_document` gave; unknown fields of a newer version are passed over."""
+        return _ADAPTER.validate_python(document)
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Run:
+        """Read what `to_json` gave. Raises `ValueError` where it is no run."""
+        return _ADAPTER.validate_json(text)
+
+
+_ADAPTER = TypeAdapter(Run)
+
+
+def supersedes(new: Run, stored: Run | None) -> bool:
+    """Say whether `new` may replace `stored`: later, and never over an end (the recorder's once-only rule)."""
+    return stored is None or (not stored.status.terminal and new.revision > stored.revision)
+
+
+def outcome_of_process(
+    exit_code: int, *, cancelled: bool, timed_out: bool, too_large: bool, timeout: float, cap: int
+) -> Outcome:
+    """Decide the outcome of a child process. `exit_code` is negative for a signal, as in `subprocess`.
+
+    What Slipway did to the process (cancel, timeout, cap) comes before what the process then said: a pipeline that
+    answers SIGTERM with exit code 0 was cancelled all the same.
+    """
+    if cancelled:
+        return Outcome(
+            status=RunStatus.CANCELLED,
+            reason=Reason.CANCELLED,
+            message=sentence(Reason.CANCELLED),
+            exit_code=exit_code,
+        )
+    if timed_out:
+        return failure(Reason.TIMED_OUT, exit_code=exit_code, limit=timeout)
+    if too_large:
+        return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=exit_code, limit=cap)
+    if exit_code == 0:
+        return Outcome(
+            status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
+        )
+    return failure(Reason.KILLED_BY_SIGNAL if exit_code < 0 else Reason.PIPELINE_ERROR, exit_code=exit_code)
+
+
+def failure(reason: Reason, *, exit_code: int | None = None, limit: float | None = None, detail: str = "") -> Outcome:
+    """Return the failed outcome for a reason; a signal's exit code is given as a shell gives it, 128 + number."""
+    return Outcome(
+        status=RunStatus.FAILED,
+        reason=reason,
+        message=sentence(reason, exit_code=exit_code, limit=limit, detail=detail),
+        exit_code=128 - exit_code if exit_code is not None and exit_code < 0 else exit_code,
+    )
+
+
+def cancelled_before_start() -> Outcome:
+    """Return the outcome of a run that was cancelled in the queue: there was no process, so there is no exit code."""
+    return Outcome(
+        status=RunStatus.CANCELLED, reason=Reason.CANCELLED, message="The run was cancelled before it started."
+    )

@@ -1,0 +1,318 @@
+"""The local engine: runs are child processes of the launcher; the archive's run records are its memory.
+
+After a restart, queued runs go on waiting and running ones have become `failed` (`LauncherLost`): their processes
+are ended, their log is kept with a marker. With Redis, queued runs come back even where the archive was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Coroutine, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+
+from launcher.artifacts import ArtifactFolder
+from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
+from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
+from launcher.domain.loglines import Receipt
+from launcher.domain.names import is_run_id
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now, outcome_of_process
+from launcher.engines.port import QueueState
+from launcher.engines.process import PipelineProcess, end_leftovers
+from launcher.logs.publisher import Publisher
+from launcher.logs.pump import LogPump
+from launcher.recorder import Recorder
+from launcher.settings import Settings
+from launcher.stores.archive import Archive
+from launcher.stores.memory import InMemoryRunStore
+from launcher.stores.ports import RunQuery, RunStore
+
+_WATCH_SECONDS = 2.0  # between two looks at the size of a run's artifacts
+_CLEANING_SECONDS = 3600.0
+_DISK_RETRY_SECONDS = 1.0
+_REMEMBERED_DURATIONS = 20
+_ALL = 1_000_000
+log = logging.getLogger(__name__)
+RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
+ACTIVE = Gauge("slipway_active_runs", "Runs that are running")
+QUEUED = Gauge("slipway_queued_runs", "Runs that wait")
+
+
+class LocalEngine:
+    """An `Engine` on this machine alone."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        archive: Archive,
+        recorder: Recorder,
+        publisher: Publisher,
+        artifacts: ArtifactFolder,
+        environ: Mapping[str, str],
+        shared: RunStore | None = None,
+    ) -> None:
+        self._settings, self._archive, self._recorder = settings, archive, recorder
+        self._publisher, self._artifacts, self._environ = publisher, artifacts, environ
+        self._shared = shared
+        self._runs = InMemoryRunStore()
+        self._waiting: dict[str, Run] = {}
+        self._active: dict[str, Run] = {}
+        self._by_key: dict[str, str] = {}
+        self._durations: dict[str, list[float]] = {}
+        self._cancels: dict[str, asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pause_file = settings.ARCHIVE_DIR / "paused"
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Take up what the launcher before this one left."""
+        known = {run.run_id: run for run in self._archive.runs()}
+        for run in await self._left_in_shared():
+            if run.run_id not in known:
+                known[run.run_id] = run
+                self._recorder.record(run)
+        for run in sorted(known.values(), key=lambda run: run.created_at):
+            await self._remember(run)
+            if run.status is RunStatus.RUNNING:
+                await self._lost(run)
+            elif run.status is RunStatus.QUEUED:
+                self._waiting[run.run_id] = run
+        self._spawn(self._clean(), "clean")
+        self._admit()
+
+    async def stop(self) -> None:
+        """End what runs; each run gets its outcome. Queued runs stay queued."""
+        self._stopping = True
+        for task in list(self._tasks):
+            if task.get_name() == "clean":
+                task.cancel()
+        for event in self._cancels.values():
+            event.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def submit(self, run: Run) -> Run:
+        """See `Engine`."""
+        there = self._by_key.get(run.idempotency_hash or "") or run.run_id
+        if (found := await self._runs.get(there)) is not None:
+            if found.request_hash != run.request_hash:
+                raise IdempotencyConflict
+            return found
+        if len(self._waiting) >= self._settings.MAX_QUEUED:
+            raise QueueFull
+        await self._keep(run)
+        self._waiting[run.run_id] = run
+        self._admit()
+        return await self.get(run.run_id)
+
+    async def get(self, run_id: str) -> Run:
+        """See `Engine`."""
+        run = await self._runs.get(run_id) if is_run_id(run_id) else None
+        if run is None:
+            raise RunNotFound
+        return run
+
+    async def find(self, query: RunQuery) -> tuple[list[Run], int]:
+        """See `Engine`."""
+        return await self._runs.find(query)
+
+    async def cancel(self, run_id: str) -> Run:
+        """See `Engine`."""
+        run = await self.get(run_id)
+        if run.status is RunStatus.QUEUED:
+            self._waiting.pop(run_id, None)
+            await self._end(run, cancelled_before_start(), Receipt(complete=True))
+            self._admit()
+        elif run.status is RunStatus.RUNNING and not run.cancel_requested:
+            self._active[run_id] = await self._keep(run.cancelling(now()))
+            self._cancels[run_id].set()
+        return await self.get(run_id)
+
+    async def place(self, run_id: str) -> QueuePlace | None:
+        """See `Engine`."""
+        run = self._waiting.get(run_id)
+        if run is None:
+            return None
+        typical = typical_seconds(self._durations.get(run.pipeline, []))
+        at = now()
+        remaining = [
+            max(0.0, (typical or 0.0) - (at - (r.started_at or at)).total_seconds()) for r in self._active.values()
+        ]
+        return place_of(
+            run_id,
+            self._waiting.values(),
+            remaining=remaining,
+            typical=typical,
+            limit=self._settings.MAX_CONCURRENCY,
+            paused=self._paused,
+        )
+
+    async def pause(self, paused: bool) -> None:
+        """See `Engine`. Kept as a file beside the archives."""
+        if paused:
+            self._pause_file.touch()
+        else:
+            self._pause_file.unlink(missing_ok=True)
+            self._admit()
+
+    async def queue(self) -> QueueState:
+        """See `Engine`."""
+        return QueueState(
+            active=len(self._active),
+            limit=self._settings.MAX_CONCURRENCY,
+            queued=len(self._waiting),
+            paused=self._paused,
+        )
+
+    @property
+    def _paused(self) -> bool:
+        return self._pause_file.exists()
+
+    def _admit(self) -> None:
+        if not self._stopping:
+            limit = self._settings.MAX_CONCURRENCY
+            for run in to_release(self._waiting.values(), busy=len(self._active), limit=limit, paused=self._paused):
+                del self._waiting[run.run_id]
+                self._active[run.run_id] = run
+                self._cancels[run.run_id] = asyncio.Event()
+                self._spawn(self._execute(run), f"run {run.run_id}")
+        ACTIVE.set(len(self._active))
+        QUEUED.set(len(self._waiting))
+
+    async def _execute(self, run: Run) -> None:
+        try:
+            if (await self.get(run.run_id)).status.terminal:  # cancelled between admission and now
+                return
+            run = self._active[run.run_id] = await self._keep(run.started(now()))
+            pump = LogPump(self._archive, self._publisher, run.run_id)
+            pump.open(run)
+            try:
+                outcome = await self._outcome(run, pump)
+            except Exception as exc:  # a fault of ours must not leave a run for ever running
+                log.exception("run %s", run.run_id)
+                outcome = failure(Reason.CANNOT_START, detail=f"{type(exc).__name__}: {exc}")
+                await end_leftovers(run.run_id)
+            await self._end(await self.get(run.run_id), outcome, pump.close())
+        finally:
+            self._active.pop(run.run_id, None)
+            self._cancels.pop(run.run_id, None)
+            self._admit()
+
+    async def _outcome(self, run: Run, pump: LogPump) -> Outcome:
+        pipeline = self._settings.pipelines.get(run.pipeline)
+        if pipeline is None:
+            return failure(Reason.CANNOT_START, detail=f"Pipeline {run.pipeline} is no longer configured.")
+        folder = self._artifacts.make(run.run_id)
+        process = PipelineProcess(run.run_id, pump.feed)
+        command = pipeline.command_for(run.job_id, run.profile_ref)
+        try:
+            await process.start(command, self._settings.PIPELINE_DIR, self._environment(run, folder))
+        except OSError as exc:
+            return failure(Reason.CANNOT_START, detail=f"{command[0]}: {exc.strerror or exc}.")
+        cancelled = timed_out = too_large = False
+        exited = asyncio.create_task(process.wait())
+        cancel = asyncio.create_task(self._cancels[run.run_id].wait())
+        deadline = asyncio.get_running_loop().time() + run.timeout_seconds
+        try:
+            while not exited.done() and not (cancelled or timed_out or too_large):
+                left = deadline - asyncio.get_running_loop().time()
+                await asyncio.wait(
+                    [exited, cancel], timeout=max(0.0, min(left, _WATCH_SECONDS)), return_when=asyncio.FIRST_COMPLETED
+                )
+                if not exited.done():
+                    cancelled = cancel.done()
+                    timed_out = asyncio.get_running_loop().time() >= deadline
+                    too_large = self._artifacts.size(run.run_id) > self._settings.MAX_ARTIFACT_BYTES
+        finally:
+            cancel.cancel()
+            await process.end(self._settings.TERMINATION_GRACE_SECONDS)  # also what outlived the pipeline itself
+            await process.drained()
+        if cancelled and self._stopping and not (await self.get(run.run_id)).cancel_requested:
+            return failure(Reason.LAUNCHER_LOST, exit_code=await exited)
+        return outcome_of_process(
+            await exited,
+            cancelled=cancelled,
+            timed_out=timed_out,
+            too_large=too_large or self._artifacts.size(run.run_id) > self._settings.MAX_ARTIFACT_BYTES,
+            timeout=run.timeout_seconds,
+            cap=self._settings.MAX_ARTIFACT_BYTES,
+        )
+
+    def _environment(self, run: Run, folder: Path) -> dict[str, str]:
+        environment = self._settings.environment_for_pipeline(self._environ)
+        own_python = str(Path(sys.executable).parent)  # `python` in a command is the launcher's, with its packages
+        environment["PATH"] = os.pathsep.join([own_python, environment.get("PATH", os.defpath)])
+        environment["APPLICATIONS_DIR"] = str(folder)
+        environment["PIPELINE_PARAMS"] = json.dumps(dict(run.params), ensure_ascii=False)
+        return environment
+
+    async def _end(self, run: Run, outcome: Outcome, log_receipt: Receipt) -> None:
+        pipeline = self._settings.pipelines.get(run.pipeline)
+        artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts) if pipeline else {}
+        while True:
+            try:
+                await self._keep(run.ended(outcome, now(), log_receipt, artifacts))
+                break
+            except OSError as exc:  # a full disk: the outcome waits for room, it is not lost
+                log.error("run %s has ended, but its record cannot be written: %s", run.run_id, exc)
+                await asyncio.sleep(_DISK_RETRY_SECONDS)
+        RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()
+
+    async def _lost(self, run: Run) -> None:
+        await end_leftovers(run.run_id)
+        pump = LogPump(self._archive, self._publisher, run.run_id)
+        pump.gap("The launcher stopped here; what the pipeline printed from then on is not kept.")
+        await self._end(run, failure(Reason.LAUNCHER_LOST), pump.close())
+
+    async def _keep(self, run: Run) -> Run:
+        self._recorder.record(run)
+        await self._remember(run)
+        return run
+
+    async def _remember(self, run: Run) -> None:
+        await self._runs.put(run)
+        if run.idempotency_hash:
+            self._by_key[run.idempotency_hash] = run.run_id
+        if run.status is RunStatus.COMPLETED and run.started_at and run.completed_at:
+            durations = self._durations.setdefault(run.pipeline, [])
+            durations.append((run.completed_at - run.started_at).total_seconds())
+            del durations[:-_REMEMBERED_DURATIONS]
+
+    async def _left_in_shared(self) -> list[Run]:
+        if self._shared is None:
+            return []
+        try:
+            runs, _ = await self._shared.find(RunQuery(per_page=_ALL))
+        except StoreUnavailable:
+            return []
+        return [run for run in runs if not run.status.terminal]
+
+    async def _clean(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                await self._forget_before(now() - timedelta(days=self._settings.RETENTION_DAYS))
+            await asyncio.sleep(_CLEANING_SECONDS)
+
+    async def _forget_before(self, moment: datetime) -> None:
+        runs, _ = await self._runs.find(RunQuery(per_page=_ALL))
+        for run in runs:
+            if run.completed_at and run.completed_at < moment:
+                self._archive.delete(run.run_id)
+                self._artifacts.delete(run.run_id)
+                self._by_key.pop(run.idempotency_hash or "", None)
+        await self._runs.delete_ended_before(moment)
+        for mirror in self._recorder.mirrors:
+            await mirror.store.delete_ended_before(moment)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

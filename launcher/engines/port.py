@@ -1,0 +1,55 @@
+"""What an engine must do for the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from launcher.domain.admission import QueuePlace
+from launcher.domain.runs import Run
+from launcher.stores.ports import RunQuery
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueState:
+    """The queue at this moment."""
+
+    active: int
+    limit: int
+    queued: int
+    paused: bool
+
+
+class Engine(Protocol):
+    """Queues runs, executes them, tells of them."""
+
+    async def submit(self, run: Run) -> Run:
+        """Queue a run; where one of its name or Idempotency-Key is there, return that.
+
+        Raises `QueueFull`, and `IdempotencyConflict` where the key came with another request.
+        """
+        ...
+
+    async def get(self, run_id: str) -> Run:
+        """Return a run. Raises `RunNotFound`."""
+        ...
+
+    async def find(self, query: RunQuery) -> tuple[list[Run], int]:
+        """Return a page of runs, newest first, and how many there are in all."""
+        ...
+
+    async def cancel(self, run_id: str) -> Run:
+        """Ask that a run ends; no change where it has. It is `cancelled` once nothing of it is running any more."""
+        ...
+
+    async def place(self, run_id: str) -> QueuePlace | None:
+        """Return a waiting run's place in the queue."""
+        ...
+
+    async def pause(self, paused: bool) -> None:
+        """Hold the queue, or let it go on. Survives restarts."""
+        ...
+
+    async def queue(self) -> QueueState:
+        """Return the queue's state."""
+        ...

@@ -1,0 +1,213 @@
+"""The feed: one log, read once for this process and shared by all its viewers, as ready-made SSE events.
+
+A viewer is a cursor, not a queue: it takes what comes after its own number from the feed's ring of recent chunks and,
+where it is further behind, from the archive. A slow viewer costs nobody anything, and none can miss or see twice.
+Wire format: https://html.spec.whatwg.org/multipage/server-sent-events.html, framed by FastAPI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.sse import format_sse_event
+from prometheus_client import Gauge
+
+from launcher.domain.errors import StoreUnavailable
+from launcher.domain.loglines import Gap, LineKind, LogLine, as_display, gap_of, progress_of
+from launcher.domain.runs import RunStatus
+from launcher.stores.archive import Archive
+from launcher.stores.ports import LogTail
+
+PING_INTERVAL_SECONDS = 15.0
+_WAIT_SECONDS = 0.5  # how long a status change can go unnoticed while no line comes
+_AWAY_SECONDS = 0.2  # between two looks at the archive while the tail is away
+_RING_BYTES = 2 << 20
+_AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
+_CATCH_UP_LINES = 1000
+_PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
+_PING = b": ping\n\n"
+VIEWERS = Gauge("slipway_stream_viewers", "Open log streams")
+
+RunDocument = dict[str, Any]
+"""The run as REST shows it."""
+
+
+def line_event(line: LogLine) -> bytes:
+    """Return a line as its one SSE event: a line, a progress report, or a gap."""
+    number = str(line.number)
+    if line.kind is LineKind.GAP:
+        gap = json.dumps(gap_of(line.data).to_document(), ensure_ascii=False)
+        return format_sse_event(event="gap", data_str=gap, id=number)
+    if line.kind is LineKind.LINE and (progress := progress_of(line.data)):
+        return format_sse_event(event="progress", data_str=json.dumps(progress, ensure_ascii=False), id=number)
+    return format_sse_event(data_str=as_display(line.data, part=line.kind is LineKind.PART), id=number)
+
+
+def run_event(name: str, run: RunDocument) -> bytes:
+    """Return a run's state as an event without a number."""
+    return format_sse_event(event=name, data_str=json.dumps(run, ensure_ascii=False))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Events `first` … `last`, singly and joined."""
+
+    first: int
+    last: int
+    events: Sequence[bytes]
+    joined: bytes
+
+    def after(self, cursor: int) -> bytes:
+        """Return the events whose numbers are above the cursor."""
+        return self.joined if cursor < self.first else b"".join(self.events[cursor - self.first + 1 :])
+
+
+class Feed:
+    """One run's log and state for all viewers in this process."""
+
+    def __init__(
+        self, run_id: str, archive: Archive, tail: LogTail, look: Callable[[str], Awaitable[RunDocument]]
+    ) -> None:
+        self._run_id, self._archive, self._tail, self._look = run_id, archive, tail, look
+        self._ring: deque[Chunk] = deque()
+        self._ring_bytes = 0
+        self._away_until = 0.0
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.viewers = 0
+        self.last = 0
+        self.run: RunDocument | None = None
+        self.ended = False
+
+    def join(self, cursor: int) -> None:
+        """Count one viewer more; the first starts the reading, from where it stands."""
+        self.viewers += 1
+        if self._task is None:
+            self.last = cursor
+            self._task = asyncio.create_task(self._read(), name=f"feed {self._run_id}")
+
+    def leave(self) -> None:
+        """Count one viewer less; the last ends the reading."""
+        self.viewers -= 1
+        if self.viewers == 0 and self._task:
+            self._task.cancel()
+
+    async def changed(self) -> None:
+        """Wait for lines or a state. Raises what ended the reading."""
+        news = self._news
+        if self._task and self._task.done():
+            self._task.result()
+        await news.wait()
+
+    def take(self, cursor: int) -> tuple[bytes, int]:
+        """Return the events after the cursor, as many as go at once, and the new cursor."""
+        if cursor >= self.last:
+            return b"", cursor
+        for chunk in reversed(self._ring):  # most viewers are at the newest
+            if chunk.first <= cursor + 1:
+                return chunk.after(cursor), chunk.last
+        return self._catch_up(cursor)
+
+    def _catch_up(self, cursor: int) -> tuple[bytes, int]:
+        lines = self._archive.read(self._run_id, cursor, min(_CATCH_UP_LINES, self.last - cursor))
+        if lines:
+            return b"".join(map(line_event, lines)), lines[-1].number
+        until = self._ring[0].first - 1 if self._ring else self.last
+        gap = Gap(first=cursor + 1, last=until, why="These lines are no longer kept.")
+        document = json.dumps(gap.to_document(), ensure_ascii=False)
+        return format_sse_event(event="gap", data_str=document, id=str(until)), until
+
+    async def _read(self) -> None:
+        try:
+            while not self.ended:
+                run = await self._look(self._run_id)  # before the lines: an ended run's lines are all there
+                lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else _WAIT_SECONDS)
+                self._push(lines)
+                self.ended = RunStatus(run["status"]).terminal and not lines
+                if lines or self.ended or run != self.run:
+                    self.run = run
+                    self._announce()
+                await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
+        finally:
+            self._announce()
+
+    async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._away_until:
+            await asyncio.sleep(min(wait_seconds, _AWAY_SECONDS))
+            return self._archive.read(self._run_id, self.last)
+        try:
+            lines = await self._tail.read(self._run_id, self.last, wait_seconds=wait_seconds)
+        except StoreUnavailable:
+            self._away_until = loop.time() + _AWAY_RETRY_SECONDS
+            return self._archive.read(self._run_id, self.last)
+        if not lines or lines[0].number > self.last + 1:
+            return self._archive.read(self._run_id, self.last) or lines
+        return lines
+
+    def _push(self, lines: Sequence[LogLine]) -> None:
+        if not lines:
+            return
+        events = [line_event(line) for line in lines]
+        chunk = Chunk(lines[0].number, lines[-1].number, events, b"".join(events))
+        self._ring.append(chunk)
+        self._ring_bytes += len(chunk.joined)
+        while self._ring_bytes > _RING_BYTES and len(self._ring) > 1:
+            self._ring_bytes -= len(self._ring.popleft().joined)
+        self.last = chunk.last
+
+    def _announce(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class FeedHub:
+    """The feeds of all runs that somebody watches."""
+
+    def __init__(self, archive: Archive, tail: LogTail, look: Callable[[str], Awaitable[RunDocument]]) -> None:
+        self._archive, self._tail, self._look = archive, tail, look
+        self._feeds: dict[str, Feed] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Close every stream at once; viewers come back to the next process and go on where they were."""
+        self._stopping.set()
+        for feed in self._feeds.values():
+            feed._announce()
+
+    async def events(self, run_id: str, after: int) -> AsyncIterator[bytes]:
+        """Yield a run's SSE events after a line's number, to the `end` event; a comment when it is quiet."""
+        after = min(
+            after, self._archive.last_number(run_id)
+        )  # a viewer of a log that is longer than ours sees what is new
+        feed = self._feeds.setdefault(run_id, Feed(run_id, self._archive, self._tail, self._look))
+        feed.join(after)
+        VIEWERS.inc()
+        cursor, seen = after, None
+        try:
+            while not self._stopping.is_set():
+                body, cursor = feed.take(cursor)
+                if feed.run is not None and feed.run != seen and not feed.ended:
+                    seen = feed.run
+                    body = run_event("status", seen) + body
+                if body:
+                    yield body
+                    continue
+                if feed.ended and feed.run is not None:
+                    yield run_event("status", feed.run) + run_event("end", feed.run)
+                    return
+                try:
+                    async with asyncio.timeout(PING_INTERVAL_SECONDS):
+                        await feed.changed()
+                except TimeoutError:
+                    yield _PING
+        finally:
+            VIEWERS.dec()
+            feed.leave()
+            if feed.viewers == 0:
+                self._feeds.pop(run_id, None)

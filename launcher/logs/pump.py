@@ -1,0 +1,61 @@
+"""The log pump: takes a run's output as it comes, keeps it in the archive, and lets the publisher know.
+
+Any source can feed it: it is given bytes and, where the source knows them, their time stamps.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from prometheus_client import Counter
+
+from launcher.domain.loglines import LineKind, LineSplitter, Receipt
+from launcher.domain.runs import Run
+from launcher.logs.publisher import Publisher
+from launcher.stores.archive import Archive
+
+LINES = Counter("slipway_log_lines_total", "Log lines kept in the archive")
+
+
+def timestamp() -> str:
+    """Return this moment as RFC 3339, UTC, to the nanosecond."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+
+
+class LogPump:
+    """The pump of one run."""
+
+    def __init__(self, archive: Archive, publisher: Publisher, run_id: str) -> None:
+        self._writer = archive.writer(run_id)
+        self._publisher, self._run_id = publisher, run_id
+        self._splitter = LineSplitter()
+
+    def open(self, run: Run) -> None:
+        """Write the first line of every log."""
+        profile = f", profile {run.profile_ref}" if run.profile_ref else ""
+        self._append([(LineKind.SYSTEM, f"Starting pipeline {run.pipeline} for job {run.job_id}{profile}".encode())])
+
+    def feed(self, chunk: bytes) -> None:
+        """Take output as it comes."""
+        if pieces := self._splitter.feed(chunk):
+            self._append(pieces)
+
+    def gap(self, why: str) -> None:
+        """Mark that lines are missing here."""
+        self._writer.gap(timestamp(), why)
+        self._publisher.wake(self._run_id)
+
+    def close(self) -> Receipt:
+        """Keep what came without a newline, end the log, return its receipt. The tail has it all soon after."""
+        if rest := self._splitter.flush():
+            self._append(rest)
+        receipt = self._writer.receipt(ended=True)
+        self._writer.close()
+        self._publisher.finish(self._run_id)
+        return receipt
+
+    def _append(self, pieces: list[tuple[LineKind, bytes]]) -> None:
+        LINES.inc(self._writer.append(timestamp(), pieces))
+        self._publisher.wake(self._run_id)

@@ -1,0 +1,85 @@
+"""The command line of the launcher: `serve` it, or `demo` one run from its launch to its artifacts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+
+from launcher import demo
+from launcher.api.app import create_app
+from launcher.domain.errors import ConfigurationError
+from launcher.settings import Settings
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
+
+
+class Server(uvicorn.Server):
+    """A server that closes the log streams as soon as it is told to stop: their viewers come back to the next one."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the streams, then stop as uvicorn does."""
+        parts = getattr(self._app.state, "parts", None)
+        if parts is not None:
+            parts.hub.stop()
+        await super().shutdown(sockets)
+
+
+@cli.command()
+def serve(
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and faults only.")] = False,
+) -> None:
+    """Serve the REST API until SIGTERM. All settings come from the environment; see .env.example."""
+    logging.basicConfig(
+        level=logging.WARNING if quiet else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = Settings.from_environment(os.environ)
+    except ConfigurationError as exc:
+        typer.echo(exc.message, err=True)
+        raise typer.Exit(2) from None
+    listener = socket.create_server((settings.HOST, settings.PORT), family=_family(settings.HOST), backlog=2048)
+    url = f"http://{settings.HOST if ':' not in settings.HOST else f'[{settings.HOST}]'}:{listener.getsockname()[1]}"
+    typer.echo(f"Slipway serves on {url}")
+    if settings.SLIPWAY_ENV == "development":
+        typer.echo(_how_to_call(url, bool(settings.secrets)))
+    sys.stdout.flush()
+    app = create_app(settings)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False)
+    Server(app, config).run(sockets=[listener])
+
+
+cli.command(name="demo")(demo.demo)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _how_to_call(url: str, secret: bool) -> str:
+    header = ' -H "Authorization: Bearer $RUNNER_API_SECRET"' if secret else ""
+    return (
+        f"  launch:  curl{header} -H 'Content-Type: application/json' -d '{{\"job_id\": \"4711\"}}' {url}/jobs/run\n"
+        f"  follow:  curl -N{header} {url}/jobs/RUN_ID/logs\n"
+        f"  list:    curl{header} {url}/jobs\n"
+        f"  all calls: {url}/docs"
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The launcher's settings: one frozen object, read from the environment once, all faults reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from launcher.domain.errors import ConfigurationError
+from launcher.domain.pipelines import DEFAULT_ARTIFACTS, Pipeline
+
+MIN_SECRET_BYTES = 32
+_SHARED_WITH_PIPELINE = frozenset({"MONGODB_URI", "APPLICATIONS_DIR"})
+_HOW_TO_MAKE_ONE = "make one with: openssl rand -hex 32"
+
+CommaSeparated = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda v: [part.strip() for part in v.split(",") if part.strip()] if isinstance(v, str) else v),
+]
+
+
+class Settings(BaseModel):
+    """Every setting bears the name of its environment variable. An empty variable counts as not set."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    SLIPWAY_ENV: Literal["production", "development"] = Field(
+        "production", description="development allows a short secret, or none on loopback"
+    )
+    RUNNER_API_SECRET: SecretStr | None = Field(
+        None, description=f"the secret that callers send or sign with; at least {MIN_SECRET_BYTES} bytes"
+    )
+    RUNNER_API_SECRET_PREVIOUS: SecretStr | None = Field(None, description="a second valid secret, while rotating")
+    HOST: str = Field("127.0.0.1", description="address to listen on")
+    PORT: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
+    CORS_ORIGINS: CommaSeparated = Field((), description="origins that browsers may call from, comma-separated")
+    RATE_LIMIT_PER_MINUTE: int = Field(6000, ge=1, description="calls per minute and credential")
+
+    MAX_CONCURRENCY: int = Field(3, ge=1, le=1000, description="runs at a time")
+    MAX_QUEUED: int = Field(500, ge=1, description="runs waiting at a time; more are refused with 429")
+    MAX_BULK_ITEMS: int = Field(500, ge=1, description="job_ids in one run-bulk call")
+    PIPELINE_TIMEOUT_SECONDS: int = Field(600, ge=1, description="seconds a run may take, where it does not say itself")
+    MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="seconds a run may ask for")
+    TERMINATION_GRACE_SECONDS: float = Field(10, ge=0, description="seconds between SIGTERM and SIGKILL")
+
+    REDIS_URL: str | None = Field(None, description="redis://…; not set: in memory")
+    REDIS_TTL_SECONDS: int = Field(86400, ge=60, description="seconds that Redis keeps a run that has ended")
+    LOG_BUFFER_LIMIT: int = Field(500, ge=1, description="lines of each log in Redis; the archive has them all")
+    MONGODB_URI: str | None = Field(None, description="mongodb://…; not set: the archive is the history")
+
+    ARCHIVE_DIR: Path = Field(Path("var/archive"), description="folder of logs and run records")
+    APPLICATIONS_DIR: Path = Field(Path("applications"), description="folder of artifacts, one folder a run")
+    RETENTION_DAYS: float = Field(30, gt=0, description="days that archives, artifacts and pipeline_runs are kept")
+    MAX_LOG_BYTES: int = Field(64 << 20, ge=1024, description="bytes of log kept per run")
+    MAX_ARTIFACT_BYTES: int = Field(256 << 20, ge=1024, description="bytes of artifacts a run may write")
+
+    PIPELINE_DIR: Path = Field(Path("pipeline-image"), description="folder that the local engine runs pipelines in")
+    PIPELINES_FILE: Path | None = Field(None, description="YAML with more pipelines: name, command, artifacts, timeout")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read and check all settings. Raises `ConfigurationError` that names every fault."""
+        try:
+            return cls.model_validate({name: value for name, value in environ.items() if value != ""})
+        except ValidationError as exc:
+            faults = [
+                ": ".join([*(str(part) for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
+                for fault in exc.errors()
+            ]
+            raise ConfigurationError("The settings are wrong:\n  " + "\n  ".join(faults)) from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        faults = [*self._secret_faults()]
+        try:
+            _ = self.pipelines
+        except ConfigurationError as exc:
+            faults.append(f"PIPELINES_FILE: {exc.message}")
+        if faults:
+            raise ValueError("\n  ".join(faults))
+        return self
+
+    def _secret_faults(self) -> list[str]:
+        if self.SLIPWAY_ENV == "development":
+            if self.RUNNER_API_SECRET is None and self.HOST not in ("127.0.0.1", "::1", "localhost"):
+                return [f"RUNNER_API_SECRET: without one, HOST must be loopback, not {self.HOST}; {_HOW_TO_MAKE_ONE}"]
+            return []
+        if self.RUNNER_API_SECRET is None:
+            return [f"RUNNER_API_SECRET is not set; {_HOW_TO_MAKE_ONE}"]
+        return [
+            f"{name} has fewer than {MIN_SECRET_BYTES} bytes, or repeats a few characters; {_HOW_TO_MAKE_ONE}"
+            for name in ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS")
+            if (secret := getattr(self, name)) is not None and not _good(secret.get_secret_value())
+        ]
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The valid secrets; none where development goes without."""
+        found = (self.RUNNER_API_SECRET, self.RUNNER_API_SECRET_PREVIOUS)
+        return tuple(secret.get_secret_value() for secret in found if secret is not None)
+
+    @cached_property
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        """Every pipeline by name; the default one is always there."""
+        pipelines = {"default": Pipeline()}
+        if self.PIPELINES_FILE:
+            pipelines |= _read_pipelines(self.PIPELINES_FILE)
+        return pipelines
+
+    def environment_for_pipeline(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return what a pipeline on the local engine may see: all but the launcher's own settings and secrets."""
+        own = set(type(self).model_fields) - _SHARED_WITH_PIPELINE
+        return {name: value for name, value in environ.items() if name not in own}
+
+
+class _PipelineEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    command: list[str] = Field(min_length=1)
+    artifacts: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_ARTIFACTS))
+    timeout_seconds: int | None = Field(None, ge=1)
+
+
+def _read_pipelines(path: Path) -> dict[str, Pipeline]:
+    try:
+        document: Any = yaml.safe_load(path.read_text())
+        entries = {name: _PipelineEntry.model_validate(entry) for name, entry in document.items()}
+    except (OSError, yaml.YAMLError, AttributeError, ValidationError) as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
+    return {name: Pipeline(name=name, **entry.model_dump()) for name, entry in entries.items()}
+
+
+def _good(secret: str) -> bool:
+    return len(secret.encode()) >= MIN_SECRET_BYTES and len(set(secret)) >= 8

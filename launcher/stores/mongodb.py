@@ -1,0 +1,116 @@
+"""MongoDB: the history (`pipeline_runs`, one document a run) and the work items (`level-2`), in database `jobs`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from pymongo import DESCENDING, AsyncMongoClient
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from launcher.domain.errors import StoreUnavailable
+from launcher.domain.runs import TERMINAL, Run
+from launcher.stores.ports import RunQuery, work_item_fields
+
+DATABASE = "jobs"
+_TIMEOUT_MS = 5000
+_ENDED = sorted(str(status) for status in TERMINAL)
+
+Client = AsyncMongoClient[dict[str, Any]]
+
+
+def connect(uri: str) -> Client:
+    """Return a client that connects when it is first used."""
+    return AsyncMongoClient(
+        uri,
+        serverSelectionTimeoutMS=_TIMEOUT_MS,
+        connectTimeoutMS=_TIMEOUT_MS,
+        socketTimeoutMS=_TIMEOUT_MS,
+        tz_aware=True,
+    )
+
+
+class MongoRunStore:
+    """A `RunStore` in `pipeline_runs`; times are RFC 3339 strings, exact to the microsecond and sortable."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._runs = client[DATABASE]["pipeline_runs"]
+
+    async def put(self, run: Run) -> bool:
+        """See `RunStore`."""
+        document = {"_id": run.run_id, **run.to_document()}
+        older = {"_id": run.run_id, "revision": {"$lt": run.revision}, "status": {"$nin": _ENDED}}
+        async with _unavailable():
+            try:
+                answer = await self._runs.replace_one(older, document, upsert=True)
+            except DuplicateKeyError:  # it is there, and not older: the upsert became an insert
+                return False
+        return bool(answer.modified_count or answer.upserted_id)
+
+    async def get(self, run_id: str) -> Run | None:
+        """See `RunStore`."""
+        async with _unavailable():
+            document = await self._runs.find_one({"_id": run_id})
+        return Run.from_document(document) if document else None
+
+    async def find(self, query: RunQuery) -> tuple[list[Run], int]:
+        """See `RunStore`."""
+        asked = {"job_id": query.job_id, "status": query.status and str(query.status), "pipeline": query.pipeline}
+        selector = {name: value for name, value in asked.items() if value is not None}
+        async with _unavailable():
+            total = await self._runs.count_documents(selector)
+            cursor = self._runs.find(selector).sort([("created_at", DESCENDING), ("_id", DESCENDING)])
+            documents = await cursor.skip((query.page - 1) * query.per_page).limit(query.per_page).to_list()
+        return [Run.from_document(document) for document in documents], total
+
+    async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+        """See `RunStore`."""
+        async with _unavailable():
+            found = await self._runs.find({"_id": {"$in": list(run_ids)}}, {"revision": 1}).to_list()
+        return {document["_id"]: document["revision"] for document in found}
+
+    async def delete_ended_before(self, moment: datetime) -> int:
+        """See `RunStore`."""
+        text = moment.isoformat().replace("+00:00", "Z")
+        async with _unavailable():
+            answer = await self._runs.delete_many({"status": {"$in": _ENDED}, "completed_at": {"$lt": text}})
+        return answer.deleted_count
+
+    async def ping(self) -> None:
+        """See `RunStore`."""
+        async with _unavailable():
+            await self._client.admin.command("ping")
+
+
+class MongoWorkItems:
+    """A `WorkItems` over `level-2`, matched by `jobId` as int or as str."""
+
+    def __init__(self, client: Client) -> None:
+        self._items = client[DATABASE]["level-2"]
+
+    async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
+        """See `WorkItems`."""
+        names: list[Any] = [run.job_id]
+        if run.job_id.isascii() and run.job_id.isdigit() and len(run.job_id) < 19:  # BSON has 64-bit integers
+            names.append(int(run.job_id))
+        created_at = run.created_at.replace(microsecond=run.created_at.microsecond // 1000 * 1000)  # BSON: milliseconds
+        mine = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _ENDED}}
+        free = {"pipeline_run_id": None}  # null or not there
+        older = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": {"$lt": created_at}}
+        undated = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": None}
+        same = {"pipeline_run_at": created_at, "pipeline_run_id": {"$lt": run.run_id}}
+        selector = {"jobId": {"$in": names}, "$or": [mine, free, older, undated, same]}
+        async with _unavailable():
+            answer = await self._items.update_one(selector, {"$set": work_item_fields(run, artifact_urls)})
+        return answer.matched_count > 0
+
+
+@asynccontextmanager
+async def _unavailable() -> AsyncIterator[None]:
+    try:
+        yield
+    except (PyMongoError, OSError) as exc:
+        raise StoreUnavailable(f"MongoDB does not answer: {type(exc).__name__}") from exc

@@ -1,0 +1,168 @@
+"""Redis: the tail of each log (a stream whose ids are line numbers) and the state of each run (a hash).
+
+Keys, all below a prefix: `log:<run_id>` (stream; fields t, k, d), `run:<run_id>` (hash; fields revision, status,
+document), `runs` (sorted set of run ids by creation). Explicit ids make a stream fence itself: a number that is there
+already is refused by Redis (https://redis.io/docs/latest/commands/xadd/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from launcher.domain.errors import StoreUnavailable
+from launcher.domain.loglines import LineKind, LogLine
+from launcher.domain.runs import TERMINAL, Run
+from launcher.stores.ports import RunQuery
+
+_TIMEOUT_SECONDS = 5.0
+_READ_COUNT = 1000
+_PUT = """
+local kept = redis.call('HMGET', KEYS[1], 'revision', 'terminal')
+if kept[1] and (kept[2] == '1' or tonumber(kept[1]) >= tonumber(ARGV[1])) then return 0 end
+redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'terminal', ARGV[2], 'document', ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[5])
+if ARGV[2] == '1' then redis.call('EXPIRE', KEYS[1], ARGV[6]) end
+return 1
+"""
+
+
+def connect(url: str) -> Redis:
+    """Return a client that connects when it is first used. Readers that wait hold a connection each."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=256,
+        timeout=_TIMEOUT_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
+        socket_timeout=_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 1),  # the callers retry, and readers have the archive meanwhile
+    )
+    return Redis(connection_pool=pool)
+
+
+class RedisRunStore:
+    """A `RunStore` in Redis. Runs that have ended are forgotten after `ttl_seconds`."""
+
+    def __init__(self, client: Redis, *, ttl_seconds: int, prefix: str = "slipway:") -> None:
+        self._redis, self._ttl, self._prefix = client, ttl_seconds, prefix
+        self._put = client.register_script(_PUT)
+
+    async def put(self, run: Run) -> bool:
+        """See `RunStore`."""
+        terminal = "1" if run.status in TERMINAL else "0"
+        async with _unavailable():
+            kept = await self._put(
+                keys=[f"{self._prefix}run:{run.run_id}", f"{self._prefix}runs"],
+                args=[run.revision, terminal, run.to_json(), run.created_at.timestamp(), run.run_id, self._ttl],
+            )
+        return bool(kept)
+
+    async def get(self, run_id: str) -> Run | None:
+        """See `RunStore`."""
+        async with _unavailable():
+            document = await self._redis.hget(f"{self._prefix}run:{run_id}", "document")
+        return Run.from_json(document) if document else None
+
+    async def find(self, query: RunQuery) -> tuple[list[Run], int]:
+        """See `RunStore`."""
+        async with _unavailable():
+            names: Any = await self._redis.zrange(f"{self._prefix}runs", 0, -1, desc=True)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
+                documents = await pipe.execute()
+            if gone := [name for name, document in zip(names, documents, strict=True) if not document]:
+                await self._redis.zrem(f"{self._prefix}runs", *gone)
+        runs = [run for document in documents if document and query.matches(run := Run.from_json(document))]
+        runs.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
+        start = (query.page - 1) * query.per_page
+        return runs[start : start + query.per_page], len(runs)
+
+    async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+        """See `RunStore`."""
+        async with _unavailable(), self._redis.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                pipe.hget(f"{self._prefix}run:{run_id}", "revision")
+            found = await pipe.execute()
+        return {run_id: int(value) for run_id, value in zip(run_ids, found, strict=True) if value is not None}
+
+    async def delete_ended_before(self, moment: datetime) -> int:
+        """See `RunStore`."""
+        runs, _ = await self.find(RunQuery(per_page=1_000_000))
+        old = [run.run_id for run in runs if run.completed_at and run.completed_at < moment]
+        if old:
+            async with _unavailable():
+                await self._redis.delete(*(f"{self._prefix}run:{run_id}" for run_id in old))
+                await self._redis.zrem(f"{self._prefix}runs", *old)
+        return len(old)
+
+    async def ping(self) -> None:
+        """See `RunStore`."""
+        async with _unavailable():
+            await self._redis.ping()
+
+
+class RedisLogTail:
+    """A `LogTail` in Redis Streams, about `limit` lines of each log; forgotten `ttl_seconds` after the log ended."""
+
+    def __init__(self, client: Redis, *, limit: int, ttl_seconds: int, prefix: str = "slipway:log:") -> None:
+        self._redis, self._limit, self._ttl, self._prefix = client, limit, ttl_seconds, prefix
+
+    async def publish(self, run_id: str, lines: Sequence[LogLine]) -> None:
+        """See `LogTail`."""
+        async with _unavailable():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for line in lines:
+                    fields: dict[Any, Any] = {"t": line.timestamp, "k": str(line.kind), "d": line.data}
+                    pipe.xadd(self._prefix + run_id, fields, id=f"{line.number}-0", maxlen=self._limit)
+                answers = await pipe.execute(raise_on_error=False)
+            for answer in answers:
+                known = isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
+                if isinstance(answer, Exception) and not known:
+                    raise answer
+
+    async def last_number(self, run_id: str) -> int:
+        """See `LogTail`."""
+        async with _unavailable():
+            newest: Any = await self._redis.xrevrange(self._prefix + run_id, count=1)
+        return _number(newest[0][0]) if newest else 0
+
+    async def read(self, run_id: str, after: int, *, wait_seconds: float) -> list[LogLine]:
+        """See `LogTail`."""
+        block = max(1, int(wait_seconds * 1000)) if wait_seconds > 0 else None
+        async with _unavailable():
+            answer: Any = await self._redis.xread({self._prefix + run_id: f"{after}-0"}, count=_READ_COUNT, block=block)
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = []
+        match answer:  # a dictionary under RESP3, a list under RESP2
+            case dict():
+                entries = next(iter(answer.values()), [[]])[0]
+            case [[_, found]]:
+                entries = found
+        return [
+            LogLine(_number(name), fields[b"t"].decode(), LineKind(fields[b"k"].decode()), fields[b"d"])
+            for name, fields in entries
+        ]
+
+    async def finish(self, run_id: str) -> None:
+        """See `LogTail`."""
+        async with _unavailable():
+            await self._redis.expire(self._prefix + run_id, self._ttl)
+
+
+def _number(entry_id: bytes) -> int:
+    return int(entry_id.split(b"-", 1)[0])
+
+
+@asynccontextmanager
+async def _unavailable() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as exc:
+        raise StoreUnavailable(f"Redis does not answer: {type(exc).__name__}") from exc
