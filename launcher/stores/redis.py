@@ -44,7 +44,7 @@ def connect(url: str) -> Redis:
         socket_timeout=_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),  # the callers retry, and readers have the archive meanwhile
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # closes the pool with itself
 
 
 class RedisRunStore:

@@ -1,0 +1,74 @@
+# Every target installs what it needs; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLES := $(CURDIR)/pipeline-image/samples
+UV_VERSION := 0.13.9
+export PYTHONSAFEPATH :=
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: apt install python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: Slipway needs 3.11 or newer (make PYTHON=python3.12 …)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing python3-venv"; apt-get install -y -qq python3-venv >/dev/null; \
+	  else echo "Python's venv is missing: apt install python3-venv"; exit 1; fi; }
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing from requirements.lock"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "Installing from requirements-dev.lock"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@ $(VENV)/.run
+
+.PHONY: run
+run: $(VENV)/.run ## Launch one run of the bundled pipeline for a sample posting, and show its log and artifacts
+	@$(BIN)/slipway-launcher demo
+
+.PHONY: serve
+serve: export SLIPWAY_ENV ?= development
+serve: export POSTINGS_DIR ?= $(SAMPLES)/postings
+serve: export MASTER_CV ?= $(SAMPLES)/master-cv.md
+serve: $(VENV)/.run ## Keep the launcher up, with the sample postings
+	@$(BIN)/slipway-launcher serve
+
+.PHONY: check
+check: $(VENV)/.dev ## What needs no server: lint, types, import rules, unit tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/unit
+
+.PHONY: servers
+servers: $(VENV)/.dev ## Install the real servers and the browser that the tests use
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/servers/install
+
+.PHONY: test
+test: check servers ## Everything there is
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser
+	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=90
+	@$(BIN)/pytest -q tests/load
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
+	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-header --all-extras pyproject.toml $${2:+$$1 $$2} -o "$${!#}"; done
+
+.PHONY: clean
+clean: ## Remove the environment and what runs left here
+	@rm -rf $(VENV) var applications build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

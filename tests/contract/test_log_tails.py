@@ -1,0 +1,82 @@
+"""What every `LogTail` does: memory, Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from launcher.domain.loglines import LineKind, LogLine
+
+LIMIT = 50
+
+
+def lines(first: int, last: int) -> list[LogLine]:
+    stamp = "2026-11-24T08:00:00.000000001Z"
+    return [LogLine(n, stamp, LineKind.LINE, b"line %d \xff\x00\r" % n) for n in range(first, last + 1)]
+
+
+def test_lines_come_back_as_they_were_published(log_tail: Any) -> None:
+    async def check() -> None:
+        async with log_tail() as tail:
+            await tail.publish("a", lines(1, 10))
+            assert await tail.read("a", 0, wait_seconds=0) == lines(1, 10)
+            assert await tail.read("a", 7, wait_seconds=0) == lines(8, 10)
+            assert await tail.read("a", 10, wait_seconds=0) == []
+            assert await tail.read("b", 0, wait_seconds=0) == []
+
+    asyncio.run(check())
+
+
+def test_a_number_is_kept_once(log_tail: Any) -> None:
+    async def check() -> None:
+        async with log_tail() as tail:
+            await tail.publish("a", lines(1, 10))
+            await tail.publish("a", lines(5, 15))
+            assert await tail.read("a", 0, wait_seconds=0) == lines(1, 15)
+            assert await tail.last_number("a") == 15
+            assert await tail.last_number("b") == 0
+
+    asyncio.run(check())
+
+
+def test_only_the_newest_are_kept(log_tail: Any) -> None:
+    async def check() -> None:
+        async with log_tail() as tail:
+            await tail.publish("a", lines(1, 2000))
+            kept = await tail.read("a", 0, wait_seconds=0)
+            assert LIMIT <= len(kept) <= LIMIT + 200  # Redis trims whole nodes
+            assert kept == lines(2001 - len(kept), 2000)
+
+    asyncio.run(check())
+
+
+def test_a_reader_that_waits_is_woken_by_a_line(log_tail: Any) -> None:
+    async def check() -> None:
+        async with log_tail() as tail:
+            waiting = [asyncio.create_task(tail.read("a", 0, wait_seconds=30)) for _ in range(3)]
+            await asyncio.sleep(0)
+            await tail.publish("a", lines(1, 1))
+            async with asyncio.timeout(10):
+                found = await asyncio.gather(*waiting)
+            assert [line for each in found for line in each] == lines(1, 1) * 3
+
+    asyncio.run(check())
+
+
+def test_a_reader_waits_no_longer_than_asked(log_tail: Any) -> None:
+    async def check() -> None:
+        async with log_tail() as tail:
+            async with asyncio.timeout(10):
+                assert await tail.read("a", 0, wait_seconds=0.05) == []
+
+    asyncio.run(check())
+
+
+def test_a_finished_log_may_be_read_or_be_gone_but_never_wrong(log_tail: Any) -> None:
+    async def check() -> None:
+        async with log_tail() as tail:
+            await tail.publish("a", lines(1, 3))
+            await tail.finish("a")
+            assert await tail.read("a", 0, wait_seconds=0) in (lines(1, 3), [])
+
+    asyncio.run(check())

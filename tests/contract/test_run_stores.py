@@ -1,0 +1,117 @@
+"""What every `RunStore` does: memory, Redis, MongoDB."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from launcher.domain.loglines import Gap, Receipt
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome, Run, RunStatus
+from launcher.stores.ports import RunQuery
+
+AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
+
+
+def queued(name: str, *, minutes: int = 0, **fields: Any) -> Run:
+    at = AT + timedelta(minutes=minutes)
+    return Run(**{"run_id": name, "job_id": "4711", "created_at": at, "updated_at": at, **fields})
+
+
+def completed(run: Run, *, minutes: int = 1) -> Run:
+    at = run.created_at + timedelta(minutes=minutes)
+    outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="It ended well.", exit_code=0)
+    gap = Gap(first=3, last=3, why="The disk refused lines.")
+    receipt = Receipt(lines=4, bytes=99, complete=False, gaps=(gap,))
+    return run.started(at).ended(outcome, at, receipt, {"cv_md_url": "firma/rolle/CV.md"})
+
+
+def test_a_run_comes_back_as_it_was_put(run_store: Any) -> None:
+    async def check() -> None:
+        async with run_store() as store:
+            run = completed(queued("a-1", profile_ref="senior", params={"ü": "✓", "n": 1.5, "yes": True}, priority=-3))
+            assert await store.put(run)
+            assert await store.get("a-1") == run
+            assert await store.get("a-2") is None
+
+    asyncio.run(check())
+
+
+def test_a_terminal_state_never_changes(run_store: Any) -> None:
+    async def check() -> None:
+        async with run_store() as store:
+            run = queued("a-1")
+            end = completed(run)
+            for state in (run, run.started(AT), end, run, run.started(AT), completed(run.cancelling(AT), minutes=9)):
+                await store.put(state)
+            assert await store.get("a-1") == end
+
+    asyncio.run(check())
+
+
+def test_states_in_any_order_leave_the_latest(run_store: Any) -> None:
+    async def check() -> None:
+        async with run_store() as store:
+            for number in range(10):
+                run = queued(f"a-{number}")
+                states = [run, run.started(AT), run.started(AT).cancelling(AT)]
+                random.Random(number).shuffle(states)
+                for state in states:
+                    await store.put(state)
+                kept = await store.get(run.run_id)
+                assert kept is not None and kept.revision == 3
+
+    asyncio.run(check())
+
+
+def test_of_two_writers_at_once_one_wins(run_store: Any) -> None:
+    async def check() -> None:
+        async with run_store() as store:
+            run = queued("a-1")
+            await store.put(run)
+            rivals = [completed(run, minutes=minutes) for minutes in range(1, 9)]
+            kept = await asyncio.gather(*(store.put(rival) for rival in rivals))
+            assert kept.count(True) == 1
+            assert await store.get("a-1") == rivals[kept.index(True)]
+
+    asyncio.run(check())
+
+
+def test_the_newest_are_found_first_page_by_page(run_store: Any) -> None:
+    async def check() -> None:
+        async with run_store() as store:
+            for minutes in range(7):
+                run = queued(f"a-{minutes}", minutes=minutes, job_id="x" if minutes % 2 else "y")
+                await store.put(completed(run) if minutes == 5 else run)
+            runs, total = await store.find(RunQuery(page=2, per_page=3))
+            assert ([run.run_id for run in runs], total) == (["a-3", "a-2", "a-1"], 7)
+            runs, total = await store.find(RunQuery(job_id="x", status=RunStatus.QUEUED))
+            assert ([run.run_id for run in runs], total) == (["a-3", "a-1"], 2)
+            assert await store.find(RunQuery(pipeline="other")) == ([], 0)
+
+    asyncio.run(check())
+
+
+def test_revisions_tell_what_is_kept(run_store: Any) -> None:
+    async def check() -> None:
+        async with run_store() as store:
+            await store.put(queued("a-1").started(AT))
+            assert await store.revisions(["a-1", "a-2"]) == {"a-1": 2}
+            assert await store.revisions([]) == {}
+
+    asyncio.run(check())
+
+
+def test_only_what_ended_before_is_deleted(run_store: Any) -> None:
+    async def check() -> None:
+        async with run_store() as store:
+            old, new, waiting = completed(queued("a-1")), completed(queued("a-2"), minutes=60), queued("a-3")
+            for run in (old, new, waiting):
+                await store.put(run)
+            assert await store.delete_ended_before(AT + timedelta(minutes=30)) == 1
+            assert await store.get("a-1") is None
+            assert (await store.find(RunQuery()))[1] == 2
+
+    asyncio.run(check())
