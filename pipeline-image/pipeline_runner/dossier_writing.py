@@ -1,0 +1,124 @@
+"""``dossier.txt``: what the candidate should know before sending anything."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from pipeline_runner.fit import Comparison, Verdict, score_of
+from pipeline_runner.markup import plain
+from pipeline_runner.postings import Posting
+from pipeline_runner.text import language, sentences
+
+LINE_WIDTH = 90  # characters
+SUMMARY_SENTENCES = 4
+MOST_QUESTIONS = 8
+MOST_GAP_QUESTIONS = 4
+_NOT_STATED = "not stated"
+_OPEN_POINTS = (
+    (r"salary|compensation|gehalt|vergütung|€|\beur\b|\$|£", "What salary range is planned for this position?"),
+    (r"remote|hybrid|on-?site|home ?office|vor ort|mobil", "Where is the work done, and how much of it can be remote?"),
+    (r"\bteams?\b", "Who would be the closest colleagues, and how is the team organised?"),
+    (r"start date|starting|as of|ab sofort|eintritt|immediately", "When should the work begin?"),
+    (r"permanent|fixed[- ]term|befristet|festanstellung|contract", "Is the contract permanent or fixed-term?"),
+)
+
+
+def write_dossier(posting: Posting, comparisons: Sequence[Comparison], cv_text: str, cv_source: str) -> str:
+    """Return the dossier as text: summary, requirements, fit, questions, sources.
+
+    `cv_text` is the CV as written, to tell its language; `cv_source` says for people where the CV was read.
+    """
+    heading = f"Dossier: {posting.title or 'untitled position'}, {posting.company or 'unknown company'}"
+    parts = [
+        (heading, _summary(posting)),
+        ("Requirements and evidence", _requirements(comparisons)),
+        ("Fit", _fit(comparisons, posting, cv_text)),
+        ("Questions to ask", _questions(posting, comparisons)),
+        ("Sources", _sources(posting, cv_source)),
+    ]
+    return "\n\n".join(f"{title}\n{'=' * min(len(title), LINE_WIDTH)}\n\n{body}" for title, body in parts) + "\n"
+
+
+def _summary(posting: Posting) -> str:
+    lines = [
+        f"Position:  {posting.title or _NOT_STATED}",
+        f"Company:   {posting.company or _NOT_STATED}",
+        f"Location:  {posting.location or _NOT_STATED}",
+        f"Job id:    {posting.job_id}",
+    ]
+    prose = [line for line in posting.description.split("\n") if line.rstrip().endswith((".", "!", "。"))]
+    extract = " ".join(sentences(" ".join(prose) or posting.description)[:SUMMARY_SENTENCES])
+    body = f"In the posting's own words:\n{_fill(extract, '  ')}" if extract else "The posting has no description."
+    return "\n".join(lines) + "\n\n" + body
+
+
+def _requirements(comparisons: Sequence[Comparison]) -> str:
+    if not comparisons:
+        return "The posting lists no requirements that could be told apart from the rest of its text."
+    return "\n\n".join(_requirement(number, comparison) for number, comparison in enumerate(comparisons, 1))
+
+
+def _requirement(number: int, comparison: Comparison) -> str:
+    lines = [_fill(f"{number}. {comparison.requirement}", "   ")]
+    verdict = comparison.verdict.value
+    if comparison.verdict is Verdict.PARTLY:
+        verdict += f"; the evidence says nothing of: {', '.join(comparison.missing)}"
+    if comparison.verdict is Verdict.GAP:
+        verdict += ": the master CV says nothing of it, at least not in these words"
+    if comparison.asks_for_years and comparison.evidence:
+        verdict += " (whether the years suffice was not checked)"
+    lines.append(_fill(f"   -> {verdict}", "      "))
+    for fact in comparison.evidence:
+        where = f" [{fact.where}]" if fact.where else ""
+        lines.append(_fill(f'      "{plain(fact.text)}"{where}', "      "))
+    return "\n".join(lines)
+
+
+def _fit(comparisons: Sequence[Comparison], posting: Posting, cv_text: str) -> str:
+    score = score_of(comparisons)
+    lines = ["Score: " + ("none, for want of requirements to judge" if score is None else f"{score} of 100")]
+    for verdict in Verdict:
+        those = [str(number) for number, one in enumerate(comparisons, 1) if one.verdict is verdict]
+        if those:
+            lines.append(_fill(f"- {verdict.value}: {len(those)} of {len(comparisons)} (no. {', '.join(those)})", "  "))
+    found = list(dict.fromkeys(word for comparison in comparisons for word in comparison.found))
+    if found:
+        lines.append(_fill(f"- Words in common: {', '.join(found[:20])}", "  "))
+    lines.append("")
+    note = "A requirement met counts one, one partly met a half. Words were compared, not meanings: read the evidence."
+    theirs, ours = language(posting.text), language(cv_text)
+    if theirs and ours and theirs != ours:
+        note += (
+            f" The posting is in {theirs} and the master CV in {ours}, so the score is lower than it should be, and"
+            f" the letter is not in the posting's language: a master CV in {theirs} would mend the first."
+        )
+    lines.append(_fill(note, ""))
+    return "\n".join(lines)
+
+
+def _questions(posting: Posting, comparisons: Sequence[Comparison]) -> str:
+    gaps = [one.requirement for one in comparisons if one.verdict is Verdict.GAP][:MOST_GAP_QUESTIONS]
+    questions = [f'How much does this weigh, and can it be learnt on the job: "{gap}"?' for gap in gaps]
+    everything = f"{posting.text}\n{posting.location}"
+    questions += [text for topic, text in _OPEN_POINTS if not re.search(topic, everything, re.IGNORECASE)]
+    questions.append("What should have changed a year from now, if the work goes well?")
+    return "\n".join(_fill(f"- {question}", "  ") for question in questions[:MOST_QUESTIONS])
+
+
+def _sources(posting: Posting, cv_source: str) -> str:
+    return "\n".join(
+        (f"- Posting: {posting.url or 'no address stated'} (read from {posting.source})", f"- Master CV: {cv_source}")
+    )
+
+
+def _fill(text: str, indent: str) -> str:
+    return textwrap.fill(
+        text,
+        LINE_WIDTH,
+        initial_indent=indent if not text.startswith((" ", "-")) and indent == "  " else "",
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,105 @@
+"""Where postings come from: a folder of JSON files, or MongoDB."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_runner.errors import PostingNotFoundError, PostingsUnreachableError, PostingUnreadableError
+from pipeline_runner.postings import Posting, id_text, posting_from
+from pipeline_runner.settings import Settings
+from pipeline_runner.text import one_line
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection
+
+DATABASE = "jobs"
+COLLECTION = "level-2"
+SERVER_SELECTION_TIMEOUT_MS = 10_000
+MOST_IDS_NAMED = 10
+_INTEGER = re.compile(r"-?[0-9]{1,18}")  # what surely fits the 64 bits of MongoDB's integers
+
+
+def load_posting(job_id: str, settings: Settings) -> Posting:
+    """Find the posting of a job.
+
+    Raises:
+        PostingNotFoundError: No posting has this id.
+        PostingUnreadableError: The file of this name holds no JSON object.
+        PostingsUnreachableError: MongoDB does not answer.
+    """
+    if settings.mongodb_uri:
+        return _from_mongodb(job_id, settings.mongodb_uri)
+    return _from_folder(job_id, settings.postings_dir)
+
+
+def _from_folder(job_id: str, folder: Path) -> Posting:
+    # The id is compared with the names that are there and never becomes part of a path.
+    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    named = next((path for path in paths if path.name == f"{job_id}.json"), None)
+    if named:
+        return posting_from(_read(named), job_id=job_id, source=f"file {named.name}")
+    ids = []
+    for path in paths:
+        try:
+            document = _read(path)
+        except (PostingUnreadableError, OSError):
+            continue  # another job's broken file is no reason to fail this one
+        found = id_text(document.get("jobId"))
+        if found == job_id:
+            return posting_from(document, job_id=job_id, source=f"file {path.name}")
+        ids.append(found or path.stem)
+    place = f"the folder {folder}" + ("" if folder.is_dir() else ", which does not exist (POSTINGS_DIR names it)")
+    raise _not_found(job_id, place, ids)
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as exc:
+        msg = f"The posting {path} cannot be read as JSON in UTF-8."
+        raise PostingUnreadableError(msg) from exc
+    if not isinstance(document, dict):
+        msg = f"The posting {path} must hold one JSON object with the fields of the posting."
+        raise PostingUnreadableError(msg)
+    return document
+
+
+def _from_mongodb(job_id: str, uri: str) -> Posting:
+    # Imported here, because runs on files should not pay for the driver.
+    from pymongo import MongoClient
+    from pymongo.errors import PyMongoError
+
+    wanted: list[str | int] = [job_id]
+    if _INTEGER.fullmatch(job_id):
+        wanted.append(int(job_id))
+    client: MongoClient[dict[str, object]]
+    try:
+        with MongoClient(uri, serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS) as client:
+            postings: Collection[dict[str, object]] = client.get_database(DATABASE).get_collection(COLLECTION)
+            document = postings.find_one({"jobId": {"$in": wanted}}, sort=[("_id", 1)])
+            ids = [] if document is not None else _some_ids(postings)
+    except (PyMongoError, ValueError) as exc:  # ValueError: the port in the address is no number
+        msg = "MongoDB gave no answer about the posting: check MONGODB_URI, and whether this host may connect."
+        raise PostingsUnreachableError(msg) from exc
+    place = f"MongoDB, {DATABASE}.{COLLECTION}"
+    if document is None:
+        raise _not_found(job_id, place, ids)
+    return posting_from(document, job_id=job_id, source=place)
+
+
+def _some_ids(postings: Collection[dict[str, object]]) -> list[str]:
+    found = postings.find({}, {"jobId": 1}, sort=[("_id", 1)], limit=MOST_IDS_NAMED + 1)
+    return [id_text(document.get("jobId")) for document in found]
+
+
+def _not_found(job_id: str, place: str, ids: Iterable[str]) -> PostingNotFoundError:
+    known = sorted(filter(None, map(one_line, ids)))
+    existing = ", ".join(known[:MOST_IDS_NAMED]) + (" and more" if len(known) > MOST_IDS_NAMED else "")
+    return PostingNotFoundError(
+        f"There is no posting {one_line(job_id)!r} in {place}; "
+        + (f"there are {existing}." if known else "there are none at all.")
+    )

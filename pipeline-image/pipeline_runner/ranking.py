@@ -1,0 +1,78 @@
+"""Ordering what the CV says by what the posting asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rank_bm25 import BM25Plus
+
+from pipeline_runner.markup import plain
+from pipeline_runner.master_cv import Kind, MasterCv
+from pipeline_runner.postings import Posting
+from pipeline_runner.stop_words import HUMAN_LANGUAGES
+from pipeline_runner.text import words
+
+_SCORE_DIGITS = 9  # rounding keeps the order the same where the last bits of a float differ between machines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One thing that the master CV says about the candidate."""
+
+    #: The CV's own words, as inline Markdown.
+    text: str
+    #: Where the CV says it: ``Engineer, Example GmbH`` or ``Skills``.
+    where: str
+    kind: Kind
+
+    @property
+    def is_achievement(self) -> bool:
+        """Whether a letter can quote it: a bullet of a role or a project, not an item of a list of skills."""
+        return self.kind in (Kind.EXPERIENCE, Kind.OTHER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """How well one text answers a query."""
+
+    #: The place of the text in the sequence that was ranked.
+    index: int
+    score: float
+    #: The stems that text and query share.
+    shared: frozenset[str]
+
+
+def facts_of(cv: MasterCv) -> list[Fact]:
+    """Return all that the CV says, in its order: its bullets, and the paragraphs of sections without bullets."""
+    facts = []
+    for section in cv.sections:
+        for entry in section.entries:
+            where = entry.label if entry.heading else plain(section.title)
+            texts = entry.bullets or entry.details
+            if entry.heading and section.kind is not Kind.EXPERIENCE:
+                texts = [", ".join(filter(None, (entry.heading, *entry.details))), *entry.bullets]
+            facts += [Fact(text=text, where=where, kind=section.kind) for text in texts]
+    return facts
+
+
+def query_of(posting: Posting, requirements: Sequence[str]) -> list[str]:
+    """Return the posting's words, without names of languages; those of title and requirements count twice."""
+    everything = dict.fromkeys(words(posting.text))
+    wanted = dict.fromkeys(words("\n".join((posting.title, *requirements))))
+    return [word for word in (*everything, *wanted) if word not in HUMAN_LANGUAGES]
+
+
+def rank(texts: Sequence[str], query: Sequence[str]) -> list[Match]:
+    """Order the texts by BM25+, the best first; texts that share no word with the query keep their order, last."""
+    stems = [words(plain(text)) for text in texts]
+    wanted = frozenset(query)
+    if any(stems) and query:
+        scores = [round(float(score), _SCORE_DIGITS) for score in BM25Plus(stems).get_scores(list(query))]
+    else:
+        scores = [0.0] * len(stems)
+    matches = [
+        Match(index=index, score=score, shared=wanted.intersection(own))
+        for index, (score, own) in enumerate(zip(scores, stems, strict=True))
+    ]
+    return sorted(matches, key=lambda match: (not match.shared, -match.score if match.shared else 0.0, match.index))

@@ -1,0 +1,12 @@
+"""Run the pipeline for one job: ``python scripts/run_pipeline.py --job-id ID [--profile NAME]``."""
+
+import sys
+from pathlib import Path
+
+# The package lies beside this folder and need not be installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipeline_runner.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""What the documents say: the CV's own words, ordered for the posting."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+from docx import Document
+from pipeline_runner.cv_writing import write_cv
+from pipeline_runner.documents import make_docx
+from pipeline_runner.dossier_writing import write_dossier
+from pipeline_runner.fit import Verdict, compare, score_of
+from pipeline_runner.letter_writing import strongest_facts, write_letter
+from pipeline_runner.markup import plain
+from pipeline_runner.master_cv import Kind, parse_master_cv
+from pipeline_runner.postings import posting_from
+from pipeline_runner.profiles import PROFILES
+from pipeline_runner.ranking import Fact, facts_of, query_of, rank
+from pipeline_runner.requirements import requirements_of
+from pipeline_runner.text import language, sentences, words
+
+CV = """
+# Ada Example
+
+Engineer  
+Hamburg · [ada@example.com](mailto:ada@example.com)
+
+## Profile
+
+First paragraph. With two sentences.
+
+Second paragraph.
+
+## Skills
+
+- **Data:** SQL, Redis
+- **Platforms:** Docker, Kubernetes
+
+## Experience
+
+### Engineer, New GmbH
+
+*2020 - today*
+
+- Grew roses.
+- Ran **Kubernetes** and wrote [a tool](https://example.com/tool).
+- Counted sheep.
+- Painted walls.
+- Baked bread.
+
+### Engineer, Old GmbH
+
+- Wrote Python.
+
+## Education
+
+- M.Sc.
+
+## Languages
+
+- German (C2)
+"""  # noqa: W291 - two spaces at the end of a line are Markdown's line break
+
+
+def posting(**fields: object):
+    return posting_from({"title": "Kubernetes engineer", "company": "Example AG", **fields}, job_id="1", source="test")
+
+
+@pytest.fixture
+def cv():
+    return parse_master_cv(CV)
+
+
+def fact(text: str, kind: Kind = Kind.EXPERIENCE) -> Fact:
+    return Fact(text=text, where="somewhere", kind=kind)
+
+
+def test_the_cv_is_taken_apart(cv):
+    assert cv.name == "Ada Example"
+    assert cv.contact == ["Engineer", "Hamburg · [ada@example.com](mailto:ada@example.com)"]
+    kinds = [section.kind for section in cv.sections]
+    assert kinds == [Kind.PROFILE, Kind.SKILLS, Kind.EXPERIENCE, Kind.EDUCATION, Kind.LANGUAGES]
+    assert cv.sections[2].entries[0].label == "Engineer, New GmbH, 2020 - today"
+
+
+def test_a_cv_without_headings_has_its_first_line_as_name():
+    cv = parse_master_cv("Ada Example\nHamburg\n")
+    assert (cv.name, cv.contact) == ("Ada Example", ["Hamburg"])
+
+
+def test_roles_in_bold_are_roles_too():
+    cv = parse_master_cv("# Ada\n\n# Experience\n\n**One**\n\n- a\n\n**Two**\n\n- b\n")
+    assert [(entry.details, entry.bullets) for entry in cv.sections[0].entries] == [
+        (["**One**"], ["a"]),
+        (["**Two**"], ["b"]),
+    ]
+
+
+def test_comments_front_matter_and_the_words_curriculum_vitae_are_no_content():
+    cv = parse_master_cv("---\nkey: value\n---\n# Curriculum Vitae\n# Ada <!-- really -->\n<!-- a\n\nnote -->\n")
+    assert (cv.name, cv.contact, cv.sections) == ("Ada", [], [])
+
+
+def test_bullets_are_ordered_by_relevance_and_the_last_ones_go(cv):
+    written = write_cv(cv, words("Kubernetes"), PROFILES["default"])
+    role = written.split("### Engineer, New GmbH")[1].split("###")[0]
+    bullets = [line for line in role.split("\n") if line.startswith("- ")]
+    assert bullets[0] == "- Ran **Kubernetes** and wrote [a tool](https://example.com/tool)."
+    assert bullets[1:] == ["- Grew roses.", "- Counted sheep.", "- Painted walls."]
+
+
+def test_roles_keep_their_order_whatever_matches(cv):
+    written = write_cv(cv, words("Python"), PROFILES["default"])
+    assert written.index("New GmbH") < written.index("Old GmbH")
+
+
+def test_skills_that_the_posting_names_come_first(cv):
+    written = write_cv(cv, words("Kubernetes"), PROFILES["default"])
+    assert "- **Platforms:** Kubernetes, Docker\n- **Data:** SQL, Redis" in written
+
+
+def test_a_skill_that_is_prose_is_left_as_it_is():
+    cv = parse_master_cv("# A\n\n## Skills\n\n- I know Docker (well), Helm, and Kubernetes.\n")
+    assert "- I know Docker (well), Helm, and Kubernetes." in write_cv(cv, words("Helm"), PROFILES["default"])
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+@pytest.mark.parametrize("job_id", ["4711", "4712", "4713"])
+def test_no_line_of_the_cv_is_invented(samples, profile, job_id):
+    source = (samples / "master-cv.md").read_text()
+    posting = posting_from({"title": job_id}, job_id=job_id, source="test")
+    written = write_cv(parse_master_cv(source), query_of(posting, ["Kubernetes", "SQL", "Python"]), profile)
+    known = {frozenset(words(line)) for line in source.split("\n")}  # as sets: items of skills change their order
+    assert [line for line in written.split("\n") if frozenset(words(line)) not in known] == []
+
+
+def test_the_letter_names_role_and_company_and_quotes_three_facts(cv):
+    job = posting(url="https://example.com/1")
+    facts = facts_of(cv)
+    quoted = strongest_facts(facts, query_of(job, ["Kubernetes", "Python", "bread"]))
+    letter = " ".join(write_letter(cv, job, quoted).split())
+    assert "Dear hiring team at Example AG," in letter
+    assert "the position of Kubernetes engineer at Example AG" in letter
+    assert len(quoted) == 3
+    for one in quoted:
+        assert plain(one.text) in letter
+        assert f"({one.where})" in letter
+    assert letter.endswith("Kind regards Ada Example")
+
+
+def test_a_letter_for_a_posting_that_matches_nothing_quotes_the_latest_role(cv):
+    quoted = strongest_facts(facts_of(cv), words("Zookeeper"))
+    assert quoted[0].text == "Grew roses."
+
+
+def test_a_letter_can_be_written_with_nothing_known():
+    nobody = parse_master_cv("# Ada\n")
+    letter = write_letter(nobody, posting_from({}, job_id="1", source="test"), [])
+    assert "I am applying for the position that you advertise." in letter
+    assert "None" not in letter
+
+
+def test_each_requirement_has_evidence_or_is_a_gap(cv):
+    facts = facts_of(cv)
+    met, partly, gap, unclear = compare(
+        ["Experience with Kubernetes", "Python, Fortran and Cobol", "Forklift licence", "5 years of experience"], facts
+    )
+    assert (met.verdict, partly.verdict, gap.verdict, unclear.verdict) == tuple(Verdict)
+    assert met.evidence[-1].text.startswith("Ran **Kubernetes**")
+    assert partly.missing == ("Fortran", "Cobol")
+    assert gap.evidence == ()
+    assert score_of([met, partly, gap, unclear]) == 50
+
+
+def test_one_everyday_word_in_common_is_no_evidence():
+    [comparison] = compare(["Service meshes such as Istio"], [fact("Moved 46 services to other machines.")])
+    assert comparison.verdict is Verdict.GAP
+
+
+def test_there_is_no_score_without_requirements():
+    assert score_of([]) is None
+
+
+def test_the_dossier_has_all_its_parts(cv):
+    job = posting(description="We build. You must know Kubernetes.\n", url="https://example.com/1")
+    comparisons = compare([*requirements_of(job), "Forklift licence"], facts_of(cv))
+    dossier = write_dossier(job, comparisons, "", "master-cv.md")
+    for part in ("Requirements and evidence", "Score: 50 of 100", "-> met", "-> gap", "Questions to ask"):
+        assert part in dossier
+    assert "- Posting: https://example.com/1 (read from test)" in dossier
+    assert '"Forklift licence"?' in dossier
+
+
+def test_the_dossier_does_not_ask_what_the_posting_tells():
+    assert "What salary range" in write_dossier(posting(), [], "", "cv")
+    assert "What salary range" not in write_dossier(posting(description="Salary: 60.000 EUR"), [], "", "cv")
+
+
+def test_the_dossier_warns_when_posting_and_cv_are_in_two_languages(samples):
+    german = "Wir suchen für unser Team eine Person, die mit uns und für uns auf der Station arbeitet."
+    english = "I have led the work of a group and I still write the code that we run on the platform."
+    assert (language(german), language(english), language("Kubernetes")) == ("German", "English", None)
+    assert "The posting is in German" in write_dossier(posting(description=german), [], english, "cv")
+
+
+def test_ranking_puts_texts_without_a_shared_word_last_in_their_order():
+    ranked = rank(["roses", "sheep", "Kubernetes", ""], words("kubernetes"))
+    assert [match.index for match in ranked] == [2, 0, 1, 3]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", "the"], ["roses"]])
+def test_ranking_copes_with_nothing(texts):
+    assert len(rank(texts, [])) == len(rank(texts, ["rose"])) == len(texts)
+
+
+def test_words_are_found_in_many_scripts():
+    assert words("C++ and C#, Kubernetes-Cluster") == ["c++", "c#", "kubernete", "cluster"]
+    assert words("Разработка сервисов") == ["разработка", "сервисов"]
+    assert words("東京都") == ["東京", "京都"]
+    assert words("\uff30\uff59\uff54\uff48\uff4f\uff4e") == ["python"]  # full-width letters
+
+
+def test_sentences_do_not_end_at_an_abbreviation_before_a_small_letter():
+    assert sentences("I know e.g. this. And that!  Été. 東京。大阪。") == [
+        "I know e.g. this.",
+        "And that!",
+        "Été.",
+        "東京。",
+        "大阪。",
+    ]
+
+
+def test_the_word_document_keeps_headings_lists_bold_and_links():
+    markdown = "# Ada\n\nplain **bold** *italic*  \nnext\n\n## Work\n\n- one [tool](https://example.com/t)\n  - inner\n"
+    document = Document(io.BytesIO(make_docx(markdown, title="Ada")))
+    assert [(paragraph.style.name, paragraph.text) for paragraph in document.paragraphs] == [
+        ("Heading 1", "Ada"),
+        ("Normal", "plain bold italic\nnext"),
+        ("Heading 2", "Work"),
+        ("List Bullet", "one tool"),
+        ("List Bullet 2", "inner"),
+    ]
+    assert [run.text for run in document.paragraphs[1].runs if run.bold] == ["bold"]
+    assert [run.text for run in document.paragraphs[1].runs if run.italic] == ["italic"]
+    [link] = document.paragraphs[3].hyperlinks
+    assert (link.text, link.address) == ("tool", "https://example.com/t")
+
+
+def test_only_addresses_of_pages_mail_and_phones_become_links():
+    document = Document(io.BytesIO(make_docx("[a](ftp://example.com) [b](../x)", title="")))
+    assert document.paragraphs[0].hyperlinks == []
+    assert document.paragraphs[0].text == "a b"
+
+
+def test_the_word_document_carries_no_time_of_today():
+    first, second = (make_docx("# Ada\n\n[x](https://example.com)\n", title="Ada") for _ in range(2))
+    assert first == second
+    assert {member.date_time[0] for member in zipfile.ZipFile(io.BytesIO(first)).infolist()} == {1980}
+    assert Document(io.BytesIO(first)).core_properties.modified.year == 2000
