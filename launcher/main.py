@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import socket
 import sys
 from typing import Annotated
@@ -48,7 +49,12 @@ def serve(
     except ConfigurationError as exc:
         typer.echo(exc.message, err=True)
         raise typer.Exit(2) from None
-    listener = socket.create_server((settings.HOST, settings.PORT), family=_family(settings.HOST), backlog=2048)
+    _allow_many_streams()
+    try:
+        listener = socket.create_server((settings.HOST, settings.PORT), family=_family(settings.HOST), backlog=2048)
+    except OSError as exc:
+        typer.echo(f"Cannot listen on {settings.HOST}:{settings.PORT}: {exc.strerror} (HOST, PORT)", err=True)
+        raise typer.Exit(2) from None
     url = f"http://{settings.HOST if ':' not in settings.HOST else f'[{settings.HOST}]'}:{listener.getsockname()[1]}"
     typer.echo(f"Slipway serves on {url}")
     if settings.SLIPWAY_ENV == "development":
@@ -60,6 +66,12 @@ def serve(
 
 
 cli.command(name="demo")(demo.demo)
+
+
+def _allow_many_streams() -> None:
+    """Lift the soft limit of open files to the hard one: each viewer of a log holds a connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _family(host: str) -> socket.AddressFamily:

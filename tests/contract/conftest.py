@@ -13,7 +13,6 @@ from launcher.stores import mongodb, redis
 from launcher.stores.memory import InMemoryLogTail, InMemoryRunStore, InMemoryWorkItems
 from launcher.stores.ports import LogTail, RunStore, WorkItems
 
-pytest_plugins = ["servers.fixtures"]
 TAIL_LINES = 50
 Opened = Callable[[], AbstractAsyncContextManager[Any]]
 

@@ -6,9 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from launcher.domain.loglines import Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, cancelled_before_start, failure
-from launcher.domain.loglines import Receipt
 
 AT = datetime(2026, 11, 24, 8, 0, 0, 123000, tzinfo=UTC)
 URLS = {"cv_md_url": "/artifacts/a/CV.md"}
