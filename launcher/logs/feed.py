@@ -29,6 +29,7 @@ _AWAY_SECONDS = 0.2  # between two looks at the archive while the tail is away
 _RING_BYTES = 2 << 20
 _AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
 _CATCH_UP_LINES = 1000
+_RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
 _PING = b": ping\n\n"
 VIEWERS = Gauge("slipway_stream_viewers", "Open log streams")
@@ -131,10 +132,10 @@ class Feed:
                 self.ended = RunStatus(run["status"]).terminal and not lines
                 if lines or self.ended or run != self.run:
                     self.run = run
-                    self._announce()
+                    self.announce()
                 await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
         finally:
-            self._announce()
+            self.announce()
 
     async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
         loop = asyncio.get_running_loop()
@@ -161,7 +162,8 @@ class Feed:
             self._ring_bytes -= len(self._ring.popleft().joined)
         self.last = chunk.last
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Wake every viewer."""
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -178,7 +180,7 @@ class FeedHub:
         """Close every stream at once; viewers come back to the next process and go on where they were."""
         self._stopping.set()
         for feed in self._feeds.values():
-            feed._announce()
+            feed.announce()
 
     async def events(self, run_id: str, after: int) -> AsyncIterator[bytes]:
         """Yield a run's SSE events after a line's number, to the `end` event; a comment when it is quiet."""
@@ -190,6 +192,7 @@ class FeedHub:
         VIEWERS.inc()
         cursor, seen = after, None
         try:
+            yield format_sse_event(retry=_RETRY_MILLISECONDS)
             while not self._stopping.is_set():
                 body, cursor = feed.take(cursor)
                 if feed.run is not None and feed.run != seen and not feed.ended:

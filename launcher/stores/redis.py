@@ -110,7 +110,7 @@ class RedisRunStore:
 
 
 class RedisLogTail:
-    """A `LogTail` in Redis Streams, about `limit` lines of each log; forgotten `ttl_seconds` after the log ended."""
+    """A `LogTail` in Redis Streams, about `limit` lines of each log; forgotten `ttl_seconds` after the last line."""
 
     def __init__(self, client: Redis, *, limit: int, ttl_seconds: int, prefix: str = "slipway:log:") -> None:
         self._redis, self._limit, self._ttl, self._prefix = client, limit, ttl_seconds, prefix
@@ -122,6 +122,7 @@ class RedisLogTail:
                 for line in lines:
                     fields: dict[Any, Any] = {"t": line.timestamp, "k": str(line.kind), "d": line.data}
                     pipe.xadd(self._prefix + run_id, fields, id=f"{line.number}-0", maxlen=self._limit)
+                pipe.expire(self._prefix + run_id, self._ttl)  # even where nobody is left to say that it ended
                 answers = await pipe.execute(raise_on_error=False)
             for answer in answers:
                 known = isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
@@ -151,9 +152,7 @@ class RedisLogTail:
         ]
 
     async def finish(self, run_id: str) -> None:
-        """See `LogTail`."""
-        async with _unavailable():
-            await self._redis.expire(self._prefix + run_id, self._ttl)
+        """See `LogTail`. The time to live runs since the last line."""
 
 
 def _number(entry_id: bytes) -> int:
