@@ -76,6 +76,8 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         faults = [*self._secret_faults()]
+        if not self.PIPELINE_DIR.is_dir():
+            faults.append(f"PIPELINE_DIR: {self.PIPELINE_DIR} is no folder; the local engine runs pipelines in it")
         try:
             _ = self.pipelines
         except ConfigurationError as exc:

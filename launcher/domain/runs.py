@@ -146,25 +146,22 @@ def supersedes(new: Run, stored: Run | None) -> bool:
     return stored is None or (not stored.status.terminal and new.revision > stored.revision)
 
 
-def outcome_of_process(
-    exit_code: int, *, cancelled: bool, timed_out: bool, too_large: bool, timeout: float, cap: int
-) -> Outcome:
+def outcome_of_process(exit_code: int, *, ended_for: Reason | None, timeout: float, cap: int) -> Outcome:
     """Decide the outcome of a child process. `exit_code` is negative for a signal, as in `subprocess`.
 
-    What Slipway did to the process (cancel, timeout, cap) comes before what the process then said: a pipeline that
-    answers SIGTERM with exit code 0 was cancelled all the same.
+    `ended_for` is why Slipway ended it, None where it ended by itself. It comes before what the process then said: a
+    pipeline that answers SIGTERM with exit code 0 was cancelled all the same.
     """
-    if cancelled:
-        return Outcome(
-            status=RunStatus.CANCELLED,
-            reason=Reason.CANCELLED,
-            message=sentence(Reason.CANCELLED),
-            exit_code=exit_code,
-        )
-    if timed_out:
-        return failure(Reason.TIMED_OUT, exit_code=exit_code, limit=timeout)
-    if too_large:
-        return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=exit_code, limit=cap)
+    match ended_for:
+        case Reason.CANCELLED:
+            ended = failure(Reason.CANCELLED, exit_code=exit_code)
+            return dataclasses.replace(ended, status=RunStatus.CANCELLED)
+        case Reason.TIMED_OUT:
+            return failure(Reason.TIMED_OUT, exit_code=exit_code, limit=timeout)
+        case Reason.ARTIFACTS_TOO_LARGE:
+            return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=exit_code, limit=cap)
+        case Reason():
+            return failure(ended_for, exit_code=exit_code)
     if exit_code == 0:
         return Outcome(
             status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-import sys
 from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter, Gauge
@@ -25,9 +21,10 @@ from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, 
 from launcher.domain.loglines import Receipt
 from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now, outcome_of_process
+from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
+from launcher.engines.execution import Execution
 from launcher.engines.port import QueueState
-from launcher.engines.process import PipelineProcess, end_leftovers
+from launcher.engines.process import end_leftovers
 from launcher.logs.publisher import Publisher
 from launcher.logs.pump import LogPump
 from launcher.recorder import Recorder
@@ -36,7 +33,6 @@ from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryRunStore
 from launcher.stores.ports import RunQuery, RunStore
 
-_WATCH_SECONDS = 2.0  # between two looks at the size of a run's artifacts
 _CLEANING_SECONDS = 3600.0
 _DISK_RETRY_SECONDS = 1.0
 _REMEMBERED_DURATIONS = 20
@@ -61,14 +57,16 @@ class LocalEngine:
         shared: RunStore | None = None,
     ) -> None:
         self._settings, self._archive, self._recorder = settings, archive, recorder
-        self._publisher, self._artifacts, self._environ = publisher, artifacts, environ
+        self._publisher, self._artifacts = publisher, artifacts
+        self._execution = Execution(settings, artifacts, environ)
         self._shared = shared
         self._runs = InMemoryRunStore()
         self._waiting: dict[str, Run] = {}
         self._active: dict[str, Run] = {}
         self._by_key: dict[str, str] = {}
         self._durations: dict[str, list[float]] = {}
-        self._cancels: dict[str, asyncio.Event] = {}
+        self._ends: dict[str, asyncio.Future[Reason]] = {}
+        """Of each active run: why it is to end before its time."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._pause_file = settings.ARCHIVE_DIR / "paused"
         self._stopping = False
@@ -95,8 +93,8 @@ class LocalEngine:
         for task in list(self._tasks):
             if task.get_name() == "clean":
                 task.cancel()
-        for event in self._cancels.values():
-            event.set()
+        for end in self._ends.values():
+            _ask(end, Reason.LAUNCHER_LOST)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def submit(self, run: Run) -> Run:
@@ -133,7 +131,7 @@ class LocalEngine:
             self._admit()
         elif run.status is RunStatus.RUNNING and not run.cancel_requested:
             self._active[run_id] = await self._keep(run.cancelling(now()))
-            self._cancels[run_id].set()
+            _ask(self._ends[run_id], Reason.CANCELLED)
         return await self.get(run_id)
 
     async def place(self, run_id: str) -> QueuePlace | None:
@@ -182,7 +180,7 @@ class LocalEngine:
             for run in to_release(self._waiting.values(), busy=len(self._active), limit=limit, paused=self._paused):
                 del self._waiting[run.run_id]
                 self._active[run.run_id] = run
-                self._cancels[run.run_id] = asyncio.Event()
+                self._ends[run.run_id] = asyncio.get_running_loop().create_future()
                 self._spawn(self._execute(run), f"run {run.run_id}")
         ACTIVE.set(len(self._active))
         QUEUED.set(len(self._waiting))
@@ -195,7 +193,7 @@ class LocalEngine:
             pump = LogPump(self._archive, self._publisher, run.run_id)
             pump.open(run)
             try:
-                outcome = await self._outcome(run, pump)
+                outcome = await self._execution.outcome(run, pump.feed, self._ends[run.run_id])
             except Exception as exc:  # a fault of ours must not leave a run for ever running
                 log.exception("run %s", run.run_id)
                 outcome = failure(Reason.CANNOT_START, detail=f"{type(exc).__name__}: {exc}")
@@ -203,56 +201,8 @@ class LocalEngine:
             await self._end(await self.get(run.run_id), outcome, pump.close())
         finally:
             self._active.pop(run.run_id, None)
-            self._cancels.pop(run.run_id, None)
+            self._ends.pop(run.run_id, None)
             self._admit()
-
-    async def _outcome(self, run: Run, pump: LogPump) -> Outcome:
-        pipeline = self._settings.pipelines.get(run.pipeline)
-        if pipeline is None:
-            return failure(Reason.CANNOT_START, detail=f"Pipeline {run.pipeline} is no longer configured.")
-        folder = self._artifacts.make(run.run_id)
-        process = PipelineProcess(run.run_id, pump.feed)
-        command = pipeline.command_for(run.job_id, run.profile_ref)
-        try:
-            await process.start(command, self._settings.PIPELINE_DIR, self._environment(run, folder))
-        except OSError as exc:
-            return failure(Reason.CANNOT_START, detail=f"{command[0]}: {exc.strerror or exc}.")
-        cancelled = timed_out = too_large = False
-        exited = asyncio.create_task(process.wait())
-        cancel = asyncio.create_task(self._cancels[run.run_id].wait())
-        deadline = asyncio.get_running_loop().time() + run.timeout_seconds
-        try:
-            while not exited.done() and not (cancelled or timed_out or too_large):
-                left = deadline - asyncio.get_running_loop().time()
-                await asyncio.wait(
-                    [exited, cancel], timeout=max(0.0, min(left, _WATCH_SECONDS)), return_when=asyncio.FIRST_COMPLETED
-                )
-                if not exited.done():
-                    cancelled = cancel.done()
-                    timed_out = asyncio.get_running_loop().time() >= deadline
-                    too_large = self._artifacts.size(run.run_id) > self._settings.MAX_ARTIFACT_BYTES
-        finally:
-            cancel.cancel()
-            await process.end(self._settings.TERMINATION_GRACE_SECONDS)  # also what outlived the pipeline itself
-            await process.drained()
-        if cancelled and self._stopping and not (await self.get(run.run_id)).cancel_requested:
-            return failure(Reason.LAUNCHER_LOST, exit_code=await exited)
-        return outcome_of_process(
-            await exited,
-            cancelled=cancelled,
-            timed_out=timed_out,
-            too_large=too_large or self._artifacts.size(run.run_id) > self._settings.MAX_ARTIFACT_BYTES,
-            timeout=run.timeout_seconds,
-            cap=self._settings.MAX_ARTIFACT_BYTES,
-        )
-
-    def _environment(self, run: Run, folder: Path) -> dict[str, str]:
-        environment = self._settings.environment_for_pipeline(self._environ)
-        own_python = str(Path(sys.executable).parent)  # `python` in a command is the launcher's, with its packages
-        environment["PATH"] = os.pathsep.join([own_python, environment.get("PATH", os.defpath)])
-        environment["APPLICATIONS_DIR"] = str(folder)
-        environment["PIPELINE_PARAMS"] = json.dumps(dict(run.params), ensure_ascii=False)
-        return environment
 
     async def _end(self, run: Run, outcome: Outcome, log_receipt: Receipt) -> None:
         pipeline = self._settings.pipelines.get(run.pipeline)
@@ -316,3 +266,8 @@ class LocalEngine:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _ask(end: asyncio.Future[Reason], reason: Reason) -> None:
+    if not end.done():  # who asked first is why it ends
+        end.set_result(reason)

@@ -1,0 +1,79 @@
+"""One run of the local engine, from its command line to its outcome: limits watched, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from launcher.artifacts import ArtifactFolder
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome, Run, failure, outcome_of_process
+from launcher.engines.process import PipelineProcess
+from launcher.settings import Settings
+
+_WATCH_SECONDS = 2.0  # between two looks at the size of a run's artifacts
+
+
+class Execution:
+    """Executes runs as child processes, in the pipelines' folder, with an environment free of the launcher's own."""
+
+    def __init__(self, settings: Settings, artifacts: ArtifactFolder, environ: Mapping[str, str]) -> None:
+        self._settings, self._artifacts, self._environ = settings, artifacts, environ
+
+    async def outcome(self, run: Run, take: Callable[[bytes], None], end: asyncio.Future[Reason]) -> Outcome:
+        """Execute a run to its end, or until `end` says why it must end before; `take` is given all output.
+
+        When it returns, no process of the run is left.
+        """
+        pipeline = self._settings.pipelines.get(run.pipeline)
+        if pipeline is None:
+            return failure(Reason.CANNOT_START, detail=f"Pipeline {run.pipeline} is no longer configured.")
+        process = PipelineProcess(run.run_id, take)
+        command = pipeline.command_for(run.job_id, run.profile_ref)
+        try:
+            await process.start(command, self._settings.PIPELINE_DIR, self._environment(run))
+        except OSError as exc:
+            return failure(Reason.CANNOT_START, detail=f"{command[0]}: {exc.strerror or exc}.")
+        exited = asyncio.create_task(process.wait())
+        try:
+            ended_for = await self._watch(run, exited, end)
+        finally:
+            await process.end(self._settings.TERMINATION_GRACE_SECONDS)  # also what outlived the pipeline itself
+            await process.drained()
+        if ended_for is None and self._too_large(run):
+            ended_for = Reason.ARTIFACTS_TOO_LARGE
+        return outcome_of_process(
+            await exited, ended_for=ended_for, timeout=run.timeout_seconds, cap=self._settings.MAX_ARTIFACT_BYTES
+        )
+
+    async def _watch(self, run: Run, exited: asyncio.Task[int], end: asyncio.Future[Reason]) -> Reason | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + run.timeout_seconds
+        first: list[asyncio.Future[Any]] = [exited, end]
+        while True:
+            wait = max(0.0, min(deadline - loop.time(), _WATCH_SECONDS))
+            await asyncio.wait(first, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            if exited.done():
+                return None
+            if end.done():
+                return end.result()
+            if loop.time() >= deadline:
+                return Reason.TIMED_OUT
+            if self._too_large(run):
+                return Reason.ARTIFACTS_TOO_LARGE
+
+    def _too_large(self, run: Run) -> bool:
+        return self._artifacts.size(run.run_id) > self._settings.MAX_ARTIFACT_BYTES
+
+    def _environment(self, run: Run) -> dict[str, str]:
+        environment = self._settings.environment_for_pipeline(self._environ)
+        own_python = str(Path(sys.executable).parent)  # `python` in a command is the launcher's, with its packages
+        environment["PATH"] = os.pathsep.join([own_python, environment.get("PATH", os.defpath)])
+        environment["APPLICATIONS_DIR"] = str(self._artifacts.make(run.run_id))
+        environment["PIPELINE_PARAMS"] = json.dumps(dict(run.params), ensure_ascii=False)
+        return environment
