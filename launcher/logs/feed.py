@@ -192,17 +192,20 @@ class FeedHub:
         VIEWERS.inc()
         cursor, seen = after, None
         try:
-            yield format_sse_event(retry=_RETRY_MILLISECONDS)
+            head = (
+                b"retry: %d\n" % _RETRY_MILLISECONDS
+            )  # within the first event: some clients take it for one by itself
             while not self._stopping.is_set():
                 body, cursor = feed.take(cursor)
                 if feed.run is not None and feed.run != seen and not feed.ended:
                     seen = feed.run
                     body = run_event("status", seen) + body
                 if body:
-                    yield body
+                    yield head + body
+                    head = b""
                     continue
                 if feed.ended and feed.run is not None:
-                    yield run_event("status", feed.run) + run_event("end", feed.run)
+                    yield head + run_event("status", feed.run) + run_event("end", feed.run)
                     return
                 try:
                     async with asyncio.timeout(PING_INTERVAL_SECONDS):

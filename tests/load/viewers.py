@@ -1,0 +1,111 @@
+"""Many viewers of one stream in one process: bare sockets, each event checked as it comes.
+
+`python viewers.py PORT SECRET RUN_ID COUNT DROPPING SEED` prints one JSON object: how many viewers saw the whole log
+once and in order, what the first one in the wrong saw, and how often viewers came back. Each viewer begins anew with
+`Last-Event-ID` when its connection ends before the `end` event, as a browser does; every DROPPINGth also drops its
+connection itself, at random moments, in the middle of events too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import re
+import sys
+from typing import Any
+
+_EVENT = re.compile(rb"data: ([^\n]*)\nid: (\d+)\n\n")
+_RETRY_SECONDS = 0.2
+_DEADLINE_SECONDS = 240
+
+
+class Viewer:
+    """One browser: its position, the hash of what it has seen, and its end."""
+
+    def __init__(self, number: int, drops: bool, seed: int) -> None:
+        self.last = 0
+        self.hash = hashlib.sha256()
+        self.wrong: str | None = None
+        self.end: dict[str, Any] | None = None
+        self.connections = 0
+        self.drops = drops
+        self.random = random.Random(seed * 100_003 + number)
+
+    async def watch(self, port: int, secret: str, run_id: str) -> None:
+        """Come back until the run has ended."""
+        while self.end is None and self.wrong is None:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._connect(port, secret, run_id)
+            if self.end is None:
+                await asyncio.sleep(_RETRY_SECONDS * self.random.uniform(0.5, 1.5))
+
+    async def _connect(self, port: int, secret: str, run_id: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+        self.connections += 1
+        leave = self.random.randrange(1 << 16, 1 << 21) if self.drops else None
+        try:
+            writer.write(
+                f"GET /jobs/{run_id}/logs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+                f"Last-Event-ID: {self.last}\r\n\r\n".encode()
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b" 200 " not in head.split(b"\r\n", 1)[0]:
+                return
+            rest = b""
+            while self.end is None:
+                size = int(await reader.readline() or b"0", 16)
+                if size == 0:
+                    return
+                body = (await reader.readexactly(size + 2))[:-2]
+                if leave is not None and (leave := leave - size) < 0:
+                    body = body[: self.random.randrange(len(body))]
+                rest = self._take(rest + body)
+                if leave is not None and leave < 0:
+                    return
+        except ValueError:  # the connection ended inside a chunk's length
+            return
+        finally:
+            writer.transport.abort()
+
+    def _take(self, body: bytes) -> bytes:
+        whole, found, rest = body.rpartition(b"\n\n")
+        if not found:
+            return body
+        whole += found
+        for match in _EVENT.finditer(whole):
+            number = int(match[2])
+            if number != self.last + 1:
+                self.wrong = f"after {self.last} came {number}"
+                return b""
+            self.last = number
+            self.hash.update(match[1] + b"\n")
+        if b"event: gap\n" in whole:
+            gap = re.search(rb"event: gap\n[^\n]*\nid: (\d+)\n", whole)
+            assert gap is not None
+            self.last = int(gap[1])
+        if (at := whole.find(b"event: end\n")) >= 0:
+            self.end = json.loads(whole[at:].split(b"data: ", 1)[1].split(b"\n", 1)[0])
+        return rest
+
+
+async def main(port: int, secret: str, run_id: str, count: int, dropping: int, seed: int) -> dict[str, Any]:
+    """Let all viewers watch, and count."""
+    viewers = [Viewer(number, number % dropping == 0, seed) for number in range(count)]
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        await asyncio.gather(*(viewer.watch(port, secret, run_id) for viewer in viewers))
+    return {
+        "hashes": sorted({viewer.hash.hexdigest() for viewer in viewers}),
+        "last": sorted({viewer.last for viewer in viewers}),
+        "wrong": [viewer.wrong for viewer in viewers if viewer.wrong],
+        "statuses": sorted({viewer.end["status"] for viewer in viewers if viewer.end}),
+        "ended": sum(viewer.end is not None for viewer in viewers),
+        "connections": sum(viewer.connections for viewer in viewers),
+    }
+
+
+if __name__ == "__main__":
+    _port, _secret, _run_id, _count, _dropping, _seed = sys.argv[1:]
+    print(json.dumps(asyncio.run(main(int(_port), _secret, _run_id, int(_count), int(_dropping), int(_seed)))))
