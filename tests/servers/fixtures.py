@@ -1,0 +1,68 @@
+"""The servers as pytest fixtures: `redis_url` and `mongodb_uri` for a test that wants a clean database and no more.
+
+Where a server cannot be had, tests fail rather than skip: a green run has talked to real servers.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import pytest
+import redis
+from pymongo import MongoClient
+
+from servers.mongodb_server import MongodbServer
+from servers.redis_server import RedisServer
+from servers.server import Server, ServerError
+
+__all__ = ["mongodb_server", "mongodb_uri", "redis_server", "redis_url"]
+
+TEST_DATABASE = "jobs"
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Redis, for tests that stop, kill or pause it; otherwise take `redis_url`."""
+    yield from _started(RedisServer(tmp_path_factory.mktemp("redis")))
+
+
+@pytest.fixture(scope="session")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongodbServer]:
+    """MongoDB, for tests that stop, kill or pause it; otherwise take `mongodb_uri`."""
+    if os.environ.get("MONGODB_TEST_URI"):
+        pytest.skip("MONGODB_TEST_URI names somebody else's server, which is not ours to stop.")
+    yield from _started(MongodbServer(tmp_path_factory.mktemp("mongodb")))
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Return the URL of an empty Redis that works, whatever the test before did to it."""
+    redis_server.revive()
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def mongodb_uri(request: pytest.FixtureRequest) -> str:
+    """Return the URI of a MongoDB without a database `jobs`: MONGODB_TEST_URI, or a server of our own."""
+    uri = os.environ.get("MONGODB_TEST_URI")
+    if not uri:
+        server: MongodbServer = request.getfixturevalue("mongodb_server")
+        server.revive()
+        uri = server.url
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(uri, serverSelectionTimeoutMS=10_000) as client:
+        client.drop_database(TEST_DATABASE)
+    return uri
+
+
+def _started(server: AnyServer) -> Iterator[AnyServer]:
+    try:
+        server.start()
+    except ServerError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield server
+    server.stop()
