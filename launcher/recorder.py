@@ -60,13 +60,13 @@ class Mirror:
     async def run(self) -> None:
         """Deliver what is owed; between, ask whether the store is there."""
         while True:
+            await self._insist(self.store.ping)
+            for run in list(self._owed.values()):
+                await self._deliver(run)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PING_INTERVAL_SECONDS):
                     await self._news.wait()
             self._news.clear()
-            await self._insist(self.store.ping)
-            for run in list(self._owed.values()):
-                await self._deliver(run)
 
     async def reconcile(self, runs: Sequence[Run]) -> int:
         """Owe every run whose state the store has missed; return how many."""

@@ -46,7 +46,8 @@ while not os.path.exists(os.environ['APPLICATIONS_DIR'] + '/daemon.pid'): time.s
 """,
     "grandchildren": """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN)\\nwhile True: time.sleep(1)'])
+stubborn = 'import signal, time; signal.signal(15, signal.SIG_IGN)\\nwhile True: time.sleep(1)'
+child = subprocess.Popen([sys.executable, '-c', stubborn])
 print(child.pid, flush=True)
 child.wait()
 """,

@@ -17,7 +17,7 @@ import re
 import sys
 from typing import Any
 
-_EVENT = re.compile(rb"data: ([^\n]*)\nid: (\d+)\n\n")
+_EVENT = re.compile(rb"(?:event: (\w+)\n)?data: ([^\n]*)\nid: (\d+)\n\n")
 _RETRY_SECONDS = 0.2
 _DEADLINE_SECONDS = 240
 
@@ -76,16 +76,13 @@ class Viewer:
             return body
         whole += found
         for match in _EVENT.finditer(whole):
-            number = int(match[2])
+            number = int(match[3])
             if number != self.last + 1:
                 self.wrong = f"after {self.last} came {number}"
                 return b""
             self.last = number
-            self.hash.update(match[1] + b"\n")
-        if b"event: gap\n" in whole:
-            gap = re.search(rb"event: gap\n[^\n]*\nid: (\d+)\n", whole)
-            assert gap is not None
-            self.last = int(gap[1])
+            if match[1] is None:  # a line; a gap has its number too
+                self.hash.update(match[2] + b"\n")
         if (at := whole.find(b"event: end\n")) >= 0:
             self.end = json.loads(whole[at:].split(b"data: ", 1)[1].split(b"\n", 1)[0])
         return rest
