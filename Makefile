@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAMPLES := $(CURDIR)/pipeline-image/samples
 UV_VERSION := 0.13.9
-export PYTHONSAFEPATH :=
 
 .PHONY: help
 help: ## List the targets

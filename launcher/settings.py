@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.pipelines import DEFAULT_ARTIFACTS, Pipeline
@@ -64,14 +65,21 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read and check all settings. Raises `ConfigurationError` that names every fault."""
-        try:
-            return cls.model_validate({name: value for name, value in environ.items() if value != ""})
-        except ValidationError as exc:
-            faults = [
-                ": ".join([*(str(part) for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
-                for fault in exc.errors()
-            ]
-            raise ConfigurationError("The settings are wrong:\n  " + "\n  ".join(faults)) from None
+        values = {name: value for name, value in environ.items() if value != ""}
+        faults: list[str] = []
+        while True:
+            try:
+                settings = cls.model_validate(values)
+            except ValidationError as exc:
+                found = exc.errors()
+                faults += [_fault_text(fault) for fault in found]
+                wrong = {str(fault["loc"][0]) for fault in found if fault["loc"]}
+                values = {name: value for name, value in values.items() if name not in wrong}
+                if wrong:  # once more without them: what several settings together have wrong shows only then
+                    continue
+            if faults:
+                raise ConfigurationError("The settings are wrong:\n  " + "\n  ".join(faults))
+            return settings
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -117,6 +125,10 @@ class Settings(BaseModel):
         """Return what a pipeline on the local engine may see: all but the launcher's own settings and secrets."""
         own = set(type(self).model_fields) - _SHARED_WITH_PIPELINE
         return {name: value for name, value in environ.items() if name not in own}
+
+
+def _fault_text(fault: ErrorDetails) -> str:
+    return ": ".join([*(str(part) for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
 
 
 class _PipelineEntry(BaseModel):
