@@ -67,13 +67,13 @@ class ArtifactFolder:
         path = folder / known.get(name, name)
         try:
             real = path.resolve()
+            if not real.is_relative_to(folder.resolve()):
+                raise OutsideFolder
+            if real.is_file():
+                return real
         except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
             raise ArtifactNotFound from exc
-        if not real.is_relative_to(folder.resolve()):
-            raise OutsideFolder
-        if not real.is_file():
-            raise ArtifactNotFound
-        return real
+        raise ArtifactNotFound
 
     def delete(self, run_id: str) -> None:
         """Forget a run's artifacts."""

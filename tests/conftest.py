@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from servers.fixtures import mongodb_server, mongodb_uri, redis_server, redis_url
 
 from launcher.settings import Settings
+from servers.fixtures import mongodb_server, mongodb_uri, redis_server, redis_url
 
 __all__ = ["mongodb_server", "mongodb_uri", "redis_server", "redis_url"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
-from launching.launcher import Launcher
 
 from launcher.domain.loglines import receipt_of
 from launcher.stores.archive import Archive
+from launching.launcher import Launcher
 
 PROGRAMS = {
     "exit3": "import sys; print('three'); sys.exit(3)",

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import redis
-from launching.launcher import Launcher
 from pymongo import MongoClient
+
+from launching.launcher import Launcher
 from servers.mongodb_server import MongodbServer
 from servers.redis_server import RedisServer
 

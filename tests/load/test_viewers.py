@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from launching.launcher import Launcher
 
 VIEWERS = 1000

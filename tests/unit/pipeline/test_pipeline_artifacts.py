@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from pipeline_runner import artifacts, pipeline
 from pipeline_runner.artifacts import artifact_folder, write_artifacts
 from pipeline_runner.errors import MasterCvMissingError, PipelineError

@@ -7,6 +7,7 @@ from typing import Any
 
 import pymongo
 import pytest
+
 from pipeline_runner.errors import PostingNotFoundError, PostingsUnreachableError, PostingUnreadableError
 from pipeline_runner.posting_sources import load_posting
 from pipeline_runner.postings import posting_from

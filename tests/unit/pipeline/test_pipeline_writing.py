@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 from docx import Document
+
 from pipeline_runner.cv_writing import write_cv
 from pipeline_runner.documents import make_docx
 from pipeline_runner.dossier_writing import write_dossier

@@ -1,0 +1,133 @@
+"""The seed's own log page in a real Chromium: EventSource through a proxy that passes bytes on."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from launching.launcher import Launcher
+
+PAGE = """<!doctype html><title>Run</title><pre id="logs"></pre>
+<script>
+const eventSource = new EventSource('/api/runner/jobs/{run_id}/logs');
+eventSource.onmessage = (e) => {{
+  document.getElementById('logs').textContent += e.data + '\\n';
+}};
+eventSource.addEventListener('end', (e) => {{
+  eventSource.close();
+}});
+</script>"""
+LINES = 400
+PRINTER = f"import time\nfor n in range({LINES}): print('line', n, flush=True); time.sleep(0.005)"
+BROWSER = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Serves the page, and passes the stream on as it comes, with the secret that the browser never sees."""
+
+    protocol_version = "HTTP/1.0"
+    upstream: ClassVar[Launcher]
+    cut_after_bytes: ClassVar[list[int]] = []
+    """How many bytes each of the next streams may pass before it is cut."""
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        parts = self.path.strip("/").split("/")
+        if parts[0] == "page":
+            self._answer("text/html; charset=utf-8", PAGE.format(run_id=parts[1]).encode())
+        elif self.path.endswith("/logs"):
+            self._stream(self.path.removeprefix("/api/runner"))
+        else:
+            self.send_error(404)
+
+    def _answer(self, media_type: str, body: bytes = b"") -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", media_type)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self, path: str) -> None:
+        left = self.cut_after_bytes.pop(0) if self.cut_after_bytes else None
+        headers = dict(self.upstream.headers)
+        if resume := self.headers.get("Last-Event-ID"):
+            headers["Last-Event-ID"] = resume
+        connection = http.client.HTTPConnection(urlsplit(self.upstream.url).netloc, timeout=60)
+        try:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            self._answer("text/event-stream")
+            while block := answer.read1(4096):
+                if left is not None and (left := left - len(block)) < 0:
+                    self.wfile.write(block[: len(block) // 2])  # in the middle of an event
+                    return
+                self.wfile.write(block)
+                self.wfile.flush()
+        except OSError:  # the browser left
+            return
+        finally:
+            connection.close()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    pipelines: dict[str, dict[str, Any]] = {"printer": {"command": ["python", "-c", PRINTER]}}
+    with Launcher(tmp_path_factory.mktemp("browser"), pipelines) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy(launcher: Launcher) -> Iterator[str]:
+    Proxy.upstream = launcher
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    chromium = shutil.which("chromium")
+    assert chromium, "No Chromium: run tests/servers/install"
+    profile: Path = tmp_path_factory.mktemp("profile")
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=chromium, headless=True, args=BROWSER
+        )
+        yield context.new_page()
+        context.close()
+
+
+@pytest.mark.parametrize("cuts", [[], [900, 2500, 6000]], ids=["unbroken", "cut three times"])
+def test_the_page_shows_every_line_once_and_closes_at_the_end(
+    launcher: Launcher, proxy: str, page: Page, cuts: list[int]
+) -> None:
+    Proxy.cut_after_bytes[:] = cuts
+    run_id = launcher.run("4711", pipeline="printer")["run_id"]
+    page.goto(f"{proxy}/page/{run_id}")
+    page.wait_for_function("eventSource.readyState === EventSource.CLOSED", timeout=60_000)
+    shown = page.locator("#logs").inner_text().splitlines()
+    assert shown == ["Starting pipeline printer for job 4711", *(f"line {n}" for n in range(LINES))]
+    assert Proxy.cut_after_bytes == []
+    assert launcher.wait(run_id)["status"] == "completed"
