@@ -50,6 +50,7 @@ def _launcher(samples: Path) -> Iterator[httpx.Client]:
         "RUNNER_API_SECRET": secret,
         "PORT": "0",
         "HOST": "127.0.0.1",
+        "ARCHIVE_DIR": os.environ.get("ARCHIVE_DIR", "var/demo"),  # a launcher that serves here keeps its own
         "POSTINGS_DIR": os.environ.get("POSTINGS_DIR", str(samples / "postings")),
         "MASTER_CV": os.environ.get("MASTER_CV", str(samples / "master-cv.md")),
     }

@@ -17,6 +17,7 @@ from launcher import demo
 from launcher.api.app import create_app
 from launcher.domain.errors import ConfigurationError
 from launcher.settings import Settings
+from launcher.stores.archive import claim
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
 
@@ -46,15 +47,20 @@ def serve(
     )
     try:
         settings = Settings.from_environment(os.environ)
+        with claim(settings.ARCHIVE_DIR):
+            _serve(settings)
     except ConfigurationError as exc:
         typer.echo(exc.message, err=True)
         raise typer.Exit(2) from None
+
+
+def _serve(settings: Settings) -> None:
     _allow_many_streams()
     try:
         listener = socket.create_server((settings.HOST, settings.PORT), family=_family(settings.HOST), backlog=2048)
     except OSError as exc:
-        typer.echo(f"Cannot listen on {settings.HOST}:{settings.PORT}: {exc.strerror} (HOST, PORT)", err=True)
-        raise typer.Exit(2) from None
+        message = f"Cannot listen on {settings.HOST}:{settings.PORT}: {exc.strerror} (HOST, PORT)"
+        raise ConfigurationError(message) from None
     url = f"http://{settings.HOST if ':' not in settings.HOST else f'[{settings.HOST}]'}:{listener.getsockname()[1]}"
     typer.echo(f"Slipway serves on {url}")
     if settings.SLIPWAY_ENV == "development":

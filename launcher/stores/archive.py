@@ -7,13 +7,16 @@ when the log is opened again. `ROOT/<run_id>/run.json` is replaced as a whole, b
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from launcher.domain.errors import ConfigurationError
 from launcher.domain.loglines import (
     Gap,
     LineKind,
@@ -29,6 +32,23 @@ from launcher.domain.runs import Run, supersedes
 
 _STRIDE = 256  # lines between two entries of a log's index
 _BLOCK = 1 << 20  # bytes read at a time
+
+
+@contextmanager
+def claim(root: Path) -> Iterator[None]:
+    """Hold the archive for this process alone; a killed one lets go of it by itself.
+
+    For the local engine: a second launcher would take the first one's runs for lost, and end them. Raises
+    `ConfigurationError` where another holds it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"Another launcher uses {root}: end it, or give this one its own ARCHIVE_DIR."
+            raise ConfigurationError(message) from None
+        yield
 
 
 class LogWriter:

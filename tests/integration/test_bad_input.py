@@ -195,3 +195,10 @@ def test_a_port_that_is_taken_is_said_in_one_line(launcher: Launcher, tmp_path: 
     )
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "Address already in use" in ended.stderr
+
+
+def test_a_second_launcher_leaves_the_first_ones_archive_alone(launcher: Launcher) -> None:
+    second = Launcher(launcher.directory, PORT="0")
+    with pytest.raises(LauncherError, match=r"Another launcher uses .*ARCHIVE_DIR"):
+        second.start()
+    second.client.close()

@@ -13,7 +13,6 @@ import pytest
 from launcher.api.auth import Gate, Scope
 from launching.launcher import Launcher, LauncherError
 
-
 FIELDS = (
     "run_id job_id profile_ref pipeline status reason message exit_code created_at started_at completed_at updated_at"
     " queue artifacts log"
