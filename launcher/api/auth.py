@@ -108,6 +108,6 @@ def _caller_of(token: str, secret: str) -> Caller | None:
                 known = frozenset(Scope(word) for word in scope.split() if word in set(Scope))
                 if run_id is None or isinstance(run_id, str):
                     return Caller(subject=subject[:200], scopes=known, run_id=run_id)
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return None

@@ -158,9 +158,11 @@ def progress_of(data: bytes) -> Mapping[str, Any] | None:
         return None
     try:
         document = json.loads(data[len(PROGRESS_PREFIX) :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     match document:
+        case {"step": bool()} | {"of": bool()}:  # JSON's true is an int to Python
+            return None
         case {"step": int(step), "of": int(of), "label": str()} if 0 <= step <= of and of > 0:
             return document  # type: ignore[no-any-return]  # json gives Any; the pattern has looked
         case _:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+_PLACEHOLDER = re.compile(r"\{(?:job_id|profile)\}")  # in one pass: a job_id may look like one
 DEFAULT_ARTIFACTS: Mapping[str, str] = {
     "cv_md_url": "CV.md",
     "cv_docx_url": "CV.docx",
@@ -27,11 +29,12 @@ class Pipeline:
 
     def command_for(self, job_id: str, profile: str | None) -> list[str]:
         """Return the command line for one run."""
+        values = {"{job_id}": job_id, "{profile}": profile or ""}
         words: list[str] = []
         for word in self.command:
             if "{profile}" in word and not profile:
                 if words and word == "{profile}" and words[-1].startswith("-"):
                     words.pop()
                 continue
-            words.append(word.replace("{job_id}", job_id).replace("{profile}", profile or ""))
+            words.append(_PLACEHOLDER.sub(lambda found: values[found[0]], word))
         return words

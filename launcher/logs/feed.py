@@ -184,9 +184,8 @@ class FeedHub:
 
     async def events(self, run_id: str, after: int) -> AsyncIterator[bytes]:
         """Yield a run's SSE events after a line's number, to the `end` event; a comment when it is quiet."""
-        after = min(
-            after, self._archive.last_number(run_id)
-        )  # a viewer of a log that is longer than ours sees what is new
+        if kept := self._archive.last_number(run_id):
+            after = min(after, kept)  # a viewer of a log that was longer than ours sees what is new
         feed = self._feeds.setdefault(run_id, Feed(run_id, self._archive, self._tail, self._look))
         feed.join(after)
         VIEWERS.inc()

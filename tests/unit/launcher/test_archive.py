@@ -1,0 +1,180 @@
+"""The archive: exact after crashes, full disks, caps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pytest_mock import MockerFixture
+
+from launcher.domain.errors import ConfigurationError
+from launcher.domain.loglines import LineKind, Receipt, receipt_of
+from launcher.domain.runs import Run, cancelled_before_start
+from launcher.stores.archive import Archive, claim
+
+STAMP = "2026-11-24T08:00:00.000000001Z"
+AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
+ALL = 10_000_000
+
+
+def pieces(first: int, last: int) -> list[tuple[LineKind, bytes]]:
+    return [(LineKind.LINE, b"line %d \x00\xff \r" % n) for n in range(first, last + 1)]
+
+
+def written(archive: Archive, count: int) -> None:
+    writer = archive.writer("a")
+    writer.append(STAMP, pieces(1, count))
+    writer.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 511, 512, 513, 3000])
+def test_a_reader_gets_what_comes_after_any_line(tmp_path: Path, count: int) -> None:
+    archive = Archive(tmp_path)
+    written(archive, count)
+    assert archive.last_number("a") == count
+    for after in {0, 1, 254, 255, 256, 257, 511, 512, count - 1, count, count + 5}:
+        lines = archive.read("a", max(after, 0), 300)
+        expected = list(range(max(after, 0) + 1, count + 1))[:300]
+        assert [line.number for line in lines] == expected
+        assert [line.data for line in lines] == [data for n in expected for _, data in pieces(n, n)]
+
+
+def test_a_reader_follows_a_growing_log(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    writer = archive.writer("a")
+    seen = 0
+    for n in range(1, 700):
+        writer.append(STAMP, pieces(n, n))
+        for line in archive.read("a", seen):
+            assert line.number == seen + 1
+            seen = line.number
+    assert seen == 699
+    writer.close()
+
+
+def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    written(archive, 3)
+    whole = (tmp_path / "a" / "log").read_bytes()
+    for size in range(len(whole) + 1):
+        (tmp_path / "a" / "log").write_bytes(whole[:size])
+        fresh = Archive(tmp_path)
+        before = whole[:size].count(b"\n")
+        assert [line.number for line in fresh.read("a", 0)] == list(range(1, before + 1))
+        writer = fresh.writer("a")
+        assert writer.position.number == before
+        writer.append(STAMP, pieces(before + 1, 4))
+        assert [line.data for line in fresh.read("a", 0)] == [data for _, data in pieces(1, 4)]
+        assert writer.receipt(ended=True) == receipt_of(fresh.read("a", 0), complete=True)
+        writer.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from launcher.domain.loglines import LineKind
+from launcher.stores.archive import Archive
+writer = Archive(Path(sys.argv[1])).writer("a")
+n = writer.position.number
+print(n, flush=True)
+while True:
+    writer.append("t", [(LineKind.LINE, b"%d " % (n + i) + b"x" * 5000) for i in range(1, 40)])
+    n += 39
+"""
+
+
+def test_a_writer_killed_in_mid_write_leaves_whole_lines_in_order(tmp_path: Path) -> None:
+    last = 0
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            while Archive(tmp_path).last_number("a") < last + 100:
+                assert process.poll() is None
+            process.kill()
+        lines = Archive(tmp_path).read("a", 0, ALL)
+        assert [int(line.data.split()[0]) for line in lines] == list(range(1, len(lines) + 1))
+        last = len(lines)
+
+
+def test_past_the_cap_there_is_one_marker_and_nothing_else(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, max_log_bytes=1024)
+    writer = archive.writer("a")
+    for n in range(100):
+        writer.append(STAMP, pieces(n, n))
+    receipt = writer.receipt(ended=True)
+    writer.close()
+    lines = archive.read("a", 0)
+    assert [line.kind for line in lines].count(LineKind.GAP) == 1
+    assert lines[-1].kind is LineKind.GAP
+    assert receipt == receipt_of(lines, complete=True)
+    assert not receipt.complete
+
+
+def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mocker: MockerFixture) -> None:
+    archive = Archive(tmp_path)
+    writer = archive.writer("a")
+    writer.append(STAMP, pieces(1, 2))
+    real_write = os.write
+    answers = iter([5, errno.ENOSPC, errno.ENOSPC])
+
+    def full_disk(file: int, data: bytes) -> int:
+        answer = next(answers)
+        if answer == errno.ENOSPC:
+            raise OSError(answer, "No space left on device")
+        return real_write(file, data[:answer])
+
+    mocker.patch("launcher.stores.archive.os.write", full_disk)
+    assert writer.append(STAMP, pieces(3, 4)) == 0
+    assert not writer.receipt(ended=True).complete
+    assert writer.append(STAMP, pieces(5, 5)) == 0
+    mocker.stopall()
+    writer.append(STAMP, pieces(6, 6))
+    lines = archive.read("a", 0)
+    assert [line.kind for line in lines] == [LineKind.LINE, LineKind.LINE, LineKind.GAP, LineKind.LINE]
+    assert lines[3].data == pieces(6, 6)[0][1]
+    receipt = writer.receipt(ended=True)
+    assert receipt == receipt_of(lines, complete=True)
+    assert [gap.first for gap in receipt.gaps] == [3]
+    writer.close()
+
+
+def test_the_position_tells_how_many_lines_bear_the_last_time_stamp(tmp_path: Path) -> None:
+    writer = Archive(tmp_path).writer("a")
+    writer.append("t0", [(LineKind.SYSTEM, b"Starting")])
+    writer.append("t1", pieces(1, 3))
+    writer.append("t2", pieces(4, 5))
+    assert (writer.position.number, writer.position.timestamp, writer.position.bearing) == (6, "t2", 2)
+    writer.close()
+    again = Archive(tmp_path).writer("a")
+    assert again.position == writer.position
+    again.close()
+
+
+def test_a_record_is_replaced_whole_and_never_after_its_end(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    run = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
+    assert archive.get("a") is None
+    assert archive.put(run)
+    end = run.ended(cancelled_before_start(), AT, Receipt())
+    (tmp_path / "a" / "run.new").write_bytes(b'{"half":')  # a writer killed before the rename
+    assert archive.get("a") == run
+    assert archive.put(end)
+    assert not archive.put(run.started(AT))
+    assert list(archive.runs()) == [end]
+    archive.delete("a")
+    assert archive.get("a") is None
+    assert archive.read("a", 0) == []
+    assert b"".join(archive.text("a")) == b""
+
+
+def test_an_archive_has_one_launcher(tmp_path: Path) -> None:
+    with claim(tmp_path), pytest.raises(ConfigurationError, match="ARCHIVE_DIR"), claim(tmp_path):
+        pass
+    with claim(tmp_path):
+        pass

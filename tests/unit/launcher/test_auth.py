@@ -1,0 +1,120 @@
+"""Credentials: a table of hostile tokens, all refused, and the few that are good."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+import pytest
+
+from launcher.api.auth import Gate, Scope
+from launcher.domain.errors import NotAllowed, NotAuthenticated
+
+SECRET = "0123456789abcdef0123456789abcdef"
+OTHER = "fedcba9876543210fedcba9876543210"
+NOW = int(time.time())
+CLAIMS: dict[str, Any] = {"sub": "x", "aud": "slipway", "iat": NOW, "exp": NOW + 600, "scope": "read"}
+HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
+
+
+def encoded(value: object) -> bytes:
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=")
+
+
+def token(
+    claims: object = CLAIMS, key: bytes = SECRET.encode(), alg: str = "HS256", sign_as: str = "HS256", **header: Any
+) -> str:
+    signed = encoded({"alg": alg, "typ": "JWT", **header}) + b"." + encoded(claims)
+    signature = hmac.new(key, signed, HASHES[sign_as]).digest()
+    return (signed + b"." + encoded(signature)).decode()
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in CLAIMS.items() if key != name}
+
+
+DER = base64.b64decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE") + b"\x04" * 64
+HOSTILE = {
+    "nothing": "",
+    "space": " ",
+    "garbage": "a.b.c",
+    "dots": "..",
+    "no signature": token().rsplit(".", 1)[0] + ".",
+    "cut signature": token()[:-4],
+    "alg none": (encoded({"alg": "none"}) + b"." + encoded(CLAIMS) + b".").decode(),
+    "alg None": token(alg="None"),
+    "alg nOnE": token(alg="nOnE"),
+    "alg empty": token(alg=""),
+    "HS384": token(alg="HS384", sign_as="HS384"),
+    "HS512": token(alg="HS512", sign_as="HS512"),
+    "RS256 said, HMAC made": token(alg="RS256"),
+    "empty key": token(key=b""),
+    "DER as key": token(key=DER),
+    "another secret": token(key=OTHER.encode()),
+    "expired": token({**CLAIMS, "exp": NOW - 60}),
+    "without exp": token(without("exp")),
+    "without iat": token(without("iat")),
+    "without sub": token(without("sub")),
+    "without aud": token(without("aud")),
+    "without scope": token(without("scope")),
+    "wrong aud": token({**CLAIMS, "aud": "other"}),
+    "aud list": token({**CLAIMS, "aud": ["slipway"]}),
+    "sub empty": token({**CLAIMS, "sub": ""}),
+    "sub list": token({**CLAIMS, "sub": ["x"]}),
+    "exp text": token({**CLAIMS, "exp": "never"}),
+    "exp null": token({**CLAIMS, "exp": None}),
+    "exp infinite": token(json.dumps(CLAIMS).replace(str(NOW + 600), "1e999").encode()),
+    "iat text": token({**CLAIMS, "iat": "now"}),
+    "scope list": token({**CLAIMS, "scope": ["read"]}),
+    "run_id number": token({**CLAIMS, "run_id": 1}),
+    "critical header": token(crit=["x"]),
+    "claims list": token([]),
+    "claims deep": token(b"[" * 3000),
+    "long": token({**CLAIMS, "pad": "x" * 9000}),
+    "unicode": "é" * 100,
+    "nul": "\0" * 40,
+    "the secret, cut": SECRET[:-1],
+    "the secret, longer": SECRET + "0",
+}
+
+
+@pytest.mark.parametrize("name", list(HOSTILE))
+def test_a_hostile_credential_is_refused(name: str) -> None:
+    with pytest.raises(NotAuthenticated) as refused:
+        Gate([SECRET]).caller(HOSTILE[name])
+    assert str(refused.value) == NotAuthenticated().message  # it tells nothing of why
+
+
+def test_the_secrets_themselves_are_good_for_everything() -> None:
+    for secret in (SECRET, OTHER):
+        Gate([SECRET, OTHER]).caller(secret).require(Scope.ADMIN)
+
+
+def test_a_token_is_good_for_its_scopes() -> None:
+    gate = Gate([SECRET, OTHER])
+    assert gate.caller(token()).scopes == {Scope.READ}
+    assert gate.caller(token(key=OTHER.encode())).scopes == {Scope.READ}
+    assert gate.caller(token({**CLAIMS, "scope": "read fly run"})).scopes == {Scope.READ, Scope.RUN}
+    with pytest.raises(NotAllowed):
+        gate.caller(token()).require(Scope.RUN)
+    gate.caller(token({**CLAIMS, "scope": "admin"})).require(Scope.CANCEL)
+
+
+def test_a_ticket_is_for_its_run_alone() -> None:
+    gate = Gate([SECRET])
+    ticket = gate.ticket("run-1", "x")
+    assert gate.ticket_caller(ticket, "run-1").scopes == {Scope.READ}
+    for credential, run_id in ((ticket, "run-2"), (token(), "run-1"), (SECRET, "run-1")):
+        with pytest.raises(NotAuthenticated):
+            gate.ticket_caller(credential, run_id)
+
+
+def test_without_a_secret_in_development_everybody_is_let_in() -> None:
+    gate = Gate([])
+    gate.caller(None).require(Scope.ADMIN)
+    gate.ticket_caller(gate.ticket("run-1", "x"), "run-1").require(Scope.READ)

@@ -1,0 +1,140 @@
+"""The feed: every viewer sees every line once, in order, whatever the tail does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.domain.errors import StoreUnavailable
+from launcher.domain.loglines import Gap, LineKind, LogLine, gap_data
+from launcher.logs import feed
+from launcher.logs.feed import Chunk, FeedHub, line_event
+from launcher.logs.publisher import Publisher
+from launcher.stores.archive import Archive
+from launcher.stores.memory import InMemoryLogTail
+
+STAMP = "2026-11-24T08:00:00.000000001Z"
+LINES = 3000
+
+
+class FlakyTail(InMemoryLogTail):
+    """A tail that is away now and then, at every call."""
+
+    def __init__(self, limit: int, seed: int, often: float) -> None:
+        super().__init__(limit)
+        self._random, self._often = random.Random(seed), often
+
+    async def publish(self, run_id: str, lines: Sequence[LogLine]) -> None:
+        """Fail, or do it."""
+        self._maybe_fail()
+        await super().publish(run_id, lines)
+
+    async def read(self, run_id: str, after: int, *, wait_seconds: float) -> list[LogLine]:
+        """Fail, or do it."""
+        self._maybe_fail()
+        return await super().read(run_id, after, wait_seconds=wait_seconds)
+
+    def _maybe_fail(self) -> None:
+        if self._random.random() < self._often:
+            raise StoreUnavailable
+
+
+async def numbers(hub: FeedHub, after: int) -> list[int]:
+    seen: list[int] = []
+    ended = False
+    async for body in hub.events("a", after):
+        assert not ended
+        seen += [int(number) for number in re.findall(rb"^id: (\d+)$", body, re.M)]
+        ended = b"event: end" in body
+    assert ended
+    return seen
+
+
+@pytest.mark.parametrize(("seed", "often"), [(1, 0.0), (2, 0.0), (3, 0.2), (4, 0.6)])
+def test_viewers_who_join_anywhere_see_every_line_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, often: float
+) -> None:
+    monkeypatch.setattr(feed, "_AWAY_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(feed, "_RING_BYTES", 4096)  # most viewers fall out of it
+    chance = random.Random(seed)
+    status = {"status": "running"}
+
+    async def look(run_id: str) -> dict[str, Any]:
+        return dict(status)
+
+    async def scenario() -> None:
+        archive, tail = Archive(tmp_path), FlakyTail(50, seed, often)
+        publisher, hub = Publisher(archive, tail, 50), FeedHub(archive, tail, look)
+        writer = archive.writer("a")
+        viewers = []
+        written = 0
+        while written < LINES:
+            count = chance.randint(1, 120)
+            writer.append(STAMP, [(LineKind.LINE, b"line %d" % n) for n in range(written + 1, written + count + 1)])
+            written += count
+            publisher.wake("a")
+            if chance.random() < 0.5:
+                after = chance.randint(0, written)
+                viewers.append((after, asyncio.create_task(numbers(hub, after))))
+            await asyncio.sleep(0)
+        writer.close()
+        publisher.finish("a")
+        status["status"] = "completed"
+        viewers.append((0, asyncio.create_task(numbers(hub, 0))))
+        async with asyncio.timeout(30):
+            for after, viewer in viewers:
+                assert await viewer == list(range(after + 1, written + 1))
+            assert await numbers(hub, written) == await numbers(hub, 10**9) == []
+        await publisher.stop()
+
+    asyncio.run(scenario())
+
+
+def test_lines_that_nobody_has_any_more_are_one_gap(tmp_path: Path) -> None:
+    async def look(run_id: str) -> dict[str, Any]:
+        return {"status": "completed"}
+
+    async def scenario() -> bytes:
+        archive, tail = Archive(tmp_path), InMemoryLogTail(5)
+        lines = [LogLine(n, STAMP, LineKind.LINE, b"x") for n in range(1, 11)]
+        await tail.publish("a", lines)
+        return b"".join([body async for body in FeedHub(archive, tail, look).events("a", 0)])
+
+    body = asyncio.run(scenario())
+    assert b'event: gap\ndata: {"from": 1, "to": 5, "why": "These lines are no longer kept."}\nid: 5\n\n' in body
+    assert re.findall(rb"^id: (\d+)$", body, re.M) == [b"5", b"6", b"7", b"8", b"9", b"10"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "event"),
+    [
+        (LineKind.LINE, b"a\r", b"data: a\nid: 7\n\n"),
+        (LineKind.SYSTEM, b"Starting", b"data: Starting\nid: 7\n\n"),
+        (LineKind.PART, b"a", b"data: a [line continues]\nid: 7\n\n"),
+        (LineKind.LINE, b"", b"data: \nid: 7\n\n"),
+        (
+            LineKind.LINE,
+            b'::progress:: {"step": 1, "of": 2, "label": "x"}',
+            b'event: progress\ndata: {"step": 1, "of": 2, "label": "x"}\nid: 7\n\n',
+        ),
+        (LineKind.LINE, b"::progress:: nonsense", b"data: ::progress:: nonsense\nid: 7\n\n"),
+        (
+            LineKind.GAP,
+            gap_data(Gap(first=7, last=7, why="Gone.")),
+            b'event: gap\ndata: {"from": 7, "to": 7, "why": "Gone."}\nid: 7\n\n',
+        ),
+    ],
+)
+def test_each_line_is_one_event_with_its_number(kind: LineKind, data: bytes, event: bytes) -> None:
+    assert line_event(LogLine(7, STAMP, kind, data)) == event
+
+
+def test_a_chunk_gives_what_comes_after_a_cursor() -> None:
+    chunk = Chunk(4, 6, [b"4", b"5", b"6"], b"456")
+    assert [chunk.after(cursor) for cursor in (2, 3, 4, 5, 6)] == [b"456", b"456", b"56", b"6", b""]

@@ -1,0 +1,104 @@
+"""Log lines: splitting, display, progress, receipts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.domain.loglines import (
+    Gap,
+    LineKind,
+    LineSplitter,
+    LogLine,
+    as_display,
+    as_text,
+    gap_data,
+    progress_of,
+    receipt_of,
+)
+
+LIMIT = 16
+lumps = st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"\n")), max_size=12)
+
+
+def split(chunks: list[bytes]) -> list[tuple[LineKind, bytes]]:
+    splitter = LineSplitter(LIMIT)
+    return [piece for chunk in chunks for piece in splitter.feed(chunk)] + splitter.flush()
+
+
+@given(lumps)
+def test_the_lines_do_not_depend_on_how_the_bytes_come(chunks: list[bytes]) -> None:
+    whole = b"".join(chunks)
+    assert split(chunks) == split([whole]) == split([whole[n : n + 1] for n in range(len(whole))])
+
+
+@given(lumps)
+def test_joined_the_lines_are_the_bytes(chunks: list[bytes]) -> None:
+    whole = b"".join(chunks)
+    pieces = split(chunks)
+    ended = whole if whole.endswith(b"\n") or not whole else whole + b"\n"
+    assert b"".join(as_text(kind, data) for kind, data in pieces) == ended
+    assert all(len(data) <= LIMIT for _, data in pieces)
+
+
+@given(st.text(min_size=10, max_size=100))
+def test_no_character_is_cut_in_two(text: str) -> None:
+    for _, data in split([text.encode()]):
+        data.decode()
+
+
+@given(st.binary(max_size=60))
+def test_a_displayed_line_cannot_break_its_event(data: bytes) -> None:
+    shown = as_display(data.replace(b"\n", b""))
+    assert not set(shown) & {"\r", "\n"}
+
+
+def test_a_line_is_shown_as_people_expect() -> None:
+    assert as_display(b"caf\xc3\xa9 \xff\r") == "café �"
+    assert as_display(b"10%\r20%") == "10%␍20%"
+    assert as_display(b"part", part=True) == "part [line continues]"
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ('{"step": 2, "of": 7, "label": "Reading"}', True),
+        ('{"step": 0, "of": 1, "label": ""}', True),
+        ('{"step": 8, "of": 7, "label": "x"}', False),
+        ('{"step": -1, "of": 7, "label": "x"}', False),
+        ('{"step": 0, "of": 0, "label": "x"}', False),
+        ('{"step": "2", "of": 7, "label": "x"}', False),
+        ('{"step": true, "of": true, "label": "x"}', False),
+        ('{"step": 2, "of": 7}', False),
+        ('{"step": NaN, "of": 7, "label": "x"}', False),
+        ("[1]", False),
+        ("{", False),
+        ("", False),
+        ("[" * 4000, False),
+        ('{"step": 2, "of": 7, "label": "' + "x" * 5000 + '"}', False),
+    ],
+)
+def test_only_a_well_formed_progress_line_is_one(text: str, good: bool) -> None:
+    line = b"::progress:: " + text.encode()
+    assert progress_of(line) == (json.loads(text) if good else None)
+    assert progress_of(b" " + line) is None
+
+
+def test_a_receipt_counts_what_the_text_holds() -> None:
+    gap = Gap(first=4, last=4, why="Gone.")
+    kinds = [
+        (LineKind.SYSTEM, b"Starting"),
+        (LineKind.PART, b"ab"),
+        (LineKind.LINE, b"c"),
+        (LineKind.GAP, gap_data(gap)),
+    ]
+    lines = [LogLine(number, "t", kind, data) for number, (kind, data) in enumerate(kinds, 1)]
+    receipt = receipt_of(lines, complete=True)
+    text = b"".join(as_text(kind, data) for kind, data in kinds)
+    assert text == b"Starting\nabc\n[slipway] Gone.\n"
+    assert (receipt.lines, receipt.bytes, receipt.complete, receipt.gaps) == (4, len(text), False, (gap,))
+    assert receipt_of(lines[:3], complete=True).complete
+    assert not receipt_of(lines[:3], complete=False).complete

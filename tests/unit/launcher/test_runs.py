@@ -1,0 +1,124 @@
+"""Runs: legal transitions, the once-only rule, outcomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.domain.errors import IllegalTransition
+from launcher.domain.loglines import Gap, Receipt
+from launcher.domain.reasons import Reason, sentence, signal_name
+from launcher.domain.runs import (
+    TRANSITIONS,
+    Outcome,
+    Run,
+    RunStatus,
+    cancelled_before_start,
+    failure,
+    outcome_of_process,
+    supersedes,
+)
+
+AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
+QUEUED = Run(run_id="4711-a", job_id="4711", created_at=AT, updated_at=AT)
+
+
+def in_status(status: RunStatus) -> Run:
+    return dataclasses.replace(QUEUED, status=status)
+
+
+def moved_to(run: Run, status: RunStatus) -> Run:
+    if status is RunStatus.RUNNING:
+        return run.started(AT)
+    return run.ended(Outcome(status=status, reason=Reason.COMPLETED, message="x"), AT, Receipt())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), list(itertools.product(RunStatus, [status for status in RunStatus if status != "queued"]))
+)
+def test_a_run_changes_only_as_it_may(old: RunStatus, new: RunStatus) -> None:
+    if new in TRANSITIONS[old]:
+        assert moved_to(in_status(old), new).status is new
+    else:
+        with pytest.raises(IllegalTransition):
+            moved_to(in_status(old), new)
+
+
+def test_an_ended_run_cannot_be_cancelled() -> None:
+    with pytest.raises(IllegalTransition):
+        in_status(RunStatus.COMPLETED).cancelling(AT)
+
+
+@given(st.integers(0, 10_000))
+def test_whatever_the_order_of_writes_the_first_end_stays(seed: int) -> None:
+    started = QUEUED.started(AT)
+    states = [QUEUED, started, started.cancelling(AT)]
+    states += [run.ended(failure(Reason.PIPELINE_ERROR, exit_code=n), AT, Receipt()) for n, run in enumerate(states)]
+    writes = [random.Random(seed + n).choice(states) for n in range(12)]
+    kept: Run | None = None
+    first_end: Run | None = None
+    for run in writes:
+        if supersedes(run, kept):
+            kept = run
+        if kept is not None and kept.status.terminal:
+            first_end = first_end or kept
+            assert kept is first_end
+        assert kept is not None
+
+
+texts = st.text(max_size=20)
+
+
+@given(texts, st.dictionaries(texts, st.one_of(texts, st.booleans(), st.integers(-9, 9))), st.integers(0, 9), texts)
+def test_a_run_survives_json(job_id: str, params: dict[str, str | bool | int], number: int, why: str) -> None:
+    run = dataclasses.replace(QUEUED, job_id=job_id, params=params).started(AT)
+    receipt = Receipt(lines=number, bytes=number, gaps=(Gap(first=1, last=number, why=why),))
+    run = run.ended(failure(Reason.TIMED_OUT, limit=3), AT, receipt, {"a_url": job_id})
+    assert Run.from_json(run.to_json()) == run
+    assert Run.from_document({**run.to_document(), "of_a_newer_version": 1}) == run
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "ended_for", "status", "reason", "shown"),
+    [
+        (0, None, "completed", Reason.COMPLETED, 0),
+        (3, None, "failed", Reason.PIPELINE_ERROR, 3),
+        (143, None, "failed", Reason.PIPELINE_ERROR, 143),
+        (-11, None, "failed", Reason.KILLED_BY_SIGNAL, 139),
+        (-9, None, "failed", Reason.KILLED_BY_SIGNAL, 137),
+        (0, Reason.CANCELLED, "cancelled", Reason.CANCELLED, 0),
+        (-15, Reason.CANCELLED, "cancelled", Reason.CANCELLED, 143),
+        (0, Reason.TIMED_OUT, "failed", Reason.TIMED_OUT, 0),
+        (-9, Reason.TIMED_OUT, "failed", Reason.TIMED_OUT, 137),
+        (-15, Reason.ARTIFACTS_TOO_LARGE, "failed", Reason.ARTIFACTS_TOO_LARGE, 143),
+        (-15, Reason.LAUNCHER_LOST, "failed", Reason.LAUNCHER_LOST, 143),
+    ],
+)
+def test_each_end_of_a_process_has_its_outcome(
+    exit_code: int, ended_for: Reason | None, status: str, reason: Reason, shown: int
+) -> None:
+    outcome = outcome_of_process(exit_code, ended_for=ended_for, timeout=600, cap=1024)
+    assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, shown)
+
+
+def test_a_run_that_never_started_has_no_exit_code() -> None:
+    outcome = cancelled_before_start()
+    assert (outcome.status, outcome.exit_code) == ("cancelled", None)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_a_sentence(reason: Reason) -> None:
+    text = sentence(reason, exit_code=-9, limit=5)
+    assert text.endswith(".")
+    assert "None" not in text
+
+
+def test_a_signal_is_called_by_its_name() -> None:
+    assert (signal_name(11), signal_name(250)) == ("SIGSEGV", "signal 250")
+    assert "memory" in sentence(Reason.KILLED_BY_SIGNAL, exit_code=-9)

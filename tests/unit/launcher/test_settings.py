@@ -1,0 +1,96 @@
+"""Settings: defaults, every fault at once, secrets that stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher.domain.errors import ConfigurationError
+from launcher.settings import Settings
+
+SECRET = "0123456789abcdef0123456789abcdef"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def settings(**environ: str) -> Settings:
+    return Settings.from_environment({"RUNNER_API_SECRET": SECRET, **environ})
+
+
+def fault(**environ: str) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        Settings.from_environment(environ)
+    return error.value.message
+
+
+def test_a_secret_alone_is_enough() -> None:
+    made = settings(PORT="", CORS_ORIGINS="")
+    assert (made.PORT, made.MAX_CONCURRENCY, made.LOG_BUFFER_LIMIT, made.PIPELINE_TIMEOUT_SECONDS) == (
+        8000,
+        3,
+        500,
+        600,
+    )
+    assert made.CORS_ORIGINS == ()
+    assert settings(CORS_ORIGINS="https://a.example, https://b.example,").CORS_ORIGINS == (
+        "https://a.example",
+        "https://b.example",
+    )
+
+
+def test_all_faults_are_told_at_once() -> None:
+    text = fault(
+        PORT="x", MAX_CONCURRENCY="0", RUNNER_API_SECRET="short", PIPELINES_FILE="/no/such", PIPELINE_DIR="/no"
+    )
+    for name in ("PORT", "MAX_CONCURRENCY", "RUNNER_API_SECRET", "PIPELINES_FILE", "PIPELINE_DIR"):
+        assert name in text
+
+
+@pytest.mark.parametrize("secret", ["", "short", "x" * 64, "ab" * 32])
+def test_production_wants_a_good_secret_and_says_how_to_make_one(secret: str) -> None:
+    assert "openssl rand -hex 32" in fault(RUNNER_API_SECRET=secret)
+    assert "RUNNER_API_SECRET_PREVIOUS" in fault(RUNNER_API_SECRET=SECRET, RUNNER_API_SECRET_PREVIOUS=secret or "x")
+
+
+def test_development_allows_a_short_secret_and_none_on_loopback_alone() -> None:
+    assert Settings.from_environment({"SLIPWAY_ENV": "development", "RUNNER_API_SECRET": "s"}).secrets == ("s",)
+    assert Settings.from_environment({"SLIPWAY_ENV": "development"}).secrets == ()
+    assert "loopback" in fault(SLIPWAY_ENV="development", HOST="0.0.0.0")
+    assert "SLIPWAY_ENV" in fault(SLIPWAY_ENV="dev", RUNNER_API_SECRET=SECRET)
+
+
+def test_secrets_are_never_shown() -> None:
+    made = settings(RUNNER_API_SECRET_PREVIOUS=SECRET[::-1])
+    assert made.secrets == (SECRET, SECRET[::-1])
+    assert SECRET not in repr(made) + str(made.model_dump())
+    assert SECRET not in fault(RUNNER_API_SECRET=SECRET, PORT="x")
+
+
+def test_a_pipeline_sees_all_but_the_launchers_own() -> None:
+    environ = dict.fromkeys(Settings.model_fields, "x") | {"OPENAI_API_KEY": "k", "LANGCHAIN_PROJECT": "p"}
+    seen = settings().environment_for_pipeline(environ)
+    assert set(seen) == {"OPENAI_API_KEY", "LANGCHAIN_PROJECT", "MONGODB_URI", "APPLICATIONS_DIR"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[", "- a", "text", "a: {command: []}", "a: {command: [x], typo: 1}", "a: {command: [x], timeout_seconds: 0}"],
+)
+def test_a_wrong_pipelines_file_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(text)
+    assert "PIPELINES_FILE" in fault(RUNNER_API_SECRET=SECRET, PIPELINES_FILE=str(file))
+
+
+def test_pipelines_are_read_beside_the_default_one(tmp_path: Path) -> None:
+    file = tmp_path / "pipelines.yaml"
+    file.write_text("report: {command: [make, report], artifacts: {report_url: r.pdf}, timeout_seconds: 9}")
+    pipelines = settings(PIPELINES_FILE=str(file)).pipelines
+    assert set(pipelines) == {"default", "report"}
+    assert (pipelines["report"].command, pipelines["report"].timeout_seconds) == (["make", "report"], 9)
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_documented_with_what_it_means(name: str) -> None:
+    assert Settings.model_fields[name].description
+    assert f"{name}=" in (ROOT / ".env.example").read_text()
