@@ -69,7 +69,7 @@ class Mirror:
             self._news.clear()
 
     async def reconcile(self, runs: Sequence[Run]) -> int:
-        """Owe every run whose state the store has missed; return how many."""
+        """Owe every run whose state the store has missed, but those it would have forgotten by now; return how many."""
         oldest = now() - self._keeps if self._keeps else None
         wanted = [run for run in runs if not (oldest and run.completed_at and run.completed_at < oldest)]
         try:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -219,7 +219,8 @@ class Archive:
     def runs(self) -> Iterable[Run]:
         """Return every run there is, in the order of nothing."""
         for path in self._root.glob("*/run.json"):
-            yield Run.from_json(path.read_bytes())
+            with suppress(FileNotFoundError):  # forgotten while we look
+                yield Run.from_json(path.read_bytes())
 
     def delete(self, run_id: str) -> None:
         """Forget a run and its log."""
