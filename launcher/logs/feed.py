@@ -204,7 +204,8 @@ class FeedHub:
                     head = b""
                     continue
                 if feed.ended and feed.run is not None:
-                    yield head + run_event("status", feed.run) + run_event("end", feed.run)
+                    status = run_event("status", feed.run) if feed.run != seen else b""
+                    yield head + status + run_event("end", feed.run)
                     return
                 try:
                     async with asyncio.timeout(PING_INTERVAL_SECONDS):
