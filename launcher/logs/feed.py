@@ -28,6 +28,7 @@ _WAIT_SECONDS = 0.5  # how long a status change can go unnoticed while no line c
 _AWAY_SECONDS = 0.2  # between two looks at the archive while the tail is away
 _RING_BYTES = 2 << 20
 _AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
+_ETA_STEP_SECONDS = 5.0  # an ETA that has moved by this much is told
 _CATCH_UP_LINES = 1000
 _RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
@@ -130,8 +131,10 @@ class Feed:
                 lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else _WAIT_SECONDS)
                 self._push(lines)
                 self.ended = RunStatus(run["status"]).terminal and not lines
-                if lines or self.ended or run != self.run:
+                changed = self.ended or _differs(run, self.run)
+                if changed:
                     self.run = run
+                if lines or changed:
                     self.announce()
                 await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
         finally:
@@ -166,6 +169,16 @@ class Feed:
         """Wake every viewer."""
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+def _differs(new: RunDocument, old: RunDocument | None) -> bool:
+    """Say whether viewers should hear of it: an ETA that merely counts down is no change."""
+    if old is None or new == old:
+        return old is None
+    places = [run.get("queue") or {} for run in (new, old)]
+    etas = [place.get("eta_seconds") or 0.0 for place in places]
+    same_place = {**places[0], "eta_seconds": 0} == {**places[1], "eta_seconds": 0}
+    return {**new, "queue": 0} != {**old, "queue": 0} or not same_place or abs(etas[0] - etas[1]) >= _ETA_STEP_SECONDS
 
 
 class FeedHub:

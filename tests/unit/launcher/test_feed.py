@@ -138,3 +138,25 @@ def test_each_line_is_one_event_with_its_number(kind: LineKind, data: bytes, eve
 def test_a_chunk_gives_what_comes_after_a_cursor() -> None:
     chunk = Chunk(4, 6, [b"4", b"5", b"6"], b"456")
     assert [chunk.after(cursor) for cursor in (2, 3, 4, 5, 6)] == [b"456", b"456", b"56", b"6", b""]
+
+
+def waiting(position: int, eta: float | None, status: str = "queued") -> dict[str, Any]:
+    return {"status": status, "queue": {"position": position, "eta_seconds": eta, "why": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (None, waiting(2, 30.0), True),
+        (waiting(2, 30.0), waiting(2, 30.0), False),
+        (waiting(2, 30.0), waiting(2, 29.5), False),
+        (waiting(2, 30.0), waiting(2, 24.0), True),
+        (waiting(2, 30.0), waiting(1, 30.0), True),
+        (waiting(2, None), waiting(2, 30.0), True),
+        (waiting(1, 0.0), {"status": "running", "queue": None}, True),
+    ],
+)
+def test_viewers_hear_of_changes_and_not_of_a_clock(
+    old: dict[str, Any] | None, new: dict[str, Any], told: bool
+) -> None:
+    assert feed._differs(new, old) is told
