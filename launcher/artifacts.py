@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from launcher.domain.errors import ArtifactNotFound, OutsideFolder
 from launcher.domain.runs import Run
@@ -82,4 +83,4 @@ class ArtifactFolder:
 
 def artifact_urls(run: Run) -> dict[str, str]:
     """Return key to URL path, as REST and MongoDB show them."""
-    return {key: f"/artifacts/{run.run_id}/{Path(path).name}" for key, path in run.artifacts.items()}
+    return {key: f"/artifacts/{run.run_id}/{quote(Path(path).name)}" for key, path in run.artifacts.items()}

@@ -17,6 +17,7 @@ from launcher import demo
 from launcher.api.app import create_app
 from launcher.domain.errors import ConfigurationError
 from launcher.settings import Settings
+from launcher.stores import mongodb
 from launcher.stores.archive import claim
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
@@ -47,6 +48,7 @@ def serve(
     )
     try:
         settings = Settings.from_environment(os.environ)
+        _check_surroundings(settings)
         with claim(settings.ARCHIVE_DIR):
             _serve(settings)
     except ConfigurationError as exc:
@@ -72,6 +74,17 @@ def _serve(settings: Settings) -> None:
 
 
 cli.command(name="demo")(demo.demo)
+
+
+def _check_surroundings(settings: Settings) -> None:
+    for name in ("ARCHIVE_DIR", "APPLICATIONS_DIR"):
+        folder = getattr(settings, name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConfigurationError(f"{name}: {folder} cannot be used: {exc.strerror}") from None
+    if settings.MONGODB_URI:
+        mongodb.check(settings.MONGODB_URI)
 
 
 def _allow_many_streams() -> None:

@@ -26,6 +26,7 @@ PING_INTERVAL_SECONDS = 5.0
 _RETRY_MAX_SECONDS = 10.0
 log = logging.getLogger(__name__)
 REPAIRED = Counter("slipway_repaired_total", "Runs whose state a store had missed, written again", ["store"])
+UNDELIVERABLE = Counter("slipway_undeliverable_total", "Records that a store cannot hold", ["store"])
 STORE_UP = Gauge("slipway_store_up", "1 while the store answers", ["store"])
 
 
@@ -62,7 +63,12 @@ class Mirror:
         while True:
             await self._insist(self.store.ping)
             for run in list(self._owed.values()):
-                await self._deliver(run)
+                try:
+                    await self._deliver(run)
+                except Exception:  # a record that this store cannot hold must not keep the others from it
+                    log.exception("%s cannot take run %s", self.name, run.run_id)
+                    UNDELIVERABLE.labels(self.name).inc()
+                    self._owed.pop(run.run_id, None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PING_INTERVAL_SECONDS):
                     await self._news.wait()

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from launcher.domain.errors import ConfigurationError
@@ -48,10 +57,12 @@ class Settings(BaseModel):
     MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="seconds a run may ask for")
     TERMINATION_GRACE_SECONDS: float = Field(10, ge=0, description="seconds between SIGTERM and SIGKILL")
 
-    REDIS_URL: str | None = Field(None, description="redis://…; not set: in memory")
+    REDIS_URL: str | None = Field(None, pattern=r"^(redis|rediss|unix)://", description="redis://…; not set: in memory")
     REDIS_TTL_SECONDS: int = Field(86400, ge=60, description="seconds that Redis keeps a run that has ended")
     LOG_BUFFER_LIMIT: int = Field(500, ge=1, description="lines of each log in Redis; the archive has them all")
-    MONGODB_URI: str | None = Field(None, description="mongodb://…; not set: the archive is the history")
+    MONGODB_URI: str | None = Field(
+        None, pattern=r"^mongodb(\+srv)?://", description="mongodb://…; not set: the archive is the history"
+    )
 
     ARCHIVE_DIR: Path = Field(Path("var/archive"), description="folder of logs and run records")
     APPLICATIONS_DIR: Path = Field(Path("applications"), description="folder of artifacts, one folder a run")
@@ -131,11 +142,15 @@ def _fault_text(fault: ErrorDetails) -> str:
     return ": ".join([*(str(part) for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
 
 
+_PipelineName = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+_FileName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]
+
+
 class _PipelineEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     command: list[str] = Field(min_length=1)
-    artifacts: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_ARTIFACTS))
+    artifacts: dict[str, _FileName] = Field(default_factory=lambda: dict(DEFAULT_ARTIFACTS))
     timeout_seconds: int | None = Field(None, ge=1)
 
 
@@ -143,9 +158,10 @@ def _read_pipelines(path: Path) -> dict[str, Pipeline]:
     try:
         document: Any = yaml.safe_load(path.read_text())
         entries = {name: _PipelineEntry.model_validate(entry) for name, entry in document.items()}
-    except (OSError, yaml.YAMLError, AttributeError, ValidationError) as exc:
+        names = TypeAdapter(dict[_PipelineName, Any]).validate_python(entries)
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as exc:
         raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
-    return {name: Pipeline(name=name, **entry.model_dump()) for name, entry in entries.items()}
+    return {name: Pipeline(name=name, **entry.model_dump()) for name, entry in names.items()}
 
 
 def _good(secret: str) -> bool:

@@ -11,7 +11,17 @@ from launcher.api.auth import TICKET_SECONDS
 from launcher.api.dependencies import Canceller, Parts, PartsDep, Reader, Runner
 from launcher.api.launching import check_key, check_options, launch
 from launcher.api.problems import problem, problem_of
-from launcher.api.schemas import BulkRequest, BulkView, JobId, RunPage, RunRequest, RunView, TicketView, view
+from launcher.api.schemas import (
+    MAX_JOB_ID,
+    BulkRequest,
+    BulkView,
+    JobId,
+    RunPage,
+    RunRequest,
+    RunView,
+    TicketView,
+    view,
+)
 from launcher.domain.errors import InvalidRequest, SlipwayError
 from launcher.domain.runs import Run, RunStatus
 from launcher.stores.ports import RunQuery
@@ -51,7 +61,7 @@ async def run_bulk(request: BulkRequest, parts: PartsDep, caller: Runner, key: I
             job_id = _JOB_ID.validate_python(item)
         except ValidationError as exc:
             faults = "; ".join(fault["msg"] for fault in exc.errors())
-            results.append({"job_id": item, "problem": problem(422, f"job_ids.{index}: {faults}")})
+            results.append({"job_id": _echo(item), "problem": problem(422, f"job_ids.{index}: {faults}")})
             continue
         if job_id in first_at:
             text = f"job_ids.{index}: the same as job_ids.{first_at[job_id]}; it is launched once."
@@ -66,6 +76,17 @@ async def run_bulk(request: BulkRequest, parts: PartsDep, caller: Runner, key: I
         results.append({"job_id": item, "run_id": launched["run_id"], "status": launched["status"], "run": launched})
     run_ids = [result["run_id"] for result in results if "run_id" in result]
     return {"runs": results, "run_ids": run_ids, "accepted": len(run_ids), "refused": len(results) - len(run_ids)}
+
+
+def _echo(item: Any) -> str | int | None:
+    """Return a refused item so that its sender knows it again, and no hostile one breaks or swells the answer."""
+    match item:
+        case str():
+            return item[:MAX_JOB_ID].encode("utf-8", "replace").decode()
+        case int() if abs(item) < 2**53:
+            return item
+        case _:
+            return None
 
 
 @router.get("/jobs", response_model=RunPage, summary="List runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -14,6 +15,8 @@ from launcher.domain.names import hash_of
 from launcher.domain.runs import Run
 
 MAX_JOB_ID = 200
+MAX_PARAMS_BYTES = 65536
+"""Half of what Linux takes in one environment variable."""
 _MAX_PARAMS = 50
 
 
@@ -32,7 +35,21 @@ JobId = Annotated[
 ]
 ProfileRef = Annotated[str, Field(strict=True, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ParamName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-ParamValue = Annotated[str, Field(max_length=4096)] | bool | int | float
+ParamValue = (
+    Annotated[str, Field(max_length=4096)]
+    | bool
+    | Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what MongoDB can hold
+    | Annotated[float, Field(allow_inf_nan=False)]
+)
+
+
+def _not_too_large(params: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(params, ensure_ascii=False).encode()) > MAX_PARAMS_BYTES:
+        raise ValueError(f"more than {MAX_PARAMS_BYTES} bytes in all")
+    return params
+
+
+Params = Annotated[dict[ParamName, ParamValue], Field(max_length=_MAX_PARAMS), AfterValidator(_not_too_large)]
 
 
 class LaunchOptions(BaseModel):
@@ -42,9 +59,7 @@ class LaunchOptions(BaseModel):
 
     profile_ref: ProfileRef | None = Field(None, description="Passed to the pipeline as --profile.")
     pipeline: str | None = Field(None, max_length=64, description="A configured pipeline; not given: `default`.")
-    params: dict[ParamName, ParamValue] = Field(
-        default_factory=dict, max_length=_MAX_PARAMS, description="The pipeline finds them in PIPELINE_PARAMS."
-    )
+    params: Params = Field(default_factory=dict, description="The pipeline finds them in PIPELINE_PARAMS.")
     priority: int = Field(0, ge=-100, le=100, strict=True, description="Higher goes first.")
     timeout_seconds: int | None = Field(None, ge=1, strict=True, description="Counted from the pipeline's start.")
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.uri_parser import parse_uri
 
-from launcher.domain.errors import StoreUnavailable
+from launcher.domain.errors import ConfigurationError, StoreUnavailable
 from launcher.domain.runs import TERMINAL, Run
 from launcher.stores.ports import RunQuery, work_item_fields
 
@@ -19,6 +20,17 @@ _TIMEOUT_MS = 5000
 _ENDED = sorted(str(status) for status in TERMINAL)
 
 Client = AsyncMongoClient[dict[str, Any]]
+
+
+def check(uri: str) -> None:
+    """Raise `ConfigurationError` where the URI is none; asks no name server and repeats no password."""
+    if uri.startswith("mongodb+srv:"):
+        return
+    try:
+        parse_uri(uri)
+    except (PyMongoError, ValueError):
+        message = "MONGODB_URI is no MongoDB URI: percent-encode what the user name and password have of : / ? # @"
+        raise ConfigurationError(message) from None
 
 
 def connect(uri: str) -> Client:

@@ -164,4 +164,4 @@ async def _unavailable() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as exc:
-        raise StoreUnavailable(f"Redis does not answer: {type(exc).__name__}") from exc
+        raise StoreUnavailable(f"Redis does not answer: {type(exc).__name__}: {exc}"[:300]) from exc

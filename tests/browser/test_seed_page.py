@@ -28,6 +28,15 @@ eventSource.addEventListener('end', (e) => {{
 </script>"""
 LINES = 400
 PRINTER = f"import time\nfor n in range({LINES}): print('line', n, flush=True); time.sleep(0.005)"
+ODD_LINES = [
+    "<script>document.title = 'taken over'</script>",
+    "",
+    "  two spaces",
+    "data: forged",
+    "event: end",
+    "求人 🚢",
+]
+ODD = f"for line in {ODD_LINES!r}: print(line)"
 BROWSER = [
     "--no-sandbox",
     "--disable-gpu",
@@ -88,9 +97,15 @@ class Proxy(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+PRINTED = ["Starting pipeline printer for job 4711", *(f"line {n}" for n in range(LINES))]
+
+
 @pytest.fixture(scope="module")
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    pipelines: dict[str, dict[str, Any]] = {"printer": {"command": ["python", "-c", PRINTER]}}
+    pipelines: dict[str, dict[str, Any]] = {
+        "printer": {"command": ["python", "-c", PRINTER]},
+        "odd": {"command": ["python", "-c", ODD]},
+    }
     with Launcher(tmp_path_factory.mktemp("browser"), pipelines) as running:
         yield running
 
@@ -119,6 +134,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         context.close()
 
 
+def lines_at_the_end(page: Page) -> list[str]:
+    """Wait until the page has closed its stream; return what it shows."""
+    page.wait_for_function("eventSource.readyState === EventSource.CLOSED", timeout=60_000)
+    text: str = page.locator("#logs").evaluate("element => element.textContent")
+    return text.removesuffix("\n").split("\n")
+
+
 @pytest.mark.parametrize("cuts", [[], [900, 2500, 6000]], ids=["unbroken", "cut three times"])
 def test_the_page_shows_every_line_once_and_closes_at_the_end(
     launcher: Launcher, proxy: str, page: Page, cuts: list[int]
@@ -126,8 +148,40 @@ def test_the_page_shows_every_line_once_and_closes_at_the_end(
     Proxy.cut_after_bytes[:] = cuts
     run_id = launcher.run("4711", pipeline="printer")["run_id"]
     page.goto(f"{proxy}/page/{run_id}")
-    page.wait_for_function("eventSource.readyState === EventSource.CLOSED", timeout=60_000)
-    shown = page.locator("#logs").inner_text().splitlines()
-    assert shown == ["Starting pipeline printer for job 4711", *(f"line {n}" for n in range(LINES))]
+    assert lines_at_the_end(page) == PRINTED
     assert Proxy.cut_after_bytes == []
     assert launcher.wait(run_id)["status"] == "completed"
+
+
+def test_a_page_that_comes_late_shows_the_whole_log_as_text(launcher: Launcher, proxy: str, page: Page) -> None:
+    run_id = launcher.wait(launcher.run("4711", pipeline="odd")["run_id"])["run_id"]
+    page.goto(f"{proxy}/page/{run_id}")
+    assert lines_at_the_end(page) == ["Starting pipeline odd for job 4711", *ODD_LINES]
+    assert page.title() == "Run"
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_the_page_goes_on_by_itself_when_the_launcher_is_restarted(
+    launcher: Launcher, proxy: str, page: Page, end: str
+) -> None:
+    launcher.client.post("/queue/pause")
+    run_id = launcher.run("4711", pipeline="printer")["run_id"]
+    page.goto(f"{proxy}/page/{run_id}")
+    page.wait_for_function("eventSource.readyState === EventSource.OPEN", timeout=10_000)
+    getattr(launcher, end)()
+    page.wait_for_function("eventSource.readyState === EventSource.CONNECTING", timeout=10_000)
+    launcher.start()
+    launcher.client.post("/queue/resume")
+    assert lines_at_the_end(page) == PRINTED
+
+
+def test_the_page_shows_what_a_crash_left_of_a_running_run_once(launcher: Launcher, proxy: str, page: Page) -> None:
+    run_id = launcher.run("4711", pipeline="printer")["run_id"]
+    page.goto(f"{proxy}/page/{run_id}")
+    page.wait_for_function("document.getElementById('logs').textContent.includes('line 50\\n')", timeout=20_000)
+    launcher.kill()
+    launcher.start()
+    shown = lines_at_the_end(page)
+    assert len(shown) > 50
+    assert shown == PRINTED[: len(shown)]
+    assert launcher.status(run_id)["reason"] == "LauncherLost"

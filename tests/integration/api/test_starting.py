@@ -1,0 +1,113 @@
+"""Starting: what is wrong with the surroundings is said in a few lines that name the setting, never as a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launching.launcher import ROOT, Launcher
+
+REFUSE_SECONDS = 15.0
+
+
+def refusal(directory: Path, **environment: str | None) -> str:
+    """Start a launcher that cannot; return what it says."""
+    launcher = Launcher(directory, None, **environment)
+    launcher.client.close()
+    ended = subprocess.run(
+        [sys.executable, "-m", "launcher.main", "serve", "--quiet"],
+        cwd=ROOT,
+        env=launcher.environment,
+        capture_output=True,
+        text=True,
+        timeout=REFUSE_SECONDS,
+        check=False,
+    )
+    assert launcher.secret not in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr[-2000:]
+    assert ended.returncode == 2
+    return ended.stderr
+
+
+def test_all_faults_are_named_at_once_and_how_to_make_a_secret(tmp_path: Path) -> None:
+    said = refusal(
+        tmp_path,
+        RUNNER_API_SECRET=None,
+        PORT="no port",
+        MAX_CONCURRENCY="0",
+        RETENTION_DAYS="-1",
+        PIPELINES_FILE="/no/such/file.yaml",
+        PIPELINE_DIR="/no/such/folder",
+    )
+    for name in ("RUNNER_API_SECRET", "PORT", "MAX_CONCURRENCY", "RETENTION_DAYS", "PIPELINES_FILE", "PIPELINE_DIR"):
+        assert said.count(f"  {name}") == 1, said
+    assert "openssl rand -hex 32" in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"SLIPWAY_ENV": "prod"}, "SLIPWAY_ENV"),
+        ({"SLIPWAY_ENV": "development", "RUNNER_API_SECRET": None, "HOST": "0.0.0.0"}, "RUNNER_API_SECRET"),
+        ({"RUNNER_API_SECRET_PREVIOUS": "short"}, "RUNNER_API_SECRET_PREVIOUS"),
+        ({"HOST": "no.such.host.invalid"}, "HOST"),
+        ({"ARCHIVE_DIR": "{file}"}, "ARCHIVE_DIR"),
+        ({"ARCHIVE_DIR": "{file}/below"}, "ARCHIVE_DIR"),
+        ({"ARCHIVE_DIR": "/proc/no/such"}, "ARCHIVE_DIR"),
+        ({"APPLICATIONS_DIR": "{file}"}, "APPLICATIONS_DIR"),
+        ({"REDIS_URL": "localhost:6379"}, "REDIS_URL"),
+        ({"MONGODB_URI": "mongodb://user:p@ss@host/"}, "MONGODB_URI"),
+    ],
+    ids=lambda value: " ".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
+)
+def test_a_setting_that_cannot_work_is_named(tmp_path: Path, environment: dict[str, str | None], named: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    said = refusal(tmp_path, **{name: text and text.replace("{file}", str(file)) for name, text in environment.items()})
+    assert named in said
+    assert "p@ss" not in said
+    assert len(said.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"- command: [a]",
+        b"",
+        b"a: {cmd: [a]}",
+        b"a: {command: []}",
+        b"a: {command: python}",
+        b"a: {command: [a], timeout_seconds: 0}",
+        b"a: [",
+        b"\xff\xfe\0",
+        b"1: {command: [a]}",
+        b"'a b\\n/..': {command: [a]}",
+        b"a: {command: [a], artifacts: {x_url: ../../etc/passwd}}",
+    ],
+)
+def test_a_pipelines_file_that_is_wrong_is_named(tmp_path: Path, text: bytes) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_bytes(text)
+    said = refusal(tmp_path, PIPELINES_FILE=str(file))
+    assert "PIPELINES_FILE" in said
+    assert str(file) in said
+
+
+def test_development_needs_no_secret_on_loopback(tmp_path: Path) -> None:
+    with Launcher(tmp_path, SLIPWAY_ENV="development", RUNNER_API_SECRET=None) as launcher:
+        bare = {"Authorization": ""}
+        run = launcher.client.post("/jobs/run", json={"job_id": "4711"}, headers=bare).json()
+        answer = launcher.client.post(f"/jobs/{run['run_id']}/ticket", headers=bare).json()
+        stream = launcher.client.get(answer["logs_url"], headers=bare)
+        assert "event: end" in stream.text
+        assert (launcher.directory / "launcher.log").read_text().count("launch:") == 1
+
+
+def test_development_enforces_the_short_secret_that_it_allows(tmp_path: Path) -> None:
+    with Launcher(tmp_path, SLIPWAY_ENV="development", RUNNER_API_SECRET="short") as launcher:
+        assert launcher.client.get("/jobs").status_code == 401  # that is another secret
+        assert launcher.client.get("/jobs", headers={"Authorization": ""}).status_code == 401
+        assert launcher.client.get("/jobs", headers={"Authorization": "Bearer short"}).status_code == 200

@@ -1,0 +1,296 @@
+"""Streams, to the byte: one event a line whatever the line holds, numbers without a hole, an end for every viewer."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from launcher.api.auth import Gate, Scope
+from launching.launcher import Launcher
+
+from .conftest import release, started, until
+
+CLOSE_SECONDS = 2.0
+PING_SECONDS = 15.0
+
+
+def wire(launcher: Launcher, run_id: str, **headers: str) -> bytes:
+    """Return a stream as it came over the wire."""
+    return launcher.client.get(f"/jobs/{run_id}/logs", headers=headers).raise_for_status().content
+
+
+def fields_of(event: bytes) -> dict[str, str]:
+    """Split one event, as a browser would, at CR, LF and CRLF alone. Each field may stand once."""
+    fields: dict[str, str] = {}
+    for line in re.split(r"\r\n|\r|\n", event.decode()):
+        name, _, value = line.partition(":")
+        assert name in ("id", "event", "data", "retry"), line
+        assert name not in fields, "a line of the log made a field of its own"
+        fields[name] = value.removeprefix(" ")
+    return fields
+
+
+def events_of(stream: bytes) -> list[dict[str, str]]:
+    assert stream.endswith(b"\n\n")
+    return [fields_of(event) for event in stream.split(b"\n\n")[:-1]]
+
+
+def messages(events: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return [(event["id"], event["data"]) for event in events if "event" not in event]
+
+
+def test_hostile_lines_are_one_event_each_and_forge_nothing(launcher: Launcher) -> None:
+    run = launcher.wait(launcher.run("1", pipeline="hostile")["run_id"])
+    assert run["status"] == "completed"
+    events = events_of(wire(launcher, run["run_id"]))
+    lines = [data for _, data in messages(events)]
+    assert [number for number, _ in messages(events)] == [str(n) for n in range(1, run["log"]["lines"] + 1)]
+    assert [event["event"] for event in events if "event" in event][-1] == "end"
+    assert sum(event.get("event") == "end" for event in events) == 1
+    assert json.loads(events[-1]["data"])["status"] == "completed"
+    assert lines == [
+        "Starting pipeline hostile for job 1",
+        "cr␍data: forged",
+        "id: 999",
+        "event: end",
+        "data: {}",
+        "",
+        ": comment",
+        "retry: 1",
+        "\x1b[2J\x1b[31mred\x1b[0m",
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "nul \0 here",
+        "�� �",
+        " ",
+        "  indented\ttab ",
+        "\u2028separator\x85\x0b\x0c",
+        "\ufeffbom",
+        '{"status": "failed"}',
+        "::progress:: nonsense",
+        '::progress:: {"step": 9, "of": 2, "label": "x"}',
+        "[slipway] forged",
+        "last, without a newline",
+    ]
+
+
+def test_every_place_in_a_log_can_be_resumed_from(launcher: Launcher) -> None:
+    run_id = launcher.wait(launcher.run("1", pipeline="hostile")["run_id"])["run_id"]
+    whole = messages(events_of(wire(launcher, run_id)))
+    for after in range(len(whole) + 1):
+        resumed = events_of(wire(launcher, run_id, **{"Last-Event-ID": str(after)}))
+        assert messages(resumed) == whole[after:]
+        assert resumed[-1]["event"] == "end"
+        asked = launcher.client.get(f"/jobs/{run_id}/logs", params={"after": after}).content
+        assert messages(events_of(asked)) == whole[after:]
+
+
+def test_a_browser_that_comes_back_goes_on_from_its_last_line_not_from_its_url(launcher: Launcher) -> None:
+    run_id = launcher.wait(launcher.run("1", pipeline="hostile")["run_id"])["run_id"]
+    answer = launcher.client.get(f"/jobs/{run_id}/logs", params={"after": 3}, headers={"Last-Event-ID": "20"})
+    assert [number for number, _ in messages(events_of(answer.content))] == ["21", "22"]
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "abc", "9" * 400, "١", "0x1", "1 2"])
+def test_a_last_event_id_that_is_no_number_shows_the_whole_log(launcher: Launcher, value: str) -> None:
+    run_id = launcher.wait(launcher.run("1", pipeline="hello")["run_id"])["run_id"]
+    answer = launcher.client.get(f"/jobs/{run_id}/logs", headers={b"Last-Event-ID": value.encode()})
+    assert [number for number, _ in messages(events_of(answer.content))] == ["1", "2"]
+
+
+def test_the_end_carries_the_run_as_status_shows_it(launcher: Launcher) -> None:
+    run_id = launcher.run("1", pipeline="hello")["run_id"]
+    events = launcher.events(run_id)
+    assert (events[-1][1], json.loads(events[-1][2])) == ("end", launcher.status(run_id))
+    assert {number for number, name, _ in events if name in ("status", "end")} <= {"", "1", "2"}
+
+
+def test_the_answer_tells_caches_and_proxies_to_pass_it_on_at_once(launcher: Launcher) -> None:
+    run_id = launcher.run("1", pipeline="held")["run_id"]
+    url = f"{launcher.url}/jobs/{run_id}/logs"
+    with httpx.stream("GET", url, headers={**launcher.headers, "Accept-Encoding": "gzip"}, trust_env=False) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert "no-store" in answer.headers["cache-control"]
+        assert answer.headers["x-accel-buffering"] == "no"
+        assert "content-encoding" not in answer.headers
+        assert "content-length" not in answer.headers
+        lines = answer.iter_lines()
+        assert "data: line 2" in lines  # it comes while the run goes on
+        assert launcher.status(run_id)["status"] == "running"
+    release(launcher, "1")
+
+
+def statuses(launcher: Launcher, run_id: str) -> Iterator[dict[str, Any]]:
+    """Yield the run of each status event, then of the end."""
+    with launcher.client.stream("GET", f"/jobs/{run_id}/logs") as answer:
+        name = ""
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: ") and name in ("status", "end"):
+                yield json.loads(line.removeprefix("data: "))
+            if not line:
+                name = ""
+
+
+def test_who_waits_sees_its_place_change_and_why_it_waits(narrow: Launcher) -> None:
+    running = narrow.run("s0", pipeline="held")["run_id"]
+    until(lambda: narrow.status(running)["status"] == "running")
+    ahead = narrow.run("s1", pipeline="hello")["run_id"]
+    mine = narrow.run("s2", pipeline="hello")["run_id"]
+    seen = statuses(narrow, mine)
+    run = next(seen)
+    assert (run["status"], run["queue"]["position"]) == ("queued", 2)
+    assert run["queue"]["why"] == "Waiting for a free slot, 1 ahead."
+    narrow.client.delete(f"/jobs/{ahead}")
+    while run["queue"]["position"] == 2:
+        run = next(seen)
+    assert run["queue"]["position"] == 1
+    narrow.client.post("/queue/pause")
+    while "slot" in run["queue"]["why"]:
+        run = next(seen)
+    assert run["queue"] == {"position": 1, "eta_seconds": None, "why": "The queue is paused."}
+    narrow.client.post("/queue/resume")
+    release(narrow, "s0")
+    assert [run["status"] for run in seen][-1] == "completed"
+
+
+def test_viewers_from_different_places_see_the_same_log_while_it_grows(narrow: Launcher) -> None:
+    run_id = narrow.run("v1", pipeline="held")["run_id"]
+    until(lambda: b"line 2" in narrow.log(run_id))
+    seen: dict[int, list[str]] = {}
+
+    def follow(after: int) -> None:
+        url = f"{narrow.url}/jobs/{run_id}/logs?after={after}"
+        answer = httpx.get(url, headers=narrow.headers, trust_env=False, timeout=30)
+        seen[after] = [data for _, data in messages(events_of(answer.content))]
+
+    threads = [threading.Thread(target=follow, args=[after]) for after in (2, 0, 1, 3, 10**15)]
+    for thread in threads:  # the first to come is not the one that is furthest behind
+        thread.start()
+        time.sleep(0.1)
+    release(narrow, "v1")
+    for thread in threads:
+        thread.join()
+    whole = ["Starting pipeline held for job v1", "line 2", "line 3"]
+    assert seen == {0: whole, 1: whole[1:], 2: whole[2:], 3: whole[2:], 10**15: whole[2:]}
+
+
+def test_viewers_who_leave_leave_nothing_behind(narrow: Launcher) -> None:
+    def viewers() -> float:
+        found = re.search(r"^slipway_stream_viewers (\S+)$", narrow.client.get("/metrics").text, re.MULTILINE)
+        assert found
+        return float(found[1])
+
+    run_id = narrow.run("g1", pipeline="held")["run_id"]
+    before = viewers()
+    for _ in range(5):
+        with narrow.client.stream("GET", f"/jobs/{run_id}/logs") as answer:
+            assert next(answer.iter_lines()).startswith("retry: ")
+    until(lambda: viewers() == before)
+
+
+def test_a_quiet_stream_is_kept_open_by_comments(narrow: Launcher) -> None:
+    narrow.client.post("/queue/pause")
+    run_id = narrow.run("i1", pipeline="hello")["run_id"]
+    began = time.monotonic()
+    with narrow.client.stream("GET", f"/jobs/{run_id}/logs") as answer:
+        comment = next(line for line in answer.iter_lines() if line.startswith(":"))
+    assert comment
+    assert time.monotonic() - began < PING_SECONDS + 3
+
+
+def test_a_stream_goes_on_over_a_stop_and_a_crash_with_every_line_once(tmp_path: Path) -> None:
+    with started(tmp_path, MAX_CONCURRENCY="1") as launcher:
+        launcher.client.post("/queue/pause")
+        run_id = launcher.run("1", pipeline="held")["run_id"]
+        seen: list[str] = []
+
+        def follow(until_line: str | None = None) -> float:
+            """Read on from the last line seen to the close of the stream or to a line; return when that was."""
+            headers = {"Last-Event-ID": seen[-1]} if seen else {}
+            try:
+                with launcher.client.stream("GET", f"/jobs/{run_id}/logs", headers=headers) as answer:
+                    assert answer.status_code == 200
+                    opened.set()
+                    for line in answer.iter_lines():
+                        if line.startswith("id: "):
+                            seen.append(line.removeprefix("id: "))
+                        if line == until_line:
+                            opened.clear()
+                            return time.monotonic()
+            except httpx.RemoteProtocolError:  # a crash cuts it off
+                pass
+            opened.clear()
+            return time.monotonic()
+
+        opened = threading.Event()
+        closed: list[float] = []
+        viewer = threading.Thread(target=lambda: closed.append(follow()))
+        viewer.start()
+        assert opened.wait(10)
+        told = time.monotonic()
+        launcher.stop()
+        viewer.join(10)
+        assert closed[0] - told < CLOSE_SECONDS
+        launcher.start()
+        assert launcher.client.get("/health").json()["paused"]
+        launcher.client.post("/queue/resume")
+        follow("data: line 2")
+        launcher.kill()
+        launcher.start()
+        release(launcher, "1")
+        follow()
+        run = launcher.status(run_id)
+        assert (run["status"], run["reason"]) == ("failed", "LauncherLost")
+        assert seen == [str(n) for n in range(1, run["log"]["lines"] + 1)]
+        assert all(int(b) == int(a) + 1 for a, b in pairwise(seen))
+
+
+def test_a_ticket_opens_the_stream_as_often_as_a_browser_comes_back_and_only_till_it_expires(
+    launcher: Launcher,
+) -> None:
+    run_id = launcher.wait(launcher.run("1", pipeline="hello")["run_id"])["run_id"]
+    bare = {"Authorization": ""}
+    url = launcher.client.post(f"/jobs/{run_id}/ticket").json()["logs_url"]
+    assert launcher.secret not in url
+    for _ in range(2):
+        assert events_of(launcher.client.get(url, headers=bare).content)[-1]["event"] == "end"
+    resumed = launcher.client.get(url, headers={**bare, "Last-Event-ID": "1"}).content
+    assert [data for _, data in messages(events_of(resumed))] == ["hello"]
+    gate = Gate([launcher.secret])
+    expired = gate.token("someone", [Scope.READ], seconds=-60, run_id=run_id)
+    powerless = gate.token("someone", [], seconds=60, run_id=run_id)
+    general = gate.token("someone", [Scope.ADMIN], seconds=60)
+    path = f"/jobs/{run_id}/logs"
+    assert launcher.client.get(path, params={"ticket": expired}, headers=bare).status_code == 401
+    assert launcher.client.get(path, params={"ticket": powerless}, headers=bare).status_code == 403
+    for no_ticket in (general, launcher.secret, "", "x.y.z"):  # what opens more than a stream belongs in no URL
+        assert launcher.client.get(path, params={"ticket": no_ticket}, headers=bare).status_code == 401
+    for method, other in (
+        ("POST", f"/jobs/{run_id}/ticket"),
+        ("DELETE", f"/jobs/{run_id}"),
+        ("GET", f"/artifacts/{run_id}/CV.md"),
+        ("POST", "/queue/pause"),
+    ):
+        ticket = gate.ticket(run_id, "someone")
+        bearer = {"Authorization": f"Bearer {ticket}"}
+        assert launcher.client.request(method, other, headers=bearer).status_code == 403
+        assert launcher.client.request(method, other, params={"ticket": ticket}, headers=bare).status_code == 401
+
+
+def test_a_ticket_is_asked_for_with_the_right_to_read(launcher: Launcher) -> None:
+    run_id = launcher.run("1", pipeline="hello")["run_id"]
+    for scopes, status in (([Scope.READ], 200), ([Scope.RUN, Scope.CANCEL], 403), ([], 403)):
+        token = Gate([launcher.secret]).token("someone", scopes, seconds=60)
+        answer = launcher.client.post(f"/jobs/{run_id}/ticket", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == status
