@@ -11,31 +11,16 @@ from typing import Annotated
 
 import typer
 import uvicorn
-from fastapi import FastAPI
 
 from launcher import demo
 from launcher.api.app import create_app
 from launcher.domain.errors import ConfigurationError
+from launcher.server import BoundedHttp, Server
 from launcher.settings import Settings
 from launcher.stores import mongodb
 from launcher.stores.archive import claim
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
-
-
-class Server(uvicorn.Server):
-    """A server that closes the log streams as soon as it is told to stop: their viewers come back to the next one."""
-
-    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the streams, then stop as uvicorn does."""
-        parts = getattr(self._app.state, "parts", None)
-        if parts is not None:
-            parts.hub.stop()
-        await super().shutdown(sockets)
 
 
 @cli.command()
@@ -69,7 +54,9 @@ def _serve(settings: Settings) -> None:
         typer.echo(_how_to_call(url, bool(settings.secrets)))
     sys.stdout.flush()
     app = create_app(settings)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False)
+    config = uvicorn.Config(
+        app, http=BoundedHttp, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False
+    )
     Server(app, config).run(sockets=[listener])
 
 

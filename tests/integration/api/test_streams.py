@@ -164,9 +164,16 @@ def test_who_waits_sees_its_place_change_and_why_it_waits(narrow: Launcher) -> N
     assert [run["status"] for run in seen][-1] == "completed"
 
 
+def viewers(launcher: Launcher) -> float:
+    """Return how many streams are open."""
+    found = re.search(r"^slipway_stream_viewers (\S+)$", launcher.client.get("/metrics").text, re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
 def test_viewers_from_different_places_see_the_same_log_while_it_grows(narrow: Launcher) -> None:
     run_id = narrow.run("v1", pipeline="held")["run_id"]
-    until(lambda: b"line 2" in narrow.log(run_id))
+    until(lambda: b"line 2" in narrow.log(run_id) and viewers(narrow) == 0)
     seen: dict[int, list[str]] = {}
 
     def follow(after: int) -> None:
@@ -175,9 +182,9 @@ def test_viewers_from_different_places_see_the_same_log_while_it_grows(narrow: L
         seen[after] = [data for _, data in messages(events_of(answer.content))]
 
     threads = [threading.Thread(target=follow, args=[after]) for after in (2, 0, 1, 3, 10**15)]
-    for thread in threads:  # the first to come is not the one that is furthest behind
+    for count, thread in enumerate(threads, 1):  # the first to come is not the one that is furthest behind
         thread.start()
-        time.sleep(0.1)
+        until(lambda count=count: viewers(narrow) == count)  # type: ignore[misc]
     release(narrow, "v1")
     for thread in threads:
         thread.join()
@@ -186,17 +193,12 @@ def test_viewers_from_different_places_see_the_same_log_while_it_grows(narrow: L
 
 
 def test_viewers_who_leave_leave_nothing_behind(narrow: Launcher) -> None:
-    def viewers() -> float:
-        found = re.search(r"^slipway_stream_viewers (\S+)$", narrow.client.get("/metrics").text, re.MULTILINE)
-        assert found
-        return float(found[1])
-
     run_id = narrow.run("g1", pipeline="held")["run_id"]
-    before = viewers()
+    until(lambda: viewers(narrow) == 0)
     for _ in range(5):
         with narrow.client.stream("GET", f"/jobs/{run_id}/logs") as answer:
             assert next(answer.iter_lines()).startswith("retry: ")
-    until(lambda: viewers() == before)
+    until(lambda: viewers(narrow) == 0)
 
 
 def test_a_quiet_stream_is_kept_open_by_comments(narrow: Launcher) -> None:
