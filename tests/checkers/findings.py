@@ -1,0 +1,39 @@
+"""A finding: one promise that was broken, of which run, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`kind` is a member of the checker's own enumeration; `detail` is for people."""
+
+    kind: StrEnum
+    run_id: str
+    detail: str
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """Say all findings, one a line, for an assertion's message; only the first fifty in full."""
+    if not findings:
+        return "nothing found"
+    lines = [f"{finding.kind}: {finding.run_id}: {finding.detail}" for finding in findings[:_SHOWN]]
+    if len(findings) > _SHOWN:
+        lines.append(f"… and {len(findings) - _SHOWN} more")
+    return "\n".join([f"{len(findings)} found", *lines])
+
+
+def spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Gather numbers into spans, first and last, so that a thousand lost lines are one finding."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and number <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found

@@ -1,0 +1,63 @@
+"""How a pod ended, in the words of its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from checkers.records import Document
+
+
+@dataclass(frozen=True)
+class PodEnd:
+    """`deleted` None: its times, of whole seconds, leave open whether it was deleted while it ran."""
+
+    phase: str
+    reason: str | None
+    exit_code: int | None
+    container_reason: str | None
+    deleted: bool | None
+
+    @classmethod
+    def of(cls, pod: Document) -> PodEnd:
+        """Read a pod."""
+        status = pod.get("status", {})
+        ended = main_container(pod).get("state", {}).get("terminated") or {}
+        return cls(
+            status.get("phase", ""), status.get("reason"), ended.get("exitCode"), ended.get("reason"), _deleted(pod)
+        )
+
+    @property
+    def well(self) -> bool:
+        """Whether the pipeline ended by itself and well; cgroup v1 calls survivors OOMKilled."""
+        return self.phase == "Succeeded" or (self.exit_code == 0 and self.reason is None)
+
+
+def main_container(pod: Document) -> Mapping[str, Any]:
+    """Return the status of the pod's first container, the pipeline's; empty where there is none yet."""
+    statuses: list[Mapping[str, Any]] = pod.get("status", {}).get("containerStatuses") or []
+    names = [container["name"] for container in pod.get("spec", {}).get("containers", [])]
+    return next((one for one in statuses if not names or one["name"] == names[0]), {})
+
+
+def has_run(pod: Document) -> bool:
+    """Say whether its container was ever started."""
+    container = main_container(pod)
+    states = [container.get("state", {}), container.get("lastState", {})]
+    return any("running" in state or (state.get("terminated") or {}).get("startedAt") for state in states)
+
+
+def _deleted(pod: Document) -> bool | None:
+    """Say whether deletion was asked for before the container had ended; None where both were in one second."""
+    metadata = pod["metadata"]
+    if not metadata.get("deletionTimestamp"):
+        return False
+    finished = (main_container(pod).get("state", {}).get("terminated") or {}).get("finishedAt")
+    if not finished:
+        return True
+    grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    asked = datetime.fromisoformat(metadata["deletionTimestamp"]) - grace
+    ended = datetime.fromisoformat(finished)
+    return None if asked == ended else asked < ended
