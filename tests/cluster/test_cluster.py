@@ -1,0 +1,230 @@
+"""The cluster of the tests does what other tests rely on."""
+
+import json
+import os
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import cluster as cluster_module
+from cluster.cluster import Cluster, ClusterError, wait_until
+
+HERE = Path(__file__).parent
+POD_SECONDS = 90.0
+CHATTER = """
+import time
+while True:
+    print("x" * 1000)
+    time.sleep(0.0005)
+"""
+RESTRICTED = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "runAsGroup": 10001,
+    "fsGroup": 10001,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    name = f"test-{secrets.token_hex(4)}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def pod(namespace: str, program: str, **spec: Any) -> dict[str, Any]:
+    container = {
+        "name": "main",
+        "image": "localhost/slipway-tests:test",
+        "command": ["python3", "-c", program],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": spec.pop("mounts", []),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"pod-{secrets.token_hex(4)}", "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": RESTRICTED,
+            "containers": [container],
+            **spec,
+        },
+    }
+
+
+def run(cluster: Cluster, wanted: dict[str, Any]) -> str:
+    """Run the pod to its end and return its log."""
+    cluster.apply(wanted)
+    name, namespace = wanted["metadata"]["name"], wanted["metadata"]["namespace"]
+
+    def ended() -> str:
+        phase: str = cluster.json("get", "pod", name, f"--namespace={namespace}")["status"]["phase"]
+        return phase if phase in ("Succeeded", "Failed") else ""
+
+    phase = wait_until(ended, POD_SECONDS, f"the end of {name}")
+    log = cluster.kubectl("logs", name, f"--namespace={namespace}")
+    assert phase == "Succeeded", log
+    return log
+
+
+def kubelet_setting(cluster: Cluster, name: str) -> Any:
+    path = "/api/v1/nodes/node1/proxy/configz"
+    return json.loads(cluster.kubectl("get", "--raw", path))["kubeletconfig"][name]
+
+
+def must_be_ours(cluster: Cluster) -> None:
+    if not cluster.can_control:
+        pytest.skip("KUBECONFIG names somebody else's cluster, which is not ours to control.")
+
+
+def test_a_pod_finds_a_service_by_its_name(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("create", "service", "clusterip", "greeter", "--tcp=80", f"--namespace={namespace}")
+    address = cluster.json("get", "service", "greeter", f"--namespace={namespace}")["spec"]["clusterIP"]
+    program = f"""
+import socket
+print(socket.gethostbyname("greeter"))
+print(socket.gethostbyname("greeter.{namespace}.svc.cluster.local"))
+"""
+    assert run(cluster, pod(namespace, program)).split() == [address, address]
+
+
+def test_a_pod_reaches_a_server_of_the_tests(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("reached")
+    with HTTPServer((cluster.gateway, 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://{cluster.gateway}:{server.server_port}/word"
+        program = f"import urllib.request; print(urllib.request.urlopen({url!r}, timeout=10).read().decode())"
+        try:
+            assert run(cluster, pod(namespace, program)).strip() == "reached"
+        finally:
+            server.shutdown()
+
+
+def test_a_pod_that_is_not_root_writes_to_a_volume(cluster: Cluster, namespace: str) -> None:
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}
+    for name, storage_class in (("named", {"storageClassName": "local-path"}), ("default", {})):
+        metadata = {"name": name, "namespace": namespace}
+        spec = {**claim, **storage_class}
+        cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+        disk = {
+            "volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": name}}],
+            "mounts": [{"name": "disk", "mountPath": "/disk"}],
+        }
+        run(cluster, pod(namespace, "open('/disk/word', 'w').write('kept')", **disk))
+        program = "import os; print(open('/disk/word').read(), *os.getresuid(), *os.getresgid())"
+        assert run(cluster, pod(namespace, program, **disk)).split() == ["kept", *["10001"] * 6]
+        bound = cluster.json("get", "pvc", name, f"--namespace={namespace}")
+        assert bound["status"]["phase"] == "Bound"
+        assert bound["spec"]["storageClassName"] == "local-path"
+
+
+def test_pods_that_could_do_harm_are_refused(cluster: Cluster, namespace: str) -> None:
+    with pytest.raises(ClusterError, match="violates PodSecurity"):
+        cluster.apply(pod(namespace, "pass", hostNetwork=True))
+
+
+def test_a_stopped_api_server_is_away_and_comes_back(cluster: Cluster, namespace: str) -> None:
+    must_be_ours(cluster)
+    sleeper = pod(namespace, "import time; time.sleep(600)")
+    cluster.apply(sleeper)
+    name = sleeper["metadata"]["name"]
+    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", f"--namespace={namespace}", "--timeout=60s")
+    with cluster.without("apiserver"), pytest.raises(ClusterError, match="refused"):
+        cluster.kubectl("get", "nodes")
+    status = cluster.json("get", "pod", name, f"--namespace={namespace}")["status"]
+    assert status["phase"] == "Running"
+    assert status["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_the_kubelet_rotates_logs_as_told(cluster: Cluster, namespace: str) -> None:
+    must_be_ours(cluster)
+    chatter = pod(namespace, CHATTER)
+    with cluster.log_rotation("500Ki"):
+        assert kubelet_setting(cluster, "containerLogMaxSize") == "500Ki"
+        cluster.apply(chatter)
+        folder = f"{namespace}_{chatter['metadata']['name']}_*/main"
+        wait_until(lambda: len(list(cluster.pod_logs.glob(f"{folder}/0.log*"))) > 1, POD_SECONDS, "a rotated log")
+    assert kubelet_setting(cluster, "containerLogMaxSize") == "10Mi"
+
+
+def test_a_component_that_ends_uninvited_is_started_again(cluster: Cluster) -> None:
+    must_be_ours(cluster)
+    cluster.kill("scheduler")
+    assert not cluster.running("scheduler")
+    wait_until(lambda: cluster.running("scheduler"), 20, "the scheduler's return")
+
+
+def test_what_is_no_component_is_not_stopped(cluster: Cluster) -> None:
+    must_be_ours(cluster)
+    with pytest.raises(ClusterError, match="there is no 'dockerd' but containerd, etcd, apiserver"):
+        cluster.stop("dockerd")
+
+
+def test_the_audit_log_tells_who_wrote_what(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    must_be_ours(cluster)
+    cluster.kubectl("create", "serviceaccount", "writer", f"--namespace={namespace}")
+    cluster.kubectl(
+        "create", "rolebinding", "writer", "--clusterrole=edit", f"--serviceaccount={namespace}:writer",
+        f"--namespace={namespace}",
+    )  # fmt: skip
+    kubeconfig = cluster.service_account_kubeconfig(namespace, "writer", tmp_path / "kubeconfig")
+    offset = cluster.audit_log.stat().st_size
+    cluster.kubectl("create", "configmap", "words", "--from-literal=word=kept", kubeconfig=kubeconfig)
+    cluster.kubectl("get", "configmap", "words", kubeconfig=kubeconfig)
+    user = f"system:serviceaccount:{namespace}:writer"
+    events = [event for event in cluster.audit_events(offset) if event["user"]["username"] == user]
+    assert [(event["verb"], event["objectRef"]["resource"], event["objectRef"]["name"]) for event in events] == [
+        ("create", "configmaps", "words")
+    ]
+
+
+def test_bringing_up_what_is_up_is_quick(cluster: Cluster) -> None:
+    must_be_ours(cluster)
+    subprocess.run([HERE / "up", "--until-unused"], check=True, capture_output=True)  # for what was changed just now
+    began = time.monotonic()
+    subprocess.run([HERE / "up", "--until-unused"], check=True, capture_output=True)
+    assert time.monotonic() - began < 10
+
+
+def test_a_cluster_that_kubeconfig_names_is_used_and_not_controlled(cluster: Cluster, tmp_path: Path) -> None:
+    must_be_ours(cluster)
+    theirs = tmp_path / "kubeconfig"
+    theirs.write_text(cluster.kubeconfig.read_text())
+    environment = {**os.environ, "KUBECONFIG": str(theirs), "CLUSTER_LOAD_IMAGE": "echo loading"}
+    up = subprocess.run([HERE / "up"], env=environment, check=True, capture_output=True, text=True)
+    assert up.stdout.strip() == str(theirs)
+    assert "loading /" in up.stderr
+    with pytest.raises(ClusterError, match="not ours to control"):
+        Cluster(theirs).stop("apiserver")
+    del environment["CLUSTER_LOAD_IMAGE"]
+    up = subprocess.run([HERE / "up"], env=environment, capture_output=True, text=True)
+    assert up.returncode == 1
+    assert "CLUSTER_LOAD_IMAGE is not set" in up.stderr
+
+
+def test_without_root_it_is_said_what_to_do(tmp_path: Path) -> None:
+    somebody = tmp_path / "id"
+    somebody.write_text("#!/bin/sh\necho 1000\n")
+    somebody.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    install = subprocess.run([cluster_module.HERE / "install"], env=environment, capture_output=True, text=True)
+    assert install.returncode == 1
+    assert "need root" in install.stderr
+    assert "CLUSTER=none" in install.stderr
