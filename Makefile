@@ -55,12 +55,30 @@ check: $(VENV)/.dev ## What needs no server: lint, types, import rules, unit tes
 servers: $(VENV)/.dev ## Install the real servers and the browser that the tests use
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/servers/install
 
+# CLUSTER=none leaves out what needs Kubernetes, for machines that cannot have one: no root, no Linux.
+.PHONY: cluster
+cluster: ## Install what the tests' Kubernetes needs
+ifneq ($(CLUSTER),none)
+	@tests/cluster/install >/dev/null
+endif
+
+.PHONY: cluster-up
+cluster-up: ## Bring the tests' Kubernetes up, and keep it up between tests
+	@tests/cluster/up
+
+.PHONY: cluster-down
+cluster-down: ## End the tests' Kubernetes
+	@tests/cluster/down
+
 .PHONY: test
-test: check servers ## Everything there is
+test: check servers cluster ## Everything there is
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/cluster tests/integration tests/faults tests/browser
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=90
 	@$(BIN)/pytest -q tests/load
+ifeq ($(CLUSTER),none)
+	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
+endif
 
 .PHONY: lock
 lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
