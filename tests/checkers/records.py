@@ -10,6 +10,8 @@ from typing import Any
 from checkers.findings import Finding
 
 Document = Mapping[str, Any]
+CANCEL_ANNOTATION = "slipway.dev/cancel"
+"""On the Job: somebody wants the run cancelled."""
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 ARCHIVE, REDIS, HISTORY, ITEM, REST = "archive", "redis", "pipeline_runs", "level-2", "rest"
 

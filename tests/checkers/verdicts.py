@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from checkers.findings import Finding
 from checkers.podends import PodEnd, has_run
-from checkers.records import Document, OutcomeFault, RunRecords
-
-CANCEL_ANNOTATION = "slipway.dev/cancel"
+from checkers.records import CANCEL_ANNOTATION, Document, OutcomeFault, RunRecords
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,140 @@
+"""Changes that Kubernetes reports of pods, Jobs and Events, as small values.
+
+Kubernetes' own times have whole seconds, so `seen` is the collector's wall clock, for durations; which change came
+first is told by the resource version alone. All objects of a cluster count theirs in one number (etcd's revision, and
+k3s' row), so pods and Jobs can be ordered among each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from checkers.podends import main_container
+from checkers.records import CANCEL_ANNOTATION
+
+RUN_ID_LABEL = "slipway.dev/run-id"
+DELETED = "DELETED"
+ENDED_PHASES = frozenset({"Succeeded", "Failed"})
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodChange:
+    """A pod as it was after a change. `started` and `finished` are its first container's times, in whole seconds."""
+
+    seen: float
+    kind: str
+    resource_version: int
+    uid: str
+    name: str
+    run_id: str
+    job: str
+    phase: str
+    deleting: bool = False
+    started: str | None = None
+    finished: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes a slot: it is there, and in no terminal phase; one that is being deleted still does."""
+        return self.kind != DELETED and self.phase not in ENDED_PHASES
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobChange:
+    """A run's Job as it was after a change."""
+
+    seen: float
+    kind: str
+    resource_version: int
+    uid: str
+    run_id: str
+    suspended: bool
+    cancelled: bool = False
+    finished: bool = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits to be released."""
+        return self.suspended and not (self.cancelled or self.finished or self.kind == DELETED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterEvent:
+    """A Kubernetes Event and what it is about."""
+
+    seen: float
+    kind: str
+    uid: str
+    reason: str
+    about_kind: str
+    about_name: str
+    message: str
+
+
+class _Change(Protocol):
+    @property
+    def resource_version(self) -> int: ...
+
+
+C = TypeVar("C", bound=_Change)
+
+
+def in_order(changes: Iterable[C]) -> list[C]:
+    """Sort changes by resource version; equal ones, as after a second listing, stay in the order they were seen."""
+    return sorted(changes, key=lambda change: change.resource_version)
+
+
+def pod_change(kind: str, pod: Object, seen: float) -> PodChange:
+    """Read a pod from a watch."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    labels = metadata.get("labels") or {}
+    owners = [owner["name"] for owner in metadata.get("ownerReferences") or [] if owner["kind"] == "Job"]
+    state = main_container(pod).get("state", {})
+    times = state.get("terminated") or state.get("running") or {}
+    return PodChange(
+        seen=seen,
+        kind=kind,
+        resource_version=int(metadata["resourceVersion"]),
+        uid=metadata["uid"],
+        name=metadata["name"],
+        run_id=labels.get(RUN_ID_LABEL, ""),
+        job=owners[0] if owners else labels.get("batch.kubernetes.io/job-name", ""),
+        phase=status.get("phase", ""),
+        deleting="deletionTimestamp" in metadata,
+        started=times.get("startedAt"),
+        finished=times.get("finishedAt"),
+    )
+
+
+def job_change(kind: str, job: Object, seen: float) -> JobChange:
+    """Read a Job from a watch; its name is the run id."""
+    metadata = job["metadata"]
+    conditions = job.get("status", {}).get("conditions") or []
+    return JobChange(
+        seen=seen,
+        kind=kind,
+        resource_version=int(metadata["resourceVersion"]),
+        uid=metadata["uid"],
+        run_id=metadata["name"],
+        suspended=bool(job.get("spec", {}).get("suspend")),
+        cancelled=CANCEL_ANNOTATION in (metadata.get("annotations") or {}),
+        finished=any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions),
+    )
+
+
+def cluster_event(kind: str, event: Object, seen: float) -> ClusterEvent:
+    """Read an Event (v1) from a watch."""
+    about = event.get("involvedObject", {})
+    return ClusterEvent(
+        seen=seen,
+        kind=kind,
+        uid=event["metadata"]["uid"],
+        reason=event.get("reason") or "",
+        about_kind=about.get("kind", ""),
+        about_name=about.get("name", ""),
+        message=event.get("message") or "",
+    )
