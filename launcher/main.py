@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -34,7 +35,8 @@ def serve(
     try:
         settings = Settings.from_environment(os.environ)
         _check_surroundings(settings)
-        with claim(settings.ARCHIVE_DIR):
+        local = settings.ENGINE == "local"  # on Kubernetes the operator writes the archive
+        with claim(settings.ARCHIVE_DIR) if local else nullcontext():
             _serve(settings)
     except ConfigurationError as exc:
         typer.echo(exc.message, err=True)

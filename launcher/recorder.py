@@ -53,6 +53,10 @@ class Mirror:
         """How many runs the store has not got the latest state of."""
         return len(self._owed)
 
+    def owes(self, run_id: str) -> bool:
+        """Say whether the store has not got the latest state of a run."""
+        return run_id in self._owed
+
     def owe(self, run: Run) -> None:
         """Note that the store must get this state."""
         self._owed[run.run_id] = run
@@ -127,11 +131,12 @@ class Recorder:
         self._archive, self.mirrors = archive, mirrors
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to deliver."""
+    def start(self, *, only_watch: bool = False) -> None:
+        """Begin to deliver; with `only_watch` just ask whether the stores are there, for another process delivers."""
         for mirror in self.mirrors:
             self._tasks.append(asyncio.create_task(mirror.run(), name=f"mirror {mirror.name}"))
-        self._tasks.append(asyncio.create_task(self._reconcile(), name="reconcile"))
+        if not only_watch:
+            self._tasks.append(asyncio.create_task(self._reconcile(), name="reconcile"))
 
     async def stop(self, patience_seconds: float = 2.0) -> None:
         """Give the mirrors a moment for what they owe, then end; the next start finds what is left."""
@@ -150,6 +155,10 @@ class Recorder:
         for mirror in self.mirrors:
             mirror.owe(run)
         return True
+
+    def owes(self, run_id: str) -> bool:
+        """Say whether a store has not got the latest state of a run."""
+        return any(mirror.owes(run_id) for mirror in self.mirrors)
 
     async def _reconcile(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The launcher's settings: one frozen object, read from the environment once, all faults reported at once."""
+"""The settings: frozen objects, read from the environment once, all faults reported at once."""
 
 from __future__ import annotations
 
@@ -33,28 +33,16 @@ CommaSeparated = Annotated[
 ]
 
 
-class Settings(BaseModel):
-    """Every setting bears the name of its environment variable. An empty variable counts as not set."""
+class SharedSettings(BaseModel):
+    """What launcher and operator are both told. Each setting bears the name of its environment variable.
+
+    An empty variable counts as not set.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    SLIPWAY_ENV: Literal["production", "development"] = Field(
-        "production", description="development allows a short secret, or none on loopback"
-    )
-    RUNNER_API_SECRET: SecretStr | None = Field(
-        None, description=f"the secret that callers send or sign with; at least {MIN_SECRET_BYTES} bytes"
-    )
-    RUNNER_API_SECRET_PREVIOUS: SecretStr | None = Field(None, description="a second valid secret, while rotating")
-    HOST: str = Field("127.0.0.1", description="address to listen on")
-    PORT: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
-    CORS_ORIGINS: CommaSeparated = Field((), description="origins that browsers may call from, comma-separated")
-    RATE_LIMIT_PER_MINUTE: int = Field(6000, ge=1, description="calls per minute and credential")
-
     MAX_CONCURRENCY: int = Field(3, ge=1, le=1000, description="runs at a time")
-    MAX_QUEUED: int = Field(500, ge=1, description="runs waiting at a time; more are refused with 429")
-    MAX_BULK_ITEMS: int = Field(500, ge=1, description="job_ids in one run-bulk call")
     PIPELINE_TIMEOUT_SECONDS: int = Field(600, ge=1, description="seconds a run may take, where it does not say itself")
-    MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="seconds a run may ask for")
     TERMINATION_GRACE_SECONDS: float = Field(10, ge=0, description="seconds between SIGTERM and SIGKILL")
 
     REDIS_URL: str | None = Field(None, pattern=r"^(redis|rediss|unix)://", description="redis://…; not set: in memory")
@@ -70,8 +58,24 @@ class Settings(BaseModel):
     MAX_LOG_BYTES: int = Field(64 << 20, ge=1024, description="bytes of log kept per run")
     MAX_ARTIFACT_BYTES: int = Field(256 << 20, ge=1024, description="bytes of artifacts a run may write")
 
-    PIPELINE_DIR: Path = Field(Path("pipeline-image"), description="folder that the local engine runs pipelines in")
     PIPELINES_FILE: Path | None = Field(None, description="YAML with more pipelines: name, command, artifacts, timeout")
+
+    KUBE_NAMESPACE: str | None = Field(
+        None, description="namespace of the runs; not set: the account's or context's own"
+    )
+    PIPELINE_IMAGE: str = Field(
+        "localhost/slipway-pipeline:latest", min_length=1, description="image of pipelines that name none"
+    )
+    DATA_CLAIM: str = Field(
+        "slipway-data", description="PersistentVolumeClaim with the artifacts of all runs, in its folder applications"
+    )
+    PIPELINE_SECRET: str | None = Field(None, description="Secret whose keys are the pipeline's environment")
+    CREDENTIALS_SECRET: str | None = Field(None, description="Secret that the pipeline finds in /app/credentials")
+    MASTER_CV_CONFIGMAP: str | None = Field(None, description="ConfigMap whose master-cv.md the pipeline finds in /app")
+    IMAGE_PULL_SECRETS: CommaSeparated = Field((), description="Secrets for pulling images, comma-separated")
+    START_GRACE_SECONDS: int = Field(
+        600, ge=1, description="seconds a pod may take to start its container, beside the run's timeout"
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -92,18 +96,58 @@ class Settings(BaseModel):
                 raise ConfigurationError("The settings are wrong:\n  " + "\n  ".join(faults))
             return settings
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        faults = [*self._secret_faults()]
-        if not self.PIPELINE_DIR.is_dir():
-            faults.append(f"PIPELINE_DIR: {self.PIPELINE_DIR} is no folder; the local engine runs pipelines in it")
+    @cached_property
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        """Every pipeline by name; the default one is always there."""
+        pipelines = {"default": Pipeline()}
+        if self.PIPELINES_FILE:
+            pipelines |= _read_pipelines(self.PIPELINES_FILE)
+        return pipelines
+
+    def faults(self) -> list[str]:
+        """Return what several settings together, or the files that they name, have wrong."""
         try:
             _ = self.pipelines
         except ConfigurationError as exc:
-            faults.append(f"PIPELINES_FILE: {exc.message}")
-        if faults:
+            return [f"PIPELINES_FILE: {exc.message}"]
+        return []
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if faults := self.faults():
             raise ValueError("\n  ".join(faults))
         return self
+
+
+class Settings(SharedSettings):
+    """The launcher's settings."""
+
+    SLIPWAY_ENV: Literal["production", "development"] = Field(
+        "production", description="development allows a short secret, or none on loopback"
+    )
+    RUNNER_API_SECRET: SecretStr | None = Field(
+        None, description=f"the secret that callers send or sign with; at least {MIN_SECRET_BYTES} bytes"
+    )
+    RUNNER_API_SECRET_PREVIOUS: SecretStr | None = Field(None, description="a second valid secret, while rotating")
+    HOST: str = Field("127.0.0.1", description="address to listen on")
+    PORT: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
+    CORS_ORIGINS: CommaSeparated = Field((), description="origins that browsers may call from, comma-separated")
+    RATE_LIMIT_PER_MINUTE: int = Field(6000, ge=1, description="calls per minute and credential")
+
+    ENGINE: Literal["local", "kubernetes"] = Field(
+        "local", description="local: child processes of the launcher; kubernetes: Jobs, with the operator"
+    )
+    MAX_QUEUED: int = Field(500, ge=1, description="runs waiting at a time; more are refused with 429")
+    MAX_BULK_ITEMS: int = Field(500, ge=1, description="job_ids in one run-bulk call")
+    MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="seconds a run may ask for")
+    PIPELINE_DIR: Path = Field(Path("pipeline-image"), description="folder that the local engine runs pipelines in")
+
+    def faults(self) -> list[str]:
+        """See `SharedSettings`."""
+        faults = [*super().faults(), *self._secret_faults()]
+        if self.ENGINE == "local" and not self.PIPELINE_DIR.is_dir():
+            faults.append(f"PIPELINE_DIR: {self.PIPELINE_DIR} is no folder; the local engine runs pipelines in it")
+        return faults
 
     def _secret_faults(self) -> list[str]:
         if self.SLIPWAY_ENV == "development":
@@ -123,14 +167,6 @@ class Settings(BaseModel):
         """The valid secrets; none where development goes without."""
         found = (self.RUNNER_API_SECRET, self.RUNNER_API_SECRET_PREVIOUS)
         return tuple(secret.get_secret_value() for secret in found if secret is not None)
-
-    @cached_property
-    def pipelines(self) -> Mapping[str, Pipeline]:
-        """Every pipeline by name; the default one is always there."""
-        pipelines = {"default": Pipeline()}
-        if self.PIPELINES_FILE:
-            pipelines |= _read_pipelines(self.PIPELINES_FILE)
-        return pipelines
 
     def environment_for_pipeline(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return what a pipeline on the local engine may see: all but the launcher's own settings and secrets."""
@@ -152,6 +188,8 @@ class _PipelineEntry(BaseModel):
     command: list[str] = Field(min_length=1)
     artifacts: dict[str, _FileName] = Field(default_factory=lambda: dict(DEFAULT_ARTIFACTS))
     timeout_seconds: int | None = Field(None, ge=1)
+    image: str | None = Field(None, min_length=1)
+    resources: dict[str, dict[str, str | int | float]] = Field(default_factory=dict)
 
 
 def _read_pipelines(path: Path) -> dict[str, Pipeline]:

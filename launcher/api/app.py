@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -19,16 +18,13 @@ from launcher.api import jobs, problems, service, streams
 from launcher.api.auth import Gate
 from launcher.api.dependencies import CallLimit, Parts
 from launcher.api.schemas import view
-from launcher.artifacts import ArtifactFolder, artifact_urls
+from launcher.cluster.client import Cluster
+from launcher.engines.kubernetes import KubernetesEngine
 from launcher.engines.local import LocalEngine
+from launcher.engines.port import Engine
 from launcher.logs.feed import FeedHub
-from launcher.logs.publisher import Publisher
-from launcher.recorder import Mirror, Recorder
 from launcher.settings import Settings
-from launcher.stores import mongodb, redis
-from launcher.stores.archive import Archive
-from launcher.stores.memory import InMemoryLogTail
-from launcher.stores.ports import LogTail, RunStore
+from launcher.storage import Storage, open_storage
 
 MAX_BODY_BYTES = 1 << 20
 SECONDS = Histogram("slipway_http_seconds", "Seconds to the answer's first byte", ["method", "route", "status"])
@@ -67,48 +63,34 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
 
 
 async def _assemble(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> Parts:
-    archive = Archive(settings.ARCHIVE_DIR, settings.MAX_LOG_BYTES)
-    artifacts = ArtifactFolder(settings.APPLICATIONS_DIR)
-    tail: LogTail = InMemoryLogTail(settings.LOG_BUFFER_LIMIT)
-    shared: RunStore | None = None
-    mirrors: list[Mirror] = []
-    if settings.REDIS_URL:
-        client = redis.connect(settings.REDIS_URL)
-        stack.push_async_callback(client.aclose)
-        ttl = settings.REDIS_TTL_SECONDS
-        tail = redis.RedisLogTail(client, limit=settings.LOG_BUFFER_LIMIT, ttl_seconds=ttl)
-        shared = redis.RedisRunStore(client, ttl_seconds=ttl)
-        mirrors.append(Mirror("redis", shared, keeps=timedelta(seconds=ttl)))
-    if settings.MONGODB_URI:
-        mongo = mongodb.connect(settings.MONGODB_URI)
-        stack.push_async_callback(mongo.close)
-        items = mongodb.MongoWorkItems(mongo)
-        history = mongodb.MongoRunStore(mongo)
-        keeps = timedelta(days=settings.RETENTION_DAYS)
-        mirrors.append(Mirror("mongodb", history, items=items, urls=artifact_urls, keeps=keeps))
-    recorder = Recorder(archive, mirrors)
-    publisher = Publisher(archive, tail, settings.LOG_BUFFER_LIMIT)
-    engine = LocalEngine(settings, archive, recorder, publisher, artifacts, environ, shared)
+    storage = open_storage(settings, stack)
+    engine = await _engine(settings, storage, environ)
 
     async def look(run_id: str) -> dict[str, Any]:
         return view(await engine.get(run_id), await engine.place(run_id))
 
-    hub = FeedHub(archive, tail, look)
-    recorder.start()
-    stack.push_async_callback(recorder.stop)
-    stack.push_async_callback(publisher.stop)
-    await engine.start()
+    hub = FeedHub(storage.archive, storage.tail, look)
+    storage.recorder.start(only_watch=settings.ENGINE == "kubernetes")  # there the operator records
+    stack.push_async_callback(storage.recorder.stop)
+    stack.push_async_callback(storage.publisher.stop)
     stack.push_async_callback(engine.stop)
+    await engine.start()
     return Parts(
         settings=settings,
         engine=engine,
-        archive=archive,
-        artifacts=artifacts,
-        recorder=recorder,
+        archive=storage.archive,
+        artifacts=storage.artifacts,
+        recorder=storage.recorder,
         hub=hub,
         gate=Gate(settings.secrets),
         limit=CallLimit(settings.RATE_LIMIT_PER_MINUTE),
     )
+
+
+async def _engine(settings: Settings, storage: Storage, environ: Mapping[str, str]) -> Engine:
+    if settings.ENGINE == "local":
+        return LocalEngine(settings, storage, environ)
+    return KubernetesEngine(settings, await Cluster.connect(settings.KUBE_NAMESPACE), storage)
 
 
 class BodyLimit:

@@ -24,6 +24,8 @@ STATUS_OF: dict[type[SlipwayError], int] = {
     errors.QueueFull: 429,
     errors.TooManyCalls: 429,
     errors.StoreUnavailable: 503,
+    errors.ClusterUnavailable: 503,
+    errors.ClusterError: 502,
 }
 _RETRY_AFTER_SECONDS = {429: "10", 503: "5"}
 

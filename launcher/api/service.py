@@ -22,14 +22,15 @@ async def health(parts: PartsDep) -> dict[str, Any]:
         stores[mirror.name] = {True: "ok", False: "away", None: "connecting"}[mirror.up]
         owed += mirror.owed
     return {
-        "status": "degraded" if "away" in stores.values() else "healthy",
+        "status": "degraded" if "away" in (*stores.values(), queue.cluster) else "healthy",
         "active_runs": queue.active,
         "max_concurrency": queue.limit,
         "queued": queue.queued,
         "paused": queue.paused,
         **stores,
         "records_owed": owed,
-        "engine": "local",
+        "engine": parts.settings.ENGINE,
+        "kubernetes": queue.cluster,
     }
 
 

@@ -13,6 +13,11 @@ SlipwayError
 ├── QueueFull
 ├── TooManyCalls
 ├── StoreUnavailable          Redis or MongoDB does not answer; always retried
+├── ClusterError              what Kubernetes answered is not what was asked for
+│   ├── ClusterUnavailable    it does not answer, or cannot now; always retried
+│   ├── ObjectMissing
+│   ├── ObjectExists
+│   └── ObjectChanged         somebody else was faster: look again
 ├── ConfigurationError        the settings are wrong; the launcher does not start
 └── IllegalTransition         a fault in Slipway itself: a state change that cannot be
 
@@ -77,6 +82,26 @@ class TooManyCalls(SlipwayError):
 
 class StoreUnavailable(SlipwayError):
     """A store does not answer."""
+
+
+class ClusterError(SlipwayError):
+    """Kubernetes refused the request."""
+
+
+class ClusterUnavailable(ClusterError):
+    """Kubernetes does not answer: try again soon. Runs that are there go on meanwhile."""
+
+
+class ObjectMissing(ClusterError):
+    """Kubernetes has no such object."""
+
+
+class ObjectExists(ClusterError):
+    """Kubernetes has an object of this name already."""
+
+
+class ObjectChanged(ClusterError):
+    """The Kubernetes object has changed meanwhile."""
 
 
 class ConfigurationError(SlipwayError):

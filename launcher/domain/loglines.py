@@ -67,17 +67,12 @@ class Receipt:
     gaps: tuple[Gap, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogPosition:
-    """How far a log is kept: enough to ask its source for the rest and drop what is there already.
+class StampedPiece(NamedTuple):
+    """What becomes a numbered line: its source's time stamp, kind, bytes without the newline."""
 
-    `timestamp` is that of the last line that the source gave, `bearing` how many lines bear it: sources that
-    are asked by time (Kubernetes: whole seconds) send those again.
-    """
-
-    number: int = 0
-    timestamp: str | None = None
-    bearing: int = 0
+    timestamp: str
+    kind: LineKind
+    data: bytes
 
 
 class LineSplitter:
@@ -94,10 +89,12 @@ class LineSplitter:
         lines: list[tuple[LineKind, bytes]] = []
         for piece in pieces:
             if len(piece) > self._limit:
-                piece = self._cut(piece, lines)
+                parts, piece = cut(piece, self._limit)
+                lines += [(LineKind.PART, part) for part in parts]
             lines.append((LineKind.LINE, piece))
         if len(self._rest) > self._limit:
-            self._rest = self._cut(self._rest, lines)
+            parts, self._rest = cut(self._rest, self._limit)
+            lines += [(LineKind.PART, part) for part in parts]
         return lines
 
     def flush(self) -> list[tuple[LineKind, bytes]]:
@@ -105,17 +102,20 @@ class LineSplitter:
         rest, self._rest = self._rest, b""
         return [(LineKind.LINE, rest)] if rest else []
 
-    def _cut(self, piece: bytes, lines: list[tuple[LineKind, bytes]]) -> bytes:
-        start = 0
-        while len(piece) - start > self._limit:
-            end = start + self._limit
-            for back in range(4):  # a UTF-8 character has at most three continuation bytes: do not cut through one
-                if piece[end - back] & 0xC0 != 0x80:
-                    end -= back
-                    break
-            lines.append((LineKind.PART, piece[start:end]))
-            start = end
-        return piece[start:]
+
+def cut(data: bytes, limit: int = MAX_LINE_BYTES) -> tuple[list[bytes], bytes]:
+    """Cut what is longer than `limit` into parts, none through a UTF-8 character; return them and the rest."""
+    parts: list[bytes] = []
+    start = 0
+    while len(data) - start > limit:
+        end = start + limit
+        for back in range(4):  # a UTF-8 character has at most three continuation bytes
+            if data[end - back] & 0xC0 != 0x80:
+                end -= back
+                break
+        parts.append(data[start:end])
+        start = end
+    return parts, data[start:]
 
 
 def stored_bytes(kind: LineKind, data: bytes) -> int:

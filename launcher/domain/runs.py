@@ -80,6 +80,8 @@ class Run:
     completed_at: datetime | None = None
     updated_at: datetime
     cancel_requested: bool = False
+    waiting_for: str | None = None
+    """While queued with a slot of its own: what the run still waits for, in words."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Key (`cv_md_url`) to path below the run's artifact folder."""
     log: Receipt = field(default_factory=Receipt)
@@ -89,7 +91,11 @@ class Run:
 
     def started(self, at: datetime) -> Run:
         """Return the run as running since `at`."""
-        return self._moved(RunStatus.RUNNING, at, started_at=at)
+        return self._moved(RunStatus.RUNNING, at, started_at=at, waiting_for=None)
+
+    def waiting(self, why: str, at: datetime) -> Run:
+        """Return the queued run with what it waits for now."""
+        return self._changed(at, waiting_for=why)
 
     def cancelling(self, at: datetime) -> Run:
         """Return the run with the wish to cancel it noted."""
@@ -103,6 +109,7 @@ class Run:
             outcome.status,
             at,
             completed_at=at,
+            waiting_for=None,
             reason=str(outcome.reason),
             message=outcome.message,
             exit_code=outcome.exit_code,

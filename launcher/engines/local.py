@@ -15,7 +15,6 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge
 
-from launcher.artifacts import ArtifactFolder
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.loglines import Receipt
@@ -25,13 +24,12 @@ from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start
 from launcher.engines.execution import Execution
 from launcher.engines.port import QueueState
 from launcher.engines.process import end_leftovers
-from launcher.logs.publisher import Publisher
 from launcher.logs.pump import LogPump
-from launcher.recorder import Recorder
+from launcher.retention import forget_before
 from launcher.settings import Settings
-from launcher.stores.archive import Archive
+from launcher.storage import Storage
 from launcher.stores.memory import InMemoryRunStore
-from launcher.stores.ports import RunQuery, RunStore
+from launcher.stores.ports import RunQuery
 
 _CLEANING_SECONDS = 3600.0
 _DISK_RETRY_SECONDS = 1.0
@@ -49,17 +47,14 @@ class LocalEngine:
     def __init__(
         self,
         settings: Settings,
-        archive: Archive,
-        recorder: Recorder,
-        publisher: Publisher,
-        artifacts: ArtifactFolder,
+        storage: Storage,
         environ: Mapping[str, str],
-        shared: RunStore | None = None,
     ) -> None:
-        self._settings, self._archive, self._recorder = settings, archive, recorder
-        self._publisher, self._artifacts = publisher, artifacts
-        self._execution = Execution(settings, artifacts, environ)
-        self._shared = shared
+        self._settings, self._storage = settings, storage
+        self._archive, self._recorder = storage.archive, storage.recorder
+        self._publisher, self._artifacts = storage.publisher, storage.artifacts
+        self._execution = Execution(settings, storage.artifacts, environ)
+        self._shared = storage.shared
         self._runs = InMemoryRunStore()
         self._waiting: dict[str, Run] = {}
         self._active: dict[str, Run] = {}
@@ -253,14 +248,11 @@ class LocalEngine:
 
     async def _forget_before(self, moment: datetime) -> None:
         runs, _ = await self._runs.find(RunQuery(per_page=_ALL))
-        for run in runs:
-            if run.completed_at and run.completed_at < moment:
-                self._archive.delete(run.run_id)
-                self._artifacts.delete(run.run_id)
-                self._by_key.pop(run.idempotency_hash or "", None)
+        old = [run for run in runs if run.completed_at and run.completed_at < moment]
+        for run in old:
+            self._by_key.pop(run.idempotency_hash or "", None)
         await self._runs.delete_ended_before(moment)
-        for mirror in self._recorder.mirrors:
-            await mirror.store.delete_ended_before(moment)
+        await forget_before(moment, old, self._storage)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

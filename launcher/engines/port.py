@@ -18,10 +18,20 @@ class QueueState:
     limit: int
     queued: int
     paused: bool
+    cluster: str = "off"
+    """Whether Kubernetes answers: `ok` or `away`; `off` where there is none."""
 
 
 class Engine(Protocol):
     """Queues runs, executes them, tells of them."""
+
+    async def start(self) -> None:
+        """Take up what is there."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go."""
+        ...
 
     async def submit(self, run: Run) -> Run:
         """Queue a run; where one of its name or Idempotency-Key is there, return that.

@@ -15,7 +15,7 @@ from launcher.domain.errors import StoreUnavailable
 from launcher.stores.archive import Archive
 from launcher.stores.ports import LogTail
 
-_BATCH_LINES = 1000
+_BATCH_LINES = 1000  # at a time
 _RETRY_MAX_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,10 @@ class Publisher:
                 return
 
     async def _bring_up(self, run_id: str, sent: int) -> int:
-        while lines := self._archive.read(run_id, sent, _BATCH_LINES):
-            await self._tail.publish(run_id, lines[-self._limit :])
+        """Publish what the tail lacks, but not what it would drop again at once."""
+        while (last := self._archive.last_number(run_id)) > sent:
+            lines = self._archive.read(run_id, max(sent, last - self._limit), _BATCH_LINES)
+            await self._tail.publish(run_id, lines)
             sent = lines[-1].number
             await asyncio.sleep(0)
         return sent

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import Counter
 
-from launcher.domain.loglines import LineKind, LineSplitter, Receipt
+from launcher.domain.loglines import LineKind, LineSplitter, Receipt, StampedPiece
 from launcher.domain.runs import Run
 from launcher.logs.publisher import Publisher
 from launcher.stores.archive import Archive
@@ -24,6 +24,12 @@ def timestamp() -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
+def first_line(run: Run) -> bytes:
+    """Return the first line of a run's log."""
+    profile = f", profile {run.profile_ref}" if run.profile_ref else ""
+    return f"Starting pipeline {run.pipeline} for job {run.job_id}{profile}".encode()
+
+
 class LogPump:
     """The pump of one run."""
 
@@ -34,8 +40,7 @@ class LogPump:
 
     def open(self, run: Run) -> None:
         """Write the first line of every log."""
-        profile = f", profile {run.profile_ref}" if run.profile_ref else ""
-        self._append([(LineKind.SYSTEM, f"Starting pipeline {run.pipeline} for job {run.job_id}{profile}".encode())])
+        self._append([(LineKind.SYSTEM, first_line(run))])
 
     def feed(self, chunk: bytes) -> None:
         """Take output as it comes."""
@@ -57,5 +62,9 @@ class LogPump:
         return receipt
 
     def _append(self, pieces: list[tuple[LineKind, bytes]]) -> None:
-        LINES.inc(self._writer.append(timestamp(), pieces))
+        at = timestamp()
+        try:
+            LINES.inc(self._writer.append([StampedPiece(at, kind, data) for kind, data in pieces]))
+        except OSError:  # the pipeline never waits for the disk
+            self._writer.give_up("The disk refused lines: they are not kept. Free some space (RETENTION_DAYS).")
         self._publisher.wake(self._run_id)

@@ -1,8 +1,6 @@
 """The archive: the truth of every log and, beside it, of every run, on files.
 
-`ROOT/<run_id>/log` holds one record a line: time stamp, a letter for the kind, the bytes, a newline, so that people
-can read it with `less`. Only whole records count: what a killed writer left half-written has no newline and is cut off
-when the log is opened again. `ROOT/<run_id>/run.json` is replaced as a whole, by renaming.
+`ROOT/<run_id>/log` holds one record a line (see `logfile`); `ROOT/<run_id>/run.json` is replaced whole, by renaming.
 """
 
 from __future__ import annotations
@@ -10,135 +8,35 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 from launcher.domain.errors import ConfigurationError
-from launcher.domain.loglines import (
-    Gap,
-    LineKind,
-    LogLine,
-    LogPosition,
-    Receipt,
-    as_text,
-    gap_data,
-    gap_of,
-    stored_bytes,
-)
+from launcher.domain.loglines import LogLine, as_text
 from launcher.domain.runs import Run, supersedes
+from launcher.stores.logfile import BLOCK, LogWriter, lines
 
 _STRIDE = 256  # lines between two entries of a log's index
-_BLOCK = 1 << 20  # bytes read at a time
 
 
 @contextmanager
 def claim(root: Path) -> Iterator[None]:
     """Hold the archive for this process alone; a killed one lets go of it by itself.
 
-    For the local engine: a second launcher would take the first one's runs for lost, and end them. Raises
-    `ConfigurationError` where another holds it.
+    A second launcher (local engine) would take the first one's runs for lost; a second operator (Kubernetes engine)
+    would write every log twice. Raises `ConfigurationError` where another holds it.
     """
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = f"Another launcher uses {root}: end it, or give this one its own ARCHIVE_DIR."
+            message = f"Another process writes to {root}: end it, or give this one its own ARCHIVE_DIR."
             raise ConfigurationError(message) from None
         yield
-
-
-class LogWriter:
-    """The one writer of a log. Opening cuts off a half-written record and counts what is there."""
-
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-        self._max_bytes = max_bytes
-        self._owed: Gap | None = None
-        self._full = False
-        self._size = 0  # bytes of whole records in the file
-        self.position = LogPosition()
-        self._bytes = 0
-        self._gaps: list[Gap] = []
-        with path.open("rb") as file:
-            for line in _lines(file, 0, 1):
-                self._count(line)
-                self._size += len(_record(line.timestamp, line.kind, line.data))
-        os.ftruncate(self._file, self._size)
-
-    def append(self, timestamp: str, pieces: Sequence[tuple[LineKind, bytes]]) -> int:
-        """Append lines that bear one time stamp; return how many were kept.
-
-        Past `max_bytes` one marker is kept and nothing after it. Where the disk refuses, the lines are given up
-        and a marker stands in their place as soon as it takes one again: the pipeline never waits for the disk.
-        """
-        if self._full:
-            return 0
-        lines: list[LogLine] = []
-        number, size = self.position.number, self._bytes
-        if self._owed:
-            number += 1
-            lines.append(LogLine(number, timestamp, LineKind.GAP, gap_data(self._gap(number, self._owed.why))))
-        for kind, data in pieces:
-            number += 1
-            size += len(data) + 1
-            if size > self._max_bytes:
-                why = f"The log passed {self._max_bytes} bytes (MAX_LOG_BYTES): what comes after is not kept."
-                lines.append(LogLine(number, timestamp, LineKind.GAP, gap_data(self._gap(number, why))))
-                break
-            lines.append(LogLine(number, timestamp, kind, data))
-        records = b"".join(_record(line.timestamp, line.kind, line.data) for line in lines)
-        if not self._write(records):
-            self._owed = self._gap(0, "The disk refused lines: they are not kept. Free some space (RETENTION_DAYS).")
-            return 0
-        self._owed = None
-        self._full = size > self._max_bytes
-        for line in lines:
-            self._count(line)
-        return len(lines)
-
-    def gap(self, timestamp: str, why: str) -> None:
-        """Mark that lines are missing here."""
-        self.append(timestamp, [(LineKind.GAP, gap_data(self._gap(self.position.number + 1, why)))])
-
-    def receipt(self, *, ended: bool) -> Receipt:
-        """Return what is kept so far; complete only where the log has ended and nothing is missing."""
-        gaps = (*self._gaps, self._owed) if self._owed else tuple(self._gaps)
-        return Receipt(lines=self.position.number, bytes=self._bytes, complete=ended and not gaps, gaps=gaps)
-
-    def close(self) -> None:
-        """Write all to the disk itself and let go of the file."""
-        os.fsync(self._file)
-        os.close(self._file)
-
-    def _write(self, records: bytes) -> bool:
-        written = 0
-        try:
-            while written < len(records):
-                written += os.write(self._file, records[written:])
-        except OSError:
-            os.ftruncate(self._file, self._size)
-            return False
-        self._size += written
-        return True
-
-    @staticmethod
-    def _gap(number: int, why: str) -> Gap:
-        return Gap(first=number, last=number, why=why)
-
-    def _count(self, line: LogLine) -> None:
-        timestamp, bearing = self.position.timestamp, self.position.bearing
-        if line.kind in (LineKind.LINE, LineKind.PART):
-            bearing = bearing + 1 if line.timestamp == timestamp else 1
-            timestamp = line.timestamp
-        elif line.kind is LineKind.GAP:
-            self._gaps.append(gap_of(line.data))
-        self.position = LogPosition(number=line.number, timestamp=timestamp, bearing=bearing)
-        self._bytes += stored_bytes(line.kind, line.data)
 
 
 class Archive:
@@ -159,13 +57,13 @@ class Archive:
         try:
             with self._log(run_id).open("rb") as file:
                 offset, number = self._index(run_id).find(file, after + 1)
-                lines: list[LogLine] = []
-                for line in _lines(file, offset, number):
+                found: list[LogLine] = []
+                for line in lines(file, offset, number):
                     if line.number > after:
-                        lines.append(line)
-                        if len(lines) >= limit:
+                        found.append(line)
+                        if len(found) >= limit:
                             break
-                return lines
+                return found
         except FileNotFoundError:
             return []
 
@@ -182,9 +80,9 @@ class Archive:
         try:
             with self._log(run_id).open("rb") as file:
                 block = bytearray()
-                for line in _lines(file, 0, 1):
+                for line in lines(file, 0, 1):
                     block += as_text(line.kind, line.data)
-                    if len(block) >= _BLOCK:
+                    if len(block) >= BLOCK:
                         yield bytes(block)
                         block.clear()
                 yield bytes(block)
@@ -256,7 +154,7 @@ class _Index:
 
     def _extend(self, file: BinaryIO) -> bool:
         file.seek(self._scanned)
-        block = file.read(_BLOCK)
+        block = file.read(BLOCK)
         at = 0
         while (newline := block.find(b"\n", at)) >= 0:
             at = newline + 1
@@ -265,22 +163,3 @@ class _Index:
                 self._offsets.append(self._scanned + at)
         self._scanned += at
         return at > 0
-
-
-def _record(timestamp: str, kind: LineKind, data: bytes) -> bytes:
-    return b"%b %b %b\n" % (timestamp.encode(), kind.encode(), data)
-
-
-_KINDS = {kind.encode(): kind for kind in LineKind}
-
-
-def _lines(file: BinaryIO, offset: int, number: int) -> Iterator[LogLine]:
-    file.seek(offset)
-    rest = b""
-    while block := file.read(_BLOCK):
-        records = (rest + block).split(b"\n")
-        rest = records.pop()
-        for record in records:
-            timestamp, kind, data = record.split(b" ", 2)
-            yield LogLine(number, timestamp.decode(), _KINDS[kind], data)
-            number += 1

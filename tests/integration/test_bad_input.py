@@ -199,6 +199,6 @@ def test_a_port_that_is_taken_is_said_in_one_line(launcher: Launcher, tmp_path: 
 
 def test_a_second_launcher_leaves_the_first_ones_archive_alone(launcher: Launcher) -> None:
     second = Launcher(launcher.directory, PORT="0")
-    with pytest.raises(LauncherError, match=r"Another launcher uses .*ARCHIVE_DIR"):
+    with pytest.raises(LauncherError, match=r"Another process writes to .*ARCHIVE_DIR"):
         second.start()
     second.client.close()

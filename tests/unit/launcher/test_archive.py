@@ -13,7 +13,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from launcher.domain.errors import ConfigurationError
-from launcher.domain.loglines import LineKind, Receipt, receipt_of
+from launcher.domain.loglines import LineKind, Receipt, StampedPiece, receipt_of
 from launcher.domain.runs import Run, cancelled_before_start
 from launcher.stores.archive import Archive, claim
 
@@ -22,13 +22,13 @@ AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 ALL = 10_000_000
 
 
-def pieces(first: int, last: int) -> list[tuple[LineKind, bytes]]:
-    return [(LineKind.LINE, b"line %d \x00\xff \r" % n) for n in range(first, last + 1)]
+def pieces(first: int, last: int) -> list[StampedPiece]:
+    return [StampedPiece(STAMP, LineKind.LINE, b"line %d \x00\xff \r" % n) for n in range(first, last + 1)]
 
 
 def written(archive: Archive, count: int) -> None:
     writer = archive.writer("a")
-    writer.append(STAMP, pieces(1, count))
+    writer.append(pieces(1, count))
     writer.close()
 
 
@@ -41,7 +41,7 @@ def test_a_reader_gets_what_comes_after_any_line(tmp_path: Path, count: int) -> 
         lines = archive.read("a", max(after, 0), 300)
         expected = list(range(max(after, 0) + 1, count + 1))[:300]
         assert [line.number for line in lines] == expected
-        assert [line.data for line in lines] == [data for n in expected for _, data in pieces(n, n)]
+        assert [line.data for line in lines] == [data for n in expected for _, _, data in pieces(n, n)]
 
 
 def test_a_reader_follows_a_growing_log(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_reader_follows_a_growing_log(tmp_path: Path) -> None:
     writer = archive.writer("a")
     seen = 0
     for n in range(1, 700):
-        writer.append(STAMP, pieces(n, n))
+        writer.append(pieces(n, n))
         for line in archive.read("a", seen):
             assert line.number == seen + 1
             seen = line.number
@@ -67,9 +67,9 @@ def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> No
         before = whole[:size].count(b"\n")
         assert [line.number for line in fresh.read("a", 0)] == list(range(1, before + 1))
         writer = fresh.writer("a")
-        assert writer.position.number == before
-        writer.append(STAMP, pieces(before + 1, 4))
-        assert [line.data for line in fresh.read("a", 0)] == [data for _, data in pieces(1, 4)]
+        assert writer.number == before
+        writer.append(pieces(before + 1, 4))
+        assert [line.data for line in fresh.read("a", 0)] == [data for _, _, data in pieces(1, 4)]
         assert writer.receipt(ended=True) == receipt_of(fresh.read("a", 0), complete=True)
         writer.close()
 
@@ -77,13 +77,13 @@ def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> No
 WRITER = """
 import sys
 from pathlib import Path
-from launcher.domain.loglines import LineKind
+from launcher.domain.loglines import LineKind, StampedPiece
 from launcher.stores.archive import Archive
 writer = Archive(Path(sys.argv[1])).writer("a")
-n = writer.position.number
+n = writer.number
 print(n, flush=True)
 while True:
-    writer.append("t", [(LineKind.LINE, b"%d " % (n + i) + b"x" * 5000) for i in range(1, 40)])
+    writer.append([StampedPiece("t", LineKind.LINE, b"%d " % (n + i) + b"x" * 5000) for i in range(1, 40)])
     n += 39
 """
 
@@ -106,7 +106,7 @@ def test_past_the_cap_there_is_one_marker_and_nothing_else(tmp_path: Path) -> No
     archive = Archive(tmp_path, max_log_bytes=1024)
     writer = archive.writer("a")
     for n in range(100):
-        writer.append(STAMP, pieces(n, n))
+        writer.append(pieces(n, n))
     receipt = writer.receipt(ended=True)
     writer.close()
     lines = archive.read("a", 0)
@@ -119,7 +119,7 @@ def test_past_the_cap_there_is_one_marker_and_nothing_else(tmp_path: Path) -> No
 def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mocker: MockerFixture) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
-    writer.append(STAMP, pieces(1, 2))
+    writer.append(pieces(1, 2))
     real_write = os.write
     answers = iter([5, errno.ENOSPC, errno.ENOSPC])
 
@@ -129,30 +129,33 @@ def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mo
             raise OSError(answer, "No space left on device")
         return real_write(file, data[:answer])
 
-    mocker.patch("launcher.stores.archive.os.write", full_disk)
-    assert writer.append(STAMP, pieces(3, 4)) == 0
-    assert not writer.receipt(ended=True).complete
-    assert writer.append(STAMP, pieces(5, 5)) == 0
+    mocker.patch("launcher.stores.logfile.os.write", full_disk)
+    for refused in (pieces(3, 4), pieces(5, 5)):
+        with pytest.raises(OSError, match="No space left"):
+            writer.append(refused)
+        assert archive.last_number("a") == 2
+        writer.give_up("The disk refused lines.")
+        assert not writer.receipt(ended=True).complete
     mocker.stopall()
-    writer.append(STAMP, pieces(6, 6))
+    writer.append(pieces(6, 6))
     lines = archive.read("a", 0)
     assert [line.kind for line in lines] == [LineKind.LINE, LineKind.LINE, LineKind.GAP, LineKind.LINE]
-    assert lines[3].data == pieces(6, 6)[0][1]
+    assert lines[3].data == pieces(6, 6)[0].data
     receipt = writer.receipt(ended=True)
     assert receipt == receipt_of(lines, complete=True)
     assert [gap.first for gap in receipt.gaps] == [3]
     writer.close()
 
 
-def test_the_position_tells_how_many_lines_bear_the_last_time_stamp(tmp_path: Path) -> None:
-    writer = Archive(tmp_path).writer("a")
-    writer.append("t0", [(LineKind.SYSTEM, b"Starting")])
-    writer.append("t1", pieces(1, 3))
-    writer.append("t2", pieces(4, 5))
-    assert (writer.position.number, writer.position.timestamp, writer.position.bearing) == (6, "t2", 2)
+def test_a_log_that_was_full_stays_full(tmp_path: Path) -> None:
+    writer = Archive(tmp_path, max_log_bytes=1024).writer("a")
+    writer.append(pieces(1, 200))
+    assert writer.full
     writer.close()
-    again = Archive(tmp_path).writer("a")
-    assert again.position == writer.position
+    again = Archive(tmp_path, max_log_bytes=1024).writer("a")
+    assert again.full
+    assert again.append(pieces(201, 201)) == 0
+    assert again.receipt(ended=True) == writer.receipt(ended=True)
     again.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from launcher.domain.errors import StoreUnavailable
-from launcher.domain.loglines import Gap, LineKind, LogLine, gap_data
+from launcher.domain.loglines import Gap, LineKind, LogLine, StampedPiece, gap_data
 from launcher.logs import feed
 from launcher.logs.feed import Chunk, FeedHub, line_event
 from launcher.logs.publisher import Publisher
@@ -76,7 +76,8 @@ def test_viewers_who_join_anywhere_see_every_line_once(
         written = 0
         while written < LINES:
             count = chance.randint(1, 120)
-            writer.append(STAMP, [(LineKind.LINE, b"line %d" % n) for n in range(written + 1, written + count + 1)])
+            numbers_ = range(written + 1, written + count + 1)
+            writer.append([StampedPiece(STAMP, LineKind.LINE, b"line %d" % n) for n in numbers_])
             written += count
             publisher.wake("a")
             if chance.random() < 0.5:

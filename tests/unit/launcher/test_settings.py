@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.controller.settings import OperatorSettings
 from launcher.domain.errors import ConfigurationError
 from launcher.settings import Settings
 
@@ -90,7 +91,7 @@ def test_pipelines_are_read_beside_the_default_one(tmp_path: Path) -> None:
     assert (pipelines["report"].command, pipelines["report"].timeout_seconds) == (["make", "report"], 9)
 
 
-@pytest.mark.parametrize("name", list(Settings.model_fields))
+@pytest.mark.parametrize("name", list(Settings.model_fields | OperatorSettings.model_fields))
 def test_every_setting_is_documented_with_what_it_means(name: str) -> None:
-    assert Settings.model_fields[name].description
+    assert (Settings.model_fields | OperatorSettings.model_fields)[name].description
     assert f"{name}=" in (ROOT / ".env.example").read_text()

@@ -1,0 +1,125 @@
+"""What a Job says of its run. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from launcher.cluster import labels
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Run
+
+Manifest = Mapping[str, Any]
+
+
+def name_of(job: Manifest) -> str:
+    """Return the Job's name, which is the run id."""
+    name: str = job["metadata"]["name"]
+    return name
+
+
+def annotation(job: Manifest, name: str) -> str | None:
+    """Return an annotation."""
+    text: str | None = (job["metadata"].get("annotations") or {}).get(name)
+    return text
+
+
+def phase_of(job: Manifest) -> str:
+    """Return how far the operator is with the Job; a Job that somebody else made begins as queued."""
+    phase: str = (job["metadata"].get("labels") or {}).get(labels.PHASE, labels.PHASE_QUEUED)
+    return phase
+
+
+def suspended(job: Manifest) -> bool:
+    """Say whether the Job may have no pod."""
+    return bool(job["spec"].get("suspend"))
+
+
+def cancelled(job: Manifest) -> bool:
+    """Say whether somebody asked that the run ends."""
+    return annotation(job, labels.CANCEL) is not None
+
+
+def ended_for(job: Manifest) -> Reason | None:
+    """Return why Slipway ends the run: because somebody asked, or for a reason of the operator's own."""
+    if cancelled(job):
+        return Reason.CANCELLED
+    text = annotation(job, labels.END_FOR)
+    return Reason(text) if text in set(Reason) else None
+
+
+def finished(job: Manifest) -> str | None:
+    """Return `Complete` or `Failed` where Kubernetes has finished the Job."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return str(condition["type"])
+    return None
+
+
+def form_faults(job: Manifest) -> list[str]:
+    """Say what keeps a Job from being a run; nothing where it keeps the form. Judged before its release."""
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    faults = []
+    if not suspended(job):
+        faults.append("spec.suspend must be true: the operator releases it when a slot is free")
+    if spec.get("backoffLimit", 6) != 0:
+        faults.append("spec.backoffLimit must be 0")
+    if spec.get("ttlSecondsAfterFinished") is not None:
+        faults.append("spec.ttlSecondsAfterFinished must not be set: the operator sets it once the end is recorded")
+    if spec.get("completions", 1) != 1 or spec.get("parallelism", 1) != 1:
+        faults.append("spec.completions and spec.parallelism must be 1")
+    if pod.get("activeDeadlineSeconds") is None:
+        faults.append("spec.template.spec.activeDeadlineSeconds must be set: the quota counts pods with a deadline")
+    if pod.get("restartPolicy") != "Never":
+        faults.append("spec.template.spec.restartPolicy must be Never")
+    if labels.RUN not in (spec["template"]["metadata"].get("labels") or {}):
+        faults.append(f"spec.template.metadata.labels must have {labels.RUN}")
+    return faults
+
+
+def run_of(job: Manifest, *, start_grace_seconds: int) -> Run:
+    """Return the run that a Job is: its record where it has one, else queued, as it was asked for."""
+    if record := annotation(job, labels.RECORD):
+        return Run.from_json(record)
+    created_at = _moment(annotation(job, labels.QUEUED_AT)) or _moment(job["metadata"].get("creationTimestamp"))
+    assert created_at is not None  # Kubernetes stamps every object
+    deadline = job["spec"]["template"]["spec"].get("activeDeadlineSeconds") or 0
+    return Run(
+        run_id=name_of(job),
+        job_id=annotation(job, labels.JOB_ID) or name_of(job),
+        profile_ref=annotation(job, labels.PROFILE),
+        pipeline=annotation(job, labels.PIPELINE) or "default",
+        params=_params(annotation(job, labels.PARAMS)),
+        priority=_whole(annotation(job, labels.PRIORITY), 0),
+        timeout_seconds=_whole(annotation(job, labels.TIMEOUT_SECONDS), max(1, deadline - start_grace_seconds)),
+        created_at=created_at,
+        updated_at=created_at,
+        cancel_requested=cancelled(job),
+        idempotency_hash=annotation(job, labels.IDEMPOTENCY),
+        request_hash=annotation(job, labels.REQUEST) or "",
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def _whole(text: str | None, default: int) -> int:
+    try:
+        return int(text) if text else default
+    except ValueError:
+        return default
+
+
+def _params(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

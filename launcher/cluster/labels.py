@@ -1,0 +1,45 @@
+"""The names that launcher, operator, chart and people share. Labels select, annotations tell.
+
+A Job with the label `slipway.dev/run` is a run, whoever created it; its name is the run id. What is not annotated has a
+default: the job_id is the Job's name, the pipeline `default`, the priority 0, the time of queueing its creation.
+"""
+
+from __future__ import annotations
+
+RUN = "slipway.dev/run"
+"""Label of Jobs and their pods; any value, `"true"` by convention."""
+RUN_VALUE = "true"
+PHASE = "slipway.dev/phase"
+"""Label of Jobs alone: how far the operator is with it."""
+PHASE_QUEUED = "queued"
+PHASE_RELEASED = "released"
+PHASE_RECORDED = "recorded"
+JOB_NAME = "batch.kubernetes.io/job-name"
+"""Kubernetes' own label of a Job's pods."""
+
+JOB_ID = "slipway.dev/job-id"
+PROFILE = "slipway.dev/profile"
+PIPELINE = "slipway.dev/pipeline"
+PARAMS = "slipway.dev/params"
+PRIORITY = "slipway.dev/priority"
+QUEUED_AT = "slipway.dev/queued-at"
+"""RFC 3339 to the microsecond; Kubernetes' own creation time has whole seconds."""
+TIMEOUT_SECONDS = "slipway.dev/timeout-seconds"
+IDEMPOTENCY = "slipway.dev/idempotency"
+REQUEST = "slipway.dev/request"
+"""What tells two requests apart under one Idempotency-Key."""
+
+CANCEL = "slipway.dev/cancel"
+"""Annotation: when somebody asked that the run ends."""
+END_FOR = "slipway.dev/end-for"
+"""Annotation: the reason for which the operator ends the run; stored before it acts."""
+RECORD = "slipway.dev/record"
+"""Annotation: the run's final record as JSON, written with the phase `recorded`."""
+
+CONTAINER = "pipeline"
+SELECTOR = RUN
+LIVE_SELECTOR = f"{RUN},{PHASE}!={PHASE_RECORDED}"
+QUEUE = "slipway-queue"
+"""ConfigMap: `paused: "true"` holds the queue."""
+QUOTA = "slipway-runs"
+"""ResourceQuota behind the queue: pods with a deadline."""

@@ -1,0 +1,179 @@
+"""Manifests and patches as pure functions: what Slipway writes to Kubernetes, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from launcher.cluster import labels
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Run
+from launcher.settings import SharedSettings
+
+Manifest = dict[str, Any]
+USER = 10001
+"""User and group of launcher, operator and run pods alike: one volume serves all without a chmod."""
+APPLICATIONS_SUBPATH = "applications"
+_APPLICATIONS = "/app/applications"
+_RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+_TEXTS = {labels.JOB_ID: "job_id", labels.PROFILE: "profile_ref", labels.PIPELINE: "pipeline"}
+
+
+def make_job(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
+    """Return a run's Job: suspended, with its deadline on the pod, one attempt, no time to live."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": run.run_id,
+            "labels": {labels.RUN: labels.RUN_VALUE, labels.PHASE: labels.PHASE_QUEUED},
+            "annotations": _annotations(run),
+        },
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"labels": {labels.RUN: labels.RUN_VALUE}},
+                "spec": _pod(run, pipeline, settings),
+            },
+        },
+    }
+
+
+def _annotations(run: Run) -> dict[str, str]:
+    found = {name: getattr(run, field) for name, field in _TEXTS.items()}
+    found |= {
+        labels.PARAMS: json.dumps(dict(run.params), ensure_ascii=False) if run.params else None,
+        labels.PRIORITY: str(run.priority) if run.priority else None,
+        labels.QUEUED_AT: run.created_at.isoformat(timespec="microseconds"),
+        labels.TIMEOUT_SECONDS: str(run.timeout_seconds),
+        labels.IDEMPOTENCY: run.idempotency_hash,
+        labels.REQUEST: run.request_hash or None,
+    }
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
+    mounts: list[Manifest] = [
+        {"name": "data", "mountPath": _APPLICATIONS, "subPath": f"{APPLICATIONS_SUBPATH}/{run.run_id}"},
+        {"name": "home", "mountPath": "/home/slipway"},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod's own
+        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - what a browser shares between its processes
+    ]
+    volumes: list[Manifest] = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": settings.DATA_CLAIM}},
+        {"name": "home", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+    ]
+    if settings.MASTER_CV_CONFIGMAP:
+        mounts.append(
+            {"name": "master-cv", "mountPath": "/app/master-cv.md", "subPath": "master-cv.md", "readOnly": True}
+        )
+        volumes.append({"name": "master-cv", "configMap": {"name": settings.MASTER_CV_CONFIGMAP}})
+    if settings.CREDENTIALS_SECRET:
+        mounts.append({"name": "credentials", "mountPath": "/app/credentials", "readOnly": True})
+        volumes.append({"name": "credentials", "secret": {"secretName": settings.CREDENTIALS_SECRET}})
+    container: Manifest = {
+        "name": labels.CONTAINER,
+        "image": pipeline.image or settings.PIPELINE_IMAGE,
+        "command": [_literal(word) for word in pipeline.command_for(run.job_id, run.profile_ref)],
+        "env": [{"name": name, "value": _literal(value)} for name, value in _environment(run).items()],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _RESTRICTED,
+        "volumeMounts": mounts,
+    }
+    if settings.PIPELINE_SECRET:
+        container["envFrom"] = [{"secretRef": {"name": settings.PIPELINE_SECRET}}]
+    if pipeline.resources:
+        container["resources"] = dict(pipeline.resources)
+    pod: Manifest = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": run.timeout_seconds + settings.START_GRACE_SECONDS,
+        "terminationGracePeriodSeconds": max(1, round(settings.TERMINATION_GRACE_SECONDS)),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+    }
+    if settings.IMAGE_PULL_SECRETS:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.IMAGE_PULL_SECRETS]
+    return pod
+
+
+def _environment(run: Run) -> Mapping[str, str]:
+    return {
+        "SLIPWAY_RUN_ID": run.run_id,
+        "APPLICATIONS_DIR": _APPLICATIONS,
+        "PIPELINE_PARAMS": json.dumps(dict(run.params), ensure_ascii=False),
+        "HOME": "/home/slipway",
+        "CI": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _literal(text: str) -> str:
+    """Kubernetes expands `$(NAME)` in commands and values; `$$` stands for a dollar sign."""
+    return text.replace("$(", "$$(")
+
+
+def release_patch(job: Mapping[str, Any]) -> Manifest:
+    """Let a Job's pod be made, if the Job is still the one that was looked at."""
+    return {
+        "metadata": {
+            "resourceVersion": job["metadata"]["resourceVersion"],
+            "labels": {labels.PHASE: labels.PHASE_RELEASED},
+        },
+        "spec": {"suspend": False},
+    }
+
+
+def cancel_patch(at: datetime) -> Manifest:
+    """Note on a Job that its run is to end."""
+    return {"metadata": {"annotations": {labels.CANCEL: at.isoformat(timespec="microseconds")}}}
+
+
+def end_for_patch(reason: Reason) -> Manifest:
+    """Note on a Job why the operator ends its run."""
+    return {"metadata": {"annotations": {labels.END_FOR: str(reason)}}}
+
+
+def deadline_patch() -> Manifest:
+    """End a pod now, by its deadline: the kubelet ends its containers with their grace, and pod and log stay."""
+    return {"spec": {"activeDeadlineSeconds": 1}}
+
+
+def record_patch(run: Run, ttl_seconds: int) -> Manifest:
+    """Write a run's end onto its Job, which may be forgotten from now on."""
+    return {
+        "metadata": {
+            "labels": {labels.PHASE: labels.PHASE_RECORDED},
+            "annotations": {labels.RECORD: run.to_json().decode()},
+        },
+        "spec": {"ttlSecondsAfterFinished": ttl_seconds},
+    }
+
+
+def stop_patch() -> Manifest:
+    """Take back a Job's pods: a suspended Job has none."""
+    return {"spec": {"suspend": True}}
+
+
+def pause_patch(paused: bool) -> Manifest:
+    """Hold the queue, or let it go on."""
+    return {"data": {"paused": str(paused).lower()}}

@@ -1,0 +1,191 @@
+"""What a pod says of its run: waiting for what, running since when, ended how. Pure.
+
+Sources: the kubelet's and the image service's reasons (`pkg/kubelet/images/types.go`, `pkg/kubelet/container`), the
+`DisruptionTarget` condition (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from launcher.cluster import labels
+from launcher.domain.reasons import Reason, sentence
+from launcher.domain.runs import Outcome, RunStatus, failure
+
+Manifest = Mapping[str, Any]
+_OK_TO_WAIT = {"ContainerCreating", "PodInitializing", ""}
+_INVALID_IMAGE = {"InvalidImageName"}
+_PULLING = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
+_CANNOT_START = {"StartError", "ContainerCannotRun", "RunContainerError"}
+_NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
+_SIGNALS = range(129, 160)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What a pod waits for: a reason that ends it if it lasts, None where it may last; and a sentence."""
+
+    reason: Reason | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How the pipeline's container ended."""
+
+    code: int
+    reason: str
+    message: str
+    finished_at: datetime | None
+
+
+def job_of(pod: Manifest) -> str | None:
+    """Return the name of the Job that owns a pod."""
+    name: str | None = (pod["metadata"].get("labels") or {}).get(labels.JOB_NAME)
+    return name
+
+
+def phase(pod: Manifest) -> str:
+    """Return the pod's phase."""
+    text: str = (pod.get("status") or {}).get("phase", "Pending")
+    return text
+
+
+def over(pod: Manifest) -> bool:
+    """Say whether no container of the pod runs any more, nor will."""
+    return phase(pod) in ("Succeeded", "Failed")
+
+
+def deleting(pod: Manifest) -> bool:
+    """Say whether the pod is being deleted."""
+    return pod["metadata"].get("deletionTimestamp") is not None
+
+
+def scheduled(pod: Manifest) -> bool:
+    """Say whether the pod has a node."""
+    return bool(pod["spec"].get("nodeName"))
+
+
+def container_of(pod: Manifest) -> str:
+    """Return the name of the container whose log is the run's: the first one's."""
+    name: str = pod["spec"]["containers"][0]["name"]
+    return name
+
+
+def started_at(pod: Manifest) -> datetime | None:
+    """Return since when the pipeline's container runs or ran, to the second."""
+    state = _state(pod)
+    found = state.get("running") or state.get("terminated") or {}
+    return _moment(found.get("startedAt"))
+
+
+def waiting_for(pod: Manifest) -> Waiting | None:
+    """Return what a pod waits for; None where its container has been started."""
+    state = _state(pod)
+    if state.get("running") or state.get("terminated") or over(pod):
+        return None
+    if not scheduled(pod):
+        for condition in (pod.get("status") or {}).get("conditions") or ():
+            if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+                return Waiting(reason=Reason.UNSCHEDULABLE, why=f"No node has room: {condition.get('message', '')}")
+        return Waiting(reason=None, why="Waiting for a node.")
+    waiting = state.get("waiting") or {}
+    cause, message = waiting.get("reason", ""), waiting.get("message", "")
+    image = pod["spec"]["containers"][0]["image"]
+    if cause in _INVALID_IMAGE:
+        return Waiting(reason=Reason.INVALID_IMAGE, why=f"The image's name is not valid: {image}")
+    if cause in _PULLING:
+        return Waiting(reason=Reason.IMAGE_PULL, why=f"The image {image} cannot be pulled: {message}")
+    if cause in _OK_TO_WAIT:
+        return Waiting(reason=None, why="The container is being made; a new image is pulled first.")
+    return Waiting(reason=Reason.CANNOT_START, why=f"The container cannot be made: {cause}: {message}")
+
+
+def exit_of(pod: Manifest) -> Exit | None:
+    """Return how the pipeline's container ended; None where it has not, or never began."""
+    ended = _state(pod).get("terminated")
+    if not ended:
+        return None
+    return Exit(
+        code=ended["exitCode"],
+        reason=ended.get("reason", ""),
+        message=ended.get("message", ""),
+        finished_at=_moment(ended.get("finishedAt")),
+    )
+
+
+def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, cap: int, detail: str = "") -> Outcome:
+    """Decide the outcome of a pod that is over, or gone.
+
+    Exit code 0 is `completed` whatever the container's reason says, but never for a pod that was being deleted, nor
+    where the deadline ended it. `ended_for`: why Slipway ended it, None where it did not.
+    """
+    status = pod.get("status") or {}
+    ended = exit_of(pod)
+    code = ended.code if ended else None
+    if phase(pod) == "Succeeded" and not deleting(pod):
+        return Outcome(
+            status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
+        )
+    by_deadline = status.get("reason") == "DeadlineExceeded"
+    if ended_for and (by_deadline or deleting(pod) or not over(pod)):
+        return ended_by_slipway(ended_for, exit_code=code, timeout=timeout, cap=cap, detail=detail)
+    if by_deadline:
+        return failure(Reason.TIMED_OUT, exit_code=code, limit=timeout)
+    if ended and ended.reason == "OOMKilled" and code != 0:
+        return failure(Reason.OUT_OF_MEMORY, exit_code=code)
+    if by_others := _ended_by_others(pod):
+        return failure(by_others, exit_code=code, detail=status.get("message", ""))
+    if ended is None:
+        return failure(Reason.CANNOT_START, detail=f"{status.get('reason', '')} {status.get('message', '')}".strip())
+    return _ended_by_itself(ended)
+
+
+def _ended_by_others(pod: Manifest) -> Reason | None:
+    status, disruption = pod.get("status") or {}, _disruption(pod)
+    if status.get("reason") == "NodeLost" or disruption in _NODE_GONE:
+        return Reason.NODE_LOST
+    if status.get("reason") == "Evicted" or disruption:
+        return Reason.EVICTED
+    return Reason.DELETED if deleting(pod) or not over(pod) else None
+
+
+def _ended_by_itself(ended: Exit) -> Outcome:
+    if ended.reason in _CANNOT_START:
+        return failure(Reason.CANNOT_START, exit_code=ended.code, detail=ended.message)
+    if ended.code in _SIGNALS:
+        return failure(Reason.KILLED_BY_SIGNAL, exit_code=128 - ended.code)
+    return failure(Reason.PIPELINE_ERROR, exit_code=ended.code)
+
+
+def ended_by_slipway(
+    reason: Reason, *, exit_code: int | None = None, timeout: float, cap: int, detail: str = ""
+) -> Outcome:
+    """Return the outcome of a run that Slipway ended for this reason."""
+    limit = {Reason.TIMED_OUT: timeout, Reason.ARTIFACTS_TOO_LARGE: float(cap)}.get(reason)
+    outcome = failure(reason, exit_code=exit_code, limit=limit, detail=detail)
+    if reason is Reason.CANCELLED:
+        return Outcome(status=RunStatus.CANCELLED, reason=reason, message=outcome.message, exit_code=outcome.exit_code)
+    return outcome
+
+
+def _state(pod: Manifest) -> Manifest:
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        if status["name"] == container_of(pod):
+            found: Manifest = status.get("state") or {}
+            return found
+    return {}
+
+
+def _disruption(pod: Manifest) -> str | None:
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return str(condition.get("reason", ""))
+    return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,195 @@
+"""The controller: sees what happens to Jobs and pods, and has a task for each run, for admission and for order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import Any
+
+from prometheus_client import Counter
+
+from launcher.cluster import jobs, labels
+from launcher.cluster.client import Cluster, Manifest
+from launcher.controller.admission import Admission
+from launcher.controller.picture import Picture
+from launcher.controller.settings import OperatorSettings
+from launcher.controller.supervision import Supervision
+from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectMissing, StoreUnavailable
+from launcher.domain.runs import Run, RunStatus, now
+from launcher.retention import forget_before
+from launcher.storage import Storage
+
+RECONCILE_SECONDS = 60.0
+_CLEANING_SECONDS = 3600.0
+_AWAY_SECONDS = 1.0
+log = logging.getLogger(__name__)
+DRIFT = Counter("slipway_drift_total", "Differences found by comparing, and mended", ["kind"])
+
+
+class Controller:
+    """All of the operator but kopf."""
+
+    def __init__(self, cluster: Cluster, storage: Storage, settings: OperatorSettings) -> None:
+        self._cluster, self._storage, self._settings = cluster, storage, settings
+        self._picture = Picture()
+        self._supervised: dict[str, Supervision] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reconciled = asyncio.Event()
+        self._alive_at = time.monotonic()
+        self._admission = Admission(
+            cluster,
+            self._picture,
+            limit=settings.MAX_CONCURRENCY,
+            waiting=self._waiting,
+            prepare=storage.artifacts.make,
+        )
+
+    def start(self) -> None:
+        """Begin; nothing is released before everything has been listed once."""
+        self._spawn(self._reconcile(), "reconcile")
+        self._spawn(self._admit(), "admission")
+        self._spawn(self._clean(), "clean")
+
+    async def stop(self) -> None:
+        """Let go of every run as it is; the next operator goes on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since reconciliation last came round."""
+        return time.monotonic() - self._alive_at
+
+    def see_job(self, job: Manifest, *, gone: bool = False) -> None:
+        """Take a Job as it now is."""
+        self._picture.see_job(job, gone=gone)
+        self._supervise(jobs.name_of(job))
+
+    def see_pod(self, pod: Manifest, *, gone: bool = False) -> None:
+        """Take a pod as it now is."""
+        self._picture.see_pod(pod, gone=gone)
+
+    def see_switch(self, config_map: Manifest, *, gone: bool = False) -> None:
+        """Take the queue's switch as it now is."""
+        self._picture.see_switch(config_map, gone=gone)
+
+    def see_quota(self) -> None:
+        """Take it that the quota has changed."""
+        self._picture.changed.set()
+
+    def _supervise(self, run_id: str, known: Run | None = None) -> None:
+        if run_id in self._supervised:
+            return
+        sight = self._picture.sight(run_id)
+        run = known or self._storage.archive.get(run_id)
+        if sight.job is not None and jobs.phase_of(sight.job) == labels.PHASE_RECORDED:
+            if sight.job_gone:
+                self._picture.forget(run_id)
+            return
+        if run is None:
+            if sight.job is None or sight.job_gone:
+                return
+            run = jobs.run_of(sight.job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
+        elif run.status.terminal and (sight.job is None or sight.job_gone):
+            self._picture.forget(run_id)
+            return
+        self._supervised[run_id] = Supervision(run, self._cluster, self._picture, self._storage, self._settings)
+        self._spawn(self._see_through(run_id), f"run {run_id}")
+
+    async def _see_through(self, run_id: str) -> None:
+        try:
+            await self._supervised[run_id].follow()
+        except Exception:  # one run's fault must not stop the others; reconciliation begins it anew
+            log.exception("run %s", run_id)
+            DRIFT.labels("fault").inc()
+        finally:
+            del self._supervised[run_id]
+            self._picture.changed.set()
+
+    def _waiting(self) -> list[Run]:
+        """Return the runs that may be released: recorded as queued, Jobs waiting, and nobody wants them to end."""
+        found = []
+        for run_id, supervision in self._supervised.items():
+            job = self._picture.sight(run_id).job
+            if (
+                job is not None
+                and not self._picture.sight(run_id).job_gone
+                and supervision.run.status is RunStatus.QUEUED
+                and jobs.phase_of(job) == labels.PHASE_QUEUED
+                and jobs.ended_for(job) is None
+                and not jobs.form_faults(job)
+            ):
+                found.append(supervision.run)
+        return found
+
+    async def _admit(self) -> None:
+        await self._reconciled.wait()
+        await self._admission.run()
+
+    async def _reconcile(self) -> None:
+        while True:
+            try:
+                await self._compare()
+                self._reconciled.set()
+                wait = RECONCILE_SECONDS
+            except ClusterUnavailable as exc:
+                log.info("reconciliation: %s", exc)
+                wait = _AWAY_SECONDS
+            except (ClusterError, OSError) as exc:
+                log.error("reconciliation: %s", exc)
+                wait = RECONCILE_SECONDS if self._reconciled.is_set() else _AWAY_SECONDS
+            self._alive_at = time.monotonic()
+            await asyncio.sleep(wait)
+
+    async def _compare(self) -> None:
+        """Compare cluster, picture and archive; what differs is seen anew."""
+        records = await asyncio.to_thread(lambda: [r for r in self._storage.archive.runs() if not r.status.terminal])
+        listed = await self._cluster.list("Job", labels=labels.SELECTOR)
+        listed_pods = await self._cluster.list("Pod", labels=labels.SELECTOR)
+        with contextlib.suppress(ObjectMissing):
+            self._picture.see_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
+        before = {run_id for run_id, sight in self._picture.sights() if not sight.job_gone}
+        self._picture.see_all(listed, listed_pods)
+        there = {jobs.name_of(job) for job in listed}
+        DRIFT.labels("job-missed").inc(len(before ^ there) if self._reconciled.is_set() else 0)
+        for run_id in there:
+            self._supervise(run_id)
+        for run in records:
+            if run.run_id not in there and run.run_id not in self._supervised:
+                DRIFT.labels("run-without-job").inc()
+                self._supervise(run.run_id, run)
+        for run_id, sight in self._picture.sights():
+            if sight.job_gone and run_id not in self._supervised:
+                self._picture.forget(run_id)
+        await self._delete_unfinished(listed)
+
+    async def _delete_unfinished(self, listed: list[Manifest]) -> None:
+        """Delete recorded Jobs that Kubernetes never finishes, and so never forgets: they were never released."""
+        oldest = now() - timedelta(seconds=self._settings.JOB_TTL_SECONDS)
+        for job in listed:
+            if jobs.phase_of(job) == labels.PHASE_RECORDED and not jobs.finished(job):
+                run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
+                if run.completed_at and run.completed_at < oldest:
+                    with contextlib.suppress(ObjectMissing):
+                        await self._cluster.delete("Job", run.run_id, job["metadata"]["uid"])
+
+    async def _clean(self) -> None:
+        while True:
+            moment = now() - timedelta(days=self._settings.RETENTION_DAYS)
+            with contextlib.suppress(StoreUnavailable):
+                old = await asyncio.to_thread(self._ended_before, moment)
+                await forget_before(moment, old, self._storage)
+            await asyncio.sleep(_CLEANING_SECONDS)
+
+    def _ended_before(self, moment: datetime) -> list[Run]:
+        return [run for run in self._storage.archive.runs() if run.completed_at and run.completed_at < moment]
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

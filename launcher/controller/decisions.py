@@ -1,0 +1,160 @@
+"""What is to be done about a run: decided from its record and its sight, without input or output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from launcher.cluster import jobs, labels, pods
+from launcher.controller.picture import Sight
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long each cause of waiting may last, in seconds, and how large a run's artifacts may be, in bytes."""
+
+    grace_seconds: Mapping[Reason, float]
+    max_artifact_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Nothing to do until there is news, or until so many seconds have passed; meanwhile it waits for this."""
+
+    seconds: float | None = None
+    waiting_for: str | None = None
+    cause: Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """End the run for this reason, then look again."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclude:
+    """The run has ended: nothing of it runs any more."""
+
+    outcome: Outcome
+
+
+Step = Look | End | Conclude
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the sight does not tell: the moment, since when the present cause of waiting lasts, artifacts' size.
+
+    `ending_for` and `detail`: why the operator has begun to end the run, where it has.
+    """
+
+    now: datetime
+    cause_since: datetime
+    artifact_bytes: int = 0
+    ending_for: Reason | None = None
+    detail: str = ""
+
+
+def next_step(run: Run, sight: Sight, facts: Facts, limits: Limits) -> Step:
+    """Decide what is to be done next about a run without an end."""
+    job = sight.job
+    if job is not None and not sight.job_gone and jobs.phase_of(job) == labels.PHASE_QUEUED:
+        return _queued(job, sight, facts)
+    why = _why_ended(run, sight, facts)
+    if sight.pod is not None and sight.pod_over:
+        return Conclude(outcome=_outcome(run, sight.pod, why, facts, limits))
+    if sight.pod is None:
+        return _without_pod(run, sight, why, facts, limits)
+    return _with_pod(run, sight, sight.pod, why, facts, limits)
+
+
+def _why_ended(run: Run, sight: Sight, facts: Facts) -> Reason | None:
+    if sight.job is not None and (told := jobs.ended_for(sight.job)):
+        return told
+    if facts.ending_for:
+        return facts.ending_for
+    if run.cancel_requested:
+        return Reason.CANCELLED
+    if sight.job is None or (sight.job_gone and not jobs.finished(sight.job)):
+        return Reason.DELETED
+    return None
+
+
+def _queued(job: Manifest, sight: Sight, facts: Facts) -> Step:
+    told = facts.ending_for or jobs.ended_for(job)
+    faults = jobs.form_faults(job)
+    if faults or told is Reason.REJECTED:
+        detail = facts.detail or "; ".join(faults) + "."
+        may_run = not jobs.suspended(job) and not jobs.finished(job)
+        if may_run or (sight.pod is not None and not sight.pod_over):
+            return End(reason=Reason.REJECTED, detail=detail)
+        return Conclude(outcome=failure(Reason.REJECTED, detail=detail))
+    if jobs.cancelled(job):
+        return Conclude(outcome=cancelled_before_start())
+    return Look()
+
+
+def _outcome(run: Run, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Outcome:
+    return pods.outcome_of(
+        pod, ended_for=why, timeout=run.timeout_seconds, cap=limits.max_artifact_bytes, detail=facts.detail
+    )
+
+
+def _without_pod(run: Run, sight: Sight, why: Reason | None, facts: Facts, limits: Limits) -> Step:
+    job = sight.job
+    ended = None if job is None else jobs.finished(job)
+    if ended == "Complete":
+        return Conclude(
+            outcome=Outcome(
+                status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="The pipeline ended well.", exit_code=0
+            )
+        )
+    if sight.job_gone or job is None or ended:
+        if why is Reason.CANCELLED and run.started_at is None:
+            return Conclude(outcome=cancelled_before_start())
+        outcome = pods.ended_by_slipway(
+            why or Reason.DELETED, timeout=run.timeout_seconds, cap=limits.max_artifact_bytes, detail=facts.detail
+        )
+        return Conclude(outcome=outcome)
+    if why:
+        return End(reason=why)
+    if jobs.suspended(job):
+        return Look(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
+    return _patiently(Reason.CANNOT_START, "Waiting for Kubernetes to make the pod.", facts, limits, quietly_seconds=5)
+
+
+def _with_pod(run: Run, sight: Sight, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Step:
+    if pods.deleting(pod):
+        return Look()
+    if why:
+        return End(reason=why)
+    if waiting := pods.waiting_for(pod):
+        if waiting.reason is None:
+            return Look(waiting_for=waiting.why)
+        return _patiently(waiting.reason, waiting.why, facts, limits)
+    if facts.artifact_bytes > limits.max_artifact_bytes:
+        return End(reason=Reason.ARTIFACTS_TOO_LARGE)
+    if run.started_at is None:
+        return Look()
+    left = (run.started_at + timedelta(seconds=run.timeout_seconds) - facts.now).total_seconds()
+    return Look(seconds=left) if left > 0 else End(reason=Reason.TIMED_OUT)
+
+
+def _patiently(reason: Reason, why: str, facts: Facts, limits: Limits, quietly_seconds: float = 0) -> Step:
+    """Wait for as long as the cause may last, then end the run for it."""
+    lasted = (facts.now - facts.cause_since).total_seconds()
+    grace = limits.grace_seconds.get(reason, 0)
+    if lasted >= grace:
+        return End(reason=reason, detail=why)
+    if lasted < quietly_seconds:
+        return Look(seconds=min(grace, quietly_seconds) - lasted, cause=reason)
+    return Look(seconds=grace - lasted, waiting_for=why, cause=reason)

@@ -1,0 +1,161 @@
+"""The pump of one pod's log: from the moment the pod has a node, through every break, to the last line.
+
+It asks every 20 ms at first, since the log can be read long before the pod's status says Running. Cut off, it goes on
+from what the archive holds. Where the node no longer has lines that were not read, a marker stands in their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from prometheus_client import Counter
+
+from launcher.cluster import pods
+from launcher.cluster.client import Cluster
+from launcher.controller.picture import Picture, Sight
+from launcher.domain.errors import ClusterError, ClusterUnavailable
+from launcher.domain.loglines import LineKind, Receipt, StampedPiece
+from launcher.domain.runs import Run
+from launcher.domain.stampedlines import Resumption, StampedSplitter
+from launcher.logs.publisher import Publisher
+from launcher.logs.pump import LINES, first_line, timestamp
+from launcher.stores.archive import Archive
+from launcher.stores.logfile import LogWriter
+
+_EAGER_SECONDS = 2.0
+_EAGER_STEP_SECONDS = 0.02
+_STEP_MAX_SECONDS = 1.0
+_DISK_RETRY_SECONDS = 1.0
+_ROTATED = "The node rotated lines away before they could be read; they are not kept."
+_GONE = "The pod was gone before the rest of its log could be read; what it printed last is not kept."
+log = logging.getLogger(__name__)
+REOPENED = Counter("slipway_log_reopened_total", "Times that a pod's log was asked for again after a break")
+
+
+class PodLog:
+    """One run's log on its way from the kubelet into the archive. `follow` runs as a task of its own."""
+
+    def __init__(self, run: Run, cluster: Cluster, picture: Picture, archive: Archive, publisher: Publisher) -> None:
+        self._run, self._cluster, self._picture = run, cluster, picture
+        self._publisher = publisher
+        self._writer: LogWriter = archive.writer(run.run_id)
+        self.opened = run.started_at is not None
+        """Whether the container has been seen to be there."""
+        self._whole = False
+        """Whether all that the container printed is kept."""
+        if self._writer.number == 0:
+            self._writer.append([StampedPiece(timestamp(), LineKind.SYSTEM, first_line(run))])
+            publisher.wake(run.run_id)
+
+    async def follow(self) -> None:
+        """Read until the pod's log has ended, or the pod is gone."""
+        loop = asyncio.get_running_loop()
+        began, step = loop.time(), _EAGER_STEP_SECONDS
+        at_end = False  # whether the source itself ended the last reading
+        while not self._writer.full and not self._whole:
+            sight = self._sight  # before reading: what is read of a pod that is over is all there will be
+            before = self._writer.number
+            try:
+                at_end = await self._go_on(sight, at_end)
+            except ClusterUnavailable as exc:
+                log.info("run %s: the log breaks off: %s", self._run.run_id, exc)
+                REOPENED.inc()
+                at_end = False
+            except ClusterError:  # the container is not there yet, or never was, or is no more
+                if sight.pod_over:
+                    self._whole = at_end
+                    break
+            if at_end and not self._whole:  # the container has most likely ended: its pod will soon say so
+                await self._picture.news(self._run.run_id, sight, _STEP_MAX_SECONDS)
+                continue
+            if self._writer.number > before:
+                step = _EAGER_STEP_SECONDS
+            elif loop.time() - began > _EAGER_SECONDS:
+                step = min(step * 1.5, _STEP_MAX_SECONDS)
+            if sight.pod_gone:
+                break
+            await asyncio.sleep(0 if self._whole else step)
+        while not (sight := self._sight).pod_over:  # the log is full: the rest is not kept
+            await self._picture.news(self._run.run_id, sight, None)
+
+    async def _go_on(self, sight: Sight, at_end: bool) -> bool:
+        """Read on, or make sure that there is nothing more; say whether the source ended the reading."""
+        if at_end and sight.pod_over:
+            self._whole = sight.pod_gone or await self._nothing_more(sight)
+            return False
+        try:
+            ended = await self._read(sight)
+        except OSError as exc:  # the disk: the node keeps the lines meanwhile
+            log.error("run %s: the log cannot be written: %s", self._run.run_id, exc)
+            await asyncio.sleep(_DISK_RETRY_SECONDS)
+            return False
+        self._whole = ended and sight.pod_over
+        return ended
+
+    def stop(self) -> None:
+        """Let go of the file; another process may go on."""
+        self._writer.close()
+
+    def close(self, note: str | None = None) -> Receipt:
+        """End the log, with a note of Slipway's own where there is one; return its receipt."""
+        pod = self._sight.pod
+        began = pod is not None and (self.opened or pods.started_at(pod) is not None)
+        if began and not self._whole and not self._writer.full:
+            self._writer.gap(timestamp(), _GONE)
+        if note:
+            self._writer.append([StampedPiece(timestamp(), LineKind.SYSTEM, note.encode())])
+        receipt = self._writer.receipt(ended=True)
+        self._writer.close()
+        self._publisher.finish(self._run.run_id)
+        return receipt
+
+    @property
+    def _sight(self) -> Sight:
+        return self._picture.sight(self._run.run_id)
+
+    async def _read(self, sight: Sight) -> bool:
+        """Read the log as far as it goes; say whether the source ended it."""
+        if sight.pod is None or not pods.scheduled(sight.pod):
+            return False
+        kept = await asyncio.to_thread(self._writer.kept)
+        name, container = sight.pod["metadata"]["name"], pods.container_of(sight.pod)
+        async with self._cluster.log(name, container, since=kept.since, follow=not sight.pod_over) as chunks:
+            if not self.opened:
+                self.opened = True
+                self._picture.wake(self._run.run_id)
+            await self._take(chunks, Resumption(kept), last=sight.pod_over)
+        return True
+
+    async def _nothing_more(self, sight: Sight) -> bool:
+        """Say whether the source's last line is kept already, which is cheaper than to read all of its last seconds."""
+        assert sight.pod is not None
+        splitter = StampedSplitter()
+        name, container = sight.pod["metadata"]["name"], pods.container_of(sight.pod)
+        stamps = []
+        async with self._cluster.log(name, container, follow=False, last_lines=1) as chunks:
+            async for chunk in chunks:
+                stamps += [piece.timestamp for piece in splitter.feed(chunk)]
+        stamps += [piece.timestamp for piece in splitter.flush()]
+        return not stamps or stamps[-1] == self._writer.newest
+
+    async def _take(self, chunks: AsyncIterator[bytes], resumption: Resumption, *, last: bool) -> None:
+        splitter = StampedSplitter()
+        marked = False
+        async for chunk in chunks:
+            pieces = resumption.rest_of(splitter.feed(chunk))
+            if resumption.missed and not marked:
+                marked = True
+                self._writer.gap(timestamp(), _ROTATED)
+            if pieces:
+                self._keep(pieces)
+                if self._writer.full:
+                    return
+                await asyncio.sleep(0)  # a chatty pod must not keep the others waiting
+        if last and (pieces := resumption.rest_of(splitter.flush())):
+            self._keep(pieces)
+
+    def _keep(self, pieces: Sequence[StampedPiece]) -> None:
+        LINES.inc(self._writer.append(pieces))
+        self._publisher.wake(self._run.run_id)

@@ -1,0 +1,35 @@
+"""The operator's settings: what it shares with the launcher, and how long it is patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from pydantic import Field
+
+from launcher.domain.reasons import Reason
+from launcher.settings import SharedSettings
+
+
+class OperatorSettings(SharedSettings):
+    """Every setting bears the name of its environment variable. An empty variable counts as not set."""
+
+    IMAGE_GRACE_SECONDS: int = Field(
+        120, ge=0, description="seconds that an image which cannot be pulled is waited for"
+    )
+    UNSCHEDULABLE_GRACE_SECONDS: int = Field(300, ge=0, description="seconds that room on a node is waited for")
+    CANNOT_START_GRACE_SECONDS: int = Field(
+        120, ge=0, description="seconds that a pod or container which cannot be made is waited for"
+    )
+    JOB_TTL_SECONDS: int = Field(86400, ge=0, description="seconds that an ended Job, its pod and kubectl logs stay")
+    PROBE_HOST: str = Field("127.0.0.1", description="address of the operator's /healthz and /metrics")
+    PROBE_PORT: int = Field(0, ge=0, le=65534, description="port of /healthz, and one above it of /metrics; 0: neither")
+
+    @cached_property
+    def grace_seconds(self) -> Mapping[Reason, float]:
+        """How long each cause of waiting may last; one that is not named is not waited for."""
+        return {
+            Reason.IMAGE_PULL: self.IMAGE_GRACE_SECONDS,
+            Reason.UNSCHEDULABLE: self.UNSCHEDULABLE_GRACE_SECONDS,
+            Reason.CANNOT_START: self.CANNOT_START_GRACE_SECONDS,
+        }

@@ -1,0 +1,157 @@
+"""Lines from a source that stamps each with its time: how its bytes become lines, and how reading it goes on.
+
+Kubernetes serves a container's log as `TIME SPACE BYTES NEWLINE` and, asked for `sinceTime`, every line whose stamp is
+not before that second, in the order of the file (kubelet, `pkg/kubelet/kuberuntime/logs/logs.go`). Stamps may repeat
+and, between standard output and error or when a clock is set, go back. So a reader that comes again asks for a moment
+some seconds before its newest line, and passes over just the lines that it has kept with that stamp or a later one:
+they are the answer's beginning. Where they are not, the node has rotated away lines that were never read: a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from launcher.domain.loglines import MAX_LINE_BYTES, LineKind, StampedPiece, cut
+
+_SECOND = len("2026-11-24T08:00:00")
+_STAMP_MAX = 64
+_MARGIN = timedelta(seconds=5)  # how far a stamp may be behind one that was written before it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """How far a source's lines are kept.
+
+    `since`: from when to ask for the rest, None where nothing is kept; `stamps`: of each whole line kept that is not
+    before it, in order; `part`: how many bytes are kept of a line whose end is not, and `part_stamp` its stamp.
+    """
+
+    since: str | None = None
+    stamps: Sequence[str] = ()
+    part: int = 0
+    part_stamp: str | None = None
+
+
+def since_of(stamp: str) -> str:
+    """Return from when to ask, for the newest stamp kept: a whole second in the stamp's own zone."""
+    moment = datetime.fromisoformat(stamp[:_SECOND]) - _MARGIN
+    return moment.isoformat() + stamp[_SECOND:].lstrip(".0123456789")
+
+
+def kept_of(newest: str | None, pieces: Iterable[StampedPiece]) -> Kept:
+    """Return how far a source is kept, from the stamp of its newest line and all that is kept of the log.
+
+    What Slipway said itself does not count.
+    """
+    if newest is None:
+        return Kept()
+    since = since_of(newest)
+    second = since[:_SECOND]
+    stamps: list[str] = []
+    part, part_stamp = 0, None
+    for stamp, kind, data in pieces:
+        if kind is LineKind.LINE:
+            if stamp[:_SECOND] >= second:
+                stamps.append(stamp)
+            part, part_stamp = 0, None
+        elif kind is LineKind.PART:
+            part, part_stamp = part + len(data), stamp
+    return Kept(since=since, stamps=stamps, part=part, part_stamp=part_stamp)
+
+
+class StampedSplitter:
+    """Turns the source's bytes, as they come, into stamped lines and parts. Holds less than `limit` bytes."""
+
+    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+        self._limit = limit
+        self._rest = b""
+        self._stamp: str | None = None  # of a line whose parts have begun
+
+    def feed(self, chunk: bytes) -> list[StampedPiece]:
+        """Take bytes; return the lines and parts that are whole now."""
+        whole = (self._rest + chunk).split(b"\n")
+        self._rest = whole.pop()
+        pieces: list[StampedPiece] = []
+        for line in whole:
+            stamp, data = self._parse(line)
+            self._stamp = None
+            if len(data) > self._limit:
+                data = self._cut(stamp, data, pieces)
+            pieces.append(StampedPiece(stamp, LineKind.LINE, data))
+        if len(self._rest) > self._limit + _STAMP_MAX:
+            self._stamp, data = self._parse(self._rest)
+            self._rest = self._cut(self._stamp, data, pieces)
+        return pieces
+
+    def flush(self) -> list[StampedPiece]:
+        """Return the last line, if it came without a newline."""
+        if not self._rest and self._stamp is None:
+            return []
+        stamp, data = self._parse(self._rest)
+        self._rest, self._stamp = b"", None
+        return [StampedPiece(stamp, LineKind.LINE, data)]
+
+    def _parse(self, line: bytes) -> tuple[str, bytes]:
+        if self._stamp is not None:
+            return self._stamp, line
+        stamp, _, data = line.partition(b" ")
+        return stamp.decode("ascii", "replace"), data
+
+    def _cut(self, stamp: str, data: bytes, pieces: list[StampedPiece]) -> bytes:
+        parts, rest = cut(data, self._limit)
+        pieces += [StampedPiece(stamp, LineKind.PART, part) for part in parts]
+        return rest
+
+
+class Resumption:
+    """Passes over what is kept already at the beginning of a source's answer.
+
+    `missed` is set where the answer does not go on where the kept lines end.
+    """
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._next: int | None = None  # index into the kept stamps; None before the first line
+        self._part = kept.part
+        self._done = kept.since is None
+        self.missed = False
+
+    def rest_of(self, pieces: Sequence[StampedPiece]) -> Sequence[StampedPiece]:
+        """Return the pieces that are new."""
+        for index, piece in enumerate(pieces):
+            if self._done:
+                return pieces[index:]
+            if (new := self._look(piece)) is not None:
+                self._done = True
+                return [new, *pieces[index + 1 :]]
+        return ()
+
+    def _look(self, piece: StampedPiece) -> StampedPiece | None:
+        """Return the first new piece; None where it is kept already."""
+        stamps = self._kept.stamps
+        if self._next is None:
+            self._next = next((at for at, stamp in enumerate(stamps) if stamp == piece.timestamp), None)
+            if self._next is None:
+                if self._kept.part and piece.timestamp == self._kept.part_stamp:
+                    self._next = len(stamps)
+                else:
+                    self.missed = True
+                    return piece
+        if self._next < len(stamps):
+            if piece.timestamp != stamps[self._next]:
+                self.missed = True
+                return piece
+            self._next += piece.kind is LineKind.LINE
+            return None
+        if not self._part:
+            return piece
+        if piece.timestamp != self._kept.part_stamp:
+            self.missed = True
+            return piece
+        if piece.kind is LineKind.PART and len(piece.data) <= self._part:
+            self._part -= len(piece.data)
+            return None
+        at, self._part = self._part, 0
+        return piece._replace(data=piece.data[at:])

@@ -1,0 +1,61 @@
+"""All that the settings say of where runs are kept: the archive, artifacts, and the stores that follow them."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+from launcher.artifacts import ArtifactFolder, artifact_urls
+from launcher.logs.publisher import Publisher
+from launcher.recorder import Mirror, Recorder
+from launcher.settings import SharedSettings
+from launcher.stores import mongodb, redis
+from launcher.stores.archive import Archive
+from launcher.stores.memory import InMemoryLogTail
+from launcher.stores.ports import LogTail, RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where runs are kept. `shared` is Redis and `history` MongoDB, where there are any."""
+
+    archive: Archive
+    artifacts: ArtifactFolder
+    tail: LogTail
+    shared: RunStore | None
+    history: RunStore | None
+    recorder: Recorder
+    publisher: Publisher
+
+
+def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
+    """Open what the settings name; connections are made when they are first used, and closed by the stack."""
+    archive = Archive(settings.ARCHIVE_DIR, settings.MAX_LOG_BYTES)
+    tail: LogTail = InMemoryLogTail(settings.LOG_BUFFER_LIMIT)
+    shared: RunStore | None = None
+    history: RunStore | None = None
+    mirrors: list[Mirror] = []
+    if settings.REDIS_URL:
+        client = redis.connect(settings.REDIS_URL)
+        stack.push_async_callback(client.aclose)
+        ttl = settings.REDIS_TTL_SECONDS
+        tail = redis.RedisLogTail(client, limit=settings.LOG_BUFFER_LIMIT, ttl_seconds=ttl)
+        shared = redis.RedisRunStore(client, ttl_seconds=ttl)
+        mirrors.append(Mirror("redis", shared, keeps=timedelta(seconds=ttl)))
+    if settings.MONGODB_URI:
+        mongo = mongodb.connect(settings.MONGODB_URI)
+        stack.push_async_callback(mongo.close)
+        items = mongodb.MongoWorkItems(mongo)
+        history = mongodb.MongoRunStore(mongo)
+        keeps = timedelta(days=settings.RETENTION_DAYS)
+        mirrors.append(Mirror("mongodb", history, items=items, urls=artifact_urls, keeps=keeps))
+    return Storage(
+        archive=archive,
+        artifacts=ArtifactFolder(settings.APPLICATIONS_DIR),
+        tail=tail,
+        shared=shared,
+        history=history,
+        recorder=Recorder(archive, mirrors),
+        publisher=Publisher(archive, tail, settings.LOG_BUFFER_LIMIT),
+    )

@@ -1,0 +1,100 @@
+"""The handlers: each takes what kopf saw into the controller's picture and ends at once.
+
+Only `on.event`: no finalizers, no annotations of kopf's own, no Events. kopf swallows what such a handler raises, so
+nothing here can fail; what must be retried is a task of the controller's.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any, cast
+
+import kopf
+
+from launcher.cluster import labels
+from launcher.cluster.client import Cluster
+from launcher.controller.controller import RECONCILE_SECONDS, Controller
+from launcher.controller.settings import OperatorSettings
+from launcher.storage import open_storage
+from launcher.stores.archive import claim
+from pipeline_operator.login import connection_info
+
+EXIT_SECONDS = 20.0
+"""Longer than the last flush of logs and records takes."""
+_STUCK_AFTER_SECONDS = 5 * RECONCILE_SECONDS
+_KEYS = ("apiVersion", "kind", "metadata", "spec", "status", "data")
+
+
+def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> None:
+    """Make the operator's handlers known to kopf."""
+    _register_activities(registry, settings)
+    ours = {labels.RUN: kopf.PRESENT}
+
+    @kopf.on.event("batch", "v1", "jobs", labels=ours, registry=registry)
+    def job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+        memo.controller.see_job(_object(event), gone=event["type"] == "DELETED")
+
+    @kopf.on.event("v1", "pods", labels=ours, registry=registry)
+    def pod(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+        memo.controller.see_pod(_object(event), gone=event["type"] == "DELETED")
+
+    @kopf.on.event("v1", "configmaps", registry=registry)
+    def switch(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+        memo.controller.see_switch(_object(event), gone=event["type"] == "DELETED")
+
+    @kopf.on.event("v1", "resourcequotas", registry=registry)
+    def quota(memo: kopf.Memo, **_: Any) -> None:
+        memo.controller.see_quota()
+
+
+def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings) -> None:
+    stack = AsyncExitStack()
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+        configure(settings)
+        stack.enter_context(claim(ours.ARCHIVE_DIR))
+        storage = open_storage(ours, stack)
+        cluster = await Cluster.connect(ours.KUBE_NAMESPACE)
+        stack.push_async_callback(cluster.close)
+        storage.recorder.start()
+        stack.push_async_callback(storage.recorder.stop)
+        stack.push_async_callback(storage.publisher.stop)
+        memo.controller = Controller(cluster, storage, ours)
+        memo.controller.start()
+        stack.push_async_callback(memo.controller.stop)
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        await stack.aclose()
+
+    @kopf.on.login(registry=registry)
+    def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
+        return connection_info(settings)
+
+    @kopf.on.probe(registry=registry, id="reconciled_seconds_ago")
+    def alive(memo: kopf.Memo, **_: Any) -> float:
+        idle = cast(Controller, memo.controller).idle_seconds
+        if idle > _STUCK_AFTER_SECONDS:
+            raise kopf.PermanentError("reconciliation is stuck")
+        return idle
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Tell kopf to watch what is ours, in one namespace, and to write nothing."""
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.process.ultimate_exiting_timeout = EXIT_SECONDS
+    settings.watching.connect_timeout = 5
+    settings.watching.reconnect_backoff = 0.2
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = (0.5, 1, 1, 2, 2)
+    settings.watching.label_selectors["batch", "v1", "jobs"] = labels.SELECTOR
+    settings.watching.label_selectors["", "v1", "pods"] = labels.SELECTOR
+    settings.watching.field_selectors["", "v1", "configmaps"] = f"metadata.name={labels.QUEUE}"
+    settings.watching.field_selectors["", "v1", "resourcequotas"] = f"metadata.name={labels.QUOTA}"
+
+
+def _object(event: kopf.RawEvent) -> dict[str, Any]:
+    return {key: value for key, value in cast(dict[str, Any], event["object"]).items() if key in _KEYS}

@@ -1,0 +1,62 @@
+"""The command line of the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Annotated
+
+import kopf
+import prometheus_client
+import typer
+
+from launcher.cluster.client import Cluster
+from launcher.controller.settings import OperatorSettings
+from launcher.domain.errors import ConfigurationError
+from launcher.stores import mongodb
+from pipeline_operator import handlers
+
+cli = typer.Typer(add_completion=False)
+
+
+@cli.command()
+def run(
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and faults only.")] = False,
+) -> None:
+    """Watch the runs of one namespace until SIGTERM. All settings come from the environment; see .env.example."""
+    logging.basicConfig(
+        level=logging.WARNING if quiet else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    try:
+        settings = OperatorSettings.from_environment(os.environ)
+        if settings.MONGODB_URI:
+            mongodb.check(settings.MONGODB_URI)
+        namespace = asyncio.run(_namespace(settings))
+    except ConfigurationError as exc:
+        typer.echo(exc.message, err=True)
+        raise typer.Exit(2) from None
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, settings)
+    endpoint = None
+    if settings.PROBE_PORT:
+        endpoint = f"http://{settings.PROBE_HOST}:{settings.PROBE_PORT}/healthz"
+        prometheus_client.start_http_server(settings.PROBE_PORT + 1, addr=settings.PROBE_HOST)
+    typer.echo(f"Slipway's operator watches the namespace {namespace}")
+    kopf.run(registry=registry, standalone=True, namespaces=[namespace], liveness_endpoint=endpoint)
+
+
+async def _namespace(settings: OperatorSettings) -> str:
+    cluster = await Cluster.connect(settings.KUBE_NAMESPACE)
+    await cluster.close()
+    return cluster.namespace
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

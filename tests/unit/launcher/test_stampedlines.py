@@ -1,0 +1,114 @@
+"""Reading a source of stamped lines goes on exactly where it was, wherever it was cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.domain.loglines import LineKind, StampedPiece
+from launcher.domain.stampedlines import Kept, Resumption, StampedSplitter, kept_of, since_of
+from launcher.stores.archive import Archive
+
+LIMIT = 8
+Line = tuple[str, bytes]
+
+stamps = st.builds(lambda s, n: f"2026-11-24T08:00:{s:02d}.{n:09d}Z", st.integers(0, 3), st.integers(0, 2))
+sources = st.lists(st.tuples(stamps, st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"."))), max_size=12)
+
+
+def answer(source: list[Line], since: str | None) -> bytes:
+    """What the kubelet answers: every line of the file whose stamp is not before the second."""
+    asked = [line for line in source if since is None or line[0][:19] >= since[:19]]
+    return b"".join(stamp.encode() + b" " + data + b"\n" for stamp, data in asked)
+
+
+def state_of(kept: list[StampedPiece]) -> Kept:
+    return kept_of(kept[-1].timestamp if kept else None, kept)
+
+
+def joined(kept: list[StampedPiece]) -> list[Line]:
+    lines: list[Line] = []
+    data = b""
+    for piece in kept:
+        data += piece.data
+        if piece.kind is LineKind.LINE:
+            lines.append((piece.timestamp, data))
+            data = b""
+    return lines
+
+
+@settings(max_examples=400)
+@given(sources, st.lists(st.tuples(st.integers(0, 700), st.integers(1, 40)), max_size=5))
+def test_whatever_the_stamps_and_wherever_it_is_cut_every_line_is_kept_once(
+    source: list[Line], cuts: list[tuple[int, int]]
+) -> None:
+    kept: list[StampedPiece] = []
+    for size, step in [*cuts, (1 << 20, 1 << 20)]:
+        state = state_of(kept)
+        body = answer(source, state.since)[:size]
+        splitter, resumption = StampedSplitter(LIMIT), Resumption(state)
+        for at in range(0, len(body), step):
+            kept += resumption.rest_of(splitter.feed(body[at : at + step]))
+        assert not resumption.missed
+    assert joined(kept) == source
+    assert all(len(piece.data) <= LIMIT for piece in kept)
+
+
+@given(sources.filter(bool), st.data())
+def test_lines_that_the_node_rotated_away_unread_are_missed_and_others_are_not(
+    source: list[Line], data: st.DataObject
+) -> None:
+    ordered = [(f"2026-11-24T08:00:00.{n:09d}Z", line) for n, (_, line) in enumerate(source)]
+    read = data.draw(st.integers(1, len(ordered)))
+    gone = data.draw(st.integers(0, len(ordered) - 1))
+    splitter = StampedSplitter(LIMIT)
+    kept = splitter.feed(answer(ordered[:read], None))
+    resumption = Resumption(state_of(kept))
+    more = resumption.rest_of(StampedSplitter(LIMIT).feed(answer(ordered[gone:], "2026-11-24T07:59:55Z")))
+    assert resumption.missed == (gone >= read)
+    assert joined([*kept, *more]) == ordered[:read] + ordered[max(gone, read) :]
+
+
+def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    writer = archive.writer("a")
+    assert writer.kept() == Kept()
+    writer.append(
+        [
+            StampedPiece("2026-11-24T08:00:00.1Z", LineKind.SYSTEM, b"Starting"),
+            StampedPiece("2026-11-24T08:00:00.2Z", LineKind.LINE, b"one"),
+            StampedPiece("2026-11-24T08:00:06.2Z", LineKind.LINE, b"two"),
+            StampedPiece("2026-11-24T08:00:06.3Z", LineKind.PART, b"three"),
+            StampedPiece("2026-11-24T08:00:06.3Z", LineKind.PART, b"more"),
+        ]
+    )
+    expected = Kept(
+        since="2026-11-24T08:00:01Z", stamps=["2026-11-24T08:00:06.2Z"], part=9, part_stamp="2026-11-24T08:00:06.3Z"
+    )
+    assert writer.kept() == expected
+    writer.close()
+    again = archive.writer("a")
+    assert again.kept() == expected
+    again.close()
+
+
+def test_a_last_line_without_a_newline_comes_with_the_end() -> None:
+    splitter = StampedSplitter()
+    assert splitter.feed(b"t1 whole\nt2 half") == [StampedPiece("t1", LineKind.LINE, b"whole")]
+    assert splitter.flush() == [StampedPiece("t2", LineKind.LINE, b"half")]
+    assert splitter.flush() == []
+
+
+@pytest.mark.parametrize(
+    ("stamp", "since"),
+    [
+        ("2026-11-24T08:00:01.123456789Z", "2026-11-24T07:59:56Z"),
+        ("2026-11-24T08:00:01.123456789+02:00", "2026-11-24T07:59:56+02:00"),
+        ("2026-11-24T08:00:01Z", "2026-11-24T07:59:56Z"),
+    ],
+)
+def test_it_is_asked_from_a_whole_second_in_the_stamps_own_zone(stamp: str, since: str) -> None:
+    assert since_of(stamp) == since
