@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 from checkers.podends import main_container
 from checkers.records import CANCEL_ANNOTATION
 
-RUN_ID_LABEL = "slipway.dev/run-id"
+RUN_LABEL = "slipway.dev/run"
+JOB_LABEL = "batch.kubernetes.io/job-name"
 DELETED = "DELETED"
 ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 
@@ -101,8 +102,8 @@ def pod_change(kind: str, pod: Object, seen: float) -> PodChange:
         resource_version=int(metadata["resourceVersion"]),
         uid=metadata["uid"],
         name=metadata["name"],
-        run_id=labels.get(RUN_ID_LABEL, ""),
-        job=owners[0] if owners else labels.get("batch.kubernetes.io/job-name", ""),
+        run_id=owners[0] if owners else labels.get(JOB_LABEL, ""),
+        job=owners[0] if owners else labels.get(JOB_LABEL, ""),
         phase=status.get("phase", ""),
         deleting="deletionTimestamp" in metadata,
         started=times.get("startedAt"),

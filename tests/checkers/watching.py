@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from checkers.changes import (
-    RUN_ID_LABEL,
+    JOB_LABEL,
+    RUN_LABEL,
     ClusterEvent,
     JobChange,
     Object,
@@ -40,7 +41,7 @@ class Watched:
 class Watcher:
     """Watches a namespace's runs; `kubectl` is the command's beginning, with its options for the cluster."""
 
-    def __init__(self, kubectl: Sequence[str], namespace: str, selector: str = RUN_ID_LABEL) -> None:
+    def __init__(self, kubectl: Sequence[str], namespace: str, selector: str = RUN_LABEL) -> None:
         self._news = threading.Condition()
         place = ["--namespace", namespace]
         self._pods = Watch(kubectl, ["pods", *place, "--selector", selector], pod_change, self._news)
@@ -79,7 +80,7 @@ class Watcher:
         """Return a run's pods as they were last seen, also those that are gone."""
         with self._news:
             pods = list(self._pods.last.values())
-        return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(RUN_ID_LABEL) == run_id]
+        return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(JOB_LABEL) == run_id]
 
     def last_job(self, run_id: str) -> Object | None:
         """Return a run's Job as it was last seen, also where it is gone."""

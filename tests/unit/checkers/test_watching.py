@@ -79,7 +79,7 @@ def pod(name: str, phase: str = "Pending", **metadata: Any) -> Dict:
         "metadata": {
             "name": f"{name}-x",
             "uid": f"pod-{name}",
-            "labels": {"slipway.dev/run-id": name},
+            "labels": {"slipway.dev/run": "true", "batch.kubernetes.io/job-name": name},
             "ownerReferences": [{"kind": "Job", "name": name}],
             **metadata,
         },
@@ -141,8 +141,8 @@ def test_it_asks_kubectl_for_the_runs_of_one_namespace(cluster: Cluster, watcher
     rest = "-o json --watch --output-watch-events -v=6"
     assert sorted(cluster.calls) == [
         f"get events --namespace slipway {rest}",
-        f"get jobs --namespace slipway --selector slipway.dev/run-id {rest}",
-        f"get pods --namespace slipway --selector slipway.dev/run-id {rest}",
+        f"get jobs --namespace slipway --selector slipway.dev/run {rest}",
+        f"get pods --namespace slipway --selector slipway.dev/run {rest}",
     ]
 
 
