@@ -15,14 +15,14 @@ from prometheus_client import Counter
 from launcher.cluster import pods
 from launcher.cluster.client import Cluster
 from launcher.controller.picture import Picture, Sight
-from launcher.domain.errors import ClusterError, ClusterUnavailable
+from launcher.domain.errors import ClusterError, ClusterUnavailable, StoreUnavailable
 from launcher.domain.loglines import LineKind, Receipt, StampedPiece
 from launcher.domain.runs import Run
 from launcher.domain.stampedlines import Resumption, StampedSplitter
 from launcher.logs.publisher import Publisher
 from launcher.logs.pump import LINES, first_line, timestamp
 from launcher.stores.archive import Archive
-from launcher.stores.logfile import LogWriter
+from launcher.stores.logfile import LogWriter, gap_piece
 
 _EAGER_SECONDS = 2.0
 _EAGER_STEP_SECONDS = 0.02
@@ -87,8 +87,8 @@ class PodLog:
             return False
         try:
             ended = await self._read(sight)
-        except OSError as exc:  # the disk: the node keeps the lines meanwhile
-            log.error("run %s: the log cannot be written: %s", self._run.run_id, exc)
+        except StoreUnavailable as exc:  # the node keeps the lines meanwhile
+            log.error("run %s: %s", self._run.run_id, exc)
             await asyncio.sleep(_DISK_RETRY_SECONDS)
             return False
         self._whole = ended and sight.pod_over
@@ -147,7 +147,7 @@ class PodLog:
             pieces = resumption.rest_of(splitter.feed(chunk))
             if resumption.missed and not marked:
                 marked = True
-                self._writer.gap(timestamp(), _ROTATED)
+                self._keep([gap_piece(timestamp(), _ROTATED)])
             if pieces:
                 self._keep(pieces)
                 if self._writer.full:
@@ -157,5 +157,8 @@ class PodLog:
             self._keep(pieces)
 
     def _keep(self, pieces: Sequence[StampedPiece]) -> None:
-        LINES.inc(self._writer.append(pieces))
+        try:
+            LINES.inc(self._writer.append(pieces))
+        except OSError as exc:
+            raise StoreUnavailable(f"The archive cannot be written: {exc.strerror}. Free some space.") from exc
         self._publisher.wake(self._run.run_id)

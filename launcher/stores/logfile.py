@@ -47,6 +47,11 @@ def lines(file: BinaryIO, offset: int, number: int) -> Iterator[LogLine]:
             number += 1
 
 
+def gap_piece(timestamp: str, why: str) -> StampedPiece:
+    """Return the marker of a gap; the writer gives it its number."""
+    return StampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
+
+
 class LogWriter:
     """The one writer of a log. Opening cuts off a half-written record and counts what is there."""
 
@@ -121,7 +126,7 @@ class LogWriter:
 
     def gap(self, timestamp: str, why: str) -> None:
         """Mark that lines are missing here."""
-        self.append([StampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))])
+        self.append([gap_piece(timestamp, why)])
 
     def kept(self) -> Kept:
         """Return how far the log's source is kept: what it takes to ask it for the rest."""
