@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import select
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,9 @@ import yaml
 HERE = Path(__file__).parent
 STATE = Path("/var/tmp/slipway-cluster")  # as in `common`
 LOCK = STATE.with_name(f"{STATE.name}.lock")
+LAUNCHER_IMAGE = "localhost/slipway:test"  # launcher and operator
+PIPELINE_IMAGE = "localhost/slipway-pipeline:test"
+TESTS_IMAGE = "localhost/slipway-tests:test"  # Python and a shell
 OWN_GATEWAY = "10.44.0.1"
 NODE = "node1"
 UP_SECONDS = 3600.0  # a machine that has nothing yet builds all of it
@@ -46,30 +50,47 @@ class Cluster:
     @classmethod
     def take(cls) -> Cluster:
         """Bring the cluster up, if it is not, and hold it until `release()`."""
-        while True:
-            kubeconfig = _run([HERE / "up", "--until-unused"], UP_SECONDS).strip().splitlines()[-1]
-            cluster = cls(Path(kubeconfig))
-            if not cluster.can_control:
-                return cluster
+        cluster = cls(Path(_run([HERE / "up", "--until-unused"], UP_SECONDS).strip().splitlines()[-1]))
+        if cluster.can_control:
+            cluster.revive()
+        return cluster
+
+    def revive(self) -> None:
+        """Bring it back to work, whatever a test did to it."""
+        self._must_be_own()
+        while not self._holds():
+            if self._hold is not None:
+                self._hold.close()
+            _run([HERE / "up", "--until-unused"], UP_SECONDS)
             with _locked():
                 try:
-                    cluster._hold = _ask({"do": "hold"})
-                    cluster._hold.recv(1024)  # counted
+                    self._hold = _ask({"do": "hold"})
                 except OSError:
                     continue  # others, who were the last to use it, ended it just now
-            cluster.revive()
-            return cluster
+                self._hold.recv(1024)  # counted
+        for component, runs in _answer({"do": "status"})["components"].items():
+            if not runs:
+                self.start(component)
 
     def release(self) -> None:
         """Let go of it. The last one to do so ends it, unless it was asked to stay."""
         if self._hold is None:
             return
-        with _locked():
-            last = _answer({"do": "status"})["holders"] == 1 and not (STATE / "keep").exists()
-            if last:
+        with self._hold, _locked():
+            if self._holds() and self.held_by_us_alone:
                 _run([HERE / "down", "--locked"], DOWN_SECONDS)
-            self._hold.close()
-            self._hold = None
+        self._hold = None
+
+    @property
+    def held_by_us_alone(self) -> bool:
+        """Whether nobody else uses it, and nobody asked it to stay: then it ends with us."""
+        return self.can_control and self.holders == 1 and not (STATE / "keep").exists()
+
+    @property
+    def holders(self) -> int:
+        """How many hold it."""
+        self._must_be_own()
+        return int(_answer({"do": "status"})["holders"])
 
     # --- using it ----------------------------------------------------------------------------------------------------
     @cached_property
@@ -138,12 +159,6 @@ class Cluster:
         self._must_be_own()
         return bool(_answer({"do": "status"})["components"][component])
 
-    def revive(self) -> None:
-        """Start whatever a test left stopped."""
-        for component, runs in _answer({"do": "status"})["components"].items():
-            if not runs:
-                self.start(component)
-
     @contextmanager
     def log_rotation(self, size: str | None) -> Iterator[None]:
         """Restart the kubelet so that it rotates logs of this size (None: its own 10Mi), and as before at the end."""
@@ -185,6 +200,13 @@ class Cluster:
         if program := shutil.which("k3s"):
             return [program, "kubectl"]
         raise ClusterError(f"KUBECONFIG names the cluster {self.kubeconfig}, and kubectl is not installed.")
+
+    def _holds(self) -> bool:
+        """Whether our hold is on a node that is there: a node that ended has closed the connection."""
+        if self._hold is None:
+            return False
+        ended, _, _ = select.select([self._hold], [], [], 0)  # nothing is ever sent but the end
+        return not ended
 
     def _with_kubelet_setting(self, setting: Path, text: str | None) -> None:
         self.stop("kubelet")

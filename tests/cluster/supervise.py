@@ -161,13 +161,19 @@ class Supervisor:
 
     def hold(self, connection: socket.socket) -> None:
         """Count somebody who uses the cluster, until the connection ends."""
-        with self._changed:
-            self._holders += 1
+        self._count_holders(+1)
         connection.sendall(b'{"ok": true}\n')
-        while connection.recv(1024):
-            pass
+        try:
+            while connection.recv(1024):
+                pass
+        except OSError:
+            pass  # gone all the same
+        self._count_holders(-1)
+
+    def _count_holders(self, difference: int) -> None:
         with self._changed:
-            self._holders -= 1
+            self._holders += difference
+            (self._state / "holders").write_text(f"{self._holders}\n")  # for `up`
             if self._holders == 0 and not (self._state / "keep").exists():
                 os._exit(0)
 

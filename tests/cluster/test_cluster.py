@@ -4,18 +4,21 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cluster import cluster as cluster_module
-from cluster.cluster import Cluster, ClusterError, wait_until
+from cluster.cluster import LAUNCHER_IMAGE, PIPELINE_IMAGE, STATE, TESTS_IMAGE, Cluster, ClusterError, wait_until
 
 HERE = Path(__file__).parent
 POD_SECONDS = 90.0
@@ -24,6 +27,15 @@ import time
 while True:
     print("x" * 1000)
     time.sleep(0.0005)
+"""
+SERVER = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Hello(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+HTTPServer(("", 8000), Hello).serve_forever()
 """
 RESTRICTED = {
     "runAsNonRoot": True,
@@ -46,7 +58,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def pod(namespace: str, program: str, **spec: Any) -> dict[str, Any]:
     container = {
         "name": "main",
-        "image": "localhost/slipway-tests:test",
+        "image": TESTS_IMAGE,
         "command": ["python3", "-c", program],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -117,22 +129,49 @@ def test_a_pod_reaches_a_server_of_the_tests(cluster: Cluster, namespace: str, t
             server.shutdown()
 
 
+def test_the_tests_reach_a_service(cluster: Cluster, namespace: str) -> None:
+    must_be_ours(cluster)
+    server = pod(namespace, SERVER)
+    server["metadata"]["labels"] = {"app": "server"}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "server", "namespace": namespace},
+        "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8000}]},
+    }
+    cluster.apply(server, service)
+    address = cluster.json("get", "service", "server", f"--namespace={namespace}")["spec"]["clusterIP"]
+
+    def answer() -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://{address}/", timeout=1) as response:
+                body: bytes = response.read()
+                return body
+        except OSError:
+            return b""
+
+    assert wait_until(answer, POD_SECONDS, "an answer from the service") == b"hello"
+
+
 def test_a_pod_that_is_not_root_writes_to_a_volume(cluster: Cluster, namespace: str) -> None:
-    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}
-    for name, storage_class in (("named", {"storageClassName": "local-path"}), ("default", {})):
-        metadata = {"name": name, "namespace": namespace}
-        spec = {**claim, **storage_class}
-        cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
-        disk = {
-            "volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": name}}],
-            "mounts": [{"name": "disk", "mountPath": "/disk"}],
-        }
-        run(cluster, pod(namespace, "open('/disk/word', 'w').write('kept')", **disk))
-        program = "import os; print(open('/disk/word').read(), *os.getresuid(), *os.getresgid())"
-        assert run(cluster, pod(namespace, program, **disk)).split() == ["kept", *["10001"] * 6]
-        bound = cluster.json("get", "pvc", name, f"--namespace={namespace}")
-        assert bound["status"]["phase"] == "Bound"
-        assert bound["spec"]["storageClassName"] == "local-path"
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "disk", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
+    }
+    cluster.apply(claim)
+    disk = {
+        "volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}],
+        "mounts": [{"name": "disk", "mountPath": "/disk"}],
+    }
+    run(cluster, pod(namespace, "open('/disk/word', 'w').write('kept')", **disk))
+    program = "import os; print(open('/disk/word').read(), *os.getresuid(), *os.getresgid())"
+    assert run(cluster, pod(namespace, program, **disk)).split() == ["kept", *["10001"] * 6]
+    bound = cluster.json("get", "pvc", "disk", f"--namespace={namespace}")
+    assert bound["status"]["phase"] == "Bound"
+    if cluster.can_control:
+        assert bound["spec"]["storageClassName"] == "local-path"  # the default
 
 
 def test_pods_that_could_do_harm_are_refused(cluster: Cluster, namespace: str) -> None:
@@ -193,6 +232,47 @@ def test_the_audit_log_tells_who_wrote_what(cluster: Cluster, namespace: str, tm
     assert [(event["verb"], event["objectRef"]["resource"], event["objectRef"]["name"]) for event in events] == [
         ("create", "configmaps", "words")
     ]
+
+
+def test_the_products_images_run_as_nobody_of_note(cluster: Cluster, namespace: str) -> None:
+    launcher = pod(namespace, "")
+    launcher["spec"]["containers"][0] |= {"image": LAUNCHER_IMAGE, "command": ["slipway-launcher", "--help"]}
+    assert "serve" in run(cluster, launcher)
+    pipeline = pod(namespace, "")
+    pipeline["spec"]["containers"][0] |= {"image": PIPELINE_IMAGE, "command": None}
+    assert "--job-id" in run(cluster, pipeline)
+
+
+def test_nothing_is_left_when_the_node_is_killed(cluster: Cluster, namespace: str) -> None:
+    if not cluster.held_by_us_alone:
+        pytest.skip("Others use this cluster, or it was asked to stay.")
+    sleeper = pod(namespace, "import time; time.sleep(600)")
+    cluster.apply(sleeper)
+    name = sleeper["metadata"]["name"]
+    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", f"--namespace={namespace}", "--timeout=60s")
+    node = psutil.Process(int((STATE / "node.pid").read_text()))
+    family = node.children(recursive=True)
+    assert len(family) > 10
+    node.kill()
+    wait_until(lambda: not any(process.is_running() for process in family), 20, "the end of every process")
+    wait_until(lambda: not Path("/sys/class/net/slipway0").exists(), 20, "the end of the cable")
+    cluster.revive()
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})  # for it to be deleted
+
+
+def test_tests_that_are_killed_let_go(cluster: Cluster) -> None:
+    must_be_ours(cluster)
+    before = cluster.holders
+    program = "from cluster.cluster import Cluster; c = Cluster.take(); print('taken', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as tests:  # fmt: skip
+        assert tests.stdout
+        assert tests.stdout.readline() == "taken\n"
+        assert cluster.holders == before + 1
+        tests.kill()
+    wait_until(lambda: cluster.holders == before, 10, "their letting go")
 
 
 def test_bringing_up_what_is_up_is_quick(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-module kube
+module slipway.test/kube
 
 go 1.25
 
