@@ -17,7 +17,7 @@ from typing import Any
 from fastapi.sse import format_sse_event
 from prometheus_client import Gauge
 
-from launcher.domain.errors import StoreUnavailable
+from launcher.domain.errors import ClusterUnavailable, StoreUnavailable
 from launcher.domain.loglines import Gap, LineKind, LogLine, as_display, gap_of, progress_of
 from launcher.domain.runs import RunStatus
 from launcher.stores.archive import Archive
@@ -127,7 +127,7 @@ class Feed:
     async def _read(self) -> None:
         try:
             while not self.ended:
-                run = await self._look(self._run_id)  # before the lines: an ended run's lines are all there
+                run = await self._state()  # before the lines: an ended run's lines are all there
                 lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else _WAIT_SECONDS)
                 self._push(lines)
                 self.ended = RunStatus(run["status"]).terminal and not lines
@@ -139,6 +139,14 @@ class Feed:
                 await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
         finally:
             self.announce()
+
+    async def _state(self) -> RunDocument:
+        try:
+            return await self._look(self._run_id)
+        except (StoreUnavailable, ClusterUnavailable):
+            if self.run is None:
+                raise
+            return self.run  # lines go on while nobody can say how the run stands
 
     async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
         loop = asyncio.get_running_loop()

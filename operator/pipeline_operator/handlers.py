@@ -1,7 +1,7 @@
 """The handlers: each takes what kopf saw into the controller's picture and ends at once.
 
 Only `on.event`: no finalizers, no annotations of kopf's own, no Events. kopf swallows what such a handler raises, so
-nothing here can fail; what must be retried is a task of the controller's.
+nothing here can fail; what must be retried is a task of the controller's. All are `async`: others would run in threads.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> Non
     ours = {labels.RUN: kopf.PRESENT}
 
     @kopf.on.event("batch", "v1", "jobs", labels=ours, registry=registry)
-    def job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    async def job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
         memo.controller.see_job(_object(event), gone=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "pods", labels=ours, registry=registry)
-    def pod(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    async def pod(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
         memo.controller.see_pod(_object(event), gone=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "configmaps", registry=registry)
-    def switch(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    async def switch(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
         memo.controller.see_switch(_object(event), gone=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "resourcequotas", registry=registry)
-    def quota(memo: kopf.Memo, **_: Any) -> None:
+    async def quota(memo: kopf.Memo, **_: Any) -> None:
         memo.controller.see_quota()
 
 
@@ -69,11 +69,11 @@ def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings
         await stack.aclose()
 
     @kopf.on.login(registry=registry)
-    def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
+    async def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
         return connection_info(settings)
 
     @kopf.on.probe(registry=registry, id="reconciled_seconds_ago")
-    def alive(memo: kopf.Memo, **_: Any) -> float:
+    async def alive(memo: kopf.Memo, **_: Any) -> float:
         idle = cast(Controller, memo.controller).idle_seconds
         if idle > _STUCK_AFTER_SECONDS:
             raise kopf.PermanentError("reconciliation is stuck")
