@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.fixtures import cluster
 from launcher.settings import Settings
 from servers.fixtures import mongodb_server, mongodb_uri, redis_server, redis_url
 
-__all__ = ["mongodb_server", "mongodb_uri", "redis_server", "redis_url"]
+__all__ = ["cluster", "mongodb_server", "mongodb_uri", "redis_server", "redis_url"]
 
 
 @pytest.fixture(autouse=True)

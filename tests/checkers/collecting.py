@@ -1,0 +1,84 @@
+"""What the checkers judge, collected from an installation: of one run everything that anybody says of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import redis
+from pymongo import MongoClient
+
+from checkers import logs, outcomes
+from checkers.findings import Finding
+from checkers.loghistory import LogHistory
+from checkers.records import RunRecords
+from launching.installation import Installation
+
+Event = tuple[str, str, str]
+
+
+def tail_of(redis_url: str, run_id: str) -> list[tuple[int, bytes]]:
+    """Return the lines of a run's log that Redis holds."""
+    with redis.Redis.from_url(redis_url) as client:
+        entries: Any = client.xrange(f"slipway:log:{run_id}")
+    return [(int(name.split(b"-")[0]), fields[b"d"]) for name, fields in entries]
+
+
+def check_log(
+    installation: Installation,
+    run_id: str,
+    expected: int | None,
+    *,
+    streams: list[list[Event]] | None = None,
+    **options: Any,
+) -> list[Finding]:
+    """Judge a run's log: the archive, Redis where there is one, and what viewers saw."""
+    launcher = installation.launcher
+    url = launcher.environment.get("REDIS_URL")
+    history = LogHistory(
+        run_id=run_id,
+        text=launcher.log(run_id),
+        receipt=launcher.status(run_id)["log"],
+        expected=expected,
+        tail=tail_of(url, run_id) if url else None,
+        tail_limit=int(launcher.environment.get("LOG_BUFFER_LIMIT", "500")) if url else None,
+        streams=streams if streams is not None else [launcher.events(run_id)],
+        **options,
+    )
+    return logs.check(history)
+
+
+def check_outcome(installation: Installation, run_id: str, **seen: Any) -> list[Finding]:
+    """Judge a run's outcome by all who record it; `seen` gives what Kubernetes no longer has."""
+    environment = installation.launcher.environment
+    archive = json.loads((installation.data / "archive" / run_id / "run.json").read_text())
+    records: dict[str, Any] = {"redis": None, "pipeline_runs": None, "item": None}
+    unused = {"level-2"}
+    if url := environment.get("REDIS_URL"):
+        with redis.Redis.from_url(url) as client:
+            document: Any = client.hget(f"slipway:run:{run_id}", "document")
+        records["redis"] = json.loads(document) if document else None
+    else:
+        unused.add("redis")
+    if uri := environment.get("MONGODB_URI"):
+        with MongoClient[dict[str, Any]](uri, tz_aware=True) as mongo:
+            records["pipeline_runs"] = mongo["jobs"]["pipeline_runs"].find_one({"_id": run_id})
+            records["item"] = mongo["jobs"]["level-2"].find_one({"pipeline_run_id": run_id})
+        if records["item"] is not None:
+            unused.discard("level-2")
+    else:
+        unused.add("pipeline_runs")
+    job = seen.pop("job", None) or installation.job(run_id)
+    pods = seen.pop("pods", None) or installation.pods(run_id)
+    return outcomes.check(
+        RunRecords(
+            run_id=run_id,
+            job=job,
+            pods=pods,
+            archive=archive,
+            rest=installation.launcher.status(run_id),
+            unused=frozenset(unused),
+            **records,
+            **seen,
+        )
+    )
