@@ -1,0 +1,282 @@
+"""Admission on the cluster: never past the limit or the quota, in order, and undisturbed by who was faster."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.cluster import jobs, manifests
+from launcher.cluster.client import Cluster
+from launcher.controller.admission import Admission
+from launcher.controller.picture import Picture
+from launcher.domain.admission import queue_order
+from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.runs import Run
+from launcher.settings import SharedSettings
+
+AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
+SETTINGS = SharedSettings.from_environment({})
+Manifest = dict[str, Any]
+
+
+class FakeCluster:
+    """Keeps objects as the API server does: each write a new version, merge patches, refused on a changed one."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], Manifest] = {}
+        self.version = 0
+        self.calls: list[str] = []
+        self.away_for: set[str] = set()
+
+    def put(self, kind: str, manifest: Manifest) -> Manifest:
+        self.version += 1
+        kept = copy.deepcopy(manifest)
+        kept["metadata"] |= {"resourceVersion": str(self.version)}
+        kept["metadata"].setdefault("uid", f"{kind}-{self.version}")
+        self.objects[kind, kept["metadata"]["name"]] = kept
+        return copy.deepcopy(kept)
+
+    async def get(self, kind: str, name: str) -> Manifest:
+        self.calls.append(f"get {kind}")
+        if (kind, name) not in self.objects:
+            raise ObjectMissing(f'"{name}" not found')
+        return copy.deepcopy(self.objects[kind, name])
+
+    async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
+        self.calls.append(f"patch {name}")
+        if name in self.away_for:
+            raise ClusterUnavailable
+        if (kind, name) not in self.objects:
+            raise ObjectMissing(f'"{name}" not found')
+        kept = self.objects[kind, name]
+        wanted = patch["metadata"].get("resourceVersion")
+        if wanted is not None and wanted != kept["metadata"]["resourceVersion"]:
+            raise ObjectChanged("the object has been modified; please apply your changes to the latest version")
+        return self.put(kind, merged(kept, patch))
+
+
+def merged(target: Manifest, patch: Manifest) -> Manifest:
+    """RFC 7396."""
+    result = dict(target)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name) or {}, value) if isinstance(value, dict) else value
+    return result
+
+
+def a_run(name: str, priority: int = 0, after: float = 0) -> Run:
+    at = AT + timedelta(seconds=after)
+    return Run(run_id=name, job_id=name, priority=priority, created_at=at, updated_at=at)
+
+
+class Scene:
+    """A queue on a cluster: what waits, what runs, and the quota behind it."""
+
+    def __init__(self, waiting: Sequence[Run], *, limit: int, hard: int | None = None, used: int = 0) -> None:
+        self.cluster, self.picture = FakeCluster(), Picture()
+        self.waiting = list(waiting)
+        self.prepared: list[str] = []
+        for run in waiting:
+            self.picture.see_job(self.cluster.put("Job", manifests.make_job(run, Pipeline(), SETTINGS)))
+        if hard is not None:
+            status = {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}
+            self.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "status": status})
+        self.admission = Admission(
+            cast(Cluster, self.cluster),
+            self.picture,
+            limit=limit,
+            waiting=lambda: [run for run in self.waiting if self.phase(run.run_id) == "queued"],
+            prepare=self.prepare,
+        )
+
+    def phase(self, run_id: str) -> str:
+        job = self.picture.sight(run_id).job
+        assert job is not None
+        return jobs.phase_of(job)
+
+    def prepare(self, run_id: str) -> None:
+        assert run_id not in self.unsuspended()  # its folder is there before its pod can be
+        self.prepared.append(run_id)
+
+    def released_before(self, name: str, pod: str | None) -> None:
+        """A run that has its slot already: without a pod yet, or with one in this phase."""
+        job = manifests.make_job(a_run(name), Pipeline(), SETTINGS)
+        job = merged(job, {"metadata": {"labels": {"slipway.dev/phase": "released"}}, "spec": {"suspend": False}})
+        self.picture.see_job(self.cluster.put("Job", job))
+        if pod:
+            self.see_pod(name, pod)
+
+    def see_pod(self, name: str, phase: str) -> None:
+        metadata = {
+            "name": f"{name}-x7k2p",
+            "creationTimestamp": "2026-11-24T08:00:00Z",
+            "labels": {"batch.kubernetes.io/job-name": name},
+        }
+        pod = {"metadata": metadata, "spec": {"containers": [{"name": "pipeline"}]}, "status": {"phase": phase}}
+        self.picture.see_pod(self.cluster.put("Pod", pod))
+
+    def admit(self) -> list[str]:
+        """Admit once; return who was released by it, in order."""
+        before = self.unsuspended()
+        asyncio.run(self.admission.admit())
+        order = [call.removeprefix("patch ") for call in self.cluster.calls if call.startswith("patch ")]
+        return [name for name in dict.fromkeys(order) if name in self.unsuspended() - before]
+
+    def unsuspended(self) -> set[str]:
+        found = self.cluster.objects.items()
+        return {name for (kind, name), held in found if kind == "Job" and not held["spec"]["suspend"]}
+
+
+def test_the_first_in_the_queue_are_released_into_the_free_slots() -> None:
+    scene = Scene([a_run("late", after=2), a_run("early", after=1), a_run("urgent", 9, after=3)], limit=2, hard=2)
+    assert scene.admit() == ["urgent", "early"]
+    assert scene.prepared == ["urgent", "early"]
+    released = scene.cluster.objects["Job", "urgent"]
+    assert released["metadata"]["labels"]["slipway.dev/phase"] == "released"
+    assert scene.cluster.objects["Job", "late"]["spec"]["suspend"]
+
+
+def test_what_was_released_counts_at_once_before_any_event_tells_of_it() -> None:
+    scene = Scene([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=1, hard=1)
+    assert scene.admit() == ["a"]
+    assert scene.admit() == []
+    assert scene.admit() == []
+
+
+def test_a_slot_is_given_on_as_soon_as_its_pod_is_over() -> None:
+    scene = Scene([a_run("b"), a_run("c", after=1)], limit=1, hard=1)
+    scene.released_before("a", "Running")
+    assert scene.admit() == []
+    scene.see_pod("a", "Succeeded")
+    assert scene.admit() == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([], 3, id="nothing runs"),
+        pytest.param(["Running"], 2, id="one runs"),
+        pytest.param(["Pending"], 2, id="one is being made"),
+        pytest.param([None], 2, id="one has no pod yet"),
+        pytest.param(["Succeeded", "Failed"], 3, id="two are over"),
+        pytest.param(["Running", "Pending", None], 0, id="all slots taken"),
+        pytest.param(["Running", "Running", "Running", "Running"], 0, id="more than the limit"),
+    ],
+)
+def test_slots_are_counted_from_what_is_there(pods: list[str | None], expected: int) -> None:
+    scene = Scene([a_run(f"w{number}", after=number) for number in range(5)], limit=3)
+    for number, pod in enumerate(pods):
+        scene.released_before(f"r{number}", pod)
+    assert len(scene.admit()) == expected
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "in_flight", "expected"),
+    [
+        pytest.param(5, 0, 0, 3, id="room for all"),
+        pytest.param(2, 0, 0, 2, id="less room than slots"),
+        pytest.param(5, 4, 0, 1, id="pods of others take room"),
+        pytest.param(5, 5, 0, 0, id="no room"),
+        pytest.param(5, 9, 0, 0, id="more used than allowed"),
+        pytest.param(3, 0, 1, 2, id="room is kept for a release on its way"),
+        pytest.param(2, 0, 2, 0, id="all room is kept for releases on their way"),
+    ],
+)
+def test_nothing_is_released_against_the_quota(hard: int, used: int, in_flight: int, expected: int) -> None:
+    scene = Scene([a_run(f"w{number}", after=number) for number in range(3)], limit=3 + in_flight, hard=hard, used=used)
+    for number in range(in_flight):
+        scene.released_before(f"r{number}", None)
+    assert len(scene.admit()) == expected
+
+
+def test_without_a_quota_the_limit_alone_holds() -> None:
+    assert Scene([a_run("a"), a_run("b", after=1)], limit=1).admit() == ["a"]
+
+
+def test_a_quota_that_was_not_counted_yet_has_no_room() -> None:
+    scene = Scene([a_run("a")], limit=1)
+    scene.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "spec": {"hard": {"pods": "1"}}})
+    assert scene.admit() == []
+
+
+def test_a_paused_queue_releases_nothing_and_asks_nothing() -> None:
+    scene = Scene([a_run("a")], limit=1, hard=1)
+    scene.picture.see_switch({"data": {"paused": "true"}})
+    assert scene.admit() == []
+    assert scene.cluster.calls == []
+    scene.picture.see_switch({"data": {"paused": "false"}})
+    assert scene.admit() == ["a"]
+
+
+def test_with_nobody_waiting_the_cluster_is_not_asked() -> None:
+    scene = Scene([], limit=1, hard=1)
+    assert scene.admit() == []
+    assert scene.cluster.calls == []
+
+
+def test_a_job_that_has_changed_meanwhile_is_left_for_the_next_look() -> None:
+    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    asyncio.run(scene.cluster.patch("Job", "a", manifests.cancel_patch(AT)))
+    assert scene.admit() == ["b"]
+    assert scene.cluster.objects["Job", "a"]["spec"]["suspend"]
+    scene.picture.see_job(scene.cluster.objects["Job", "a"])
+    assert scene.admit() == ["a"]
+
+
+def test_a_job_that_is_gone_meanwhile_is_passed_over() -> None:
+    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    del scene.cluster.objects["Job", "a"]
+    assert scene.admit() == ["b"]
+
+
+def test_a_job_that_is_no_longer_queued_is_not_released_again() -> None:
+    scene = Scene([a_run("a")], limit=1)
+    scene.admission = Admission(
+        cast(Cluster, scene.cluster), scene.picture, limit=9, waiting=lambda: scene.waiting, prepare=scene.prepare
+    )
+    assert scene.admit() == ["a"]
+    assert scene.admit() == []
+    assert scene.cluster.calls.count("patch a") == 1
+
+
+def test_a_cluster_that_is_away_is_told_to_whoever_asked() -> None:
+    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    scene.cluster.away_for = {"a"}
+    with pytest.raises(ClusterUnavailable):
+        scene.admit()
+    assert scene.unsuspended() == set()
+    scene.cluster.away_for = set()
+    assert scene.admit() == ["a", "b"]
+
+
+queues = st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 3)), max_size=7)
+others = st.lists(st.sampled_from([None, "Pending", "Running", "Succeeded", "Failed"]), max_size=5)
+
+
+@given(queues, others, st.integers(1, 5), st.none() | st.integers(0, 6), st.booleans())
+def test_whatever_there_is_the_limit_holds_and_no_slot_stays_free(
+    queue: list[tuple[int, int]], pods: list[str | None], limit: int, hard: int | None, paused: bool
+) -> None:
+    runs = [a_run(f"w{number}", priority, after) for number, (priority, after) in enumerate(queue)]
+    holding = [pod for pod in pods if pod not in ("Succeeded", "Failed")]
+    scene = Scene(runs, limit=limit, hard=hard, used=sum(pod is not None for pod in holding))
+    for number, pod in enumerate(pods):
+        scene.released_before(f"r{number}", pod)
+    scene.picture.see_switch({"data": {"paused": str(paused).lower()}})
+    free = max(0, limit - len(holding))
+    if hard is not None:
+        free = min(free, max(0, hard - len(holding)))
+    if paused:
+        free = 0
+    assert scene.admit() == [run.run_id for run in sorted(runs, key=queue_order)[:free]]
+    assert scene.admit() == []

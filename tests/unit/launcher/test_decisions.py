@@ -1,0 +1,326 @@
+"""What is done next about a run, for every state that its Job and pod can be in."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.cluster import manifests
+from launcher.controller.decisions import Conclude, End, Facts, Limits, Look, Step, next_step
+from launcher.controller.picture import Sight
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Run, RunStatus
+from launcher.settings import SharedSettings
+
+AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
+QUEUED = Run(run_id="4711-01jd", job_id="4711", timeout_seconds=60, created_at=AT, updated_at=AT)
+RUNNING = QUEUED.started(AT)
+LIMITS = Limits(
+    grace_seconds={Reason.IMAGE_PULL: 120, Reason.UNSCHEDULABLE: 300, Reason.CANNOT_START: 30}, max_artifact_bytes=1024
+)
+Manifest = dict[str, Any]
+
+
+def job(
+    phase: str = "released",
+    *,
+    suspended: bool | None = None,
+    cancelled: bool = False,
+    end_for: str | None = None,
+    finished: str | None = None,
+    faulty: bool = False,
+) -> Manifest:
+    made: Manifest = json.loads(json.dumps(manifests.make_job(QUEUED, Pipeline(), SharedSettings.from_environment({}))))
+    made["metadata"] |= {"uid": "job", "resourceVersion": "7"}
+    made["metadata"]["labels"]["slipway.dev/phase"] = phase
+    made["spec"]["suspend"] = phase == "queued" if suspended is None else suspended
+    if cancelled:
+        made["metadata"]["annotations"]["slipway.dev/cancel"] = AT.isoformat()
+    if end_for:
+        made["metadata"]["annotations"]["slipway.dev/end-for"] = end_for
+    if finished:
+        made["status"] = {"conditions": [{"type": finished, "status": "True"}]}
+    if faulty:
+        made["spec"]["backoffLimit"] = 6
+    return made
+
+
+def pod(kind: str, *, deleting: bool = False) -> Manifest:
+    states: dict[str, Any] = {
+        "running": {"running": {"startedAt": "2026-11-24T08:00:00Z"}},
+        "succeeded": {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-24T08:00:00Z"}},
+        "failed": {"terminated": {"exitCode": 3, "reason": "Error", "startedAt": "2026-11-24T08:00:00Z"}},
+        "late": {"terminated": {"exitCode": 143, "reason": "Error", "startedAt": "2026-11-24T08:00:00Z"}},
+        "creating": {"waiting": {"reason": "ContainerCreating"}},
+        "pulling": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}},
+        "misnamed": {"waiting": {"reason": "InvalidImageName"}},
+    }
+    state = states.get(kind, {})
+    phase = {"running": "Running", "succeeded": "Succeeded", "failed": "Failed", "late": "Failed"}.get(kind, "Pending")
+    status: dict[str, Any] = {"phase": phase, "containerStatuses": [{"name": "pipeline", "state": state}]}
+    if kind == "late":
+        status["reason"] = "DeadlineExceeded"
+    if kind == "unschedulable":
+        status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
+    spec: dict[str, Any] = {"containers": [{"name": "pipeline", "image": "image"}]}
+    if kind not in ("unscheduled", "unschedulable"):
+        spec["nodeName"] = "node"
+    metadata: dict[str, Any] = {"name": "4711-01jd-x7k2p", "uid": "pod", "resourceVersion": "9"}
+    if deleting:
+        metadata["deletionTimestamp"] = "2026-11-24T08:00:30Z"
+    return {"metadata": metadata, "spec": spec, "status": status}
+
+
+def facts(after: float = 0, *, lasting: float = 0, **known: Any) -> Facts:
+    moment = AT + timedelta(seconds=after)
+    return Facts(now=moment, cause_since=moment - timedelta(seconds=lasting), **known)
+
+
+def gist(step: Step) -> str:
+    """A step in a word or two."""
+    match step:
+        case Look():
+            return "look"
+        case End(reason=reason):
+            return f"end: {reason}"
+        case Conclude(outcome=outcome):
+            return f"conclude: {outcome.status}, {outcome.reason}"
+
+
+@pytest.mark.parametrize(
+    ("of_job", "of_pod", "expected"),
+    [
+        pytest.param(job("queued"), None, "look", id="it waits"),
+        pytest.param(job("queued", cancelled=True), None, "conclude: cancelled, Cancelled", id="cancelled as it waits"),
+        pytest.param(job("queued", faulty=True), None, "conclude: failed, Rejected", id="out of form"),
+        pytest.param(
+            job("queued", faulty=True, cancelled=True), None, "conclude: failed, Rejected", id="out of form, cancelled"
+        ),
+        pytest.param(job("queued", suspended=False), None, "end: Rejected", id="not held back"),
+        pytest.param(job("queued", suspended=False), pod("running"), "end: Rejected", id="not held back, runs"),
+        pytest.param(
+            job("queued", end_for="Rejected"), pod("running"), "end: Rejected", id="rejected, its pod still runs"
+        ),
+        pytest.param(
+            job("queued", end_for="Rejected"),
+            pod("running", deleting=True),
+            "end: Rejected",
+            id="rejected, its pod is ending",
+        ),
+        pytest.param(
+            job("queued", end_for="Rejected"), pod("failed"), "conclude: failed, Rejected", id="rejected, pod over"
+        ),
+        pytest.param(job("queued", end_for="Rejected"), None, "conclude: failed, Rejected", id="rejected, no pod"),
+        pytest.param(
+            job("queued", suspended=False, finished="Complete"),
+            pod("succeeded"),
+            "conclude: failed, Rejected",
+            id="not held back, done before anybody looked",
+        ),
+        pytest.param(job(), None, "look", id="released"),
+        pytest.param(job(suspended=True), None, "look", id="suspended by hand after its release"),
+        pytest.param(job(cancelled=True), None, "end: Cancelled", id="cancelled before its pod"),
+        pytest.param(job(end_for="CannotStart"), None, "end: CannotStart", id="given up before its pod"),
+        pytest.param(job(finished="Complete"), None, "conclude: completed, Completed", id="done, pod gone"),
+        pytest.param(job(finished="Failed"), None, "conclude: failed, Deleted", id="failed, pod gone"),
+        pytest.param(
+            job(cancelled=True, finished="Failed"), None, "conclude: cancelled, Cancelled", id="cancelled, pod gone"
+        ),
+        pytest.param(
+            job(end_for="CannotStart", finished="Failed"), None, "conclude: failed, CannotStart", id="given up, no pod"
+        ),
+        pytest.param(job(), pod("unscheduled"), "look", id="pod without a node"),
+        pytest.param(job(), pod("unschedulable"), "look", id="no room yet"),
+        pytest.param(job(), pod("creating"), "look", id="container being made"),
+        pytest.param(job(), pod("pulling"), "look", id="image not pulled yet"),
+        pytest.param(job(), pod("misnamed"), "end: InvalidImage", id="image misnamed"),
+        pytest.param(job(), pod("running"), "look", id="runs"),
+        pytest.param(job(), pod("succeeded"), "conclude: completed, Completed", id="done"),
+        pytest.param(
+            job(finished="Complete"), pod("succeeded"), "conclude: completed, Completed", id="done, Job as well"
+        ),
+        pytest.param(job(), pod("failed"), "conclude: failed, PipelineError", id="failed"),
+        pytest.param(job(), pod("late"), "conclude: failed, TimedOut", id="ended by its deadline"),
+        pytest.param(job(cancelled=True), pod("unscheduled"), "end: Cancelled", id="cancelled without a node"),
+        pytest.param(job(cancelled=True), pod("creating"), "end: Cancelled", id="cancelled before its container"),
+        pytest.param(job(cancelled=True), pod("running"), "end: Cancelled", id="cancelled while running"),
+        pytest.param(job(cancelled=True), pod("running", deleting=True), "look", id="cancelled and ending"),
+        pytest.param(job(cancelled=True), pod("late"), "conclude: cancelled, Cancelled", id="cancelled and over"),
+        pytest.param(job(cancelled=True), pod("succeeded"), "conclude: completed, Completed", id="cancelled too late"),
+        pytest.param(job(end_for="TimedOut"), pod("running"), "end: TimedOut", id="to be ended, after a restart"),
+        pytest.param(job(end_for="ArtifactsTooLarge"), pod("late"), "conclude: failed, ArtifactsTooLarge", id="ended"),
+        pytest.param(job(end_for="ImagePull"), pod("late"), "conclude: failed, ImagePull", id="ended while pulling"),
+        pytest.param(job(), pod("running", deleting=True), "look", id="pod being deleted"),
+        pytest.param(
+            job(), pod("succeeded", deleting=True), "conclude: failed, Deleted", id="deleted, answered with exit 0"
+        ),
+        pytest.param(job(), pod("failed", deleting=True), "conclude: failed, Deleted", id="deleted while running"),
+    ],
+)
+def test_the_next_step_for_a_job_that_is_there(of_job: Manifest, of_pod: Manifest | None, expected: str) -> None:
+    assert gist(next_step(RUNNING, Sight(job=of_job, pod=of_pod), facts(), LIMITS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("of_job", "of_pod", "pod_gone", "expected"),
+    [
+        pytest.param(job("queued"), None, False, "conclude: failed, Deleted", id="deleted as it waited"),
+        pytest.param(job(), None, False, "conclude: failed, Deleted", id="deleted before its pod"),
+        pytest.param(None, None, False, "conclude: failed, Deleted", id="nothing there after a restart"),
+        pytest.param(job(cancelled=True), None, False, "conclude: cancelled, Cancelled", id="cancelled, then deleted"),
+        pytest.param(job(end_for="CannotStart"), None, False, "conclude: failed, CannotStart", id="given up"),
+        pytest.param(job(), pod("running"), False, "end: Deleted", id="Job deleted, pod left behind"),
+        pytest.param(job(), pod("running", deleting=True), False, "look", id="Job deleted, pod ending"),
+        pytest.param(job(), pod("running"), True, "conclude: failed, Deleted", id="both gone"),
+        pytest.param(job(cancelled=True), pod("running"), True, "conclude: cancelled, Cancelled", id="both, cancelled"),
+        pytest.param(job(), pod("succeeded"), True, "conclude: completed, Completed", id="both gone, done before"),
+        pytest.param(
+            job(finished="Complete"), pod("succeeded"), True, "conclude: completed, Completed", id="done, both gone"
+        ),
+    ],
+)
+def test_the_next_step_for_a_job_that_is_gone(
+    of_job: Manifest | None, of_pod: Manifest | None, pod_gone: bool, expected: str
+) -> None:
+    sight = Sight(job=of_job, job_gone=of_job is not None, pod=of_pod, pod_gone=pod_gone)
+    assert gist(next_step(RUNNING, sight, facts(), LIMITS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "of_pod", "known", "expected"),
+    [
+        pytest.param(RUNNING, pod("running"), facts(59), "look", id="within its time"),
+        pytest.param(RUNNING, pod("running"), facts(60), "end: TimedOut", id="over its time"),
+        pytest.param(QUEUED, pod("running"), facts(600), "look", id="not seen to start yet"),
+        pytest.param(RUNNING, pod("running"), facts(artifact_bytes=1024), "look", id="as large as it may be"),
+        pytest.param(
+            RUNNING, pod("running"), facts(artifact_bytes=1025), "end: ArtifactsTooLarge", id="larger than it may be"
+        ),
+        pytest.param(RUNNING, pod("running"), facts(ending_for=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
+        pytest.param(QUEUED, pod("pulling"), facts(lasting=119), "look", id="pulls within its grace"),
+        pytest.param(QUEUED, pod("pulling"), facts(lasting=120), "end: ImagePull", id="pulls beyond its grace"),
+        pytest.param(QUEUED, pod("unschedulable"), facts(lasting=299), "look", id="no room within its grace"),
+        pytest.param(QUEUED, pod("unschedulable"), facts(lasting=300), "end: Unschedulable", id="no room for too long"),
+        pytest.param(QUEUED, None, facts(lasting=29), "look", id="no pod within its grace"),
+        pytest.param(QUEUED, None, facts(lasting=30), "end: CannotStart", id="no pod for too long"),
+        pytest.param(QUEUED, pod("creating"), facts(lasting=3600), "look", id="a large image may take long"),
+    ],
+)
+def test_what_lasts_too_long_is_ended(run: Run, of_pod: Manifest | None, known: Facts, expected: str) -> None:
+    assert gist(next_step(run, Sight(job=job(), pod=of_pod), known, LIMITS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "of_pod", "known", "seconds"),
+    [
+        (RUNNING, pod("running"), facts(45), 15),
+        (QUEUED, pod("pulling"), facts(lasting=100), 20),
+        (QUEUED, None, facts(lasting=10), 20),
+        (QUEUED, None, facts(lasting=1), 4),
+        (QUEUED, pod("creating"), facts(), None),
+    ],
+)
+def test_it_looks_again_when_the_time_is_up(
+    run: Run, of_pod: Manifest | None, known: Facts, seconds: float | None
+) -> None:
+    step = next_step(run, Sight(job=job(), pod=of_pod), known, LIMITS)
+    assert isinstance(step, Look)
+    assert step.seconds == seconds
+
+
+def test_a_pod_that_is_not_made_is_spoken_of_only_when_it_takes_longer() -> None:
+    at_once = next_step(QUEUED, Sight(job=job()), facts(lasting=1), LIMITS)
+    later = next_step(QUEUED, Sight(job=job()), facts(lasting=6), LIMITS)
+    assert isinstance(at_once, Look)
+    assert at_once.waiting_for is None
+    assert isinstance(later, Look)
+    assert later.waiting_for
+    assert at_once.cause is later.cause is Reason.CANNOT_START
+
+
+def test_a_wish_to_cancel_that_only_the_record_knows_is_kept() -> None:
+    run = RUNNING.cancelling(AT)
+    assert gist(next_step(run, Sight(job=job(), pod=pod("running")), facts(), LIMITS)) == "end: Cancelled"
+    assert gist(next_step(run, Sight(), facts(), LIMITS)) == "conclude: cancelled, Cancelled"
+
+
+def test_a_rejected_job_says_what_is_wrong_with_it() -> None:
+    step = next_step(QUEUED, Sight(job=job("queued", faulty=True)), facts(), LIMITS)
+    assert isinstance(step, Conclude)
+    assert "spec.backoffLimit must be 0" in step.outcome.message
+
+
+UNFINISHED = ["unscheduled", "unschedulable", "creating", "pulling", "misnamed", "running"]
+OVER = ["succeeded", "failed", "late"]
+some_pods = st.none() | st.builds(pod, st.sampled_from([*UNFINISHED, *OVER]), deleting=st.booleans())
+
+
+def some_jobs(*phases: str) -> st.SearchStrategy[Manifest]:
+    return st.builds(
+        job,
+        st.sampled_from(phases),
+        suspended=st.none() | st.booleans(),
+        cancelled=st.booleans(),
+        end_for=st.sampled_from([None, "TimedOut", "Rejected", "ImagePull", "Nonsense"]),
+        finished=st.sampled_from([None, "Complete", "Failed"]),
+        faulty=st.booleans(),
+    )
+
+
+any_job = st.none() | some_jobs("queued", "released", "recorded", "unheard-of")
+sights = st.builds(Sight, job=any_job, job_gone=st.booleans(), pod=some_pods, pod_gone=st.booleans())
+unfinished = st.builds(pod, st.sampled_from(UNFINISHED), deleting=st.booleans())
+with_a_pod_that_may_run = st.builds(  # a Job that keeps the form has no pod before its release
+    Sight, job=st.none() | some_jobs("released"), job_gone=st.booleans(), pod=unfinished
+)
+with_a_pod_being_deleted = st.builds(
+    Sight,
+    job=any_job,
+    job_gone=st.booleans(),
+    pod=st.builds(pod, st.sampled_from([*UNFINISHED, *OVER]), deleting=st.just(True)),
+    pod_gone=st.booleans(),
+)
+some_facts = st.builds(
+    facts,
+    st.sampled_from([0.0, 59.0, 61.0, 1e6]),
+    lasting=st.sampled_from([0.0, 10.0, 1e6]),
+    artifact_bytes=st.sampled_from([0, 1 << 20]),
+    ending_for=st.sampled_from([None, *Reason]),
+)
+some_runs = st.sampled_from([QUEUED, RUNNING, QUEUED.cancelling(AT), RUNNING.cancelling(AT)])
+
+
+@given(some_runs, sights, some_facts)
+def test_every_combination_has_a_next_step_and_every_end_is_final(run: Run, sight: Sight, known: Facts) -> None:
+    step = next_step(run, sight, known, LIMITS)
+    assert isinstance(step, Look | End | Conclude)
+    if isinstance(step, Conclude):
+        assert step.outcome.status.terminal
+        assert step.outcome.message
+    if isinstance(step, Look):
+        assert step.seconds is None or step.seconds > 0
+
+
+@given(some_runs, with_a_pod_that_may_run, some_facts)
+def test_no_run_is_concluded_while_its_pod_may_still_run(run: Run, sight: Sight, known: Facts) -> None:
+    assert not isinstance(next_step(run, sight, known, LIMITS), Conclude)
+
+
+@given(some_runs, with_a_pod_being_deleted, some_facts)
+def test_no_run_is_completed_whose_pod_was_being_deleted(run: Run, sight: Sight, known: Facts) -> None:
+    step = next_step(run, sight, known, LIMITS)
+    assert not (isinstance(step, Conclude) and step.outcome.status is RunStatus.COMPLETED)
+
+
+@given(some_runs, sights, some_facts)
+def test_a_run_is_cancelled_only_where_somebody_asked(run: Run, sight: Sight, known: Facts) -> None:
+    step = next_step(run, sight, known, LIMITS)
+    cancelled = sight.job is not None and "slipway.dev/cancel" in sight.job["metadata"]["annotations"]
+    if isinstance(step, Conclude) and step.outcome.status is RunStatus.CANCELLED:
+        assert cancelled or run.cancel_requested or known.ending_for is Reason.CANCELLED

@@ -1,0 +1,236 @@
+"""What a Job says of its run: its form, and the run that it is, whoever made it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.cluster import jobs, manifests
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Run, cancelled_before_start
+from launcher.settings import SharedSettings
+
+AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
+CREATED = datetime(2026, 11, 24, 7, 0, 0, tzinfo=UTC)
+RUN = Run(run_id="4711-01jd", job_id="4711", created_at=AT, updated_at=AT)
+Job = dict[str, Any]
+
+
+def job_of(run: Run = RUN) -> Job:
+    """The Job of a run as Kubernetes gives it back."""
+    job: Job = json.loads(json.dumps(manifests.make_job(run, Pipeline(), SharedSettings.from_environment({}))))
+    job["metadata"] |= {"uid": "5f3c", "resourceVersion": "7", "creationTimestamp": "2026-11-24T07:00:00Z"}
+    job["spec"] |= {"parallelism": 1, "completions": 1, "completionMode": "NonIndexed", "manualSelector": False}
+    return job
+
+
+def test_the_job_of_a_run_keeps_the_form() -> None:
+    assert jobs.form_faults(job_of()) == []
+    assert jobs.form_faults(manifests.make_job(RUN, Pipeline(), SharedSettings.from_environment({}))) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        pytest.param(lambda spec: spec.update(suspend=False), "spec.suspend", id="runs at once"),
+        pytest.param(lambda spec: spec.pop("suspend"), "spec.suspend", id="suspend left out"),
+        pytest.param(lambda spec: spec.update(backoffLimit=1), "spec.backoffLimit", id="would be tried again"),
+        pytest.param(lambda spec: spec.pop("backoffLimit"), "spec.backoffLimit", id="Kubernetes' own backoffLimit"),
+        pytest.param(
+            lambda spec: spec.update(ttlSecondsAfterFinished=0), "spec.ttlSecondsAfterFinished", id="gone at its end"
+        ),
+        pytest.param(
+            lambda spec: spec.update(ttlSecondsAfterFinished=60), "spec.ttlSecondsAfterFinished", id="gone soon after"
+        ),
+        pytest.param(lambda spec: spec.update(completions=2), "spec.completions", id="several completions"),
+        pytest.param(lambda spec: spec.update(parallelism=2), "spec.completions", id="several pods at a time"),
+        pytest.param(lambda spec: spec.update(parallelism=0), "spec.completions", id="no pod at all"),
+        pytest.param(
+            lambda spec: spec["template"]["spec"].pop("activeDeadlineSeconds"),
+            "spec.template.spec.activeDeadlineSeconds",
+            id="no deadline",
+        ),
+        pytest.param(
+            lambda spec: spec["template"]["spec"].update(restartPolicy="OnFailure"),
+            "spec.template.spec.restartPolicy",
+            id="container started again",
+        ),
+        pytest.param(
+            lambda spec: spec["template"]["metadata"].update(labels={"app": "mine"}),
+            "spec.template.metadata.labels",
+            id="pod without the label",
+        ),
+        pytest.param(
+            lambda spec: spec["template"]["metadata"].pop("labels"),
+            "spec.template.metadata.labels",
+            id="pod without labels",
+        ),
+    ],
+)
+def test_each_fault_of_form_is_named_alone(spoil: Callable[[Any], Any], said: str) -> None:
+    job = job_of()
+    spoil(job["spec"])
+    [fault] = jobs.form_faults(job)
+    assert fault.startswith(said)
+
+
+def test_every_fault_of_form_is_named_at_once() -> None:
+    job = job_of()
+    job["spec"] = {"template": {"metadata": {}, "spec": {"containers": []}}, "ttlSecondsAfterFinished": 1}
+    assert len(jobs.form_faults(job)) == 6
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+runs = st.builds(
+    lambda at, **fields: Run(run_id="any-01jd", created_at=at, updated_at=at, **fields),
+    at=st.datetimes(timezones=st.just(UTC)),
+    job_id=st.text(min_size=1),
+    profile_ref=st.none() | st.text(min_size=1),
+    pipeline=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?", fullmatch=True),
+    params=st.dictionaries(st.text(), values, max_size=4),
+    priority=st.integers(-1000, 1000),
+    timeout_seconds=st.integers(1, 86400),
+    idempotency_hash=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
+    request_hash=st.just("") | st.text("0123456789abcdef", min_size=64, max_size=64),
+)
+
+
+@given(runs)
+def test_a_run_comes_back_from_its_job_as_it_went_in(run: Run) -> None:
+    assert jobs.run_of(job_of(run), start_grace_seconds=600) == run
+
+
+@given(runs)
+def test_a_wish_to_cancel_shows_in_the_run(run: Run) -> None:
+    job = job_of(run)
+    job["metadata"]["annotations"] |= manifests.cancel_patch(AT)["metadata"]["annotations"]
+    found = jobs.run_of(job, start_grace_seconds=600)
+    assert found.cancel_requested
+    assert jobs.cancelled(job)
+
+
+def test_a_record_on_the_job_is_the_run() -> None:
+    from_job = job_of()
+    ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    patch = manifests.record_patch(ended, 60)
+    from_job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
+    assert jobs.run_of(from_job, start_grace_seconds=600) == ended
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        pytest.param(None, id="none"),
+        pytest.param({}, id="empty"),
+        pytest.param(
+            {
+                "slipway.dev/params": "{",
+                "slipway.dev/priority": "high",
+                "slipway.dev/queued-at": "yesterday",
+                "slipway.dev/timeout-seconds": "long",
+            },
+            id="words",
+        ),
+        pytest.param(
+            {
+                "slipway.dev/job-id": "",
+                "slipway.dev/pipeline": "",
+                "slipway.dev/params": "",
+                "slipway.dev/priority": "",
+                "slipway.dev/queued-at": "",
+                "slipway.dev/timeout-seconds": "",
+                "slipway.dev/record": "",
+            },
+            id="nothing in them",
+        ),
+        pytest.param(
+            {
+                "slipway.dev/params": "[1, 2]",
+                "slipway.dev/priority": "1.5",
+                "slipway.dev/queued-at": "2026-11-24T06:00:00",
+                "slipway.dev/timeout-seconds": "10m",
+            },
+            id="nearly right",
+        ),
+    ],
+)
+def test_what_a_job_made_by_hand_does_not_say_well_has_a_default(annotations: dict[str, str] | None) -> None:
+    job = job_of()
+    job["metadata"]["name"] = "nightly-28934"
+    job["spec"]["template"]["spec"]["activeDeadlineSeconds"] = 900
+    if annotations is None:
+        del job["metadata"]["annotations"]
+    else:
+        job["metadata"]["annotations"] = annotations
+    assert jobs.run_of(job, start_grace_seconds=600) == Run(
+        run_id="nightly-28934",
+        job_id="nightly-28934",
+        timeout_seconds=300,
+        created_at=CREATED,
+        updated_at=CREATED,
+    )
+
+
+@pytest.mark.parametrize(("deadline", "timeout"), [(900, 300), (600, 1), (5, 1), (None, 1)])
+def test_a_timeout_that_nobody_gave_is_the_deadline_without_the_grace(deadline: int | None, timeout: int) -> None:
+    job = job_of()
+    del job["metadata"]["annotations"]["slipway.dev/timeout-seconds"]
+    if deadline is None:
+        del job["spec"]["template"]["spec"]["activeDeadlineSeconds"]
+    else:
+        job["spec"]["template"]["spec"]["activeDeadlineSeconds"] = deadline
+    assert jobs.run_of(job, start_grace_seconds=600).timeout_seconds == timeout
+
+
+def test_a_job_that_somebody_else_made_begins_as_queued() -> None:
+    assert jobs.phase_of({"metadata": {"name": "a"}}) == "queued"
+    assert jobs.phase_of({"metadata": {"name": "a", "labels": {"slipway.dev/run": ""}}}) == "queued"
+    assert jobs.phase_of({"metadata": {"name": "a", "labels": {"slipway.dev/phase": "released"}}}) == "released"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "reason"),
+    [
+        ({}, None),
+        ({"slipway.dev/cancel": "2026-11-24T08:00:00+00:00"}, Reason.CANCELLED),
+        ({"slipway.dev/end-for": "ImagePull"}, Reason.IMAGE_PULL),
+        ({"slipway.dev/end-for": "BadMood"}, None),
+        ({"slipway.dev/cancel": "now", "slipway.dev/end-for": "TimedOut"}, Reason.CANCELLED),
+    ],
+)
+def test_a_job_says_why_slipway_ends_its_run(annotations: dict[str, str], reason: Reason | None) -> None:
+    assert jobs.ended_for({"metadata": {"name": "a", "annotations": annotations}}) is reason
+
+
+@pytest.mark.parametrize(
+    ("conditions", "finished"),
+    [
+        (None, None),
+        ([], None),
+        ([{"type": "Suspended", "status": "True", "reason": "JobSuspended"}], None),
+        ([{"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded"}], None),
+        ([{"type": "SuccessCriteriaMet", "status": "True"}], None),
+        ([{"type": "Complete", "status": "False"}], None),
+        ([{"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "True"}], "Complete"),
+        ([{"type": "Suspended", "status": "False"}, {"type": "Failed", "status": "True"}], "Failed"),
+    ],
+)
+def test_a_job_is_finished_by_its_last_conditions_alone(
+    conditions: list[dict[str, str]] | None, finished: str | None
+) -> None:
+    job = copy.deepcopy(job_of())
+    assert jobs.finished(job) is None
+    job["status"] = {} if conditions is None else {"conditions": conditions}
+    assert jobs.finished(job) == finished

@@ -1,0 +1,248 @@
+"""What Slipway writes to Kubernetes, whole: a run's Job and every patch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from launcher.cluster import manifests
+from launcher.cluster.jobs import run_of
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Run
+from launcher.settings import SharedSettings
+
+AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
+RUN = Run(run_id="4711-01jd", job_id="4711", created_at=AT, updated_at=AT)
+SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "runAsGroup": 10001,
+    "fsGroup": 10001,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
+
+
+def test_a_plain_run_is_a_suspended_job_with_its_deadline_on_the_pod() -> None:
+    assert manifests.make_job(RUN, Pipeline(), SharedSettings.from_environment({})) == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": "4711-01jd",
+            "labels": {"slipway.dev/run": "true", "slipway.dev/phase": "queued"},
+            "annotations": {
+                "slipway.dev/job-id": "4711",
+                "slipway.dev/pipeline": "default",
+                "slipway.dev/queued-at": "2026-11-24T08:00:00.123456+00:00",
+                "slipway.dev/timeout-seconds": "600",
+            },
+        },
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"labels": {"slipway.dev/run": "true"}},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "activeDeadlineSeconds": 1200,
+                    "terminationGracePeriodSeconds": 10,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": SECURITY,
+                    "containers": [
+                        {
+                            "name": "pipeline",
+                            "image": "localhost/slipway-pipeline:latest",
+                            "command": ["python", "scripts/run_pipeline.py", "--job-id", "4711"],
+                            "env": [
+                                {"name": "SLIPWAY_RUN_ID", "value": "4711-01jd"},
+                                {"name": "APPLICATIONS_DIR", "value": "/app/applications"},
+                                {"name": "PIPELINE_PARAMS", "value": "{}"},
+                                {"name": "HOME", "value": "/home/slipway"},
+                                {"name": "CI", "value": "1"},
+                                {"name": "PYTHONUNBUFFERED", "value": "1"},
+                            ],
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
+                            "securityContext": RESTRICTED,
+                            "volumeMounts": [
+                                {
+                                    "name": "data",
+                                    "mountPath": "/app/applications",
+                                    "subPath": "applications/4711-01jd",
+                                },
+                                {"name": "home", "mountPath": "/home/slipway"},
+                                {"name": "tmp", "mountPath": "/tmp"},
+                                {"name": "shm", "mountPath": "/dev/shm"},
+                            ],
+                        }
+                    ],
+                    "volumes": [
+                        {"name": "data", "persistentVolumeClaim": {"claimName": "slipway-data"}},
+                        {"name": "home", "emptyDir": {}},
+                        {"name": "tmp", "emptyDir": {}},
+                        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+                    ],
+                },
+            },
+        },
+    }
+
+
+def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
+    run = Run(
+        run_id="engineer-01jd",
+        job_id="$(HOME) engineer",
+        profile_ref="senior",
+        pipeline="letters",
+        params={"tone": "herzlich, mit Grüßen"},
+        priority=-5,
+        timeout_seconds=60,
+        created_at=AT,
+        updated_at=AT,
+        idempotency_hash="ab" * 32,
+        request_hash="cd" * 32,
+    )
+    pipeline = Pipeline(
+        name="letters",
+        command=["write", "--for={job_id}", "--profile", "{profile}"],
+        image="registry.example/letters:7",
+        resources={"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+    )
+    settings = SharedSettings.from_environment(
+        {
+            "TERMINATION_GRACE_SECONDS": "0.2",
+            "START_GRACE_SECONDS": "30",
+            "DATA_CLAIM": "volume",
+            "PIPELINE_SECRET": "keys",
+            "CREDENTIALS_SECRET": "google",
+            "MASTER_CV_CONFIGMAP": "cv",
+            "IMAGE_PULL_SECRETS": "registry, mirror",
+        }
+    )
+    assert manifests.make_job(run, pipeline, settings) == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": "engineer-01jd",
+            "labels": {"slipway.dev/run": "true", "slipway.dev/phase": "queued"},
+            "annotations": {
+                "slipway.dev/job-id": "$(HOME) engineer",
+                "slipway.dev/profile": "senior",
+                "slipway.dev/pipeline": "letters",
+                "slipway.dev/params": '{"tone": "herzlich, mit Grüßen"}',
+                "slipway.dev/priority": "-5",
+                "slipway.dev/queued-at": "2026-11-24T08:00:00.123456+00:00",
+                "slipway.dev/timeout-seconds": "60",
+                "slipway.dev/idempotency": "ab" * 32,
+                "slipway.dev/request": "cd" * 32,
+            },
+        },
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"labels": {"slipway.dev/run": "true"}},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "activeDeadlineSeconds": 90,
+                    "terminationGracePeriodSeconds": 1,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": SECURITY,
+                    "containers": [
+                        {
+                            "name": "pipeline",
+                            "image": "registry.example/letters:7",
+                            "command": ["write", "--for=$$(HOME) engineer", "--profile", "senior"],
+                            "env": [
+                                {"name": "SLIPWAY_RUN_ID", "value": "engineer-01jd"},
+                                {"name": "APPLICATIONS_DIR", "value": "/app/applications"},
+                                {"name": "PIPELINE_PARAMS", "value": '{"tone": "herzlich, mit Grüßen"}'},
+                                {"name": "HOME", "value": "/home/slipway"},
+                                {"name": "CI", "value": "1"},
+                                {"name": "PYTHONUNBUFFERED", "value": "1"},
+                            ],
+                            "envFrom": [{"secretRef": {"name": "keys"}}],
+                            "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
+                            "securityContext": RESTRICTED,
+                            "volumeMounts": [
+                                {
+                                    "name": "data",
+                                    "mountPath": "/app/applications",
+                                    "subPath": "applications/engineer-01jd",
+                                },
+                                {"name": "home", "mountPath": "/home/slipway"},
+                                {"name": "tmp", "mountPath": "/tmp"},
+                                {"name": "shm", "mountPath": "/dev/shm"},
+                                {
+                                    "name": "master-cv",
+                                    "mountPath": "/app/master-cv.md",
+                                    "subPath": "master-cv.md",
+                                    "readOnly": True,
+                                },
+                                {"name": "credentials", "mountPath": "/app/credentials", "readOnly": True},
+                            ],
+                        }
+                    ],
+                    "volumes": [
+                        {"name": "data", "persistentVolumeClaim": {"claimName": "volume"}},
+                        {"name": "home", "emptyDir": {}},
+                        {"name": "tmp", "emptyDir": {}},
+                        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+                        {"name": "master-cv", "configMap": {"name": "cv"}},
+                        {"name": "credentials", "secret": {"secretName": "google"}},
+                    ],
+                    "imagePullSecrets": [{"name": "registry"}, {"name": "mirror"}],
+                },
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        pytest.param(
+            manifests.release_patch({"metadata": {"name": "a", "resourceVersion": "41"}}),
+            {
+                "metadata": {"resourceVersion": "41", "labels": {"slipway.dev/phase": "released"}},
+                "spec": {"suspend": False},
+            },
+            id="a release holds for the version that was looked at",
+        ),
+        pytest.param(
+            manifests.cancel_patch(AT),
+            {"metadata": {"annotations": {"slipway.dev/cancel": "2026-11-24T08:00:00.123456+00:00"}}},
+            id="a wish to cancel says when it came",
+        ),
+        pytest.param(
+            manifests.end_for_patch(Reason.IMAGE_PULL),
+            {"metadata": {"annotations": {"slipway.dev/end-for": "ImagePull"}}},
+            id="an end of the operator's own says why",
+        ),
+        pytest.param(manifests.deadline_patch(), {"spec": {"activeDeadlineSeconds": 1}}, id="a pod is ended now"),
+        pytest.param(manifests.stop_patch(), {"spec": {"suspend": True}}, id="a Job's pods are taken back"),
+        pytest.param(manifests.pause_patch(True), {"data": {"paused": "true"}}, id="the queue is held"),
+        pytest.param(manifests.pause_patch(False), {"data": {"paused": "false"}}, id="the queue goes on"),
+    ],
+)
+def test_each_patch_says_just_what_changes(patch: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert patch == expected
+
+
+def test_a_record_goes_onto_the_job_with_its_phase_and_its_time_to_live() -> None:
+    patch = manifests.record_patch(RUN, 86400)
+    assert patch == {
+        "metadata": {
+            "labels": {"slipway.dev/phase": "recorded"},
+            "annotations": {"slipway.dev/record": RUN.to_json().decode()},
+        },
+        "spec": {"ttlSecondsAfterFinished": 86400},
+    }
+    job = {"metadata": {"name": RUN.run_id, "annotations": patch["metadata"]["annotations"]}}
+    assert run_of(job, start_grace_seconds=600) == RUN

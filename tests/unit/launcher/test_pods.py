@@ -1,0 +1,407 @@
+"""What a pod says of its run: waiting for what, running since when, ended how. Pods are as the kubelet writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from launcher.cluster import pods
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import RunStatus
+
+IMAGE = "localhost/slipway-pipeline:latest"
+STARTED = "2026-11-24T08:00:02Z"
+FINISHED = "2026-11-24T08:00:09Z"
+DELETED_AT = "2026-11-24T08:00:19Z"
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+Pod = dict[str, Any]
+
+
+def pod(phase: str = "Pending", *, node: str | None = "node", deleting: bool = False, **status: Any) -> Pod:
+    metadata: dict[str, Any] = {
+        "name": "4711-01jd-x7k2p",
+        "uid": "0c7e",
+        "resourceVersion": "90",
+        "creationTimestamp": "2026-11-24T08:00:00Z",
+        "labels": {"batch.kubernetes.io/job-name": "4711-01jd", "slipway.dev/run": "true"},
+        "finalizers": ["batch.kubernetes.io/job-tracking"],
+    }
+    if deleting:
+        metadata |= {"deletionTimestamp": DELETED_AT, "deletionGracePeriodSeconds": 10}
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": 1200,
+        "containers": [{"name": "pipeline", "image": IMAGE}],
+    }
+    if node:
+        spec["nodeName"] = node
+    return {"metadata": metadata, "spec": spec, "status": {"phase": phase, "qosClass": "BestEffort", **status}}
+
+
+def container(**state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "containerStatuses": [
+            {
+                "name": "pipeline",
+                "image": IMAGE,
+                "imageID": "",
+                "ready": False,
+                "started": "running" in state,
+                "restartCount": 0,
+                "state": state,
+                "lastState": {},
+            }
+        ]
+    }
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return container(waiting={"reason": reason, "message": message} if message else {"reason": reason})
+
+
+def running() -> dict[str, Any]:
+    return container(running={"startedAt": STARTED})
+
+
+def ended(code: int, reason: str = "Error", message: str | None = None) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "exitCode": code,
+        "reason": reason,
+        "startedAt": STARTED,
+        "finishedAt": FINISHED,
+        "containerID": "containerd://1f2e",
+    }
+    return container(terminated=state if message is None else {**state, "message": message})
+
+
+def scheduling(status: str, reason: str | None = None, message: str = "") -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": status, "lastTransitionTime": STARTED}
+    return {"conditions": [{**condition, "reason": reason, "message": message} if reason else condition]}
+
+
+def disruption(reason: str) -> dict[str, Any]:
+    initialized = {"type": "Initialized", "status": "True"}
+    return {"conditions": [initialized, {"type": "DisruptionTarget", "status": "True", "reason": reason}]}
+
+
+FULL = "0/1 nodes are available: 1 Insufficient memory."
+NO_SECRET = 'secret "keys" not found'
+PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason", "words"),
+    [
+        pytest.param(pod(node=None), None, ["node"], id="not looked at by the scheduler yet"),
+        pytest.param(
+            pod(node=None, **scheduling("False", "Unschedulable", FULL)),
+            Reason.UNSCHEDULABLE,
+            [FULL],
+            id="unschedulable",
+        ),
+        pytest.param(pod(**scheduling("True")), None, ["being made"], id="on a node, not taken up there yet"),
+        pytest.param(pod(**waiting("ContainerCreating")), None, ["being made"], id="being made"),
+        pytest.param(pod(**waiting("PodInitializing")), None, ["being made"], id="being initialized"),
+        pytest.param(pod(**waiting("ErrImagePull", PULL)), Reason.IMAGE_PULL, [IMAGE, PULL], id="pull failed"),
+        pytest.param(
+            pod(**waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"')),
+            Reason.IMAGE_PULL,
+            [IMAGE, "Back-off"],
+            id="pull backs off",
+        ),
+        pytest.param(
+            pod(**waiting("ErrImageNeverPull", f'Container image "{IMAGE}" is not present')),
+            Reason.IMAGE_PULL,
+            [IMAGE, "not present"],
+            id="never pulled and not there",
+        ),
+        pytest.param(
+            pod(**waiting("InvalidImageName", "couldn't parse image name")),
+            Reason.INVALID_IMAGE,
+            [IMAGE],
+            id="no name of an image",
+        ),
+        pytest.param(
+            pod(**waiting("CreateContainerConfigError", NO_SECRET)),
+            Reason.CANNOT_START,
+            ["CreateContainerConfigError", NO_SECRET],
+            id="a Secret is missing",
+        ),
+        pytest.param(
+            pod(**waiting("CreateContainerError", "context deadline exceeded")),
+            Reason.CANNOT_START,
+            ["CreateContainerError", "context deadline exceeded"],
+            id="the runtime cannot make it",
+        ),
+        pytest.param(
+            pod(**waiting("RunContainerError", "failed to start")), Reason.CANNOT_START, ["failed to start"], id="start"
+        ),
+    ],
+)
+def test_a_pod_without_a_running_container_says_what_it_waits_for(
+    seen: Pod, reason: Reason | None, words: list[str]
+) -> None:
+    found = pods.waiting_for(seen)
+    assert found is not None
+    assert found.reason is reason
+    for each in words:
+        assert each in found.why
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param(pod("Running", **running()), id="runs"),
+        pytest.param(pod("Running", **ended(0, "Completed")), id="has just ended"),
+        pytest.param(pod("Succeeded", **ended(0, "Completed")), id="is over"),
+        pytest.param(pod("Failed", reason="OutOfcpu"), id="was refused by the node"),
+        pytest.param(pod("Failed", reason="DeadlineExceeded", **waiting("ImagePullBackOff")), id="ended while waiting"),
+    ],
+)
+def test_a_pod_whose_container_was_started_or_never_will_be_waits_for_nothing(seen: Pod) -> None:
+    assert pods.waiting_for(seen) is None
+
+
+EVICTED: dict[str, Any] = {"reason": "Evicted", "message": "The node was low on resource: memory."}
+LATE: dict[str, Any] = {"reason": "DeadlineExceeded", "message": DEADLINE_MESSAGE}
+NOT_FOUND = 'exec: "pythn": executable file not found in $PATH: unknown'
+FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("seen", "ended_for", "status", "reason", "exit_code"),
+    [
+        pytest.param(pod("Succeeded", **ended(0, "Completed")), None, COMPLETED, Reason.COMPLETED, 0, id="ended well"),
+        pytest.param(
+            pod("Succeeded", **ended(0, "OOMKilled")), None, COMPLETED, Reason.COMPLETED, 0, id="a child ran out"
+        ),
+        pytest.param(
+            pod("Succeeded", **ended(0, "Completed")),
+            Reason.CANCELLED,
+            COMPLETED,
+            Reason.COMPLETED,
+            0,
+            id="ended well before the wish to cancel reached it",
+        ),
+        pytest.param(pod("Failed", **ended(3)), None, FAILED, Reason.PIPELINE_ERROR, 3, id="exit 3"),
+        pytest.param(
+            pod("Failed", **ended(3)),
+            Reason.CANCELLED,
+            FAILED,
+            Reason.PIPELINE_ERROR,
+            3,
+            id="exit 3 before the wish to cancel reached it",
+        ),
+        pytest.param(
+            pod("Failed", **ended(137, "OOMKilled")), None, FAILED, Reason.OUT_OF_MEMORY, 137, id="out of memory"
+        ),
+        pytest.param(
+            pod("Failed", **ended(1, "OOMKilled")), None, FAILED, Reason.OUT_OF_MEMORY, 1, id="a child ran out, noticed"
+        ),
+        pytest.param(pod("Failed", **ended(137)), None, FAILED, Reason.KILLED_BY_SIGNAL, 137, id="SIGKILL, no OOM"),
+        pytest.param(pod("Failed", **ended(139)), None, FAILED, Reason.KILLED_BY_SIGNAL, 139, id="SIGSEGV"),
+        pytest.param(pod("Failed", **ended(255)), None, FAILED, Reason.PIPELINE_ERROR, 255, id="exit 255"),
+        pytest.param(pod("Failed", **LATE, **ended(143)), None, FAILED, Reason.TIMED_OUT, 143, id="deadline"),
+        pytest.param(
+            pod("Failed", **LATE, **ended(0, "Completed")),
+            None,
+            FAILED,
+            Reason.TIMED_OUT,
+            0,
+            id="deadline, answered with exit 0",
+        ),
+        pytest.param(
+            pod("Failed", **LATE, **ended(143)), Reason.CANCELLED, CANCELLED, Reason.CANCELLED, 143, id="cancelled"
+        ),
+        pytest.param(
+            pod("Failed", **LATE, **ended(0, "Completed")),
+            Reason.CANCELLED,
+            CANCELLED,
+            Reason.CANCELLED,
+            0,
+            id="cancelled, answered with exit 0",
+        ),
+        pytest.param(
+            pod("Failed", **LATE, **ended(137, "OOMKilled")),
+            Reason.CANCELLED,
+            CANCELLED,
+            Reason.CANCELLED,
+            137,
+            id="cancelled, out of memory while it was ended",
+        ),
+        pytest.param(
+            pod("Failed", **LATE, **ended(143)),
+            Reason.ARTIFACTS_TOO_LARGE,
+            FAILED,
+            Reason.ARTIFACTS_TOO_LARGE,
+            143,
+            id="artifacts too large",
+        ),
+        pytest.param(
+            pod("Failed", **LATE, **waiting("ImagePullBackOff")),
+            Reason.IMAGE_PULL,
+            FAILED,
+            Reason.IMAGE_PULL,
+            None,
+            id="image not pulled within its grace",
+        ),
+        pytest.param(
+            pod("Failed", **EVICTED, **ended(137), **disruption("TerminationByKubelet")),
+            None,
+            FAILED,
+            Reason.EVICTED,
+            137,
+            id="evicted",
+        ),
+        pytest.param(pod("Failed", **EVICTED), None, FAILED, Reason.EVICTED, None, id="evicted before its start"),
+        pytest.param(
+            pod("Failed", deleting=True, **ended(143), **disruption("EvictionByEvictionAPI")),
+            None,
+            FAILED,
+            Reason.EVICTED,
+            143,
+            id="drained",
+        ),
+        pytest.param(
+            pod("Failed", deleting=True, **ended(143), **disruption("PreemptionByScheduler")),
+            None,
+            FAILED,
+            Reason.EVICTED,
+            143,
+            id="preempted",
+        ),
+        pytest.param(
+            pod("Running", deleting=True, **running(), **disruption("DeletionByTaintManager")),
+            None,
+            FAILED,
+            Reason.NODE_LOST,
+            None,
+            id="node away",
+        ),
+        pytest.param(
+            pod("Failed", **running(), **disruption("DeletionByPodGC")),
+            None,
+            FAILED,
+            Reason.NODE_LOST,
+            None,
+            id="node removed",
+        ),
+        pytest.param(
+            pod("Running", deleting=True, reason="NodeLost", **running()),
+            None,
+            FAILED,
+            Reason.NODE_LOST,
+            None,
+            id="node unreachable",
+        ),
+        pytest.param(
+            pod("Succeeded", deleting=True, **ended(0, "Completed")),
+            None,
+            FAILED,
+            Reason.DELETED,
+            0,
+            id="deleted while running, answered with exit 0",
+        ),
+        pytest.param(
+            pod("Failed", deleting=True, **ended(143)), None, FAILED, Reason.DELETED, 143, id="deleted while running"
+        ),
+        pytest.param(
+            pod("Succeeded", deleting=True, **ended(0, "Completed")),
+            Reason.CANCELLED,
+            CANCELLED,
+            Reason.CANCELLED,
+            0,
+            id="cancelled, then deleted, answered with exit 0",
+        ),
+        pytest.param(pod("Running", **running()), None, FAILED, Reason.DELETED, None, id="gone while running"),
+        pytest.param(pod(node=None), None, FAILED, Reason.DELETED, None, id="gone before it had a node"),
+        pytest.param(
+            pod("Running", **running()),
+            Reason.CANCELLED,
+            CANCELLED,
+            Reason.CANCELLED,
+            None,
+            id="cancelled and gone while running",
+        ),
+        pytest.param(
+            pod(node=None, **scheduling("False", "Unschedulable", FULL)),
+            Reason.UNSCHEDULABLE,
+            FAILED,
+            Reason.UNSCHEDULABLE,
+            None,
+            id="taken back for want of room",
+        ),
+        pytest.param(
+            pod("Failed", **ended(128, "StartError", f"failed to create containerd task: {NOT_FOUND}")),
+            None,
+            FAILED,
+            Reason.CANNOT_START,
+            128,
+            id="no such program",
+        ),
+        pytest.param(
+            pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource: cpu"),
+            None,
+            FAILED,
+            Reason.CANNOT_START,
+            None,
+            id="refused by the node",
+        ),
+    ],
+)
+def test_a_pod_that_is_over_or_gone_has_one_outcome(
+    seen: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
+) -> None:
+    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, cap=1 << 28)
+    assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, exit_code)
+
+
+@pytest.mark.parametrize(
+    ("seen", "ended_for", "words"),
+    [
+        (pod("Failed", **LATE, **ended(143)), None, ["600 s", "timeout_seconds"]),
+        (pod("Failed", **LATE, **ended(143)), Reason.TIMED_OUT, ["600 s"]),
+        (pod("Failed", **LATE, **ended(143)), Reason.ARTIFACTS_TOO_LARGE, ["1024 bytes", "MAX_ARTIFACT_BYTES"]),
+        (pod("Failed", **LATE), Reason.IMAGE_PULL, ["IMAGE_PULL_SECRETS", "the detail"]),
+        (pod("Failed", **ended(137)), None, ["SIGKILL", "out of memory"]),
+        (pod("Failed", **ended(139)), None, ["SIGSEGV"]),
+        (pod("Failed", **ended(3)), None, ["exit code 3"]),
+        (pod("Failed", **EVICTED, **ended(137)), None, ["low on resource: memory"]),
+        (pod("Failed", **ended(128, "StartError", NOT_FOUND)), None, [NOT_FOUND]),
+        (pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource"), None, ["OutOfcpu", "enough"]),
+    ],
+)
+def test_the_outcome_says_in_words_what_people_need(seen: Pod, ended_for: Reason | None, words: list[str]) -> None:
+    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, cap=1024, detail="the detail")
+    for each in words:
+        assert each in outcome.message
+
+
+def test_the_first_containers_state_counts_whatever_stands_beside_it() -> None:
+    seen = pod("Failed", **ended(3))
+    seen["spec"]["containers"].append({"name": "sidecar", "image": IMAGE})
+    seen["status"]["containerStatuses"].insert(0, {"name": "sidecar", "state": {"running": {"startedAt": FINISHED}}})
+    assert pods.container_of(seen) == "pipeline"
+    assert pods.started_at(seen) == datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
+    found = pods.exit_of(seen)
+    assert found is not None
+    assert found.code == 3
+
+
+def test_a_pod_tells_since_when_its_container_runs_or_ran() -> None:
+    since = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
+    assert pods.started_at(pod("Running", **running())) == since
+    assert pods.started_at(pod("Failed", **ended(3))) == since
+    assert pods.started_at(pod(**waiting("ContainerCreating"))) is None
+    assert pods.started_at(pod(node=None)) is None
+
+
+def test_a_pod_without_a_status_is_pending() -> None:
+    bare = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "pipeline", "image": IMAGE}]}}
+    assert pods.phase(bare) == "Pending"
+    assert not pods.over(bare)
+    assert not pods.scheduled(bare)
+    assert pods.job_of(bare) is None
+    assert pods.exit_of(bare) is None
