@@ -253,10 +253,15 @@ def test_nothing_is_left_when_the_node_is_killed(cluster: Cluster, namespace: st
     node = psutil.Process(int((STATE / "node.pid").read_text()))
     family = node.children(recursive=True)
     assert len(family) > 10
-    node.kill()
-    wait_until(lambda: not any(process.is_running() for process in family), 20, "the end of every process")
-    wait_until(lambda: not Path("/sys/class/net/slipway0").exists(), 20, "the end of the cable")
-    cluster.revive()
+    try:
+        node.kill()
+        wait_until(lambda: not any(process.is_running() for process in family), 30, "the end of every process")
+        subprocess.run([HERE / "down"], check=True)
+        left = [STATE, Path("/sys/class/net/slipway0"), *Path("/sys/fs/cgroup").glob("**/slipway-cluster")]
+        assert [path for path in left if path.exists()] == []
+        assert str(STATE) not in Path("/proc/mounts").read_text()
+    finally:
+        cluster.revive()
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})  # for it to be deleted
 
 
