@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import typer
@@ -23,23 +23,17 @@ _READY = "Slipway serves on "
 _PATIENCE = httpx.Timeout(10, read=120)
 
 
-def demo(
-    job_id: Annotated[str, typer.Option(help="The work item to run for.")] = "4711",
-    profile: Annotated[str | None, typer.Option(help="The pipeline's profile.")] = None,
-    samples: Annotated[Path, typer.Option(help="Folder with postings/ and master-cv.md.")] = Path(
-        "pipeline-image/samples"
-    ),
-) -> None:
-    """Launch one run of the bundled pipeline for a sample posting, follow it, and show what it made."""
+def show_one_run(job_id: str, profile: str | None, samples: Path) -> bool:
+    """Launch one run of the bundled pipeline for a sample posting, follow it, and show what it made; say if it did."""
     console = Console(soft_wrap=True, highlight=False)
     with _launcher(samples.absolute()) as client:
         answer = client.post("/jobs/run", json={"job_id": job_id, "profile_ref": profile})
         if answer.is_error:
             console.print(answer.json()["detail"], style="red", markup=False)
-            raise typer.Exit(1)
+            return False
         run = _follow(client, answer.json()["run_id"], console)
         _show(run, console)
-    raise typer.Exit(0 if run["status"] == "completed" else 1)
+    return bool(run["status"] == "completed")
 
 
 @contextmanager

@@ -8,12 +8,12 @@ import resource
 import socket
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvicorn
 
-from launcher import demo
 from launcher.api.app import create_app
 from launcher.domain.errors import ConfigurationError
 from launcher.server import BoundedHttp, Server
@@ -57,12 +57,29 @@ def _serve(settings: Settings) -> None:
     sys.stdout.flush()
     app = create_app(settings)
     config = uvicorn.Config(
-        app, http=BoundedHttp, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False
+        app,
+        http=BoundedHttp,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        server_header=False,
     )
     Server(app, config).run(sockets=[listener])
 
 
-cli.command(name="demo")(demo.demo)
+@cli.command()
+def demo(
+    job_id: Annotated[str, typer.Option(help="The work item to run for.")] = "4711",
+    profile: Annotated[str | None, typer.Option(help="The pipeline's profile.")] = None,
+    samples: Annotated[Path, typer.Option(help="Folder with postings/ and master-cv.md.")] = Path(
+        "pipeline-image/samples"
+    ),
+) -> None:
+    """Launch one run of the bundled pipeline for a sample posting, follow it, and show what it made."""
+    from launcher.demo import show_one_run  # a server has no use for its client, which costs 5 MB
+
+    raise typer.Exit(0 if show_one_run(job_id, profile, samples) else 1)
 
 
 def _check_surroundings(settings: Settings) -> None:

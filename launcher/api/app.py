@@ -18,9 +18,6 @@ from launcher.api import jobs, problems, service, streams
 from launcher.api.auth import Gate
 from launcher.api.dependencies import CallLimit, Parts
 from launcher.api.schemas import view
-from launcher.cluster.client import Cluster
-from launcher.engines.kubernetes import KubernetesEngine
-from launcher.engines.local import LocalEngine
 from launcher.engines.port import Engine
 from launcher.logs.feed import FeedHub
 from launcher.settings import Settings
@@ -88,8 +85,14 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
 
 
 async def _engine(settings: Settings, storage: Storage, environ: Mapping[str, str]) -> Engine:
+    """Make the engine; what the other one needs is not imported, for it costs 20 MB."""
     if settings.ENGINE == "local":
+        from launcher.engines.local import LocalEngine
+
         return LocalEngine(settings, storage, environ)
+    from launcher.cluster.client import Cluster
+    from launcher.engines.kubernetes import KubernetesEngine
+
     return KubernetesEngine(settings, await Cluster.connect(settings.KUBE_NAMESPACE), storage)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import httpx
@@ -63,7 +64,7 @@ def test_ten_kills_of_the_operator_lose_and_double_no_line(installation: Install
         viewer.join(30)
         assert viewer.ended
         findings = check_log(installation, run_id, LINES, streams=[viewer.events, installation.launcher.events(run_id)])
-        until(lambda run_id=run_id: _recorded(installation, run_id))
+        until(partial(_recorded, installation, run_id))
         findings += check_outcome(installation, run_id)
         assert not findings, f"seed {seed}: {report(findings)}"
 
