@@ -35,9 +35,11 @@ class ArtifactFolder:
         """
         folder = self.of(run_id)
         by_name: dict[str, list[Path]] = {}
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                by_name.setdefault(path.name, []).append(path.relative_to(folder))
+        for directory, _, names in os.walk(folder):  # what cannot be read is passed over
+            for name in names:
+                path = Path(directory) / name
+                if not path.is_symlink() and path.is_file():
+                    by_name.setdefault(name, []).append(path.relative_to(folder))
         return {
             key: str(min(by_name[name], key=lambda path: (len(path.parts), str(path))))
             for key, name in wanted.items()
@@ -51,7 +53,7 @@ class ArtifactFolder:
             for name in names:
                 try:
                     total += (Path(folder) / name).lstat().st_size
-                except FileNotFoundError:  # the pipeline renames and deletes while we look
+                except OSError:  # the pipeline renames, deletes and locks while we look
                     continue
         return total
 

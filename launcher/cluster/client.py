@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -32,7 +32,7 @@ from launcher.domain.errors import (
 Manifest = dict[str, Any]
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3)
-_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3)
+_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=300)  # a silent one is opened anew
 _PATHS = {
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
@@ -42,6 +42,13 @@ _PATHS = {
 }
 _CONNECTIONS = 512  # each log that is followed holds one
 _MERGE_PATCH = "application/merge-patch+json"
+
+
+class Listing(NamedTuple):
+    """Objects as they were at one version of the cluster."""
+
+    items: list[Manifest]
+    version: int
 
 
 class Cluster:
@@ -80,12 +87,11 @@ class Cluster:
         """Return an object."""
         return await self._object("GET", self._path(kind, name))
 
-    async def list(self, kind: str, *, labels: str = "", fields: str = "") -> list[Manifest]:
+    async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
         """Return the objects that the selectors mean."""
         query = {"labelSelector": labels, "fieldSelector": fields}
         answer = await self._object("GET", self._path(kind), {name: text for name, text in query.items() if text})
-        items: list[Manifest] = answer["items"]
-        return items
+        return Listing(answer["items"], int(answer["metadata"]["resourceVersion"]))
 
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
         """Create an object; return it as it now is."""
@@ -123,7 +129,7 @@ class Cluster:
             response = await self._request("GET", self._path("Pod", pod) + "/log", query, timeout=_STREAM_TIMEOUT)
             try:
                 if response.status != 200:
-                    raise _error(response.status, await response.read())
+                    raise _error("GET", response.status, await response.read())
                 yield response.content.iter_any()
             finally:
                 response.close()
@@ -137,7 +143,7 @@ class Cluster:
             response = await self._request(method, path, query or {}, **body)
             content = await response.read()
             if response.status >= 400:
-                raise _error(response.status, content)
+                raise _error(method, response.status, content)
             found: Manifest = json.loads(content)
             return found
 
@@ -172,7 +178,7 @@ async def _translated() -> AsyncIterator[None]:
         raise ClusterUnavailable(f"Kubernetes does not answer: {type(exc).__name__}: {exc}"[:300]) from exc
 
 
-def _error(status: int, content: bytes) -> ClusterError:
+def _error(method: str, status: int, content: bytes) -> ClusterError:
     try:
         document = json.loads(content)
         message, reason = str(document.get("message", "")), document.get("reason")
@@ -187,5 +193,7 @@ def _error(status: int, content: bytes) -> ClusterError:
             return ObjectChanged(message)
         case _ if status == 429 or status >= 500:
             return ClusterUnavailable(f"Kubernetes cannot now: {message}")
+        case _ if status == 401 or (status == 403 and method == "GET"):  # for a moment so after the API server's start
+            return ClusterUnavailable(f"Kubernetes does not let us: {message}")
         case _:
             return ClusterError(f"Kubernetes refused: {message}")

@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from launcher.cluster import labels
+from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
 
 Manifest = Mapping[str, Any]
+_YEAR_SECONDS = 366 * 86400
 
 
 def name_of(job: Manifest) -> str:
@@ -50,6 +52,11 @@ def ended_for(job: Manifest) -> Reason | None:
     return Reason(text) if text in set(Reason) else None
 
 
+def end_detail(job: Manifest) -> str:
+    """Return what more the operator said of why it ends the run."""
+    return annotation(job, labels.END_DETAIL) or ""
+
+
 def finished(job: Manifest) -> str | None:
     """Return `Complete` or `Failed` where Kubernetes has finished the Job."""
     for condition in (job.get("status") or {}).get("conditions") or ():
@@ -60,29 +67,43 @@ def finished(job: Manifest) -> str | None:
 
 def form_faults(job: Manifest) -> list[str]:
     """Say what keeps a Job from being a run; nothing where it keeps the form. Judged before its release."""
-    spec, pod = job["spec"], job["spec"]["template"]["spec"]
-    faults = []
-    if not suspended(job):
-        faults.append("spec.suspend must be true: the operator releases it when a slot is free")
-    if spec.get("backoffLimit", 6) != 0:
-        faults.append("spec.backoffLimit must be 0")
-    if spec.get("ttlSecondsAfterFinished") is not None:
-        faults.append("spec.ttlSecondsAfterFinished must not be set: the operator sets it once the end is recorded")
-    if spec.get("completions", 1) != 1 or spec.get("parallelism", 1) != 1:
-        faults.append("spec.completions and spec.parallelism must be 1")
-    if pod.get("activeDeadlineSeconds") is None:
-        faults.append("spec.template.spec.activeDeadlineSeconds must be set: the quota counts pods with a deadline")
-    if pod.get("restartPolicy") != "Never":
-        faults.append("spec.template.spec.restartPolicy must be Never")
-    if labels.RUN not in (spec["template"]["metadata"].get("labels") or {}):
-        faults.append(f"spec.template.metadata.labels must have {labels.RUN}")
-    return faults
+    spec, template = job["spec"], job["spec"]["template"]
+    pod = template["spec"]
+    kept = {
+        "metadata.name must be of lower-case letters, digits and hyphens": is_run_id(name_of(job)),
+        "spec.suspend must be true: the operator releases it when a slot is free": suspended(job),
+        "spec.backoffLimit must be 0": spec.get("backoffLimit", 6) == 0,
+        "spec.completions and spec.parallelism must be 1": {spec.get("completions", 1), spec.get("parallelism", 1)}
+        == {1},
+        "spec.podFailurePolicy must not be set: a run has one attempt": spec.get("podFailurePolicy") is None,
+        "spec.activeDeadlineSeconds must not be set: it deletes the pod with its log; the pod's own keeps both": (
+            spec.get("activeDeadlineSeconds") is None
+        ),
+        "spec.ttlSecondsAfterFinished must not be set: the operator sets it once the end is recorded": (
+            spec.get("ttlSecondsAfterFinished") is None
+        ),
+        "spec.template.spec.activeDeadlineSeconds must be set: the quota counts pods with a deadline": (
+            pod.get("activeDeadlineSeconds") is not None
+        ),
+        "spec.template.spec.restartPolicy must be Never": pod.get("restartPolicy") == "Never",
+        f"spec.template.metadata.labels must have {labels.RUN}": labels.RUN
+        in (template["metadata"].get("labels") or {}),
+    }
+    return [fault for fault, well in kept.items() if not well]
+
+
+def record_of(job: Manifest) -> Run | None:
+    """Return the record that the operator wrote onto the Job; None where there is none that can be read."""
+    try:
+        return Run.from_json(annotation(job, labels.RECORD) or "")
+    except ValueError:
+        return None
 
 
 def run_of(job: Manifest, *, start_grace_seconds: int) -> Run:
     """Return the run that a Job is: its record where it has one, else queued, as it was asked for."""
-    if record := annotation(job, labels.RECORD):
-        return Run.from_json(record)
+    if record := record_of(job):
+        return record
     created_at = _moment(annotation(job, labels.QUEUED_AT)) or _moment(job["metadata"].get("creationTimestamp"))
     assert created_at is not None  # Kubernetes stamps every object
     deadline = job["spec"]["template"]["spec"].get("activeDeadlineSeconds") or 0
@@ -93,7 +114,9 @@ def run_of(job: Manifest, *, start_grace_seconds: int) -> Run:
         pipeline=annotation(job, labels.PIPELINE) or "default",
         params=_params(annotation(job, labels.PARAMS)),
         priority=_whole(annotation(job, labels.PRIORITY), 0),
-        timeout_seconds=_whole(annotation(job, labels.TIMEOUT_SECONDS), max(1, deadline - start_grace_seconds)),
+        timeout_seconds=min(
+            _whole(annotation(job, labels.TIMEOUT_SECONDS), max(1, deadline - start_grace_seconds)), _YEAR_SECONDS
+        ),
         created_at=created_at,
         updated_at=created_at,
         cancel_requested=cancelled(job),

@@ -33,7 +33,7 @@ def make_job(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest
         "kind": "Job",
         "metadata": {
             "name": run.run_id,
-            "labels": {labels.RUN: labels.RUN_VALUE, labels.PHASE: labels.PHASE_QUEUED},
+            "labels": _labels(run),
             "annotations": _annotations(run),
         },
         "spec": {
@@ -45,6 +45,11 @@ def make_job(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest
             },
         },
     }
+
+
+def _labels(run: Run) -> dict[str, str]:
+    found = {labels.RUN: labels.RUN_VALUE, labels.PHASE: labels.PHASE_QUEUED}
+    return {**found, labels.IDEMPOTENCY: run.idempotency_hash[:63]} if run.idempotency_hash else found
 
 
 def _annotations(run: Run) -> dict[str, str]:
@@ -129,7 +134,7 @@ def _environment(run: Run) -> Mapping[str, str]:
 
 def _literal(text: str) -> str:
     """Kubernetes expands `$(NAME)` in commands and values; `$$` stands for a dollar sign."""
-    return text.replace("$(", "$$(")
+    return text.replace("$", "$$")
 
 
 def release_patch(job: Mapping[str, Any]) -> Manifest:
@@ -148,9 +153,10 @@ def cancel_patch(at: datetime) -> Manifest:
     return {"metadata": {"annotations": {labels.CANCEL: at.isoformat(timespec="microseconds")}}}
 
 
-def end_for_patch(reason: Reason) -> Manifest:
-    """Note on a Job why the operator ends its run."""
-    return {"metadata": {"annotations": {labels.END_FOR: str(reason)}}}
+def end_for_patch(reason: Reason, detail: str, *, suspend: bool) -> Manifest:
+    """Note on a Job why the operator ends its run; suspended as well, it gets no pod any more and loses what it has."""
+    patch: Manifest = {"metadata": {"annotations": {labels.END_FOR: str(reason), labels.END_DETAIL: detail}}}
+    return {**patch, "spec": {"suspend": True}} if suspend else patch
 
 
 def deadline_patch() -> Manifest:
@@ -158,20 +164,15 @@ def deadline_patch() -> Manifest:
     return {"spec": {"activeDeadlineSeconds": 1}}
 
 
-def record_patch(run: Run, ttl_seconds: int) -> Manifest:
-    """Write a run's end onto its Job, which may be forgotten from now on."""
+def record_patch(run: Run, ttl_seconds: int, *, suspend: bool = False) -> Manifest:
+    """Write a run's end onto its Job, which may be forgotten from now on; `suspend` it where it must not run."""
     return {
         "metadata": {
             "labels": {labels.PHASE: labels.PHASE_RECORDED},
             "annotations": {labels.RECORD: run.to_json().decode()},
         },
-        "spec": {"ttlSecondsAfterFinished": ttl_seconds},
+        "spec": {"ttlSecondsAfterFinished": ttl_seconds, **({"suspend": True} if suspend else {})},
     }
-
-
-def stop_patch() -> Manifest:
-    """Take back a Job's pods: a suspended Job has none."""
-    return {"spec": {"suspend": True}}
 
 
 def pause_patch(paused: bool) -> Manifest:

@@ -21,15 +21,19 @@ _INVALID_IMAGE = {"InvalidImageName"}
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
 _CANNOT_START = {"StartError", "ContainerCannotRun", "RunContainerError"}
 _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
+_NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
+_LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # what containerd and the kubelet say after a reboot
+_EPOCH_YEAR = 1970  # stands for never
 _SIGNALS = range(129, 160)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """What a pod waits for: a reason that ends it if it lasts, None where it may last; and a sentence."""
+    """What a pod waits for: the reason that ends it if it lasts, and a sentence; `slow` where it takes its time."""
 
-    reason: Reason | None
+    reason: Reason
     why: str
+    slow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,14 @@ def job_of(pod: Manifest) -> str | None:
     """Return the name of the Job that owns a pod."""
     name: str | None = (pod["metadata"].get("labels") or {}).get(labels.JOB_NAME)
     return name
+
+
+def owner_of(pod: Manifest) -> str | None:
+    """Return the uid of the Job that owns a pod."""
+    for owner in pod["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            return str(owner["uid"])
+    return None
 
 
 def phase(pod: Manifest) -> str:
@@ -76,10 +88,11 @@ def container_of(pod: Manifest) -> str:
 
 
 def started_at(pod: Manifest) -> datetime | None:
-    """Return since when the pipeline's container runs or ran, to the second."""
+    """Return since when the pipeline's container runs or ran, to the second; None where it never began."""
     state = _state(pod)
     found = state.get("running") or state.get("terminated") or {}
-    return _moment(found.get("startedAt"))
+    moment = _moment(found.get("startedAt"))
+    return moment if moment and moment.year > _EPOCH_YEAR else None
 
 
 def waiting_for(pod: Manifest) -> Waiting | None:
@@ -88,10 +101,7 @@ def waiting_for(pod: Manifest) -> Waiting | None:
     if state.get("running") or state.get("terminated") or over(pod):
         return None
     if not scheduled(pod):
-        for condition in (pod.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-                return Waiting(reason=Reason.UNSCHEDULABLE, why=f"No node has room: {condition.get('message', '')}")
-        return Waiting(reason=None, why="Waiting for a node.")
+        return Waiting(reason=Reason.UNSCHEDULABLE, why=_why_no_node(pod))
     waiting = state.get("waiting") or {}
     cause, message = waiting.get("reason", ""), waiting.get("message", "")
     image = pod["spec"]["containers"][0]["image"]
@@ -100,8 +110,16 @@ def waiting_for(pod: Manifest) -> Waiting | None:
     if cause in _PULLING:
         return Waiting(reason=Reason.IMAGE_PULL, why=f"The image {image} cannot be pulled: {message}")
     if cause in _OK_TO_WAIT:
-        return Waiting(reason=None, why="The container is being made; a new image is pulled first.")
+        why = "The container is being made; a new image is pulled first, volumes are mounted."
+        return Waiting(reason=Reason.CANNOT_START, why=why, slow=True)
     return Waiting(reason=Reason.CANNOT_START, why=f"The container cannot be made: {cause}: {message}")
+
+
+def _why_no_node(pod: Manifest) -> str:
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            return f"No node can take the pod: {condition.get('message') or condition.get('reason', '')}"
+    return "Waiting for a node."
 
 
 def exit_of(pod: Manifest) -> Exit | None:
@@ -133,6 +151,8 @@ def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, cap: 
     by_deadline = status.get("reason") == "DeadlineExceeded"
     if ended_for and (by_deadline or deleting(pod) or not over(pod)):
         return ended_by_slipway(ended_for, exit_code=code, timeout=timeout, cap=cap, detail=detail)
+    if by_deadline and ended is None:
+        return failure(Reason.CANNOT_START, detail="The pod's deadline passed before its container began.")
     if by_deadline:
         return failure(Reason.TIMED_OUT, exit_code=code, limit=timeout)
     if ended and ended.reason == "OOMKilled" and code != 0:
@@ -146,7 +166,9 @@ def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, cap: 
 
 def _ended_by_others(pod: Manifest) -> Reason | None:
     status, disruption = pod.get("status") or {}, _disruption(pod)
-    if status.get("reason") == "NodeLost" or disruption in _NODE_GONE:
+    ended = exit_of(pod)
+    lost = ended is not None and (ended.reason, ended.code) in _LOST
+    if lost or status.get("reason") in _NODE_DOWN or disruption in _NODE_GONE:
         return Reason.NODE_LOST
     if status.get("reason") == "Evicted" or disruption:
         return Reason.EVICTED

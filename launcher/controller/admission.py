@@ -47,9 +47,9 @@ class Admission:
             except ClusterUnavailable as exc:
                 log.info("admission: %s", exc)
                 await asyncio.sleep(_RETRY_SECONDS)
-            except (ClusterError, OSError) as exc:
-                log.error("admission: %s", exc)
-                await asyncio.sleep(_TICK_SECONDS)
+            except Exception:  # whatever it is, those who wait must not wait for ever
+                log.exception("admission")
+                await asyncio.sleep(_RETRY_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._picture.changed.wait()
@@ -77,9 +77,15 @@ class Admission:
         job = self._picture.sight(run.run_id).job
         if job is None or jobs.phase_of(job) != labels.PHASE_QUEUED:
             return
-        self._prepare(run.run_id)
-        with contextlib.suppress(ObjectChanged, ObjectMissing):  # cancelled or deleted at this moment: its event comes
+        try:
+            self._prepare(run.run_id)
             self._picture.see_job(await self._cluster.patch("Job", run.run_id, manifests.release_patch(job)))
+        except (ObjectChanged, ObjectMissing):  # cancelled or deleted at this moment: its event comes
+            return
+        except ClusterUnavailable:
+            raise
+        except (ClusterError, OSError) as exc:  # those behind it must not wait for it
+            log.error("run %s cannot be released: %s", run.run_id, exc)
 
     async def _room(self) -> int | None:
         """Return how many pods the quota admits; None where there is no quota."""
@@ -88,5 +94,12 @@ class Admission:
         except ObjectMissing:
             return None
         status = quota.get("status") or {}
-        hard, used = status.get("hard") or {}, status.get("used") or {}
-        return int(hard.get("pods", 0)) - int(used.get("pods", 0))
+        hard, used = status.get("hard"), status.get("used") or {}
+        if hard is None:  # not counted yet: until then it admits anything
+            return 0
+        return _count(hard["pods"]) - _count(used.get("pods", "0")) if "pods" in hard else None
+
+
+def _count(quantity: str) -> int:
+    """Read a number of objects; Kubernetes writes 1000 as `1k`."""
+    return int(quantity.replace("k", "000"))

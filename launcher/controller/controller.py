@@ -18,7 +18,7 @@ from launcher.controller.admission import Admission
 from launcher.controller.picture import Picture
 from launcher.controller.settings import OperatorSettings
 from launcher.controller.supervision import Supervision
-from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectMissing, StoreUnavailable
+from launcher.domain.errors import ClusterUnavailable, ObjectMissing, StoreUnavailable
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.retention import forget_before
 from launcher.storage import Storage
@@ -68,7 +68,7 @@ class Controller:
     def see_job(self, job: Manifest, *, gone: bool = False) -> None:
         """Take a Job as it now is."""
         self._picture.see_job(job, gone=gone)
-        self._supervise(jobs.name_of(job))
+        self._carefully_supervise(jobs.name_of(job))
 
     def see_pod(self, pod: Manifest, *, gone: bool = False) -> None:
         """Take a pod as it now is."""
@@ -82,34 +82,47 @@ class Controller:
         """Take it that the quota has changed."""
         self._picture.changed.set()
 
-    def _supervise(self, run_id: str, known: Run | None = None) -> None:
+    def _supervise(self, run_id: str) -> None:
+        """Have a task for the run, unless it has one, or has its record."""
         if run_id in self._supervised:
             return
         sight = self._picture.sight(run_id)
-        run = known or self._storage.archive.get(run_id)
-        if sight.job is not None and jobs.phase_of(sight.job) == labels.PHASE_RECORDED:
-            if sight.job_gone:
-                self._picture.forget(run_id)
+        job = None if sight.job_gone else sight.job
+        run = self._storage.archive.get(run_id)
+        if job is not None and jobs.phase_of(job) == labels.PHASE_RECORDED:
+            if (record := jobs.record_of(job)) and not (run and run.status.terminal):
+                DRIFT.labels("record-missed").inc()  # the archive was restored to a state of before
+                self._storage.recorder.record(record)
             return
-        if run is None:
-            if sight.job is None or sight.job_gone:
-                return
-            run = jobs.run_of(sight.job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
-        elif run.status.terminal and (sight.job is None or sight.job_gone):
+        if job is None and (run is None or run.status.terminal):
             self._picture.forget(run_id)
             return
+        if run is None:
+            assert job is not None
+            run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
         self._supervised[run_id] = Supervision(run, self._cluster, self._picture, self._storage, self._settings)
         self._spawn(self._see_through(run_id), f"run {run_id}")
 
     async def _see_through(self, run_id: str) -> None:
         try:
+            await self._reconciled.wait()  # a Job's news may come before its pod's
             await self._supervised[run_id].follow()
         except Exception:  # one run's fault must not stop the others; reconciliation begins it anew
             log.exception("run %s", run_id)
             DRIFT.labels("fault").inc()
+        else:
+            asyncio.get_running_loop().call_soon(self._carefully_supervise, run_id)  # its name may have a new Job
         finally:
             del self._supervised[run_id]
             self._picture.changed.set()
+
+    def _carefully_supervise(self, run_id: str) -> None:
+        """Supervise a run; what one has wrong must not keep others from it."""
+        try:
+            self._supervise(run_id)
+        except Exception:
+            log.exception("run %s", run_id)
+            DRIFT.labels("fault").inc()
 
     def _waiting(self) -> list[Run]:
         """Return the runs that may be released: recorded as queued, Jobs waiting, and nobody wants them to end."""
@@ -140,33 +153,29 @@ class Controller:
             except ClusterUnavailable as exc:
                 log.info("reconciliation: %s", exc)
                 wait = _AWAY_SECONDS
-            except (ClusterError, OSError) as exc:
-                log.error("reconciliation: %s", exc)
+            except Exception:  # whatever it is, the next round may do better
+                log.exception("reconciliation")
                 wait = RECONCILE_SECONDS if self._reconciled.is_set() else _AWAY_SECONDS
             self._alive_at = time.monotonic()
             await asyncio.sleep(wait)
 
     async def _compare(self) -> None:
         """Compare cluster, picture and archive; what differs is seen anew."""
-        records = await asyncio.to_thread(lambda: [r for r in self._storage.archive.runs() if not r.status.terminal])
-        listed = await self._cluster.list("Job", labels=labels.SELECTOR)
-        listed_pods = await self._cluster.list("Pod", labels=labels.SELECTOR)
+        live = await asyncio.to_thread(self._unended)
+        listed = await self._cluster.list("Job", labels=labels.RUN)
+        listed_pods = await self._cluster.list("Pod", labels=labels.RUN)
         with contextlib.suppress(ObjectMissing):
             self._picture.see_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
-        before = {run_id for run_id, sight in self._picture.sights() if not sight.job_gone}
         self._picture.see_all(listed, listed_pods)
-        there = {jobs.name_of(job) for job in listed}
-        DRIFT.labels("job-missed").inc(len(before ^ there) if self._reconciled.is_set() else 0)
-        for run_id in there:
-            self._supervise(run_id)
-        for run in records:
-            if run.run_id not in there and run.run_id not in self._supervised:
+        there = {jobs.name_of(job) for job in listed.items}
+        for run_id in there | set(live) | {run_id for run_id, _ in self._picture.sights()}:
+            if run_id not in self._supervised and run_id in live and run_id not in there:
                 DRIFT.labels("run-without-job").inc()
-                self._supervise(run.run_id, run)
-        for run_id, sight in self._picture.sights():
-            if sight.job_gone and run_id not in self._supervised:
-                self._picture.forget(run_id)
-        await self._delete_unfinished(listed)
+            self._carefully_supervise(run_id)
+        await self._delete_unfinished(listed.items)
+
+    def _unended(self) -> list[str]:
+        return [run.run_id for run in self._storage.archive.runs() if not run.status.terminal]
 
     async def _delete_unfinished(self, listed: list[Manifest]) -> None:
         """Delete recorded Jobs that Kubernetes never finishes, and so never forgets: they were never released."""
@@ -181,7 +190,7 @@ class Controller:
     async def _clean(self) -> None:
         while True:
             moment = now() - timedelta(days=self._settings.RETENTION_DAYS)
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StoreUnavailable, OSError):
                 old = await asyncio.to_thread(self._ended_before, moment)
                 await forget_before(moment, old, self._storage)
             await asyncio.sleep(_CLEANING_SECONDS)

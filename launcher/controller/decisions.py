@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.cluster import jobs, labels, pods
 from launcher.controller.picture import Sight
-from launcher.domain.reasons import Reason
+from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure
 
 Manifest = Mapping[str, Any]
@@ -17,9 +17,13 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long each cause of waiting may last, in seconds, and how large a run's artifacts may be, in bytes."""
+    """How long each cause of waiting may last, in seconds, and how large a run's artifacts may be, in bytes.
+
+    `start_seconds`: for making a container where nothing is known to be wrong, the image's pull included.
+    """
 
     grace_seconds: Mapping[Reason, float]
+    start_seconds: float
     max_artifact_bytes: int
 
 
@@ -29,7 +33,7 @@ class Look:
 
     seconds: float | None = None
     waiting_for: str | None = None
-    cause: Reason | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +56,13 @@ Step = Look | End | Conclude
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the sight does not tell: the moment, since when the present cause of waiting lasts, artifacts' size.
+    """What the sight does not tell: the moment, artifacts' size, and for what cause the run has waited since when.
 
     `ending_for` and `detail`: why the operator has begun to end the run, where it has.
     """
 
     now: datetime
+    cause: str | None = None
     cause_since: datetime
     artifact_bytes: int = 0
     ending_for: Reason | None = None
@@ -93,20 +98,22 @@ def _queued(job: Manifest, sight: Sight, facts: Facts) -> Step:
     told = facts.ending_for or jobs.ended_for(job)
     faults = jobs.form_faults(job)
     if faults or told is Reason.REJECTED:
-        detail = facts.detail or "; ".join(faults) + "."
+        detail = facts.detail or jobs.end_detail(job) or "; ".join(faults) + "."
         may_run = not jobs.suspended(job) and not jobs.finished(job)
         if may_run or (sight.pod is not None and not sight.pod_over):
             return End(reason=Reason.REJECTED, detail=detail)
         return Conclude(outcome=failure(Reason.REJECTED, detail=detail))
-    if jobs.cancelled(job):
+    if jobs.cancelled(job) and (sight.pod is None or sight.pod_over):
         return Conclude(outcome=cancelled_before_start())
     return Look()
 
 
 def _outcome(run: Run, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Outcome:
-    return pods.outcome_of(
-        pod, ended_for=why, timeout=run.timeout_seconds, cap=limits.max_artifact_bytes, detail=facts.detail
-    )
+    cap = limits.max_artifact_bytes
+    outcome = pods.outcome_of(pod, ended_for=why, timeout=run.timeout_seconds, cap=cap, detail=facts.detail)
+    if outcome.status is RunStatus.COMPLETED and facts.artifact_bytes > cap:
+        return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=0, limit=cap)
+    return outcome
 
 
 def _without_pod(run: Run, sight: Sight, why: Reason | None, facts: Facts, limits: Limits) -> Step:
@@ -115,10 +122,10 @@ def _without_pod(run: Run, sight: Sight, why: Reason | None, facts: Facts, limit
     if ended == "Complete":
         return Conclude(
             outcome=Outcome(
-                status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="The pipeline ended well.", exit_code=0
+                status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
             )
         )
-    if sight.job_gone or job is None or ended:
+    if sight.job_gone or job is None or ended or (why and jobs.suspended(job)):
         if why is Reason.CANCELLED and run.started_at is None:
             return Conclude(outcome=cancelled_before_start())
         outcome = pods.ended_by_slipway(
@@ -126,21 +133,22 @@ def _without_pod(run: Run, sight: Sight, why: Reason | None, facts: Facts, limit
         )
         return Conclude(outcome=outcome)
     if why:
-        return End(reason=why)
+        return End(reason=why, detail=facts.detail)
     if jobs.suspended(job):
         return Look(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
-    return _patiently(Reason.CANNOT_START, "Waiting for Kubernetes to make the pod.", facts, limits, quietly_seconds=5)
+    grace = limits.grace_seconds.get(Reason.CANNOT_START, 0)
+    waiting = pods.Waiting(reason=Reason.CANNOT_START, why="Waiting for Kubernetes to make the pod.")
+    return _patiently(waiting, "no pod", grace, facts)
 
 
 def _with_pod(run: Run, sight: Sight, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Step:
     if pods.deleting(pod):
         return Look()
     if why:
-        return End(reason=why)
+        return End(reason=why, detail=facts.detail)
     if waiting := pods.waiting_for(pod):
-        if waiting.reason is None:
-            return Look(waiting_for=waiting.why)
-        return _patiently(waiting.reason, waiting.why, facts, limits)
+        grace = limits.start_seconds if waiting.slow else limits.grace_seconds.get(waiting.reason, 0)
+        return _patiently(waiting, f"{waiting.reason} slow" if waiting.slow else waiting.reason, grace, facts)
     if facts.artifact_bytes > limits.max_artifact_bytes:
         return End(reason=Reason.ARTIFACTS_TOO_LARGE)
     if run.started_at is None:
@@ -149,12 +157,9 @@ def _with_pod(run: Run, sight: Sight, pod: Manifest, why: Reason | None, facts: 
     return Look(seconds=left) if left > 0 else End(reason=Reason.TIMED_OUT)
 
 
-def _patiently(reason: Reason, why: str, facts: Facts, limits: Limits, quietly_seconds: float = 0) -> Step:
-    """Wait for as long as the cause may last, then end the run for it."""
-    lasted = (facts.now - facts.cause_since).total_seconds()
-    grace = limits.grace_seconds.get(reason, 0)
+def _patiently(waiting: pods.Waiting, cause: str, grace: float, facts: Facts) -> Step:
+    """Wait for as long as the cause may last, then end the run for it. A cause that is new has just begun."""
+    lasted = (facts.now - facts.cause_since).total_seconds() if facts.cause == cause else 0.0
     if lasted >= grace:
-        return End(reason=reason, detail=why)
-    if lasted < quietly_seconds:
-        return Look(seconds=min(grace, quietly_seconds) - lasted, cause=reason)
-    return Look(seconds=grace - lasted, waiting_for=why, cause=reason)
+        return End(reason=waiting.reason, detail=waiting.why)
+    return Look(seconds=grace - lasted, waiting_for=waiting.why, cause=cause)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.cluster import jobs, pods
+from launcher.cluster.client import Listing
 
 Manifest = Mapping[str, Any]
 _LEFT_OUT = ("managedFields",)
@@ -48,6 +49,7 @@ class Picture:
         self.changed = asyncio.Event()
         """Set at any change; whoever waits for it clears it."""
         self.paused = False
+        self._switch_version = 0
 
     def sight(self, run_id: str) -> Sight:
         """Return a run as last seen."""
@@ -61,9 +63,11 @@ class Picture:
         """Take a Job as it now is; an older version than the one known is passed over."""
         name = jobs.name_of(job)
         sight = self.sight(name)
-        if _newer(job, sight.job):
-            again = sight.job is not None and job["metadata"]["uid"] != sight.job["metadata"]["uid"]
-            self._put(name, replace(Sight() if again else sight, job=_slim(job), job_gone=gone))
+        if sight.job is not None and not _news(job, gone, sight.job, sight.job_gone):
+            return
+        pod = sight.pod if sight.pod is not None and pods.owner_of(sight.pod) == job["metadata"]["uid"] else None
+        pod_gone = sight.pod_gone and pod is not None  # a pod of another Job that had this name is none of it
+        self._put(name, replace(sight, job=_slim(job), job_gone=gone, pod=pod, pod_gone=pod_gone))
 
     def see_pod(self, pod: Manifest, *, gone: bool = False) -> None:
         """Take a pod as it now is; of several of one run the youngest counts."""
@@ -71,29 +75,34 @@ class Picture:
         if name is None:
             return
         sight = self.sight(name)
-        if sight.pod is not None and sight.pod["metadata"]["uid"] != pod["metadata"]["uid"]:
-            if gone or _age(pod) < _age(sight.pod):
-                return
-        elif not _newer(pod, sight.pod):
+        if sight.job is not None and sight.job["metadata"]["uid"] != pods.owner_of(pod):
             return
+        if sight.pod is not None:
+            if sight.pod["metadata"]["uid"] == pod["metadata"]["uid"]:
+                if not _news(pod, gone, sight.pod, sight.pod_gone):
+                    return
+            elif gone or _age(pod) < _age(sight.pod):
+                return
         self._put(name, replace(sight, pod=_slim(pod), pod_gone=gone))
 
     def see_switch(self, config_map: Manifest, *, gone: bool = False) -> None:
         """Take the queue's switch as it now is."""
+        if _version(config_map) < self._switch_version:
+            return
+        self._switch_version = _version(config_map)
         self.paused = not gone and (config_map.get("data") or {}).get("paused") == "true"
         self.changed.set()
 
-    def see_all(self, listed_jobs: Iterable[Manifest], listed_pods: Iterable[Manifest]) -> None:
-        """Take everything there is: what is known and not among it has been deleted."""
-        listed_jobs, listed_pods = list(listed_jobs), list(listed_pods)
-        for job in listed_jobs:
+    def see_all(self, listed_jobs: Listing, listed_pods: Listing) -> None:
+        """Take everything there is: what is known, not among it, and not newer than the listing has been deleted."""
+        for job in listed_jobs.items:
             self.see_job(job)
-        for pod in listed_pods:
+        for pod in listed_pods.items:
             self.see_pod(pod)
-        there = {each["metadata"]["uid"] for each in (*listed_jobs, *listed_pods)}
+        there = {each["metadata"]["uid"] for each in (*listed_jobs.items, *listed_pods.items)}
         for name, sight in self.sights():
-            job_gone = sight.job is not None and sight.job["metadata"]["uid"] not in there
-            pod_gone = sight.pod is not None and sight.pod["metadata"]["uid"] not in there
+            job_gone = sight.job_gone or _missing(sight.job, there, listed_jobs.version)
+            pod_gone = sight.pod_gone or _missing(sight.pod, there, listed_pods.version)
             if (job_gone, pod_gone) != (sight.job_gone, sight.pod_gone):
                 self._put(name, replace(sight, job_gone=job_gone, pod_gone=pod_gone))
 
@@ -123,13 +132,22 @@ class Picture:
         self.changed.set()
 
 
-def _newer(new: Manifest, old: Manifest | None) -> bool:
-    """Versions of one kind can be compared as numbers: https://kep.k8s.io/5504."""
-    return old is None or int(new["metadata"]["resourceVersion"]) >= int(old["metadata"]["resourceVersion"])
+def _version(manifest: Manifest) -> int:
+    """Versions can be compared as numbers: https://kep.k8s.io/5504."""
+    return int(manifest["metadata"]["resourceVersion"])
+
+
+def _news(new: Manifest, new_gone: bool, old: Manifest, old_gone: bool) -> bool:
+    return _version(new) > _version(old) or (_version(new) == _version(old) and new_gone and not old_gone)
+
+
+def _missing(known: Manifest | None, there: Set[str], version: int) -> bool:
+    """Say whether what is known was there no more at this version of the cluster."""
+    return known is not None and known["metadata"]["uid"] not in there and _version(known) <= version
 
 
 def _age(pod: Manifest) -> tuple[str, int]:
-    return pod["metadata"]["creationTimestamp"], int(pod["metadata"]["resourceVersion"])
+    return pod["metadata"]["creationTimestamp"], _version(pod)
 
 
 def _slim(manifest: Manifest) -> Manifest:

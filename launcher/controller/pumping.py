@@ -18,7 +18,7 @@ from launcher.controller.picture import Picture, Sight
 from launcher.domain.errors import ClusterError, ClusterUnavailable, StoreUnavailable
 from launcher.domain.loglines import LineKind, Receipt, StampedPiece
 from launcher.domain.runs import Run
-from launcher.domain.stampedlines import Resumption, StampedSplitter
+from launcher.domain.stampedlines import NotStamped, Resumption, StampedSplitter
 from launcher.logs.publisher import Publisher
 from launcher.logs.pump import LINES, first_line, timestamp
 from launcher.stores.archive import Archive
@@ -28,6 +28,7 @@ _EAGER_SECONDS = 2.0
 _EAGER_STEP_SECONDS = 0.02
 _STEP_MAX_SECONDS = 1.0
 _DISK_RETRY_SECONDS = 1.0
+_CATCH_UP_SECONDS = 600.0  # an end is not held back for longer by a log that cannot be read
 _ROTATED = "The node rotated lines away before they could be read; they are not kept."
 _GONE = "The pod was gone before the rest of its log could be read; what it printed last is not kept."
 log = logging.getLogger(__name__)
@@ -39,10 +40,11 @@ class PodLog:
 
     def __init__(self, run: Run, cluster: Cluster, picture: Picture, archive: Archive, publisher: Publisher) -> None:
         self._run, self._cluster, self._picture = run, cluster, picture
-        self._publisher = publisher
+        self._archive, self._publisher = archive, publisher
         self._writer: LogWriter = archive.writer(run.run_id)
         self.opened = run.started_at is not None
         """Whether the container has been seen to be there."""
+        self._over_since = float("inf")
         self._whole = False
         """Whether all that the container printed is kept."""
         if self._writer.number == 0:
@@ -63,7 +65,7 @@ class PodLog:
                 log.info("run %s: the log breaks off: %s", self._run.run_id, exc)
                 REOPENED.inc()
                 at_end = False
-            except ClusterError:  # the container is not there yet, or never was, or is no more
+            except (ClusterError, NotStamped):  # the container is not there yet, or never was, or is no more
                 if sight.pod_over:
                     self._whole = at_end
                     break
@@ -74,11 +76,17 @@ class PodLog:
                 step = _EAGER_STEP_SECONDS
             elif loop.time() - began > _EAGER_SECONDS:
                 step = min(step * 1.5, _STEP_MAX_SECONDS)
-            if sight.pod_gone:
+            if sight.pod_gone or self._overdue(sight):
                 break
             await asyncio.sleep(0 if self._whole else step)
         while not (sight := self._sight).pod_over:  # the log is full: the rest is not kept
             await self._picture.news(self._run.run_id, sight, None)
+
+    def _overdue(self, sight: Sight) -> bool:
+        """Say whether the log of a pod that is over has been asked for long enough."""
+        at = asyncio.get_running_loop().time()
+        self._over_since = min(self._over_since, at) if sight.pod_over else at
+        return at - self._over_since > _CATCH_UP_SECONDS
 
     async def _go_on(self, sight: Sight, at_end: bool) -> bool:
         """Read on, or make sure that there is nothing more; say whether the source ended the reading."""
@@ -99,12 +107,16 @@ class PodLog:
         self._writer.close()
 
     def close(self, note: str | None = None) -> Receipt:
-        """End the log, with a note of Slipway's own where there is one; return its receipt."""
+        """End the log, with a note of Slipway's own where there is one; return its receipt.
+
+        A process before this one may have come so far already: what it said is not said again.
+        """
         pod = self._sight.pod
-        began = pod is not None and (self.opened or pods.started_at(pod) is not None)
-        if began and not self._whole and not self._writer.full:
+        began = self.opened or (pod is not None and pods.started_at(pod) is not None)
+        last = self._archive.read(self._run.run_id, self._writer.number - 1)
+        if began and not self._whole and not self._writer.full and not (last and last[0].kind is LineKind.GAP):
             self._writer.gap(timestamp(), _GONE)
-        if note:
+        if note and not (last and last[0].data == note.encode()):
             self._writer.append([StampedPiece(timestamp(), LineKind.SYSTEM, note.encode())])
         receipt = self._writer.receipt(ended=True)
         self._writer.close()

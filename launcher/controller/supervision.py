@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from prometheus_client import Counter
 
 from launcher.cluster import jobs, labels, manifests, pods
-from launcher.cluster.client import Cluster
+from launcher.cluster.client import Cluster, Manifest
 from launcher.controller.decisions import Conclude, End, Facts, Limits, Look, next_step
 from launcher.controller.picture import Picture, Sight
 from launcher.controller.pumping import PodLog
 from launcher.controller.settings import OperatorSettings
-from launcher.domain.errors import ClusterUnavailable, ObjectMissing
+from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.loglines import Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
@@ -28,6 +30,7 @@ from launcher.storage import Storage
 
 _RETRY_SECONDS = 0.5
 _SIZE_SECONDS = 10.0  # between two looks at the size of a run's artifacts
+_WHILE_AWAY = timedelta(seconds=10)  # a pod's time that is older than this tells of what nobody saw happen
 _NOT_HELD_BACK_AFTER = timedelta(days=1)  # a store that is away for longer no longer keeps a Job from its end
 log = logging.getLogger(__name__)
 RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
@@ -41,11 +44,18 @@ class Supervision:
     ) -> None:
         self._run = run
         self._cluster, self._picture, self._storage, self._settings = cluster, picture, storage, settings
-        self._limits = Limits(grace_seconds=settings.grace_seconds, max_artifact_bytes=settings.MAX_ARTIFACT_BYTES)
-        self._facts = Facts(now=now(), cause_since=now())
-        self._cause: Reason | None = None
+        self._limits = Limits(
+            grace_seconds=settings.grace_seconds,
+            start_seconds=settings.START_GRACE_SECONDS,
+            max_artifact_bytes=settings.MAX_ARTIFACT_BYTES,
+        )
+        job = picture.sight(run.run_id).job
+        self._uid: str | None = job["metadata"]["uid"] if job else None
+        self._facts = Facts(now=now(), cause_since=now(), detail=jobs.end_detail(job) if job else "")
         self._log: PodLog | None = None
         self._pump: asyncio.Task[None] | None = None
+        self._pods_listed = False
+        self._ended: Run | None = None
 
     @property
     def run(self) -> Run:
@@ -55,9 +65,16 @@ class Supervision:
     async def follow(self) -> None:
         """See the run through."""
         try:
-            if not self._run.status.terminal:
-                self._keep(self._run)
-                await self._live()
+            while not self._run.status.terminal:
+                sight = self._sight
+                try:
+                    await self._go_on(sight)
+                except (ClusterUnavailable, ObjectChanged) as exc:
+                    log.info("run %s: %s", self._run.run_id, exc)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                except OSError as exc:  # a full disk: the record waits for room, it is not lost
+                    log.error("run %s: its record cannot be written: %s", self._run.run_id, exc)
+                    await asyncio.sleep(_RETRY_SECONDS)
             await self._finish()
         finally:
             if self._pump is not None:
@@ -66,119 +83,144 @@ class Supervision:
             if self._log is not None:
                 self._log.stop()
 
-    async def _live(self) -> None:
-        while True:
-            sight = self._picture.sight(self._run.run_id)
-            self._attend(sight)
-            self._facts = replace(self._facts, now=now(), artifact_bytes=self._artifact_bytes(sight))
-            step = next_step(self._run, sight, self._facts, self._limits)
-            try:
-                match step:
-                    case Conclude(outcome=outcome):
-                        await self._conclude(outcome)
-                        return
-                    case End(reason=reason, detail=detail):
-                        await self._end(sight, reason, detail)
-                        await self._picture.news(self._run.run_id, sight, self._settings.TERMINATION_GRACE_SECONDS + 5)
-                    case Look():
-                        await self._wait(sight, step)
-            except ClusterUnavailable as exc:
-                log.info("run %s: %s", self._run.run_id, exc)
-                await asyncio.sleep(_RETRY_SECONDS)
-            except OSError as exc:  # a full disk: the record waits for room, it is not lost
-                log.error("run %s: its record cannot be written: %s", self._run.run_id, exc)
-                await asyncio.sleep(_RETRY_SECONDS)
+    @property
+    def _sight(self) -> Sight:
+        """The run as last seen; a Job that somebody made anew under its name is not it."""
+        sight = self._picture.sight(self._run.run_id)
+        if sight.job is not None and sight.job["metadata"]["uid"] != self._uid:
+            return Sight(version=sight.version, job_gone=True)
+        return sight
+
+    async def _go_on(self, sight: Sight) -> None:
+        self._storage.recorder.record(self._run)  # no change where it is recorded already
+        self._attend(sight)
+        self._facts = replace(self._facts, now=now())
+        if sight.pod_over:
+            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
+        match next_step(self._run, sight, self._facts, self._limits):
+            case Conclude() if sight.pod is None and not self._pods_listed:
+                await self._list_pods()
+            case Conclude(outcome=outcome):
+                await self._conclude(outcome, sight)
+            case End(reason=reason, detail=detail):
+                await self._end(sight, reason, detail)
+                await self._picture.news(self._run.run_id, sight, self._settings.TERMINATION_GRACE_SECONDS + 5)
+            case Look() as look:
+                await self._wait(sight, look)
 
     def _attend(self, sight: Sight) -> None:
         """Note what has changed: the wish to cancel, the container's start; start the pump."""
         if sight.job is not None and jobs.cancelled(sight.job) and not self._run.cancel_requested:
             self._keep(self._run.cancelling(now()))
-        if sight.pod is None:
+        if sight.pod is None or _never_released(sight):
             return
-        if self._pump is None and pods.scheduled(sight.pod) and not self._rejected(sight):
-            self._open_log()
-            assert self._log is not None
-            self._pump = asyncio.create_task(self._log.follow(), name=f"log {self._run.run_id}")
+        if self._pump is not None and self._pump.done() and not self._pump.cancelled() and self._pump.exception():
+            log.error("run %s: its log pump fails and is begun anew", self._run.run_id, exc_info=self._pump.exception())
+            self._pump = None
+        if self._pump is None and pods.scheduled(sight.pod):
+            self._pump = asyncio.create_task(self._open_log().follow(), name=f"log {self._run.run_id}")
         began = (self._log is not None and self._log.opened) or pods.started_at(sight.pod) is not None
-        if began and self._run.status is RunStatus.QUEUED and not self._rejected(sight):
-            self._keep(self._run.started(now()))
+        if began and self._run.status is RunStatus.QUEUED:
+            self._keep(self._run.started(self._moment(pods.started_at(sight.pod))))
 
-    def _rejected(self, sight: Sight) -> bool:
-        return sight.job is not None and jobs.phase_of(sight.job) == labels.PHASE_QUEUED
+    def _moment(self, told: datetime | None) -> datetime:
+        """Return when something happened: now, or, where it happened while nobody looked, as the pod tells."""
+        at = now()
+        if told is None or at - told < _WHILE_AWAY:
+            return at
+        return max(told, self._run.started_at or self._run.created_at)
 
     async def _wait(self, sight: Sight, look: Look) -> None:
-        if look.cause is not self._cause:
-            self._cause = look.cause
-            self._facts = replace(self._facts, cause_since=now())
+        if look.cause != self._facts.cause:
+            self._facts = replace(self._facts, cause=look.cause, cause_since=self._facts.now)
         why = look.waiting_for
-        if why and look.cause is Reason.CANNOT_START and sight.pod is None:
+        if why and sight.pod is None:
             why = await self._why_no_pod() or why
-        if self._run.status is RunStatus.QUEUED and why != self._run.waiting_for and why is not None:
+        if self._run.status is RunStatus.QUEUED and why is not None and why[:500] != self._run.waiting_for:
             self._keep(self._run.waiting(why[:500], now()))
         seconds = look.seconds
         if self._run.status is RunStatus.RUNNING:
+            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
             seconds = min(_SIZE_SECONDS, look.seconds or _SIZE_SECONDS)
         await self._picture.news(self._run.run_id, sight, seconds)
 
+    async def _list_pods(self) -> None:
+        """Ask for the run's pods: the Job's news may be here before its pod's."""
+        self._pods_listed = True
+        for pod in (await self._cluster.list("Pod", labels=f"{labels.JOB_NAME}={self._run.run_id}")).items:
+            self._picture.see_pod(pod)
+
     async def _why_no_pod(self) -> str | None:
         fields = f"involvedObject.kind=Job,involvedObject.name={self._run.run_id},reason=FailedCreate"
-        events = await self._cluster.list("Event", fields=fields)
-        return f"Kubernetes refuses the pod: {events[-1].get('message', '')}" if events else None
+        events = (await self._cluster.list("Event", fields=fields)).items
+        newest = max(events, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
+        return f"Kubernetes refuses the pod: {newest.get('message', '')}" if newest else None
 
     async def _end(self, sight: Sight, reason: Reason, detail: str) -> None:
         """End the run: its reason is stored first, so that whoever goes on after us knows it."""
-        run_id = self._run.run_id
         if reason is Reason.CANNOT_START and sight.pod is None:
             detail = await self._why_no_pod() or detail
         self._facts = replace(self._facts, ending_for=reason, detail=detail)
         with contextlib.suppress(ObjectMissing):
             if sight.job is not None and not sight.job_gone:
-                if reason is Reason.REJECTED:
-                    await self._patch_job({**manifests.end_for_patch(reason), **manifests.stop_patch()})
-                    return
-                if jobs.ended_for(sight.job) is None:
-                    await self._patch_job(manifests.end_for_patch(reason))
-                if sight.pod is None:
-                    await self._cluster.delete("Job", run_id, sight.job["metadata"]["uid"])
-            if sight.pod is not None and not sight.pod_over:
+                await self._store_reason(sight, sight.job, reason, detail)
+            if sight.pod is not None and not sight.pod_over and reason is not Reason.REJECTED:
                 name, uid = sight.pod["metadata"]["name"], sight.pod["metadata"]["uid"]
                 if not pods.scheduled(sight.pod):
                     await self._cluster.delete("Pod", name, uid)
                 elif sight.pod["spec"].get("activeDeadlineSeconds") != 1:
-                    await self._cluster.patch("Pod", name, manifests.deadline_patch())
+                    self._picture.see_pod(await self._cluster.patch("Pod", name, manifests.deadline_patch()))
 
-    async def _conclude(self, outcome: Outcome) -> None:
+    async def _store_reason(self, sight: Sight, job: Mapping[str, Any], reason: Reason, detail: str) -> None:
+        """Store why the run is ended; a Job without a pod, or that is no run, is suspended in the same breath."""
+        suspend = (sight.pod is None or reason is Reason.REJECTED) and not jobs.suspended(job)
+        if suspend or jobs.ended_for(job) is None:
+            await self._patch_job(manifests.end_for_patch(reason, detail[:1000], suspend=suspend))
+
+    async def _conclude(self, outcome: Outcome, sight: Sight) -> None:
         """Record the run's end: the archive at once, the stores as soon as they can."""
         if self._pump is not None:
             await self._pump
-        run_id = self._run.run_id
-        receipt = Receipt(complete=True)
-        if self._log is not None or outcome.status is RunStatus.FAILED:
-            self._open_log()
-            assert self._log is not None
-            note = None if self._log.opened else outcome.message
-            receipt = self._log.close(note)
-            self._log = None
-        pipeline = self._settings.pipelines.get(self._run.pipeline)
-        artifacts = self._storage.artifacts.discover(run_id, pipeline.artifacts) if pipeline else {}
-        self._keep(self._run.ended(outcome, now(), receipt, artifacts))
+            self._pump = None
+        if self._ended is None:
+            run, ended = self._run, pods.exit_of(sight.pod) if sight.pod is not None else None
+            if outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
+                run = run.started(self._moment(None))
+            receipt = self._close_log(outcome)
+            pipeline = self._settings.pipelines.get(run.pipeline)
+            artifacts = self._storage.artifacts.discover(run.run_id, pipeline.artifacts) if pipeline else {}
+            self._ended = run.ended(outcome, self._moment(ended.finished_at if ended else None), receipt, artifacts)
+        self._keep(self._ended)
         RUNS.labels(self._run.pipeline, outcome.status, outcome.reason).inc()
 
+    def _close_log(self, outcome: Outcome) -> Receipt:
+        """Close the log where there is one; of a run that failed before it began the log says why."""
+        begun = self._log is not None or self._storage.archive.has_log(self._run.run_id)
+        if not begun and outcome.status is not RunStatus.FAILED:
+            return Receipt(complete=True)
+        opened = self._open_log()
+        receipt = opened.close(None if opened.opened else outcome.message)
+        self._log = None
+        return receipt
+
     async def _finish(self) -> None:
-        """Write the record onto the Job once every store has it; delete a Job that never had a pod."""
+        """Write the record onto the Job once every store has it; delete a Job that was cancelled before its release."""
         run_id = self._run.run_id
         completed_at = self._run.completed_at or now()
         while self._storage.recorder.owes(run_id) and now() - completed_at < _NOT_HELD_BACK_AFTER:
             await asyncio.sleep(min(1.0, 0.02 + (now() - completed_at).total_seconds() / 10))
         while True:
-            sight = self._picture.sight(run_id)
+            sight = self._sight
             if sight.job is None or sight.job_gone or jobs.phase_of(sight.job) == labels.PHASE_RECORDED:
                 return
             try:
-                if self._run.reason == Reason.CANCELLED and self._run.started_at is None and sight.pod is None:
+                if self._run.reason == Reason.CANCELLED and _never_released(sight) and sight.pod is None:
                     await self._cluster.delete("Job", run_id, sight.job["metadata"]["uid"])
                 else:
-                    await self._patch_job(manifests.record_patch(self._run, self._settings.JOB_TTL_SECONDS))
+                    stop = _never_released(sight) and not jobs.suspended(sight.job) and not jobs.finished(sight.job)
+                    await self._patch_job(
+                        manifests.record_patch(self._run, self._settings.JOB_TTL_SECONDS, suspend=stop)
+                    )
                 return
             except ObjectMissing:
                 return
@@ -186,17 +228,19 @@ class Supervision:
                 log.info("run %s: %s", run_id, exc)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _patch_job(self, patch: dict[str, object]) -> None:
+    async def _patch_job(self, patch: Manifest) -> None:
         self._picture.see_job(await self._cluster.patch("Job", self._run.run_id, patch))
 
-    def _open_log(self) -> None:
+    def _open_log(self) -> PodLog:
         if self._log is None:
-            self._log = PodLog(self._run, self._cluster, self._picture, self._storage.archive, self._storage.publisher)
-
-    def _artifact_bytes(self, sight: Sight) -> int:
-        running = sight.pod is not None and self._run.status is RunStatus.RUNNING
-        return self._storage.artifacts.size(self._run.run_id) if running else 0
+            storage = self._storage
+            self._log = PodLog(self._run, self._cluster, self._picture, storage.archive, storage.publisher)
+        return self._log
 
     def _keep(self, run: Run) -> None:
         self._storage.recorder.record(run)
         self._run = run
+
+
+def _never_released(sight: Sight) -> bool:
+    return sight.job is not None and jobs.phase_of(sight.job) == labels.PHASE_QUEUED

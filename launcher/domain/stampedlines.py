@@ -61,8 +61,15 @@ def kept_of(newest: str | None, pieces: Iterable[StampedPiece]) -> Kept:
     return Kept(since=since, stamps=stamps, part=part, part_stamp=part_stamp)
 
 
+class NotStamped(Exception):
+    """What the source says is no line of the log: Kubernetes tells of its own faults in the middle of an answer."""
+
+
 class StampedSplitter:
-    """Turns the source's bytes, as they come, into stamped lines and parts. Holds less than `limit` bytes."""
+    """Turns the source's bytes, as they come, into stamped lines and parts. Holds less than `limit` bytes.
+
+    Raises `NotStamped` at what is no line; lines before it in the same chunk come again with the next reading.
+    """
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
         self._limit = limit
@@ -97,6 +104,8 @@ class StampedSplitter:
         if self._stamp is not None:
             return self._stamp, line
         stamp, _, data = line.partition(b" ")
+        if stamp[10:11] != b"T":
+            raise NotStamped(line[:200].decode("utf-8", "replace"))
         return stamp.decode("ascii", "replace"), data
 
     def _cut(self, stamp: str, data: bytes, pieces: list[StampedPiece]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from launcher.cluster import jobs, labels, manifests
@@ -71,9 +71,12 @@ class KubernetesEngine:
 
     async def submit(self, run: Run) -> Run:
         """See `Engine`."""
-        if run.idempotency_hash:  # its Job may have been forgotten already
-            with contextlib.suppress(RunNotFound):
+        if run.idempotency_hash:
+            with contextlib.suppress(RunNotFound):  # its Job may have been forgotten already
                 return _same(run, await self.get(run.run_id))
+            selector = f"{labels.IDEMPOTENCY}={run.idempotency_hash[:63]}"
+            for job in (await self._asked(self._cluster.list("Job", labels=selector))).items:
+                return _same(run, self._run_of(job))
         live = await self._look()
         if len(live.waiting) >= self._settings.MAX_QUEUED:
             raise QueueFull
@@ -82,12 +85,8 @@ class KubernetesEngine:
             await self._create(manifests.make_job(run, pipeline, self._settings))
         except ObjectExists:
             return _same(run, self._run_of(await self._asked(self._cluster.get("Job", run.run_id))))
-        self._live = _Live(
-            at=self._live.at,
-            waiting=[*self._live.waiting, run],
-            released=self._live.released,
-            paused=self._live.paused,
-        )
+        if all(run.run_id != there.run_id for there in (*self._live.waiting, *self._live.released)):
+            self._live = replace(self._live, waiting=[*self._live.waiting, run])
         return run
 
     async def get(self, run_id: str) -> Run:
@@ -128,7 +127,7 @@ class KubernetesEngine:
         new = [run for run in live if run.run_id not in known and query.matches(run)]
         new.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
         if query.page == 1:
-            runs = [*new, *runs][: query.per_page]
+            runs = [*new, *runs]  # more than a page rather than to hide some between two pages
         return runs, total + len(new)
 
     async def cancel(self, run_id: str) -> Run:
@@ -199,7 +198,7 @@ class KubernetesEngine:
                 return self._live
             listed = await self._asked(self._cluster.list("Job", labels=labels.LIVE_SELECTOR))
             waiting, released = [], []
-            for job in listed:
+            for job in listed.items:
                 run = self._run_of(job)
                 if jobs.phase_of(job) == labels.PHASE_QUEUED:
                     waiting.append(run)

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ from launcher.domain.loglines import LogLine, as_text
 from launcher.domain.runs import Run, supersedes
 from launcher.stores.logfile import BLOCK, LogWriter, lines
 
+log = logging.getLogger(__name__)
 _STRIDE = 256  # lines between two entries of a log's index
 
 
@@ -30,7 +32,7 @@ def claim(root: Path) -> Iterator[None]:
     would write every log twice. Raises `ConfigurationError` where another holds it.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as file:
+    with (root / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -111,14 +113,17 @@ class Archive:
         """Return the run as it was last kept."""
         try:
             return Run.from_json((self._root / run_id / "run.json").read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            log.exception("the record of run %s cannot be read", run_id)
             return None
 
     def runs(self) -> Iterable[Run]:
         """Return every run there is, in the order of nothing."""
         for path in self._root.glob("*/run.json"):
-            with suppress(FileNotFoundError):  # forgotten while we look
-                yield Run.from_json(path.read_bytes())
+            if run := self.get(path.parent.name):  # it may be forgotten while we look
+                yield run
 
     def delete(self, run_id: str) -> None:
         """Forget a run and its log."""

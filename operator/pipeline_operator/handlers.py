@@ -50,7 +50,7 @@ def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> Non
 def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings) -> None:
     stack = AsyncExitStack()
 
-    @kopf.on.startup(registry=registry)
+    @kopf.on.startup(registry=registry, backoff=1)  # another one may still be stopping
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         configure(settings)
         stack.enter_context(claim(ours.ARCHIVE_DIR))
@@ -90,8 +90,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.reconnect_backoff = 0.2
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = (0.5, 1, 1, 2, 2)
-    settings.watching.label_selectors["batch", "v1", "jobs"] = labels.SELECTOR
-    settings.watching.label_selectors["", "v1", "pods"] = labels.SELECTOR
+    settings.watching.label_selectors["batch", "v1", "jobs"] = labels.RUN
+    settings.watching.label_selectors["", "v1", "pods"] = labels.RUN
     settings.watching.field_selectors["", "v1", "configmaps"] = f"metadata.name={labels.QUEUE}"
     settings.watching.field_selectors["", "v1", "resourcequotas"] = f"metadata.name={labels.QUOTA}"
 
