@@ -98,7 +98,7 @@ class Cluster:
         return await self._object("POST", self._path(kind), body=manifest)
 
     async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
-        """Merge a patch (RFC 7396); with a `resourceVersion` in it only onto that version. Return the object."""
+        """Merge a patch (RFC 7396); with a `uid` in it only onto that very object. Return the object."""
         return await self._object("PATCH", self._path(kind, name), body=patch, content_type=_MERGE_PATCH)
 
     async def delete(self, kind: str, name: str, uid: str) -> None:

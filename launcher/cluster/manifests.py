@@ -138,10 +138,14 @@ def _literal(text: str) -> str:
 
 
 def release_patch(job: Mapping[str, Any]) -> Manifest:
-    """Let a Job's pod be made, if the Job is still the one that was looked at."""
+    """Let the pod of this very Job be made.
+
+    Not only of the version that was looked at: Kubernetes itself writes its status just after it is made. Where somebody
+    cancels at this moment, the run is ended as soon as that is seen.
+    """
     return {
         "metadata": {
-            "resourceVersion": job["metadata"]["resourceVersion"],
+            "uid": job["metadata"]["uid"],
             "labels": {labels.PHASE: labels.PHASE_RELEASED},
         },
         "spec": {"suspend": False},

@@ -58,7 +58,8 @@ class Admission:
         """Release as many runs as have a slot.
 
         A slot is free when fewer runs than the limit hold one, counted from the picture, and the quota itself, asked
-        at this moment, has room also for those that were released but whose pods are not there yet.
+        at this moment, has room also for those that were released but whose pods are not there yet. The switch is
+        asked as well: who has paused the queue must not see a run start after the answer.
         """
         waiting = self._waiting()
         busy = [sight for _, sight in self._picture.sights() if sight.busy]
@@ -67,7 +68,9 @@ class Admission:
         free = to_release(waiting, busy=len(busy), limit=self._limit, paused=self._picture.paused)
         if not free:
             return
-        room = await self._room()
+        room, paused = await asyncio.gather(self._room(), self._paused_now())
+        if paused:
+            return
         if room is not None:
             free = free[: max(0, room - sum(sight.pod is None for sight in busy))]
         for run in free:
@@ -86,6 +89,11 @@ class Admission:
             raise
         except (ClusterError, OSError) as exc:  # those behind it must not wait for it
             log.error("run %s cannot be released: %s", run.run_id, exc)
+
+    async def _paused_now(self) -> bool:
+        with contextlib.suppress(ObjectMissing):
+            self._picture.see_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
+        return self._picture.paused
 
     async def _room(self) -> int | None:
         """Return how many pods the quota admits; None where there is no quota."""

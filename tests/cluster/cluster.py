@@ -105,7 +105,9 @@ class Cluster:
 
     def kubectl(self, *args: str, input: str | None = None, kubeconfig: Path | None = None) -> str:
         """Run kubectl as the administrator, or as whom `kubeconfig` names, and return what it prints."""
-        return _run([*self._kubectl, "--kubeconfig", kubeconfig or self.kubeconfig, *args], COMMAND_SECONDS, input)
+        return _run(
+            [*self.kubectl_command, "--kubeconfig", kubeconfig or self.kubeconfig, *args], COMMAND_SECONDS, input
+        )
 
     def json(self, *args: str) -> dict[str, Any]:
         """Run kubectl with `--output=json` and return the object."""
@@ -192,7 +194,7 @@ class Cluster:
 
     # -----------------------------------------------------------------------------------------------------------------
     @cached_property
-    def _kubectl(self) -> Sequence[str | Path]:
+    def kubectl_command(self) -> Sequence[str | Path]:
         if self.can_control:
             return [Path(_run([HERE / "install", "--where"], COMMAND_SECONDS).strip()) / "kube", "kubectl"]
         if program := shutil.which("kubectl"):

@@ -45,3 +45,9 @@ def let_go(installation: Installation, run_id: str) -> None:
     """Let a `held` run end."""
     folder: Path = installation.data / "applications" / run_id
     (folder / "go").touch()
+
+
+def recorded(installation: Installation, run_id: str) -> bool:
+    """Whether the operator has written the run's end onto its Job, or the Job is gone."""
+    job = installation.job(run_id)
+    return job is None or job["metadata"]["labels"].get("slipway.dev/phase") == "recorded"

@@ -6,14 +6,13 @@ import random
 import threading
 import time
 from functools import partial
-from typing import Any
 
 import httpx
 from httpx_sse import connect_sse
 
 from checkers.collecting import Event, check_log, check_outcome
 from checkers.findings import report
-from cluster.conftest import until
+from cluster.conftest import recorded, until
 from launching.installation import Installation
 
 LINES = 7500
@@ -64,11 +63,6 @@ def test_ten_kills_of_the_operator_lose_and_double_no_line(installation: Install
         viewer.join(30)
         assert viewer.ended
         findings = check_log(installation, run_id, LINES, streams=[viewer.events, installation.launcher.events(run_id)])
-        until(partial(_recorded, installation, run_id))
+        until(partial(recorded, installation, run_id))
         findings += check_outcome(installation, run_id)
         assert not findings, f"seed {seed}: {report(findings)}"
-
-
-def _recorded(installation: Installation, run_id: str) -> Any:
-    job = installation.job(run_id)
-    return job is None or job["metadata"]["labels"]["slipway.dev/phase"] == "recorded"

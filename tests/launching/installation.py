@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import yaml
 
+from checkers.watching import Watcher
 from cluster.cluster import Cluster
 from launching.launcher import Launcher
 from launching.operator import Operator
@@ -81,6 +82,11 @@ class Installation:
         """Return a run's pods."""
         items: list[dict[str, Any]] = self.json("get", "pods", f"--selector=job-name={run_id}")["items"]
         return items
+
+    def watcher(self) -> Watcher:
+        """Return who records what Kubernetes does with the runs."""
+        kubectl = [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
+        return Watcher(kubectl, self.namespace)
 
     def __enter__(self) -> Self:
         self.operator.start()
