@@ -124,8 +124,9 @@ def _why_no_node(pod: Manifest) -> str:
 
 def exit_of(pod: Manifest) -> Exit | None:
     """Return how the pipeline's container ended; None where it has not, or never began."""
-    ended = _state(pod).get("terminated")
-    if not ended:
+    container = _container(pod)
+    ended = (container.get("state") or {}).get("terminated")
+    if not ended or _made_up(container, ended):
         return None
     return Exit(
         code=ended["exitCode"],
@@ -195,11 +196,24 @@ def ended_by_slipway(
 
 
 def _state(pod: Manifest) -> Manifest:
+    found: Manifest = _container(pod).get("state") or {}
+    return found
+
+
+def _container(pod: Manifest) -> Manifest:
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
         if status["name"] == container_of(pod):
-            found: Manifest = status.get("state") or {}
+            found: Manifest = status
             return found
     return {}
+
+
+def _made_up(container: Manifest, ended: Manifest) -> bool:
+    """Say whether the kubelet made up an end of a container that never was, as it does for a pod that it gives up."""
+    was = (
+        ended.get("containerID") or ended.get("startedAt") or container.get("containerID") or container.get("lastState")
+    )
+    return ended.get("reason") == "ContainerStatusUnknown" and not was
 
 
 def _disruption(pod: Manifest) -> str | None:
