@@ -199,7 +199,10 @@ class Supervision:
         if not begun and outcome.status is not RunStatus.FAILED:
             return Receipt(complete=True)
         opened = self._open_log()
-        receipt = opened.close(None if opened.opened else outcome.message)
+        began = (
+            opened.opened and outcome.reason is not Reason.CANNOT_START
+        )  # its log can be read all the same: it is empty
+        receipt = opened.close(None if began else outcome.message)
         self._log = None
         return receipt
 
