@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -17,7 +18,7 @@ from launcher.cluster.client import Cluster
 from launcher.controller.admission import Admission
 from launcher.controller.picture import Picture
 from launcher.domain.admission import queue_order
-from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
+from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
@@ -28,13 +29,17 @@ Manifest = dict[str, Any]
 
 
 class FakeCluster:
-    """Keeps objects as the API server does: each write a new version, merge patches, refused on a changed one."""
+    """Keeps objects as the API server does: each write a new version, merge patches, refused on another object."""
+
+    another: ClusterError = ClusterError("Kubernetes refused: metadata.uid: Invalid value: field is immutable")
+    """What a patch is answered that means another object under the same name."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.version = 0
         self.calls: list[str] = []
         self.away_for: set[str] = set()
+        self.refused_for: set[str] = set()
 
     def put(self, kind: str, manifest: Manifest) -> Manifest:
         self.version += 1
@@ -54,12 +59,13 @@ class FakeCluster:
         self.calls.append(f"patch {name}")
         if name in self.away_for:
             raise ClusterUnavailable
+        if name in self.refused_for:
+            raise ClusterError("Kubernetes refused: denied by a webhook")
         if (kind, name) not in self.objects:
             raise ObjectMissing(f'"{name}" not found')
         kept = self.objects[kind, name]
-        wanted = patch["metadata"].get("resourceVersion")
-        if wanted is not None and wanted != kept["metadata"]["resourceVersion"]:
-            raise ObjectChanged("the object has been modified; please apply your changes to the latest version")
+        if patch["metadata"].get("uid", kept["metadata"]["uid"]) != kept["metadata"]["uid"]:
+            raise self.another
         return self.put(kind, merged(kept, patch))
 
 
@@ -82,10 +88,13 @@ def a_run(name: str, priority: int = 0, after: float = 0) -> Run:
 class Scene:
     """A queue on a cluster: what waits, what runs, and the quota behind it."""
 
-    def __init__(self, waiting: Sequence[Run], *, limit: int, hard: int | None = None, used: int = 0) -> None:
+    def __init__(
+        self, waiting: Sequence[Run], *, limit: int, hard: int | str | None = None, used: int | str = 0
+    ) -> None:
         self.cluster, self.picture = FakeCluster(), Picture()
         self.waiting = list(waiting)
         self.prepared: list[str] = []
+        self.unprepared: set[str] = set()
         for run in waiting:
             self.picture.see_job(self.cluster.put("Job", manifests.make_job(run, Pipeline(), SETTINGS)))
         if hard is not None:
@@ -106,6 +115,8 @@ class Scene:
 
     def prepare(self, run_id: str) -> None:
         assert run_id not in self.unsuspended()  # its folder is there before its pod can be
+        if run_id in self.unprepared:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.prepared.append(run_id)
 
     def released_before(self, name: str, pod: str | None) -> None:
@@ -117,13 +128,21 @@ class Scene:
             self.see_pod(name, pod)
 
     def see_pod(self, name: str, phase: str) -> None:
+        job = self.cluster.objects["Job", name]
         metadata = {
             "name": f"{name}-x7k2p",
             "creationTimestamp": "2026-11-24T08:00:00Z",
             "labels": {"batch.kubernetes.io/job-name": name},
+            "ownerReferences": [
+                {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True},
+            ],
         }
         pod = {"metadata": metadata, "spec": {"containers": [{"name": "pipeline"}]}, "status": {"phase": phase}}
         self.picture.see_pod(self.cluster.put("Pod", pod))
+
+    def switch(self, paused: str) -> Manifest:
+        """The queue's switch as it now is on the cluster; the picture has not seen it."""
+        return self.cluster.put("ConfigMap", {"metadata": {"name": "slipway-queue"}, "data": {"paused": paused}})
 
     def admit(self) -> list[str]:
         """Admit once; return who was released by it, in order."""
@@ -203,18 +222,47 @@ def test_without_a_quota_the_limit_alone_holds() -> None:
     assert Scene([a_run("a"), a_run("b", after=1)], limit=1).admit() == ["a"]
 
 
-def test_a_quota_that_was_not_counted_yet_has_no_room() -> None:
+@pytest.mark.parametrize("status", [None, {}, {"used": {}}])
+def test_a_quota_that_was_not_counted_yet_has_no_room(status: Manifest | None) -> None:
     scene = Scene([a_run("a")], limit=1)
-    scene.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "spec": {"hard": {"pods": "1"}}})
+    quota: Manifest = {"metadata": {"name": "slipway-runs"}, "spec": {"hard": {"pods": "1"}}}
+    scene.cluster.put("ResourceQuota", quota if status is None else {**quota, "status": status})
     assert scene.admit() == []
+    scene.cluster.put("ResourceQuota", {**quota, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}})
+    assert scene.admit() == ["a"]
+
+
+def test_a_quota_of_other_things_than_pods_does_not_hold_runs_back() -> None:
+    scene = Scene([a_run("a")], limit=1)
+    status = {"hard": {"requests.cpu": "4"}, "used": {"requests.cpu": "4"}}
+    scene.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "status": status})
+    assert scene.admit() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "expected"), [("1k", "998", 2), ("1k", "1k", 0), ("2k", "1k", 3), ("1k", "0", 3)]
+)
+def test_a_quota_of_a_thousand_is_read_as_kubernetes_writes_it(hard: str, used: str, expected: int) -> None:
+    scene = Scene([a_run(f"w{number}", after=number) for number in range(3)], limit=3, hard=hard, used=used)
+    assert len(scene.admit()) == expected
 
 
 def test_a_paused_queue_releases_nothing_and_asks_nothing() -> None:
     scene = Scene([a_run("a")], limit=1, hard=1)
-    scene.picture.see_switch({"data": {"paused": "true"}})
+    scene.picture.see_switch(scene.switch("true"))
     assert scene.admit() == []
     assert scene.cluster.calls == []
-    scene.picture.see_switch({"data": {"paused": "false"}})
+    scene.picture.see_switch(scene.switch("false"))
+    assert scene.admit() == ["a"]
+
+
+def test_a_queue_that_was_paused_a_moment_ago_releases_nothing_though_no_event_told_of_it() -> None:
+    scene = Scene([a_run("a")], limit=1, hard=1)
+    scene.picture.see_switch(scene.switch("false"))
+    scene.switch("true")
+    assert scene.admit() == []
+    assert scene.picture.paused
+    scene.picture.see_switch(scene.switch("false"))
     assert scene.admit() == ["a"]
 
 
@@ -224,12 +272,43 @@ def test_with_nobody_waiting_the_cluster_is_not_asked() -> None:
     assert scene.cluster.calls == []
 
 
-def test_a_job_that_has_changed_meanwhile_is_left_for_the_next_look() -> None:
+def test_a_job_that_has_changed_meanwhile_is_released_and_seen_as_it_now_is() -> None:
     scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     asyncio.run(scene.cluster.patch("Job", "a", manifests.cancel_patch(AT)))
+    assert scene.admit() == ["a", "b"]
+    job = scene.picture.sight("a").job
+    assert job is not None
+    assert jobs.cancelled(job)
+    assert not jobs.suspended(job)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(FakeCluster.another, id="refused"),
+        pytest.param(ObjectChanged("Precondition failed: UID in precondition: a, UID in object meta: b"), id="changed"),
+    ],
+)
+def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: ClusterError) -> None:
+    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    scene.cluster.another = answer
+    anew = scene.cluster.put("Job", manifests.make_job(a_run("a"), Pipeline(), SETTINGS))
     assert scene.admit() == ["b"]
     assert scene.cluster.objects["Job", "a"]["spec"]["suspend"]
-    scene.picture.see_job(scene.cluster.objects["Job", "a"])
+    scene.picture.see_job(anew)
+    assert scene.admit() == ["a"]
+
+
+@pytest.mark.parametrize("fault", ["the cluster refuses", "the folder cannot be made"])
+def test_a_run_that_cannot_be_released_does_not_keep_the_others_waiting(fault: str) -> None:
+    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    if fault == "the cluster refuses":
+        scene.cluster.refused_for = {"a"}
+    else:
+        scene.unprepared = {"a"}
+    assert scene.admit() == ["b"]
+    assert scene.unsuspended() == {"b"}
+    scene.cluster.refused_for = scene.unprepared = set()
     assert scene.admit() == ["a"]
 
 
@@ -272,7 +351,7 @@ def test_whatever_there_is_the_limit_holds_and_no_slot_stays_free(
     scene = Scene(runs, limit=limit, hard=hard, used=sum(pod is not None for pod in holding))
     for number, pod in enumerate(pods):
         scene.released_before(f"r{number}", pod)
-    scene.picture.see_switch({"data": {"paused": str(paused).lower()}})
+    scene.picture.see_switch(scene.switch(str(paused).lower()))
     free = max(0, limit - len(holding))
     if hard is not None:
         free = min(free, max(0, hard - len(holding)))

@@ -176,6 +176,26 @@ def test_a_record_is_replaced_whole_and_never_after_its_end(tmp_path: Path) -> N
     assert b"".join(archive.text("a")) == b""
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]\n", b'{"run_id": "b"}\n', b"\xff\x00", b"null"])
+def test_a_record_that_cannot_be_read_is_passed_over_and_can_be_written_again(tmp_path: Path, content: bytes) -> None:
+    archive = Archive(tmp_path)
+    runs = [Run(run_id=name, job_id="1", created_at=AT, updated_at=AT) for name in "abc"]
+    for run in runs:
+        archive.put(run)
+    (tmp_path / "b" / "run.json").write_bytes(content)
+    assert archive.get("b") is None
+    assert sorted(run.run_id for run in archive.runs()) == ["a", "c"]
+    assert archive.put(runs[1])
+    assert archive.get("b") == runs[1]
+
+
+def test_a_file_where_a_runs_folder_would_be_is_no_run(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    (tmp_path / "b").write_text("left here by somebody")
+    assert archive.get("b") is None
+    assert list(archive.runs()) == []
+
+
 def test_an_archive_has_one_launcher(tmp_path: Path) -> None:
     with claim(tmp_path), pytest.raises(ConfigurationError, match="ARCHIVE_DIR"), claim(tmp_path):
         pass

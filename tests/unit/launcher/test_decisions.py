@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from launcher.cluster import manifests
 from launcher.controller.decisions import Conclude, End, Facts, Limits, Look, Step, next_step
 from launcher.controller.picture import Sight
+from launcher.domain.loglines import Receipt
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus
@@ -22,7 +23,9 @@ AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 QUEUED = Run(run_id="4711-01jd", job_id="4711", timeout_seconds=60, created_at=AT, updated_at=AT)
 RUNNING = QUEUED.started(AT)
 LIMITS = Limits(
-    grace_seconds={Reason.IMAGE_PULL: 120, Reason.UNSCHEDULABLE: 300, Reason.CANNOT_START: 30}, max_artifact_bytes=1024
+    grace_seconds={Reason.IMAGE_PULL: 120, Reason.UNSCHEDULABLE: 300, Reason.CANNOT_START: 30},
+    start_seconds=600,
+    max_artifact_bytes=1024,
 )
 Manifest = dict[str, Any]
 
@@ -33,6 +36,7 @@ def job(
     suspended: bool | None = None,
     cancelled: bool = False,
     end_for: str | None = None,
+    end_detail: str | None = None,
     finished: str | None = None,
     faulty: bool = False,
 ) -> Manifest:
@@ -44,6 +48,8 @@ def job(
         made["metadata"]["annotations"]["slipway.dev/cancel"] = AT.isoformat()
     if end_for:
         made["metadata"]["annotations"]["slipway.dev/end-for"] = end_for
+    if end_detail:
+        made["metadata"]["annotations"]["slipway.dev/end-detail"] = end_detail
     if finished:
         made["status"] = {"conditions": [{"type": finished, "status": "True"}]}
     if faulty:
@@ -60,6 +66,7 @@ def pod(kind: str, *, deleting: bool = False) -> Manifest:
         "creating": {"waiting": {"reason": "ContainerCreating"}},
         "pulling": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}},
         "misnamed": {"waiting": {"reason": "InvalidImageName"}},
+        "refused": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}},
     }
     state = states.get(kind, {})
     phase = {"running": "Running", "succeeded": "Succeeded", "failed": "Failed", "late": "Failed"}.get(kind, "Pending")
@@ -82,6 +89,19 @@ def facts(after: float = 0, *, lasting: float = 0, **known: Any) -> Facts:
     return Facts(now=moment, cause_since=moment - timedelta(seconds=lasting), **known)
 
 
+CAUSES = {
+    "no pod": None,
+    "Unschedulable": pod("unschedulable"),
+    "ImagePull": pod("pulling"),
+    "InvalidImage": pod("misnamed"),
+    "CannotStart": pod("refused"),
+    "CannotStart slow": pod("creating"),
+}
+"""Each cause of waiting by its name, with a pod that shows it."""
+GRACES = {"no pod": 30, "Unschedulable": 300, "ImagePull": 120, "CannotStart": 30, "CannotStart slow": 600}
+"""How long each may last; one that is not among them is not waited for."""
+
+
 def gist(step: Step) -> str:
     """A step in a word or two."""
     match step:
@@ -98,6 +118,15 @@ def gist(step: Step) -> str:
     [
         pytest.param(job("queued"), None, "look", id="it waits"),
         pytest.param(job("queued", cancelled=True), None, "conclude: cancelled, Cancelled", id="cancelled as it waits"),
+        pytest.param(
+            job("queued", cancelled=True), pod("running"), "look", id="cancelled as it waits, with a pod that runs"
+        ),
+        pytest.param(
+            job("queued", cancelled=True),
+            pod("failed"),
+            "conclude: cancelled, Cancelled",
+            id="cancelled as it waits, its pod is over",
+        ),
         pytest.param(job("queued", faulty=True), None, "conclude: failed, Rejected", id="out of form"),
         pytest.param(
             job("queued", faulty=True, cancelled=True), None, "conclude: failed, Rejected", id="out of form, cancelled"
@@ -125,6 +154,19 @@ def gist(step: Step) -> str:
         ),
         pytest.param(job(), None, "look", id="released"),
         pytest.param(job(suspended=True), None, "look", id="suspended by hand after its release"),
+        pytest.param(
+            job(suspended=True, cancelled=True),
+            None,
+            "conclude: cancelled, Cancelled",
+            id="cancelled before its pod, no pod comes any more",
+        ),
+        pytest.param(
+            job(suspended=True, end_for="CannotStart"),
+            None,
+            "conclude: failed, CannotStart",
+            id="given up before its pod, no pod comes any more",
+        ),
+        pytest.param(job(suspended=True), pod("running"), "look", id="suspended by hand, its pod still runs"),
         pytest.param(job(cancelled=True), None, "end: Cancelled", id="cancelled before its pod"),
         pytest.param(job(end_for="CannotStart"), None, "end: CannotStart", id="given up before its pod"),
         pytest.param(job(finished="Complete"), None, "conclude: completed, Completed", id="done, pod gone"),
@@ -203,13 +245,36 @@ def test_the_next_step_for_a_job_that_is_gone(
             RUNNING, pod("running"), facts(artifact_bytes=1025), "end: ArtifactsTooLarge", id="larger than it may be"
         ),
         pytest.param(RUNNING, pod("running"), facts(ending_for=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
-        pytest.param(QUEUED, pod("pulling"), facts(lasting=119), "look", id="pulls within its grace"),
-        pytest.param(QUEUED, pod("pulling"), facts(lasting=120), "end: ImagePull", id="pulls beyond its grace"),
-        pytest.param(QUEUED, pod("unschedulable"), facts(lasting=299), "look", id="no room within its grace"),
-        pytest.param(QUEUED, pod("unschedulable"), facts(lasting=300), "end: Unschedulable", id="no room for too long"),
-        pytest.param(QUEUED, None, facts(lasting=29), "look", id="no pod within its grace"),
-        pytest.param(QUEUED, None, facts(lasting=30), "end: CannotStart", id="no pod for too long"),
-        pytest.param(QUEUED, pod("creating"), facts(lasting=3600), "look", id="a large image may take long"),
+        *(
+            param
+            for cause, reason in [
+                ("ImagePull", "ImagePull"),
+                ("Unschedulable", "Unschedulable"),
+                ("no pod", "CannotStart"),
+                ("CannotStart", "CannotStart"),
+                ("CannotStart slow", "CannotStart"),
+            ]
+            for param in (
+                pytest.param(
+                    QUEUED,
+                    CAUSES[cause],
+                    facts(cause=cause, lasting=GRACES[cause] - 1),
+                    "look",
+                    id=f"{cause}, within its grace",
+                ),
+                pytest.param(
+                    QUEUED,
+                    CAUSES[cause],
+                    facts(cause=cause, lasting=GRACES[cause]),
+                    f"end: {reason}",
+                    id=f"{cause}, beyond its grace",
+                ),
+            )
+        ),
+        pytest.param(
+            QUEUED, pod("unscheduled"), facts(cause="Unschedulable", lasting=300), "end: Unschedulable", id="no node"
+        ),
+        pytest.param(QUEUED, pod("misnamed"), facts(), "end: InvalidImage", id="a wrong name is not waited for"),
     ],
 )
 def test_what_lasts_too_long_is_ended(run: Run, of_pod: Manifest | None, known: Facts, expected: str) -> None:
@@ -220,10 +285,12 @@ def test_what_lasts_too_long_is_ended(run: Run, of_pod: Manifest | None, known: 
     ("run", "of_pod", "known", "seconds"),
     [
         (RUNNING, pod("running"), facts(45), 15),
-        (QUEUED, pod("pulling"), facts(lasting=100), 20),
-        (QUEUED, None, facts(lasting=10), 20),
-        (QUEUED, None, facts(lasting=1), 4),
-        (QUEUED, pod("creating"), facts(), None),
+        (QUEUED, pod("pulling"), facts(cause="ImagePull", lasting=100), 20),
+        (QUEUED, None, facts(cause="no pod", lasting=10), 20),
+        (QUEUED, None, facts(cause="no pod", lasting=1), 29),
+        (QUEUED, pod("creating"), facts(), 600),
+        (QUEUED, pod("creating"), facts(cause="CannotStart slow", lasting=599), 1),
+        (QUEUED, pod("running"), facts(), None),
     ],
 )
 def test_it_looks_again_when_the_time_is_up(
@@ -234,14 +301,68 @@ def test_it_looks_again_when_the_time_is_up(
     assert step.seconds == seconds
 
 
-def test_a_pod_that_is_not_made_is_spoken_of_only_when_it_takes_longer() -> None:
-    at_once = next_step(QUEUED, Sight(job=job()), facts(lasting=1), LIMITS)
-    later = next_step(QUEUED, Sight(job=job()), facts(lasting=6), LIMITS)
-    assert isinstance(at_once, Look)
-    assert at_once.waiting_for is None
-    assert isinstance(later, Look)
-    assert later.waiting_for
-    assert at_once.cause is later.cause is Reason.CANNOT_START
+@pytest.mark.parametrize("before", [None, *CAUSES])
+@pytest.mark.parametrize("cause", GRACES)
+def test_a_new_cause_of_waiting_has_its_whole_grace(cause: str, before: str | None) -> None:
+    step = next_step(QUEUED, Sight(job=job(), pod=CAUSES[cause]), facts(cause=before, lasting=3600), LIMITS)
+    if before == cause:
+        assert isinstance(step, End)
+    else:
+        assert step == Look(seconds=GRACES[cause], waiting_for=said_of(cause), cause=cause)
+
+
+def said_of(cause: str) -> str | None:
+    """What a run waits for, in words, when this cause has just begun."""
+    step = next_step(QUEUED, Sight(job=job(), pod=CAUSES[cause]), facts(), LIMITS)
+    assert isinstance(step, Look)
+    return step.waiting_for
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        ("no pod", "Waiting for Kubernetes to make the pod."),
+        ("Unschedulable", "No node can take the pod: Unschedulable"),
+        ("ImagePull", "The image image cannot be pulled: Back-off"),
+        ("CannotStart", 'The container cannot be made: CreateContainerConfigError: secret "keys" not found'),
+        ("CannotStart slow", "The container is being made; a new image is pulled first, volumes are mounted."),
+    ],
+)
+def test_what_is_waited_for_is_said_at_once_and_again_where_it_is_given_up(cause: str, words: str) -> None:
+    assert said_of(cause) == words
+    ended = next_step(QUEUED, Sight(job=job(), pod=CAUSES[cause]), facts(cause=cause, lasting=3600), LIMITS)
+    assert isinstance(ended, End)
+    assert ended.detail == words
+
+
+def test_a_suspended_job_says_what_is_to_be_done_and_may_stay_so() -> None:
+    step = next_step(QUEUED, Sight(job=job(suspended=True)), facts(cause="no pod", lasting=3600), LIMITS)
+    assert step == Look(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
+
+
+@pytest.mark.parametrize("of_pod", [None, pod("pulling"), pod("unscheduled"), pod("running")])
+def test_the_detail_is_kept_while_a_run_is_ended(of_pod: Manifest | None) -> None:
+    ending = facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found")
+    for of_job in (job(), job(end_for="ImagePull")):
+        step = next_step(QUEUED, Sight(job=of_job, pod=of_pod), ending, LIMITS)
+        assert step == End(reason=Reason.IMAGE_PULL, detail="a:1 was not found")
+
+
+@pytest.mark.parametrize(
+    "sight",
+    [
+        pytest.param(Sight(job=job(end_for="ImagePull"), pod=pod("late")), id="ended by its deadline"),
+        pytest.param(Sight(job=job(end_for="ImagePull"), pod=pod("pulling"), pod_gone=True), id="its pod deleted"),
+        pytest.param(Sight(job=job(end_for="ImagePull", suspended=True)), id="no pod comes"),
+        pytest.param(Sight(job=job(end_for="ImagePull", finished="Failed")), id="its Job failed"),
+        pytest.param(Sight(job=job(end_for="ImagePull"), job_gone=True), id="its Job deleted"),
+    ],
+)
+def test_the_detail_is_in_the_outcome_of_a_run_that_was_ended(sight: Sight) -> None:
+    step = next_step(QUEUED, sight, facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found"), LIMITS)
+    assert isinstance(step, Conclude)
+    assert step.outcome.reason is Reason.IMAGE_PULL
+    assert step.outcome.message.endswith(" a:1 was not found")
 
 
 def test_a_wish_to_cancel_that_only_the_record_knows_is_kept() -> None:
@@ -256,7 +377,14 @@ def test_a_rejected_job_says_what_is_wrong_with_it() -> None:
     assert "spec.backoffLimit must be 0" in step.outcome.message
 
 
-UNFINISHED = ["unscheduled", "unschedulable", "creating", "pulling", "misnamed", "running"]
+def test_a_job_that_was_suspended_for_its_rejection_says_what_was_wrong_before() -> None:
+    rejected = job("queued", end_for="Rejected", end_detail="spec.suspend must be true: ….")
+    step = next_step(QUEUED, Sight(job=rejected), facts(), LIMITS)
+    assert isinstance(step, Conclude)
+    assert step.outcome.message.endswith(" spec.suspend must be true: ….")
+
+
+UNFINISHED = ["unscheduled", "unschedulable", "creating", "pulling", "misnamed", "refused", "running"]
 OVER = ["succeeded", "failed", "late"]
 some_pods = st.none() | st.builds(pod, st.sampled_from([*UNFINISHED, *OVER]), deleting=st.booleans())
 
@@ -276,9 +404,7 @@ def some_jobs(*phases: str) -> st.SearchStrategy[Manifest]:
 any_job = st.none() | some_jobs("queued", "released", "recorded", "unheard-of")
 sights = st.builds(Sight, job=any_job, job_gone=st.booleans(), pod=some_pods, pod_gone=st.booleans())
 unfinished = st.builds(pod, st.sampled_from(UNFINISHED), deleting=st.booleans())
-with_a_pod_that_may_run = st.builds(  # a Job that keeps the form has no pod before its release
-    Sight, job=st.none() | some_jobs("released"), job_gone=st.booleans(), pod=unfinished
-)
+with_a_pod_that_may_run = st.builds(Sight, job=any_job, job_gone=st.booleans(), pod=unfinished)
 with_a_pod_being_deleted = st.builds(
     Sight,
     job=any_job,
@@ -289,6 +415,7 @@ with_a_pod_being_deleted = st.builds(
 some_facts = st.builds(
     facts,
     st.sampled_from([0.0, 59.0, 61.0, 1e6]),
+    cause=st.sampled_from([None, *CAUSES]),
     lasting=st.sampled_from([0.0, 10.0, 1e6]),
     artifact_bytes=st.sampled_from([0, 1 << 20]),
     ending_for=st.sampled_from([None, *Reason]),
@@ -324,3 +451,13 @@ def test_a_run_is_cancelled_only_where_somebody_asked(run: Run, sight: Sight, kn
     cancelled = sight.job is not None and "slipway.dev/cancel" in sight.job["metadata"]["annotations"]
     if isinstance(step, Conclude) and step.outcome.status is RunStatus.CANCELLED:
         assert cancelled or run.cancel_requested or known.ending_for is Reason.CANCELLED
+
+
+@given(some_runs, sights, some_facts)
+def test_what_is_concluded_can_be_recorded(run: Run, sight: Sight, known: Facts) -> None:
+    step = next_step(run, sight, known, LIMITS)
+    if isinstance(step, Conclude):
+        if step.outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
+            run = run.started(AT)  # nobody saw it start: the supervision says so first
+        ended = run.ended(step.outcome, AT, Receipt(complete=True))
+        assert Run.from_json(ended.to_json()) == ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +74,16 @@ def test_the_job_of_a_run_keeps_the_form() -> None:
             "spec.template.metadata.labels",
             id="pod without labels",
         ),
+        pytest.param(
+            lambda spec: spec.update(podFailurePolicy={"rules": [{"action": "Ignore", "onExitCodes": {}}]}),
+            "spec.podFailurePolicy",
+            id="some failures would be passed over",
+        ),
+        pytest.param(
+            lambda spec: spec.update(activeDeadlineSeconds=60),
+            "spec.activeDeadlineSeconds",
+            id="the Job's own deadline, which takes the pod away",
+        ),
     ],
 )
 def test_each_fault_of_form_is_named_alone(spoil: Callable[[Any], Any], said: str) -> None:
@@ -85,7 +96,21 @@ def test_each_fault_of_form_is_named_alone(spoil: Callable[[Any], Any], said: st
 def test_every_fault_of_form_is_named_at_once() -> None:
     job = job_of()
     job["spec"] = {"template": {"metadata": {}, "spec": {"containers": []}}, "ttlSecondsAfterFinished": 1}
-    assert len(jobs.form_faults(job)) == 6
+    assert [fault.partition(" must ")[0] for fault in jobs.form_faults(job)] == [
+        "spec.suspend",
+        "spec.backoffLimit",
+        "spec.ttlSecondsAfterFinished",
+        "spec.template.spec.activeDeadlineSeconds",
+        "spec.template.spec.restartPolicy",
+        "spec.template.metadata.labels",
+    ]
+
+
+@pytest.mark.parametrize("name", ["nightly.backup", "a.b-01jd"])
+def test_a_name_that_can_be_no_run_id_is_a_fault_of_form(name: str) -> None:
+    job = job_of()
+    job["metadata"]["name"] = name
+    assert jobs.form_faults(job) == ["metadata.name must be of lower-case letters, digits and hyphens"]
 
 
 values = st.recursive(
@@ -121,12 +146,28 @@ def test_a_wish_to_cancel_shows_in_the_run(run: Run) -> None:
     assert jobs.cancelled(job)
 
 
+def test_only_a_run_with_an_idempotency_key_bears_a_label_of_it() -> None:
+    assert job_of()["metadata"]["labels"] == {"slipway.dev/run": "true", "slipway.dev/phase": "queued"}
+    labelled = job_of(replace(RUN, idempotency_hash="0123456789abcdef" * 4))["metadata"]["labels"]
+    assert labelled["slipway.dev/idempotency"] == ("0123456789abcdef" * 4)[:63]  # a label's value has no more room
+
+
 def test_a_record_on_the_job_is_the_run() -> None:
     from_job = job_of()
     ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
     patch = manifests.record_patch(ended, 60)
     from_job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
+    assert jobs.record_of(from_job) == ended
     assert jobs.run_of(from_job, start_grace_seconds=600) == ended
+
+
+@pytest.mark.parametrize("record", [None, "", "{", "[]", '{"run_id": "a"}', RUN.to_json().decode()[:-2]])
+def test_a_record_that_cannot_be_read_is_none(record: str | None) -> None:
+    job = job_of()
+    if record is not None:
+        job["metadata"]["annotations"]["slipway.dev/record"] = record
+    assert jobs.record_of(job) is None
+    assert jobs.run_of(job, start_grace_seconds=600) == RUN
 
 
 @pytest.mark.parametrize(
@@ -194,6 +235,17 @@ def test_a_timeout_that_nobody_gave_is_the_deadline_without_the_grace(deadline: 
     assert jobs.run_of(job, start_grace_seconds=600).timeout_seconds == timeout
 
 
+@pytest.mark.parametrize("annotated", [True, False])
+def test_no_timeout_is_longer_than_a_year(annotated: bool) -> None:
+    job = job_of()
+    del job["metadata"]["annotations"]["slipway.dev/timeout-seconds"]
+    if annotated:
+        job["metadata"]["annotations"]["slipway.dev/timeout-seconds"] = str(10**30)
+    else:
+        job["spec"]["template"]["spec"]["activeDeadlineSeconds"] = 10**9
+    assert jobs.run_of(job, start_grace_seconds=600).timeout_seconds == 366 * 86400
+
+
 def test_a_job_that_somebody_else_made_begins_as_queued() -> None:
     assert jobs.phase_of({"metadata": {"name": "a"}}) == "queued"
     assert jobs.phase_of({"metadata": {"name": "a", "labels": {"slipway.dev/run": ""}}}) == "queued"
@@ -212,6 +264,15 @@ def test_a_job_that_somebody_else_made_begins_as_queued() -> None:
 )
 def test_a_job_says_why_slipway_ends_its_run(annotations: dict[str, str], reason: Reason | None) -> None:
     assert jobs.ended_for({"metadata": {"name": "a", "annotations": annotations}}) is reason
+
+
+def test_a_job_says_what_more_there_is_to_say_of_its_runs_end() -> None:
+    job = job_of()
+    assert jobs.end_detail(job) == ""
+    patch = manifests.end_for_patch(Reason.IMAGE_PULL, "not found", suspend=False)
+    job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
+    assert jobs.end_detail(job) == "not found"
+    assert jobs.ended_for(job) is Reason.IMAGE_PULL
 
 
 @pytest.mark.parametrize(

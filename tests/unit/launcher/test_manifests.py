@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from launcher.cluster import manifests
 from launcher.cluster.jobs import run_of
@@ -128,7 +134,11 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
         "kind": "Job",
         "metadata": {
             "name": "engineer-01jd",
-            "labels": {"slipway.dev/run": "true", "slipway.dev/phase": "queued"},
+            "labels": {
+                "slipway.dev/run": "true",
+                "slipway.dev/phase": "queued",
+                "slipway.dev/idempotency": "ab" * 31 + "a",
+            },
             "annotations": {
                 "slipway.dev/job-id": "$(HOME) engineer",
                 "slipway.dev/profile": "senior",
@@ -208,12 +218,12 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
     ("patch", "expected"),
     [
         pytest.param(
-            manifests.release_patch({"metadata": {"name": "a", "resourceVersion": "41"}}),
+            manifests.release_patch({"metadata": {"name": "a", "uid": "5f3c", "resourceVersion": "41"}}),
             {
-                "metadata": {"resourceVersion": "41", "labels": {"slipway.dev/phase": "released"}},
+                "metadata": {"uid": "5f3c", "labels": {"slipway.dev/phase": "released"}},
                 "spec": {"suspend": False},
             },
-            id="a release holds for the version that was looked at",
+            id="a release holds for the very Job that was looked at, whatever its version is by now",
         ),
         pytest.param(
             manifests.cancel_patch(AT),
@@ -221,12 +231,26 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
             id="a wish to cancel says when it came",
         ),
         pytest.param(
-            manifests.end_for_patch(Reason.IMAGE_PULL),
-            {"metadata": {"annotations": {"slipway.dev/end-for": "ImagePull"}}},
+            manifests.end_for_patch(Reason.IMAGE_PULL, "The image a:1 cannot be pulled: not found", suspend=False),
+            {
+                "metadata": {
+                    "annotations": {
+                        "slipway.dev/end-for": "ImagePull",
+                        "slipway.dev/end-detail": "The image a:1 cannot be pulled: not found",
+                    }
+                }
+            },
             id="an end of the operator's own says why",
         ),
+        pytest.param(
+            manifests.end_for_patch(Reason.CANNOT_START, "", suspend=True),
+            {
+                "metadata": {"annotations": {"slipway.dev/end-for": "CannotStart", "slipway.dev/end-detail": ""}},
+                "spec": {"suspend": True},
+            },
+            id="an end without a pod lets none be made",
+        ),
         pytest.param(manifests.deadline_patch(), {"spec": {"activeDeadlineSeconds": 1}}, id="a pod is ended now"),
-        pytest.param(manifests.stop_patch(), {"spec": {"suspend": True}}, id="a Job's pods are taken back"),
         pytest.param(manifests.pause_patch(True), {"data": {"paused": "true"}}, id="the queue is held"),
         pytest.param(manifests.pause_patch(False), {"data": {"paused": "false"}}, id="the queue goes on"),
     ],
@@ -246,3 +270,53 @@ def test_a_record_goes_onto_the_job_with_its_phase_and_its_time_to_live() -> Non
     }
     job = {"metadata": {"name": RUN.run_id, "annotations": patch["metadata"]["annotations"]}}
     assert run_of(job, start_grace_seconds=600) == RUN
+
+
+def test_a_record_on_a_job_that_must_not_run_suspends_it() -> None:
+    assert manifests.record_patch(RUN, 0, suspend=True)["spec"] == {"ttlSecondsAfterFinished": 0, "suspend": True}
+
+
+def expanded(text: str, values: Mapping[str, str]) -> str:
+    """What Kubernetes makes of a command or a value: `$(NAME)` becomes the value where there is one, `$$` a sign.
+
+    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    """
+
+    def replaced(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else values.get(found[1], found[0])
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", replaced, text)
+
+
+def test_kubernetes_expands_as_its_documentation_says() -> None:
+    values = {"HOME": "/home/slipway"}
+    assert expanded("$(HOME)/a $(NONE) $$(HOME) $HOME $$$(HOME) $(HOME a$$b $", values) == (
+        "/home/slipway/a $(NONE) $(HOME) $HOME $/home/slipway $(HOME a$b $"
+    )
+
+
+def as_its_container_sees_it(text: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of a run whose job_id, profile, parameters and command bear this text."""
+    run = replace(RUN, job_id=text, profile_ref=text, params={"of": text})
+    pipeline = Pipeline(command=["write", text, "--for={job_id}", "{profile}"])
+    job = manifests.make_job(run, pipeline, SharedSettings.from_environment({}))
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    values: dict[str, str] = {}
+    for variable in container["env"]:
+        values[variable["name"]] = expanded(variable["value"], values)
+    return [expanded(word, values) for word in container["command"]], values
+
+
+@pytest.mark.parametrize("text", ["pa$$word", "$$(HOME)", "$(HOME)", "$$$", "a$b", "$", "$$$$(HOME)", "$($$HOME)"])
+def test_no_text_is_changed_by_what_kubernetes_expands(text: str) -> None:
+    command, environment = as_its_container_sees_it(text)
+    assert command == ["write", text, f"--for={text}", text]
+    assert json.loads(environment["PIPELINE_PARAMS"]) == {"of": text}
+    assert environment["HOME"] == "/home/slipway"
+
+
+@given(st.text("$()HOME ", min_size=1))
+def test_whatever_the_text_kubernetes_leaves_it_as_it_is(text: str) -> None:
+    command, environment = as_its_container_sees_it(text)
+    assert command == ["write", text, f"--for={text}", text]
+    assert json.loads(environment["PIPELINE_PARAMS"]) == {"of": text}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.cluster.client import Listing
 from launcher.controller.picture import Picture, Sight
 
 Manifest = dict[str, Any]
@@ -23,8 +24,18 @@ def job(version: int, uid: str = "job", *, suspend: bool = True, name: str = "a"
     }
 
 
-def pod(version: int, uid: str = "pod", phase: str = "Running", *, second: int = 0, of: str | None = "a") -> Manifest:
+def pod(
+    version: int,
+    uid: str = "pod",
+    phase: str = "Running",
+    *,
+    second: int = 0,
+    of: str | None = "a",
+    owner: str | None = "job",
+) -> Manifest:
+    """A pod; `of` is the name of its Job, `owner` the uid."""
     labels = {"slipway.dev/run": "true"}
+    reference = {"apiVersion": "batch/v1", "kind": "Job", "name": of, "uid": owner, "controller": True}
     return {
         "metadata": {
             "name": f"a-{uid}",
@@ -32,10 +43,25 @@ def pod(version: int, uid: str = "pod", phase: str = "Running", *, second: int =
             "resourceVersion": str(version),
             "creationTimestamp": f"2026-11-24T08:00:{second:02d}Z",
             "labels": {**labels, "batch.kubernetes.io/job-name": of} if of else labels,
+            "ownerReferences": [reference] if owner else [],
         },
         "spec": {"containers": [{"name": "pipeline", "image": "image"}]},
         "status": {"phase": phase},
     }
+
+
+def switch(version: int, data: dict[str, str] | None) -> Manifest:
+    """The queue's switch."""
+    return {"metadata": {"name": "slipway-queue", "resourceVersion": str(version)}, "data": data}
+
+
+def listed(version: int, *items: Manifest) -> Listing:
+    """What is there at a version of the cluster."""
+    return Listing(list(items), version)
+
+
+def uid_of(manifest: Any) -> Any:
+    return manifest and manifest["metadata"]["uid"]
 
 
 def version_of(manifest: Any) -> Any:
@@ -85,19 +111,86 @@ def test_an_event_from_before_the_deletion_brings_nothing_back() -> None:
     assert picture.sight("a").pod_gone
 
 
+def test_the_same_version_again_is_no_news() -> None:
+    picture = Picture()
+    picture.see_job(job(1))
+    picture.see_pod(pod(2))
+    seen = picture.sight("a")
+    picture.changed.clear()
+    picture.see_job(job(1))
+    picture.see_pod(pod(2))
+    picture.see_all(listed(9, job(1)), listed(9, pod(2)))
+    assert picture.sight("a") == seen
+    assert not picture.changed.is_set()
+
+
+def test_a_deletion_without_a_version_of_its_own_is_news_once() -> None:
+    picture = Picture()
+    picture.see_job(job(1))
+    picture.see_pod(pod(2))
+    picture.see_pod(pod(2), gone=True)
+    picture.see_job(job(1), gone=True)
+    seen = picture.sight("a")
+    assert seen.job_gone and seen.pod_gone
+    picture.see_job(job(1), gone=True)
+    picture.see_pod(pod(2), gone=True)
+    picture.see_job(job(1))
+    picture.see_pod(pod(2))
+    assert picture.sight("a") == seen
+
+
 def test_a_job_made_again_under_its_name_begins_anew() -> None:
     picture = Picture()
     picture.see_job(job(1, "first"))
-    picture.see_pod(pod(2))
+    picture.see_pod(pod(2, owner="first"))
     picture.see_job(job(3, "first"), gone=True)
     picture.see_job(job(7, "second"))
     sight = picture.sight("a")
-    assert sight.job is not None
-    assert sight.job["metadata"]["uid"] == "second"
+    assert uid_of(sight.job) == "second"
     assert not sight.job_gone
     assert sight.pod is None
     picture.see_job(job(5, "first"), gone=True)
     assert picture.sight("a") == sight
+
+
+def test_a_job_made_again_does_not_have_its_forerunners_pod_nor_that_pods_end() -> None:
+    picture = Picture()
+    picture.see_job(job(1, "first"))
+    picture.see_pod(pod(2, owner="first"))
+    picture.see_pod(pod(3, phase="Failed", owner="first"), gone=True)
+    picture.see_job(job(7, "second"))
+    assert picture.sight("a").pod is None
+    assert not picture.sight("a").pod_gone
+
+
+def test_an_old_pod_does_not_go_to_the_new_job() -> None:
+    picture = Picture()
+    picture.see_job(job(1, "first"))
+    picture.see_pod(pod(2, owner="first"))
+    picture.see_job(job(7, "second"))
+    sight = picture.sight("a")
+    picture.see_pod(pod(8, phase="Failed", owner="first"))
+    picture.see_pod(pod(9, phase="Failed", owner="first"), gone=True)
+    picture.see_all(listed(9, job(7, "second")), listed(9, pod(8, phase="Failed", owner="first")))
+    assert picture.sight("a") == sight
+    picture.see_pod(pod(10, "new", "Pending", owner="second"))
+    assert uid_of(picture.sight("a").pod) == "new"
+
+
+@pytest.mark.parametrize("owner", [None, "somebody"])
+def test_a_pod_that_only_bears_the_jobs_name_is_not_its_pod(owner: str | None) -> None:
+    picture = Picture()
+    picture.see_job(job(1))
+    picture.see_pod(pod(2, owner=owner))
+    assert picture.sight("a").pod is None
+
+
+def test_a_pod_seen_before_its_job_stays_where_the_job_is_its_own() -> None:
+    for owner, kept in [("job", "pod"), ("first", None)]:
+        picture = Picture()
+        picture.see_pod(pod(2, owner=owner))
+        picture.see_job(job(1))
+        assert uid_of(picture.sight("a").pod) == kept
 
 
 def test_of_several_pods_the_youngest_counts() -> None:
@@ -133,22 +226,43 @@ def test_a_new_listing_marks_what_is_missing_as_gone_and_takes_what_is_new() -> 
     picture.see_job(job(1))
     picture.see_pod(pod(2))
     picture.see_job(job(3, "other", name="b"))
-    picture.see_all([job(3, "other", name="b"), job(4, "new", name="c")], [pod(2)])
+    picture.see_all(listed(4, job(3, "other", name="b"), job(4, "new", name="c")), listed(4, pod(2)))
     assert picture.sight("a").job_gone
     assert not picture.sight("a").pod_gone
     assert not picture.sight("b").job_gone
     assert version_of(picture.sight("c").job) == "4"
-    picture.see_all([], [])
+    picture.see_all(listed(5), listed(5))
     assert picture.sight("a").pod_gone
     assert all(sight.job_gone for _, sight in picture.sights())
+
+
+@pytest.mark.parametrize(("version", "gone"), [(8, False), (9, True), (10, True)])
+def test_what_is_newer_than_a_listing_is_not_missing_in_it(version: int, gone: bool) -> None:
+    for jobs_version, pods_version in [(version, 20), (20, version)]:
+        picture = Picture()
+        picture.see_job(job(9))
+        picture.see_pod(pod(9))
+        picture.see_all(listed(jobs_version), listed(pods_version))
+        sight = picture.sight("a")
+        assert (sight.job_gone, sight.pod_gone) == (gone or jobs_version == 20, gone or pods_version == 20)
+
+
+def test_a_listing_from_before_the_deletion_brings_nothing_back() -> None:
+    picture = Picture()
+    picture.see_job(job(4), gone=True)
+    picture.see_pod(pod(5), gone=True)
+    seen = picture.sight("a")
+    picture.see_all(listed(4, job(3)), listed(4, pod(4)))
+    picture.see_all(listed(4, job(4)), listed(5, pod(5)))
+    assert picture.sight("a") == seen
 
 
 def test_a_listing_without_news_of_a_missing_run_wakes_it_once() -> None:
     picture = Picture()
     picture.see_job(job(1))
-    picture.see_all([], [])
+    picture.see_all(listed(2), listed(2))
     seen = picture.sight("a")
-    picture.see_all([], [])
+    picture.see_all(listed(3), listed(3))
     assert picture.sight("a") == seen
 
 
@@ -192,16 +306,27 @@ def test_the_switch_holds_the_queue_only_where_it_says_true(
     data: dict[str, str] | None, gone: bool, paused: bool
 ) -> None:
     picture = Picture()
-    picture.see_switch({"data": data}, gone=gone)
+    picture.see_switch(switch(1, data), gone=gone)
     assert picture.paused is paused
     assert picture.changed.is_set()
+
+
+def test_the_newest_version_of_the_switch_counts_in_whatever_order_they_come() -> None:
+    picture = Picture()
+    picture.see_switch(switch(10, {"paused": "true"}))
+    picture.changed.clear()
+    picture.see_switch(switch(9, {"paused": "false"}))
+    assert picture.paused
+    assert not picture.changed.is_set()
+    picture.see_switch(switch(11, {"paused": "false"}))
+    assert not picture.paused
 
 
 CHANGES: list[tuple[str, Callable[[Picture], None]]] = [
     ("a newer Job", lambda picture: picture.see_job(job(2))),
     ("the Job's end", lambda picture: picture.see_job(job(2), gone=True)),
     ("a pod", lambda picture: picture.see_pod(pod(2))),
-    ("a listing without it", lambda picture: picture.see_all([], [])),
+    ("a listing without it", lambda picture: picture.see_all(listed(1), listed(1))),
     ("a word to wake up", lambda picture: picture.wake("a")),
     ("being forgotten", lambda picture: picture.forget("a")),
 ]

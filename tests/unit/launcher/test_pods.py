@@ -94,16 +94,32 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
 @pytest.mark.parametrize(
     ("seen", "reason", "words"),
     [
-        pytest.param(pod(node=None), None, ["node"], id="not looked at by the scheduler yet"),
+        pytest.param(
+            pod(node=None), Reason.UNSCHEDULABLE, ["Waiting for a node."], id="not looked at by the scheduler yet"
+        ),
         pytest.param(
             pod(node=None, **scheduling("False", "Unschedulable", FULL)),
             Reason.UNSCHEDULABLE,
-            [FULL],
+            ["No node can take the pod", FULL],
             id="unschedulable",
         ),
-        pytest.param(pod(**scheduling("True")), None, ["being made"], id="on a node, not taken up there yet"),
-        pytest.param(pod(**waiting("ContainerCreating")), None, ["being made"], id="being made"),
-        pytest.param(pod(**waiting("PodInitializing")), None, ["being made"], id="being initialized"),
+        pytest.param(
+            pod(node=None, **scheduling("False", "SchedulerError", "binding rejected")),
+            Reason.UNSCHEDULABLE,
+            ["No node can take the pod", "binding rejected"],
+            id="the scheduler itself fails",
+        ),
+        pytest.param(
+            pod(node=None, **scheduling("False", "SchedulingGated")),
+            Reason.UNSCHEDULABLE,
+            ["No node can take the pod", "SchedulingGated"],
+            id="held back by a gate, without a message",
+        ),
+        pytest.param(
+            pod(**scheduling("True")), Reason.CANNOT_START, ["being made"], id="on a node, not taken up there yet"
+        ),
+        pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, ["being made"], id="being made"),
+        pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, ["being made"], id="being initialized"),
         pytest.param(pod(**waiting("ErrImagePull", PULL)), Reason.IMAGE_PULL, [IMAGE, PULL], id="pull failed"),
         pytest.param(
             pod(**waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"')),
@@ -140,12 +156,11 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
         ),
     ],
 )
-def test_a_pod_without_a_running_container_says_what_it_waits_for(
-    seen: Pod, reason: Reason | None, words: list[str]
-) -> None:
+def test_a_pod_without_a_running_container_says_what_it_waits_for(seen: Pod, reason: Reason, words: list[str]) -> None:
     found = pods.waiting_for(seen)
     assert found is not None
     assert found.reason is reason
+    assert found.slow is ("being made" in words)  # where nothing is known to be wrong, it may take its time
     for each in words:
         assert each in found.why
 
@@ -297,6 +312,56 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             id="node unreachable",
         ),
         pytest.param(
+            pod("Failed", **ended(255, "Unknown")), None, FAILED, Reason.NODE_LOST, 255, id="what containerd forgot"
+        ),
+        pytest.param(
+            pod("Failed", **ended(137, "ContainerStatusUnknown", "The container could not be located")),
+            None,
+            FAILED,
+            Reason.NODE_LOST,
+            137,
+            id="what the kubelet cannot find again",
+        ),
+        pytest.param(
+            pod("Failed", **ended(137, "Unknown")),
+            None,
+            FAILED,
+            Reason.KILLED_BY_SIGNAL,
+            137,
+            id="an unknown reason, but a signal",
+        ),
+        *(
+            pytest.param(
+                pod("Failed", reason=reason, message="Pod was terminated in response to imminent node shutdown."),
+                None,
+                FAILED,
+                Reason.NODE_LOST,
+                None,
+                id=f"the node shuts down: {reason}",
+            )
+            for reason in ("NodeShutdown", "Shutdown", "Terminated")
+        ),
+        pytest.param(
+            pod("Failed", reason="Terminated", **ended(143), **disruption("TerminationByKubelet")),
+            None,
+            FAILED,
+            Reason.NODE_LOST,
+            143,
+            id="the node shuts down under a running container",
+        ),
+        pytest.param(
+            pod("Failed", **LATE, **waiting("ContainerCreating")),
+            None,
+            FAILED,
+            Reason.CANNOT_START,
+            None,
+            id="deadline before the container began",
+        ),
+        pytest.param(pod("Failed", **LATE), None, FAILED, Reason.CANNOT_START, None, id="deadline before any status"),
+        pytest.param(
+            pod("Failed", **LATE), Reason.CANCELLED, CANCELLED, Reason.CANCELLED, None, id="cancelled before it began"
+        ),
+        pytest.param(
             pod("Succeeded", deleting=True, **ended(0, "Completed")),
             None,
             FAILED,
@@ -364,6 +429,7 @@ def test_a_pod_that_is_over_or_gone_has_one_outcome(
         (pod("Failed", **LATE, **ended(143)), None, ["600 s", "timeout_seconds"]),
         (pod("Failed", **LATE, **ended(143)), Reason.TIMED_OUT, ["600 s"]),
         (pod("Failed", **LATE, **ended(143)), Reason.ARTIFACTS_TOO_LARGE, ["1024 bytes", "MAX_ARTIFACT_BYTES"]),
+        (pod("Failed", **LATE), None, ["could not be started", "deadline passed before its container began"]),
         (pod("Failed", **LATE), Reason.IMAGE_PULL, ["IMAGE_PULL_SECRETS", "the detail"]),
         (pod("Failed", **ended(137)), None, ["SIGKILL", "out of memory"]),
         (pod("Failed", **ended(139)), None, ["SIGSEGV"]),
@@ -396,6 +462,24 @@ def test_a_pod_tells_since_when_its_container_runs_or_ran() -> None:
     assert pods.started_at(pod("Failed", **ended(3))) == since
     assert pods.started_at(pod(**waiting("ContainerCreating"))) is None
     assert pods.started_at(pod(node=None)) is None
+
+
+@pytest.mark.parametrize("epoch", ["1970-01-01T00:00:00Z", None])
+def test_a_container_that_kubernetes_says_began_in_1970_never_began(epoch: str | None) -> None:
+    seen = pod("Failed", **ended(128, "ContainerCannotRun"))
+    seen["status"]["containerStatuses"][0]["state"]["terminated"]["startedAt"] = epoch
+    assert pods.started_at(seen) is None
+
+
+def test_a_pod_belongs_to_the_job_that_controls_it_and_to_no_other_owner() -> None:
+    seen = pod()
+    assert pods.owner_of(seen) is None
+    seen["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "4711-01jd", "uid": "other"}]
+    assert pods.owner_of(seen) is None
+    seen["metadata"]["ownerReferences"].append(
+        {"apiVersion": "batch/v1", "kind": "Job", "name": "4711-01jd", "uid": "5f3c", "controller": True}
+    )
+    assert pods.owner_of(seen) == "5f3c"
 
 
 def test_a_pod_without_a_status_is_pending() -> None:

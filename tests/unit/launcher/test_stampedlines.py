@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.domain.loglines import LineKind, StampedPiece
-from launcher.domain.stampedlines import Kept, Resumption, StampedSplitter, kept_of, since_of
+from launcher.domain.stampedlines import Kept, NotStamped, Resumption, StampedSplitter, kept_of, since_of
 from launcher.stores.archive import Archive
 
 LIMIT = 8
@@ -97,9 +98,47 @@ def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
 
 def test_a_last_line_without_a_newline_comes_with_the_end() -> None:
     splitter = StampedSplitter()
-    assert splitter.feed(b"t1 whole\nt2 half") == [StampedPiece("t1", LineKind.LINE, b"whole")]
-    assert splitter.flush() == [StampedPiece("t2", LineKind.LINE, b"half")]
+    first, second = "2026-11-24T08:00:00.1Z", "2026-11-24T08:00:00.2Z"
+    answer = f"{first} whole\n{second} half".encode()
+    assert splitter.feed(answer) == [StampedPiece(first, LineKind.LINE, b"whole")]
+    assert splitter.flush() == [StampedPiece(second, LineKind.LINE, b"half")]
     assert splitter.flush() == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"failed to create fsnotify watcher: too many open files",
+        b"unable to retrieve container logs for containerd://1f2e",
+        b'failed to try resolving symlinks in path "/var/log/pods/0.log": no such file or directory',
+        b"",
+        b"2026-11-24",
+        b"2026-11-24 08:00:00 a line",
+    ],
+)
+def test_what_is_no_line_of_the_log_is_never_kept_as_one(said: bytes) -> None:
+    with pytest.raises(NotStamped, match=f"^{re.escape(said.decode())}$"):
+        StampedSplitter().feed(said + b"\n")
+    splitter = StampedSplitter()
+    before = StampedPiece("2026-11-24T08:00:00.1Z", LineKind.LINE, b"a line")
+    assert splitter.feed(b"2026-11-24T08:00:00.1Z a line\n" + said) == [before]
+    if said:
+        with pytest.raises(NotStamped):
+            splitter.flush()
+
+
+def test_what_is_no_line_is_noticed_before_its_end_comes() -> None:
+    with pytest.raises(NotStamped):
+        StampedSplitter(LIMIT).feed(b"x" * 100)
+
+
+def test_in_the_rest_of_a_long_line_nothing_is_taken_for_a_stamp_or_for_the_want_of_one() -> None:
+    splitter = StampedSplitter(LIMIT)
+    stamp = "2026-11-24T08:00:00.1Z"
+    pieces = splitter.feed(stamp.encode() + b" " + b"x" * 100)
+    pieces += splitter.feed(b"no stamp\n")
+    assert {piece.timestamp for piece in pieces} == {stamp}
+    assert joined(pieces) == [(stamp, b"x" * 100 + b"no stamp")]
 
 
 @pytest.mark.parametrize(
