@@ -140,8 +140,8 @@ def _literal(text: str) -> str:
 def release_patch(job: Mapping[str, Any]) -> Manifest:
     """Let the pod of this very Job be made.
 
-    Not only of the version that was looked at: Kubernetes itself writes its status just after it is made. Where somebody
-    cancels at this moment, the run is ended as soon as that is seen.
+    Not only of the version that was looked at: Kubernetes itself writes its status just after it is made. Where
+    somebody cancels at this moment, the run is ended as soon as that is seen.
     """
     return {
         "metadata": {

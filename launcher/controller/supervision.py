@@ -199,9 +199,8 @@ class Supervision:
         if not begun and outcome.status is not RunStatus.FAILED:
             return Receipt(complete=True)
         opened = self._open_log()
-        began = (
-            opened.opened and outcome.reason is not Reason.CANNOT_START
-        )  # its log can be read all the same: it is empty
+        # what cannot be started has a log too, an empty one
+        began = opened.opened and outcome.reason is not Reason.CANNOT_START
         receipt = opened.close(None if began else outcome.message)
         self._log = None
         return receipt
