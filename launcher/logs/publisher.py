@@ -74,7 +74,7 @@ class Publisher:
         """Publish what the tail lacks, but not what it would drop again at once."""
         while (last := self._archive.last_number(run_id)) > sent:
             lines = self._archive.read(run_id, max(sent, last - self._limit), _BATCH_LINES)
-            await self._tail.publish(run_id, lines)
+            await self._tail.publish(run_id, lines, anew=lines[0].number > sent + 1)
             sent = lines[-1].number
             await asyncio.sleep(0)
         return sent

@@ -61,8 +61,8 @@ class RunStore(Protocol):
 class LogTail(Protocol):
     """The newest lines of each log, for those who follow it. Every method may raise `StoreUnavailable`."""
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine]) -> None:
-        """Add lines; numbers that are there already are passed over."""
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+        """Add lines; numbers that are there already are passed over. `anew`: drop what is there, these do not follow."""
         ...
 
     async def last_number(self, run_id: str) -> int:

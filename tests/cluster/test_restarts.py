@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from functools import partial
+from pathlib import Path
 
-import httpx
-from httpx_sse import connect_sse
-
-from checkers.collecting import Event, check_log, check_outcome
+from checkers.collecting import check_log, check_outcome
 from checkers.findings import report
-from cluster.conftest import recorded, until
+from cluster.cluster import Cluster
+from cluster.conftest import PIPELINES, recorded, until
+from cluster.viewers import Viewer
 from launching.installation import Installation
+from servers.redis_server import RedisServer
 
 LINES = 7500
 
 
-class Viewer(threading.Thread):
-    """One who follows a run to its end, coming back with `Last-Event-ID` whenever the stream breaks."""
-
-    def __init__(self, installation: Installation, run_id: str) -> None:
-        super().__init__(name=f"viewer {run_id}", daemon=True)
-        self._launcher, self._run_id = installation.launcher, run_id
-        self.events: list[Event] = []
-        self.ended = False
-
-    def run(self) -> None:
-        """Follow."""
-        last = ""
-        while not self.ended:
-            headers = {**self._launcher.headers, **({"Last-Event-ID": last} if last else {})}
-            try:
-                with (
-                    httpx.Client(base_url=self._launcher.url, trust_env=False, timeout=30) as client,
-                    connect_sse(client, "GET", f"/jobs/{self._run_id}/logs", headers=headers) as stream,
-                ):
-                    for event in stream.iter_sse():
-                        self.events.append((event.id, event.event, event.data))
-                        last = event.id or last
-                        self.ended = event.event == "end"
-            except (httpx.HTTPError, httpx.StreamError):
-                time.sleep(0.1)
+def test_ten_kills_of_the_operator_lose_and_double_no_line(
+    cluster: Cluster, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    redis_server.revive()
+    with Installation(cluster, tmp_path, PIPELINES, slots=5, REDIS_URL=redis_server.url) as five:
+        _kill_ten_times(five)
 
 
-def test_ten_kills_of_the_operator_lose_and_double_no_line(installation: Installation) -> None:
+def _kill_ten_times(installation: Installation) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     moments = random.Random(seed)
     runs = [installation.launcher.run(str(n), pipeline="printer-500")["run_id"] for n in range(5)]

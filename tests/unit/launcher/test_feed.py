@@ -30,10 +30,10 @@ class FlakyTail(InMemoryLogTail):
         super().__init__(limit)
         self._random, self._often = random.Random(seed), often
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine]) -> None:
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
         """Fail, or do it."""
         self._maybe_fail()
-        await super().publish(run_id, lines)
+        await super().publish(run_id, lines, anew=anew)
 
     async def read(self, run_id: str, after: int, *, wait_seconds: float) -> list[LogLine]:
         """Fail, or do it."""

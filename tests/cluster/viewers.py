@@ -1,0 +1,39 @@
+"""One who follows a run as a browser does."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx
+from httpx_sse import connect_sse
+
+from checkers.collecting import Event
+from launching.installation import Installation
+
+
+class Viewer(threading.Thread):
+    """One who follows a run to its end, coming back with `Last-Event-ID` whenever the stream breaks."""
+
+    def __init__(self, installation: Installation, run_id: str) -> None:
+        super().__init__(name=f"viewer {run_id}", daemon=True)
+        self._launcher, self._run_id = installation.launcher, run_id
+        self.events: list[Event] = []
+        self.ended = False
+
+    def run(self) -> None:
+        """Follow."""
+        last = ""
+        while not self.ended:
+            headers = {**self._launcher.headers, **({"Last-Event-ID": last} if last else {})}
+            try:
+                with (
+                    httpx.Client(base_url=self._launcher.url, trust_env=False, timeout=30) as client,
+                    connect_sse(client, "GET", f"/jobs/{self._run_id}/logs", headers=headers) as stream,
+                ):
+                    for event in stream.iter_sse():
+                        self.events.append((event.id, event.event, event.data))
+                        last = event.id or last
+                        self.ended = event.event == "end"
+            except (httpx.HTTPError, httpx.StreamError):
+                time.sleep(0.1)
