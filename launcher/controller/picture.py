@@ -31,6 +31,11 @@ class Sight:
         return self.pod is not None and (self.pod_gone or pods.over(self.pod))
 
     @property
+    def over(self) -> bool:
+        """Whether nothing of the run runs any more, nor can: its pod is over, or it has none and its Job is gone."""
+        return self.pod_over or (self.pod is None and self.job_gone)
+
+    @property
     def busy(self) -> bool:
         """Whether the run holds a slot: it has been released and has not ended."""
         if self.pod is not None and not self.pod_over:

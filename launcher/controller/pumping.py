@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from prometheus_client import Counter
 
@@ -38,8 +38,16 @@ REOPENED = Counter("slipway_log_reopened_total", "Times that a pod's log was ask
 class PodLog:
     """One run's log on its way from the kubelet into the archive. `follow` runs as a task of its own."""
 
-    def __init__(self, run: Run, cluster: Cluster, picture: Picture, archive: Archive, publisher: Publisher) -> None:
-        self._run, self._cluster, self._picture = run, cluster, picture
+    def __init__(
+        self,
+        run: Run,
+        cluster: Cluster,
+        picture: Picture,
+        archive: Archive,
+        publisher: Publisher,
+        look: Callable[[], Sight],
+    ) -> None:
+        self._run, self._cluster, self._picture, self._look = run, cluster, picture, look
         self._archive, self._publisher = archive, publisher
         self._writer: LogWriter = archive.writer(run.run_id)
         self.opened = run.started_at is not None
@@ -57,7 +65,7 @@ class PodLog:
         began, step = loop.time(), _EAGER_STEP_SECONDS
         at_end = False  # whether the source itself ended the last reading
         while not self._writer.full and not self._whole:
-            sight = self._sight  # before reading: what is read of a pod that is over is all there will be
+            sight = self._look()  # before reading: what is read of a pod that is over is all there will be
             before = self._writer.number
             try:
                 at_end = await self._go_on(sight, at_end)
@@ -66,7 +74,7 @@ class PodLog:
                 REOPENED.inc()
                 at_end = False
             except (ClusterError, NotStamped):  # the container is not there yet, or never was, or is no more
-                if sight.pod_over:
+                if sight.over:
                     self._whole = at_end
                     break
             if at_end and not self._whole:  # the container has most likely ended: its pod will soon say so
@@ -76,10 +84,10 @@ class PodLog:
                 step = _EAGER_STEP_SECONDS
             elif loop.time() - began > _EAGER_SECONDS:
                 step = min(step * 1.5, _STEP_MAX_SECONDS)
-            if sight.pod_gone or self._overdue(sight):
+            if sight.pod_gone or (sight.over and not sight.pod) or self._overdue(sight):
                 break
             await asyncio.sleep(0 if self._whole else step)
-        while not (sight := self._sight).pod_over:  # the log is full: the rest is not kept
+        while not (sight := self._look()).over:  # the log is full: the rest is not kept
             await self._picture.news(self._run.run_id, sight, None)
 
     def _overdue(self, sight: Sight) -> bool:
@@ -111,7 +119,7 @@ class PodLog:
 
         A process before this one may have come so far already: what it said is not said again.
         """
-        pod = self._sight.pod
+        pod = self._look().pod
         began = self.opened or (pod is not None and pods.started_at(pod) is not None)
         last = self._archive.read(self._run.run_id, self._writer.number - 1)
         if began and not self._whole and not self._writer.full and not (last and last[0].kind is LineKind.GAP):
@@ -122,10 +130,6 @@ class PodLog:
         self._writer.close()
         self._publisher.finish(self._run.run_id)
         return receipt
-
-    @property
-    def _sight(self) -> Sight:
-        return self._picture.sight(self._run.run_id)
 
     async def _read(self, sight: Sight) -> bool:
         """Read the log as far as it goes; say whether the source ended it."""

@@ -112,13 +112,14 @@ class Supervision:
         """Note what has changed: the wish to cancel, the container's start; start the pump."""
         if sight.job is not None and jobs.cancelled(sight.job) and not self._run.cancel_requested:
             self._keep(self._run.cancelling(now()))
-        if sight.pod is None or _never_released(sight):
+        if sight.pod is None or _never_released(sight) or self._ended is not None:
             return
         if self._pump is not None and self._pump.done() and not self._pump.cancelled() and self._pump.exception():
             log.error("run %s: its log pump fails and is begun anew", self._run.run_id, exc_info=self._pump.exception())
             self._pump = None
         if self._pump is None and pods.scheduled(sight.pod):
             self._pump = asyncio.create_task(self._open_log().follow(), name=f"log {self._run.run_id}")
+            self._pump.add_done_callback(lambda _: self._picture.wake(self._run.run_id))
         began = (self._log is not None and self._log.opened) or pods.started_at(sight.pod) is not None
         if began and self._run.status is RunStatus.QUEUED:
             self._keep(self._run.started(self._moment(pods.started_at(sight.pod))))
@@ -180,7 +181,10 @@ class Supervision:
     async def _conclude(self, outcome: Outcome, sight: Sight) -> None:
         """Record the run's end: the archive at once, the stores as soon as they can."""
         if self._pump is not None:
-            await self._pump
+            await asyncio.wait([self._pump])
+            if self._pump.exception() and sight.pod is not None:  # it is begun anew: the end waits for the log
+                await asyncio.sleep(_RETRY_SECONDS)
+                return
             self._pump = None
         if self._ended is None:
             run, ended = self._run, pods.exit_of(sight.pod) if sight.pod is not None else None
@@ -216,10 +220,11 @@ class Supervision:
             if sight.job is None or sight.job_gone or jobs.phase_of(sight.job) == labels.PHASE_RECORDED:
                 return
             try:
-                if self._run.reason == Reason.CANCELLED and _never_released(sight) and sight.pod is None:
+                if self._run.reason == Reason.CANCELLED and self._run.started_at is None and sight.pod is None:
                     await self._cluster.delete("Job", run_id, sight.job["metadata"]["uid"])
-                else:
-                    stop = _never_released(sight) and not jobs.suspended(sight.job) and not jobs.finished(sight.job)
+                else:  # a release may have come too late to be undone before
+                    may_run = not jobs.suspended(sight.job) and not jobs.finished(sight.job)
+                    stop = may_run and (_never_released(sight) or not sight.pod_over)
                     await self._patch_job(
                         manifests.record_patch(self._run, self._settings.JOB_TTL_SECONDS, suspend=stop)
                     )
@@ -236,7 +241,9 @@ class Supervision:
     def _open_log(self) -> PodLog:
         if self._log is None:
             storage = self._storage
-            self._log = PodLog(self._run, self._cluster, self._picture, storage.archive, storage.publisher)
+            self._log = PodLog(
+                self._run, self._cluster, self._picture, storage.archive, storage.publisher, lambda: self._sight
+            )
         return self._log
 
     def _keep(self, run: Run) -> None:
