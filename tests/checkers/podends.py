@@ -9,24 +9,39 @@ from typing import Any
 
 from checkers.records import Document
 
+_PUSHES = ("EvictionByEvictionAPI", "PreemptionByScheduler")
+
 
 @dataclass(frozen=True)
 class PodEnd:
-    """`deleted` None: its times, of whole seconds, leave open whether it was deleted while it ran."""
+    """`deleted` None: its times, of whole seconds, leave open whether it was deleted while it ran.
+
+    `pushed_out`: by a call of the eviction API or a pod of higher priority, which write no reason.
+    """
 
     phase: str
     reason: str | None
     exit_code: int | None
     container_reason: str | None
     deleted: bool | None
+    pushed_out: bool
 
     @classmethod
     def of(cls, pod: Document) -> PodEnd:
         """Read a pod."""
-        status = pod.get("status", {})
-        ended = main_container(pod).get("state", {}).get("terminated") or {}
+        status, container = pod.get("status", {}), main_container(pod)
+        ended = container.get("state", {}).get("terminated") or {}
+        exit_code = None if _made_up(container, ended) else ended.get("exitCode")
         return cls(
-            status.get("phase", ""), status.get("reason"), ended.get("exitCode"), ended.get("reason"), _deleted(pod)
+            status.get("phase", ""),
+            status.get("reason"),
+            exit_code,
+            ended.get("reason"),
+            _deleted(pod),
+            any(
+                condition["type"] == "DisruptionTarget" and condition.get("reason") in _PUSHES
+                for condition in status.get("conditions") or []
+            ),
         )
 
     @property
@@ -47,6 +62,12 @@ def has_run(pod: Document) -> bool:
     container = main_container(pod)
     states = [container.get("state", {}), container.get("lastState", {})]
     return any("running" in state or (state.get("terminated") or {}).get("startedAt") for state in states)
+
+
+def _made_up(container: Mapping[str, Any], ended: Mapping[str, Any]) -> bool:
+    """Say whether the kubelet only says so: a container that was never made has ended, to it, when its pod has."""
+    was = ended.get("startedAt") or ended.get("containerID") or container.get("containerID")
+    return ended.get("reason") == "ContainerStatusUnknown" and not was and not container.get("lastState")
 
 
 def _deleted(pod: Document) -> bool | None:

@@ -99,7 +99,7 @@ def _said(end: PodEnd, cancelled: bool) -> list[str]:
     said = ["OOMKilled"] if end.container_reason == "OOMKilled" and end.exit_code != 0 else []
     if end.reason == "DeadlineExceeded":
         said.append(CANCEL_ANNOTATION if cancelled else "DeadlineExceeded")
-    elif end.reason == "Evicted":
+    elif end.reason == "Evicted" or (end.pushed_out and not end.well):
         said.append("Evicted")
     return said
 

@@ -78,12 +78,14 @@ def the_pod(
     phase: str | None = None,
     reason: str | None = None,
     deleted_at: str | None = None,
+    disruption: str | None = None,
+    started_at: str | None = "2026-11-24T08:00:01Z",
     name: str = "a",
 ) -> Dict:
     ended = {
         "exitCode": exit_code,
         "reason": container_reason,
-        "startedAt": "2026-11-24T08:00:01Z",
+        "startedAt": started_at,
         "finishedAt": "2026-11-24T08:00:09Z",
     }
     state = {"waiting": {"reason": "ImagePullBackOff"}} if exit_code is None else {"terminated": ended}
@@ -94,6 +96,7 @@ def the_pod(
         "status": {
             "phase": phase or ("Succeeded" if exit_code == 0 else "Failed"),
             **({"reason": reason} if reason else {}),
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": disruption}] if disruption else [],
             "containerStatuses": [{"name": "other", "state": {}}, {"name": "pipeline", "state": state}],
         },
     }
@@ -107,7 +110,11 @@ SURVIVOR = the_pod(0, "OOMKilled")
 LATE = the_pod(143, "Error", reason="DeadlineExceeded")
 LATE_BUT_WELL = the_pod(0, phase="Failed", reason="DeadlineExceeded")
 NOT_PULLED = the_pod(None, reason="DeadlineExceeded", phase="Failed")
+GIVEN_UP = the_pod(
+    137, "ContainerStatusUnknown", started_at=None, reason="DeadlineExceeded"
+)  # so the kubelet writes NOT_PULLED a second later
 EVICTED = the_pod(137, "Error", reason="Evicted")
+PUSHED_OUT = the_pod(137, "Error", deleted_at="2026-11-24T08:00:35Z", disruption="EvictionByEvictionAPI")
 DELETED_BUT_WELL = the_pod(0, deleted_at="2026-11-24T08:00:35Z")  # asked for at 08:00:05, ended at 08:00:09
 TIDIED_UP = the_pod(0, deleted_at="2026-11-24T09:00:30Z")
 SAME_SECOND = the_pod(0, deleted_at="2026-11-24T08:00:39Z")
@@ -129,10 +136,12 @@ RIGHT = {
     "timed out, and answered SIGTERM well": records("failed", "TimedOut", 0, pod=LATE_BUT_WELL),
     "too many artifacts": records("failed", "ArtifactsTooLarge", 143, pod=LATE),
     "evicted": records("failed", "Evicted", 137, pod=EVICTED),
+    "evicted by the eviction API": records("failed", "Evicted", 137, pod=PUSHED_OUT),
     "cancelled": records("cancelled", "Cancelled", 143, pod=LATE, job=CANCELLED_JOB),
     "cancelled in the queue": records("cancelled", "Cancelled", None, pods=[], job=the_job(cancel=True)),
     "cancelled, the Job is gone": records("cancelled", "Cancelled", 143, pod=LATE, job=GONE),
     "image not pulled": records("failed", "ImagePull", None, pod=NOT_PULLED),
+    "image not pulled, as the pod says later": records("failed", "ImagePull", None, pod=GIVEN_UP),
     "deleted": records("failed", "Deleted", 143, pod=the_pod(143, "Error", deleted_at="2026-11-24T08:00:35Z")),
     "deleted while it ran, and ended well": records("failed", "Deleted", 0, pod=DELETED_BUT_WELL),
     "deleted, the pod is gone": records("failed", "Deleted", None, pods=[]),
@@ -235,6 +244,11 @@ WRONG = {
     ),
     "the exit code is another": (OutcomeFault.EXIT_CODE, records("failed", "PipelineError", 1, pod=ERROR)),
     "the exit code is missing": (OutcomeFault.EXIT_CODE, records("failed", "PipelineError", None, pod=ERROR)),
+    "there is an exit code that the kubelet made up": (
+        OutcomeFault.EXIT_CODE,
+        records("failed", "ImagePull", 137, pod=GIVEN_UP),
+    ),
+    "an eviction is called a deletion": (OutcomeFault.EVICTED, records("failed", "Deleted", 137, pod=PUSHED_OUT)),
     "there is an exit code of nothing": (OutcomeFault.EXIT_CODE, records("failed", "ImagePull", 1, pod=NOT_PULLED)),
     "out of memory is called an error": (
         OutcomeFault.OUT_OF_MEMORY,
