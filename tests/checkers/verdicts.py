@@ -90,6 +90,8 @@ def _claim_faults(records: RunRecords, outcome: Document, end: PodEnd, ran: bool
         excuses.add(CLAIMS[CANCEL_ANNOTATION].reason)
     if "DeadlineExceeded" in said:
         excuses |= ENDED_WHILE_IT_RAN if ran else ENDED_BEFORE_IT_RAN
+        if _job_deleted(records):  # a pod that outlives its Job is ended so
+            excuses.add("Deleted")
     if said and reason not in excuses:
         yield records.finding(CLAIMS[said[0]].fault, f"Kubernetes says {said}, but the record {reason}")
 
@@ -111,12 +113,15 @@ def _own_error_faults(
     if deleted is not False:
         return
     reason = outcome.get("reason")
-    job_deleted = records.job is None or records.job["metadata"].get("deletionTimestamp")
-    if reason == "Deleted" and not job_deleted:
+    if reason == "Deleted" and not _job_deleted(records):
         yield records.finding(OutcomeFault.DELETED, f"neither the pod nor the Job was: {end}")
     excuses = OWN_ERRORS | ENDED_WHILE_IT_RAN | ({CLAIMS[CANCEL_ANNOTATION].reason} if cancelled else set())
     if end.reason is None and end.container_reason == "Error" and not end.well and reason not in excuses | {"Deleted"}:
         yield records.finding(OutcomeFault.OWN_ERROR, f"{reason}, but the pipeline ended with {end.exit_code}")
+
+
+def _job_deleted(records: RunRecords) -> bool:
+    return records.job is None or bool(records.job["metadata"].get("deletionTimestamp"))
 
 
 def _ttl_faults(records: RunRecords, job: Document) -> Iterator[Finding]:

@@ -144,6 +144,7 @@ RIGHT = {
     "image not pulled, as the pod says later": records("failed", "ImagePull", None, pod=GIVEN_UP),
     "deleted": records("failed", "Deleted", 143, pod=the_pod(143, "Error", deleted_at="2026-11-24T08:00:35Z")),
     "deleted while it ran, and ended well": records("failed", "Deleted", 0, pod=DELETED_BUT_WELL),
+    "deleted with its Job, which the pod outlived": records("failed", "Deleted", 143, pod=LATE, job=GONE),
     "deleted, the pod is gone": records("failed", "Deleted", None, pods=[]),
     "deleted in the second of its end": records("failed", "Deleted", 0, pod=SAME_SECOND),
     "completed in the second of its deletion": records(pod=SAME_SECOND),
