@@ -80,6 +80,10 @@ ifeq ($(CLUSTER),none)
 	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
 endif
 
+.PHONY: bench
+bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"
+	@PYTHONPATH=.:operator:tests $(BIN)/python -m bench $(ROWS)
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
 	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \

@@ -18,7 +18,6 @@ from launcher.api.app import create_app
 from launcher.domain.errors import ConfigurationError
 from launcher.server import BoundedHttp, Server
 from launcher.settings import Settings
-from launcher.stores import mongodb
 from launcher.stores.archive import claim
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
@@ -90,6 +89,8 @@ def _check_surroundings(settings: Settings) -> None:
         except OSError as exc:
             raise ConfigurationError(f"{name}: {folder} cannot be used: {exc.strerror}") from None
     if settings.MONGODB_URI:
+        from launcher.stores import mongodb  # costs 6 MB
+
         mongodb.check(settings.MONGODB_URI)
 
 

@@ -10,7 +10,6 @@ from launcher.artifacts import ArtifactFolder, artifact_urls
 from launcher.logs.publisher import Publisher
 from launcher.recorder import Mirror, Recorder
 from launcher.settings import SharedSettings
-from launcher.stores import mongodb, redis
 from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryLogTail
 from launcher.stores.ports import LogTail, RunStore
@@ -36,7 +35,9 @@ def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
     shared: RunStore | None = None
     history: RunStore | None = None
     mirrors: list[Mirror] = []
-    if settings.REDIS_URL:
+    if settings.REDIS_URL:  # what is not configured is not imported: each costs 6 MB
+        from launcher.stores import redis
+
         client = redis.connect(settings.REDIS_URL)
         stack.push_async_callback(client.aclose)
         ttl = settings.REDIS_TTL_SECONDS
@@ -44,6 +45,8 @@ def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
         shared = redis.RedisRunStore(client, ttl_seconds=ttl)
         mirrors.append(Mirror("redis", shared, keeps=timedelta(seconds=ttl)))
     if settings.MONGODB_URI:
+        from launcher.stores import mongodb
+
         mongo = mongodb.connect(settings.MONGODB_URI)
         stack.push_async_callback(mongo.close)
         items = mongodb.MongoWorkItems(mongo)

@@ -2,7 +2,8 @@
 
 python-jose 3.5.0 takes an empty HMAC key (CVE-2026-120459) and, where algorithms are not named, a DER public key as an
 HMAC secret (CVE-2026-85394). So: the algorithm is pinned, the key is always a secret that the settings have checked,
-the header is looked at before the signature, and a table of hostile tokens is part of the tests.
+the header is looked at before the signature, and a table of hostile tokens is part of the tests. It is imported when
+the first token comes or goes: it costs 4 MB, and who calls with the secret itself needs none of it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-from jose import jwt
-from jose.exceptions import JOSEError
 
 from launcher.domain.errors import NotAllowed, NotAuthenticated
 
@@ -89,6 +87,8 @@ class Gate:
         """Return a signed token. Without a secret, in development, any text does as one."""
         if not self._secrets:
             return "development"
+        from jose import jwt
+
         at = int(time.time())
         claims = {"sub": subject, "aud": AUDIENCE, "iat": at, "exp": at + seconds, "scope": " ".join(scopes)}
         if run_id:
@@ -97,6 +97,9 @@ class Gate:
 
 
 def _caller_of(token: str, secret: str) -> Caller | None:
+    from jose import jwt
+    from jose.exceptions import JOSEError
+
     try:
         header = jwt.get_unverified_header(token)
         if header.get("alg") != ALGORITHM or "crit" in header:

@@ -159,19 +159,20 @@ def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, cap: 
     if ended and ended.reason == "OOMKilled" and code != 0:
         return failure(Reason.OUT_OF_MEMORY, exit_code=code)
     if by_others := _ended_by_others(pod):
-        return failure(by_others, exit_code=code, detail=status.get("message", ""))
+        detail = status.get("message") or _disruption(pod).get("message", "")
+        return failure(by_others, exit_code=code, detail=detail)
     if ended is None:
         return failure(Reason.CANNOT_START, detail=f"{status.get('reason', '')} {status.get('message', '')}".strip())
     return _ended_by_itself(ended)
 
 
 def _ended_by_others(pod: Manifest) -> Reason | None:
-    status, disruption = pod.get("status") or {}, _disruption(pod)
+    status, disruption = pod.get("status") or {}, _disruption(pod).get("reason")
     ended = exit_of(pod)
     lost = ended is not None and (ended.reason, ended.code) in _LOST
     if lost or status.get("reason") in _NODE_DOWN or disruption in _NODE_GONE:
         return Reason.NODE_LOST
-    if status.get("reason") == "Evicted" or disruption:
+    if status.get("reason") == "Evicted" or disruption is not None:
         return Reason.EVICTED
     return Reason.DELETED if deleting(pod) or not over(pod) else None
 
@@ -216,11 +217,13 @@ def _made_up(container: Manifest, ended: Manifest) -> bool:
     return ended.get("reason") == "ContainerStatusUnknown" and not was
 
 
-def _disruption(pod: Manifest) -> str | None:
+def _disruption(pod: Manifest) -> Manifest:
+    """Return the condition by which Kubernetes tells that it means to end the pod; empty where it does not."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
-            return str(condition.get("reason", ""))
-    return None
+            found: Manifest = condition
+            return found
+    return {}
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -14,7 +14,6 @@ import typer
 from launcher.cluster.client import Cluster
 from launcher.controller.settings import OperatorSettings
 from launcher.domain.errors import ConfigurationError
-from launcher.stores import mongodb
 from pipeline_operator import handlers
 
 cli = typer.Typer(add_completion=False)
@@ -32,6 +31,8 @@ def run(
     try:
         settings = OperatorSettings.from_environment(os.environ)
         if settings.MONGODB_URI:
+            from launcher.stores import mongodb  # costs 6 MB
+
             mongodb.check(settings.MONGODB_URI)
         namespace = asyncio.run(_namespace(settings))
     except ConfigurationError as exc:
