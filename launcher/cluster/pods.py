@@ -53,11 +53,9 @@ def job_of(pod: Manifest) -> str | None:
 
 
 def owner_of(pod: Manifest) -> str | None:
-    """Return the uid of the Job that owns a pod."""
-    for owner in pod["metadata"].get("ownerReferences") or ():
-        if owner.get("controller"):
-            return str(owner["uid"])
-    return None
+    """Return the uid of the Job that made a pod."""
+    uid: str | None = (pod["metadata"].get("labels") or {}).get(labels.JOB_UID)
+    return uid
 
 
 def phase(pod: Manifest) -> str:

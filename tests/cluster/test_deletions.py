@@ -11,7 +11,6 @@ from cluster.cluster import Cluster
 from cluster.conftest import let_go, recorded, until
 from cluster.ends import Ends, with_its_volume
 from launching.installation import Installation
-from launching.launcher import LauncherError
 
 WAITS = "while [ ! -e $APPLICATIONS_DIR/go ]; do sleep 0.1; done"
 PIPELINES: dict[str, dict[str, Any]] = {
@@ -153,7 +152,6 @@ def test_a_running_run_fails_with_its_pod_or_job_and_keeps_its_log(
     assert run["log"]["complete"]
 
 
-@pytest.mark.xfail(reason="the picture passes over a pod that lost its owner", raises=LauncherError, strict=True)
 def test_a_pod_that_is_left_when_its_job_is_deleted_is_ended(
     installation: Installation, ends: Ends, runs: Runs
 ) -> None:

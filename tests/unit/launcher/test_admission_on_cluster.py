@@ -132,7 +132,10 @@ class Scene:
         metadata = {
             "name": f"{name}-x7k2p",
             "creationTimestamp": "2026-11-24T08:00:00Z",
-            "labels": {"batch.kubernetes.io/job-name": name},
+            "labels": {
+                "batch.kubernetes.io/job-name": name,
+                "batch.kubernetes.io/controller-uid": job["metadata"]["uid"],
+            },
             "ownerReferences": [
                 {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True},
             ],

@@ -35,6 +35,8 @@ def pod(
 ) -> Manifest:
     """A pod; `of` is the name of its Job, `owner` the uid."""
     labels = {"slipway.dev/run": "true"}
+    if owner:
+        labels["batch.kubernetes.io/controller-uid"] = owner
     reference = {"apiVersion": "batch/v1", "kind": "Job", "name": of, "uid": owner, "controller": True}
     return {
         "metadata": {

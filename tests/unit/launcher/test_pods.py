@@ -81,9 +81,10 @@ def scheduling(status: str, reason: str | None = None, message: str = "") -> dic
     return {"conditions": [{**condition, "reason": reason, "message": message} if reason else condition]}
 
 
-def disruption(reason: str) -> dict[str, Any]:
+def disruption(reason: str, message: str = "") -> dict[str, Any]:
     initialized = {"type": "Initialized", "status": "True"}
-    return {"conditions": [initialized, {"type": "DisruptionTarget", "status": "True", "reason": reason}]}
+    target = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
+    return {"conditions": [initialized, target]}
 
 
 FULL = "0/1 nodes are available: 1 Insufficient memory."
@@ -435,6 +436,11 @@ def test_a_pod_that_is_over_or_gone_has_one_outcome(
         (pod("Failed", **ended(139)), None, ["SIGSEGV"]),
         (pod("Failed", **ended(3)), None, ["exit code 3"]),
         (pod("Failed", **EVICTED, **ended(137)), None, ["low on resource: memory"]),
+        (
+            pod("Failed", deleting=True, **ended(143), **disruption("EvictionByEvictionAPI", "Eviction API: evicting")),
+            None,
+            ["Eviction API: evicting"],
+        ),
         (pod("Failed", **ended(128, "StartError", NOT_FOUND)), None, [NOT_FOUND]),
         (pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource"), None, ["OutOfcpu", "enough"]),
     ],
@@ -471,14 +477,11 @@ def test_a_container_that_kubernetes_says_began_in_1970_never_began(epoch: str |
     assert pods.started_at(seen) is None
 
 
-def test_a_pod_belongs_to_the_job_that_controls_it_and_to_no_other_owner() -> None:
+def test_a_pod_belongs_to_the_job_that_made_it_also_when_it_was_orphaned() -> None:
     seen = pod()
     assert pods.owner_of(seen) is None
-    seen["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "4711-01jd", "uid": "other"}]
-    assert pods.owner_of(seen) is None
-    seen["metadata"]["ownerReferences"].append(
-        {"apiVersion": "batch/v1", "kind": "Job", "name": "4711-01jd", "uid": "5f3c", "controller": True}
-    )
+    seen["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": "5f3c"}
+    seen["metadata"]["ownerReferences"] = []
     assert pods.owner_of(seen) == "5f3c"
 
 
@@ -489,3 +492,11 @@ def test_a_pod_without_a_status_is_pending() -> None:
     assert not pods.scheduled(bare)
     assert pods.job_of(bare) is None
     assert pods.exit_of(bare) is None
+
+
+def test_an_end_that_the_kubelet_made_up_for_a_container_that_never_was_is_none() -> None:
+    made_up = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    seen = pod("Failed", **LATE, **container(terminated=made_up))
+    assert pods.exit_of(seen) is None
+    seen["status"]["containerStatuses"][0]["containerID"] = "containerd://1f2e"
+    assert pods.exit_of(seen) is not None

@@ -203,7 +203,11 @@ class Scene:
         made: Manifest = {
             "metadata": {
                 "name": POD,
-                "labels": {"slipway.dev/run": "true", "batch.kubernetes.io/job-name": NAME},
+                "labels": {
+                    "slipway.dev/run": "true",
+                    "batch.kubernetes.io/job-name": NAME,
+                    "batch.kubernetes.io/controller-uid": self.job["metadata"]["uid"],
+                },
                 "ownerReferences": [
                     {"kind": "Job", "name": NAME, "uid": self.job["metadata"]["uid"], "controller": True}
                 ],
