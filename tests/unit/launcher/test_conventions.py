@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULES = sorted((ROOT / "launcher").rglob("*.py"))
+MODULES = sorted(path for name in ("launcher", "operator/pipeline_operator") for path in (ROOT / name).rglob("*.py"))
 
 
 def test_python_starts_in_the_root_of_the_repository() -> None:
@@ -26,3 +26,22 @@ def test_every_module_says_what_lives_in_it_and_is_not_too_long(path: Path) -> N
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= 400
     assert path.stem not in {"utils", "helpers", "common", "misc"}
+
+
+CLIENT = """
+import sys
+def size():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+import aiohttp, pydantic
+before = size()
+import launcher.cluster.client
+typed = [name for name in sys.modules if name.startswith("kubernetes.") and (".models." in name or ".api." in name)]
+print(size() - before, len(typed), *typed[:3])
+"""
+
+
+def test_the_kubernetes_client_does_not_import_the_typed_api_which_costs_187_mib() -> None:
+    done = subprocess.run([sys.executable, "-c", CLIENT], cwd=ROOT, check=True, capture_output=True, text=True)
+    kibibytes, typed, *_ = done.stdout.split()
+    assert int(typed) == 0, done.stdout
+    assert int(kibibytes) < 40 << 10
