@@ -176,6 +176,7 @@ def test_an_eviction_that_somebody_asked_for_is_an_eviction(
     installation.kubectl("create", f"--raw={path}", "--filename=-", input=eviction)
     run = ends.of(run_id, deleted=True)
     assert (run["status"], run["reason"]) == ("failed", "Evicted"), run
+    assert "Eviction API" in run["message"], run
     assert ends.printed(run_id) == b"up\n"
 
 
