@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.row import Row
-from bench.rows import MEASUREMENTS, PIPELINES, SLOTS, settings
+from bench.rows import MEASUREMENTS, PIPELINES, SETTINGS, SLOTS
 from cluster.cluster import Cluster
 from launching.installation import Installation
 from servers.mongodb_server import MongodbServer
@@ -36,20 +38,35 @@ def main(
     wanted = rows or list(MEASUREMENTS)
     if unknown := [name for name in wanted if name not in MEASUREMENTS]:
         raise typer.BadParameter(f"there is no {', '.join(unknown)}; there are: {NAMES}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made is removed then too
+    machine = f"{os.cpu_count()} processors; load of the machine {os.getloadavg()[0]:.1f} before"
     found: list[Row] = []
+    failed: dict[str, str] = {}
     with _site() as site:
         for n in range(3):  # warm
-            site.launcher.wait(site.launcher.run(f"warm-{n}", pipeline="hello")["run_id"])
+            site.launcher.wait(site.launcher.run(f"warm-{n}", pipeline="hello")["run_id"], seconds=120)
         for name in wanted:
-            with console.status(f"measuring {name}"):
-                found += MEASUREMENTS[name](site, repeats)
-    table = Table("", "figure", "goal", "", "detail")
-    for row in found:
+            try:
+                with console.status(f"measuring {name}"):
+                    found += MEASUREMENTS[name](site, repeats)
+            except Exception as exc:  # the others are measured all the same
+                failed[name] = f"{type(exc).__name__}: {exc}"
+    console.print(_table(found, f"{machine}, {os.getloadavg()[0]:.1f} after"))
+    if out:
+        figures = [asdict(row) | {"verdict": row.verdict} for row in found]
+        out.write_text(json.dumps({"machine": machine, "rows": figures, "failed": failed}, indent=2) + "\n")
+    for name, why in failed.items():
+        console.print(f"{name} could not be measured: {why}", markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _table(rows: list[Row], caption: str) -> Table:
+    table = Table("", "figure", "goal", "", "detail", caption=caption)
+    for row in rows:
         bound = "" if row.goal is None else f"{'≥' if row.at_least else '≤'} {row.goal:,g}"
         table.add_row(row.name, f"{row.value:,.2f} {row.unit}", bound, row.verdict, row.detail)
-    console.print(table)
-    if out:
-        out.write_text(json.dumps([asdict(row) | {"verdict": row.verdict} for row in found], indent=2) + "\n")
+    return table
 
 
 @contextmanager
@@ -64,8 +81,10 @@ def _site() -> Iterator[Installation]:
         for server in (redis, mongodb):
             server.start()
             stack.callback(server.stop)
-        environment = {**settings(directory), "REDIS_URL": redis.url, "MONGODB_URI": mongodb.url}
-        yield stack.enter_context(Installation(cluster, directory / "slipway", PIPELINES, slots=SLOTS, **environment))
+        environment = {**SETTINGS, "REDIS_URL": redis.url, "MONGODB_URI": mongodb.url}
+        site = Installation(cluster, directory / "slipway", PIPELINES, slots=SLOTS, **environment)
+        stack.push(site)  # its namespace is there already, whether it starts or not
+        yield site.__enter__()
 
 
 if __name__ == "__main__":

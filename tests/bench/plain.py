@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import secrets
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from typing import Any
 
 import yaml
 
-from cluster.cluster import Cluster
+from cluster.cluster import Cluster, wait_until
 from launching.installation import TESTS_IMAGE, Installation
 
 _RETRY_SECONDS = 0.1
 _PATIENCE_SECONDS = 60.0
+_READY_SECONDS = 30.0
 
 
 def job(name: str, command: list[str]) -> dict[str, Any]:
@@ -34,6 +36,7 @@ def job(name: str, command: list[str]) -> dict[str, Any]:
                     "activeDeadlineSeconds": 600,
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
+                    "terminationGracePeriodSeconds": 1,
                     "containers": [{"name": "pipeline", "image": TESTS_IMAGE, "command": command}],
                 },
             },
@@ -50,41 +53,65 @@ def like_a_run(installation: Installation, run_id: str, name: str) -> dict[str, 
     return plain
 
 
+def kubectl_of(cluster: Cluster, namespace: str) -> list[str]:
+    """Return the beginning of a kubectl command."""
+    return [*map(str, cluster.kubectl_command), "--kubeconfig", str(cluster.kubeconfig), f"--namespace={namespace}"]
+
+
 def first_line_seconds(cluster: Cluster, namespace: str, manifest: dict[str, Any]) -> float:
-    """Return the seconds from `kubectl create` to the first line of `kubectl logs -f`, asked again while it refuses."""
-    kubectl = [*map(str, cluster.kubectl_command), "--kubeconfig", str(cluster.kubeconfig), f"--namespace={namespace}"]
+    """Return the seconds from `kubectl create` to the first line of `kubectl logs -f`.
+
+    As a person would at a prompt: `kubectl create -f job.yaml; until kubectl logs -f job/NAME; do sleep 0.1; done`.
+    kubectl itself waits for a pod that is not there yet, and refuses while its container is being made. Returns when
+    the Job is complete, so that the next measurement finds nothing under way.
+    """
+    kubectl = kubectl_of(cluster, namespace)
+    target = f"job/{manifest['metadata']['name']}"
+    text = yaml.safe_dump(manifest).encode()
     began = time.monotonic()
     subprocess.run(
-        [*kubectl, "create", "-f", "-"], input=yaml.safe_dump(manifest).encode(), check=True, capture_output=True
+        [*kubectl, "create", "-f", "-"], input=text, check=True, capture_output=True, timeout=_PATIENCE_SECONDS
     )
-    while time.monotonic() - began < _PATIENCE_SECONDS:
-        command = [*kubectl, "logs", "-f", f"job/{manifest['metadata']['name']}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    while (left := began + _PATIENCE_SECONDS - time.monotonic()) > 0:
+        with subprocess.Popen(
+            [*kubectl, "logs", "-f", target], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
             assert process.stdout is not None
+            deadline = threading.Timer(left, process.kill)
+            deadline.start()
             line = process.stdout.readline()
             took = time.monotonic() - began
+            deadline.cancel()
             process.kill()
         if line:
+            cluster.kubectl("wait", f"--namespace={namespace}", "--for=condition=complete", target, "--timeout=60s")
             return took
         time.sleep(_RETRY_SECONDS)
-    raise TimeoutError("kubectl logs -f showed no line")
+    raise TimeoutError(f"kubectl logs -f showed no line within {_PATIENCE_SECONDS:.0f} s")
 
 
 @contextmanager
 def namespace_with_quota(cluster: Cluster, slots: int) -> Iterator[str]:
-    """A namespace where nothing but a quota holds Jobs back."""
+    """A namespace where nothing but a quota holds Jobs back. Ready for pods: else the first ones were refused."""
     name = f"bench-{secrets.token_hex(4)}"
-    quota = {"hard": {"pods": str(slots)}, "scopes": ["Terminating"]}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "pods", "namespace": name},
+        "spec": {"hard": {"pods": str(slots)}, "scopes": ["Terminating"]},
+    }
+    place = f"--namespace={name}"
     try:
-        cluster.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "ResourceQuota",
-                "metadata": {"name": "pods", "namespace": name},
-                "spec": quota,
-            }
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        cluster.apply(quota)
+        wait_until(
+            lambda: (
+                "hard" in cluster.json("get", "resourcequota", "pods", place)["status"]
+                and cluster.json("get", "serviceaccounts", place)["items"]
+            ),
+            _READY_SECONDS,
+            "the quota and the default service account of a new namespace",
         )
         yield name
     finally:
-        cluster.kubectl("delete", "namespace", name, "--wait=false")
+        cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")

@@ -27,6 +27,8 @@ class Row:
         return "met" if met else "missed"
 
 
-def spread(seconds: Sequence[float]) -> str:
+def spread(figures: Sequence[float], unit: str = "s") -> str:
     """Return median, smallest and largest in words."""
-    return f"{median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f}, n={len(seconds)})"
+    digits = 2 if max(figures) < 1000 else 0
+    low, middle, high = (f"{each:,.{digits}f}" for each in (min(figures), median(figures), max(figures)))
+    return f"{middle} {unit} ({low}-{high}, n={len(figures)})"
