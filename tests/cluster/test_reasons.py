@@ -37,11 +37,11 @@ def shell(script: str) -> list[str]:
 
 CASES = {
     "exit-code": Case(
-        command=shell("echo out; echo err >&2; exit 3"),
+        command=shell("echo failing; exit 3"),
         reason="PipelineError",
         exit_code=3,
         says="ended with exit code 3; its last lines say why",
-        printed=b"out\nerr\n",
+        printed=b"failing\n",
     ),
     "segfault": Case(
         command=["python3", "-c", "import ctypes; print('up', flush=True); ctypes.string_at(0)"],
@@ -50,8 +50,10 @@ CASES = {
         says="was killed by SIGSEGV",
         printed=b"up\n",
     ),
-    "memory": Case(
-        command=["python3", "-c", "print('up', flush=True); hog = b'x' * 200_000_000; print('still here')"],
+    "memory": Case(  # the one that is killed has a parent: containerd may hear of an end before it hears why
+        command=shell(
+            "exec 2>/dev/null; echo up; python3 -c \"hog = b'x' * 200_000_000\"; code=$?; sleep 1; exit $code"
+        ),
         reason="OutOfMemory",
         exit_code=137,
         says="raise the pipeline's memory limit",
