@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.cluster import jobs, pods
+from launcher.cluster import jobs, labels, pods
 from launcher.cluster.client import Listing
 
 Manifest = Mapping[str, Any]
@@ -37,7 +37,9 @@ class Sight:
 
     @property
     def busy(self) -> bool:
-        """Whether the run holds a slot: it has been released and has not ended."""
+        """Whether the run holds a slot: it has been released and has not ended. What is rejected never held one."""
+        if self.job is not None and jobs.phase_of(self.job) == labels.PHASE_QUEUED:
+            return False
         if self.pod is not None and not self.pod_over:
             return True
         if self.job is None or self.job_gone or jobs.finished(self.job) or jobs.suspended(self.job):

@@ -152,7 +152,6 @@ def test_a_job_with_the_name_of_a_run_that_has_ended_is_not_executed(
     assert installation.launcher.log(run_id) == log
 
 
-@pytest.mark.xfail(reason="Sight.busy counts the pods of what is rejected", raises=AssertionError, strict=True)
 def test_jobs_without_the_form_hold_no_slot(installation: Installation, ends: Ends) -> None:
     names = ("holds-no-slot-1", "holds-no-slot-2")  # as many as there are slots
     installation.operator.stop()

@@ -16,9 +16,24 @@ from launcher.controller.picture import Picture, Sight
 Manifest = dict[str, Any]
 
 
-def job(version: int, uid: str = "job", *, suspend: bool = True, name: str = "a", **status: Any) -> Manifest:
+def job(
+    version: int,
+    uid: str = "job",
+    *,
+    suspend: bool = True,
+    name: str = "a",
+    phase: str | None = None,
+    **status: Any,
+) -> Manifest:
+    phase = phase or ("queued" if suspend else "released")
     return {
-        "metadata": {"name": name, "uid": uid, "resourceVersion": str(version), "managedFields": [{"manager": "x"}]},
+        "metadata": {
+            "name": name,
+            "uid": uid,
+            "resourceVersion": str(version),
+            "labels": {"slipway.dev/phase": phase},
+            "managedFields": [{"manager": "x"}],
+        },
         "spec": {"suspend": suspend},
         "status": status,
     }
@@ -285,7 +300,8 @@ FAILED: Manifest = {"conditions": [{"type": "Failed", "status": "True"}]}
         pytest.param(Sight(job=job(1, **RELEASED), pod=pod(2, phase="Succeeded")), False, id="pod over"),
         pytest.param(Sight(job=job(1, **RELEASED), pod=pod(2), pod_gone=True), False, id="pod gone"),
         pytest.param(Sight(job=job(1, **RELEASED), job_gone=True, pod=pod(2)), True, id="Job deleted, pod ending"),
-        pytest.param(Sight(job=job(1), pod=pod(2)), True, id="suspended again, pod ending"),
+        pytest.param(Sight(job=job(1, phase="released"), pod=pod(2)), True, id="suspended again, pod ending"),
+        pytest.param(Sight(job=job(1, suspend=False, phase="queued"), pod=pod(2)), False, id="rejected, pod runs"),
         pytest.param(Sight(pod=pod(2)), True, id="pod seen before its Job"),
     ],
 )
