@@ -35,6 +35,7 @@ def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
 
 
+LONG = "x" * 999
 CASES = {
     "exit-code": Case(
         command=shell("echo failing; exit 3"),
@@ -118,13 +119,13 @@ CASES = {
         exit_code=128,
         says="could not be started.*no-such-command.*not found",
     ),
-    "disk": Case(
-        command=shell("echo up; head -c 50000000 /dev/zero >/tmp/large; exec sleep 300"),
+    "disk": Case(  # its log counts: the kubelet looks at that every ten seconds, at volumes every minute
+        command=shell(f"echo up; yes {LONG} | head -n 4000; exec sleep 300"),
         reason="Evicted",
         exit_code=137,
         says="ephemeral.*(limit|exceed)",
-        printed=b"up\n",
-        entry={"resources": {"limits": {"ephemeral-storage": "10Mi"}}},
+        printed=b"up\n" + f"{LONG}\n".encode() * 4000,
+        entry={"resources": {"limits": {"ephemeral-storage": "2Mi"}}},
     ),
 }
 
