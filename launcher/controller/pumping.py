@@ -7,6 +7,7 @@ from what the archive holds. Where the node no longer has lines that were not re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -27,6 +28,7 @@ from launcher.stores.logfile import LogWriter, gap_piece
 _EAGER_SECONDS = 2.0
 _EAGER_STEP_SECONDS = 0.02
 _STEP_MAX_SECONDS = 1.0
+_END_SECONDS = 3.0  # so much later than its log a pod ends on a busy node; to read again may take longer
 _DISK_RETRY_SECONDS = 1.0
 _CATCH_UP_SECONDS = 600.0  # an end is not held back for longer by a log that cannot be read
 _ROTATED = "The node rotated lines away before they could be read; they are not kept."
@@ -78,7 +80,7 @@ class PodLog:
                     self._whole = at_end
                     break
             if at_end and not self._whole:  # the container has most likely ended: its pod will soon say so
-                await self._picture.news(self._run.run_id, sight, _STEP_MAX_SECONDS)
+                await self._over(_END_SECONDS)
                 continue
             if self._writer.number > before:
                 step = _EAGER_STEP_SECONDS
@@ -87,8 +89,14 @@ class PodLog:
             if sight.pod_gone or (sight.over and not sight.pod) or self._overdue(sight):
                 break
             await asyncio.sleep(0 if self._whole else step)
-        while not (sight := self._look()).over:  # the log is full: the rest is not kept
-            await self._picture.news(self._run.run_id, sight, None)
+        await self._over()  # where the log is full, the rest is not kept
+
+    async def _over(self, seconds: float | None = None) -> None:
+        """Wait until the pod is over, at most so long: at other news, nothing needs to be read again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not (sight := self._look()).over:
+                    await self._picture.news(self._run.run_id, sight, None)
 
     def _overdue(self, sight: Sight) -> bool:
         """Say whether the log of a pod that is over has been asked for long enough."""

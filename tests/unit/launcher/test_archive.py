@@ -79,7 +79,7 @@ import sys
 from pathlib import Path
 from launcher.domain.loglines import LineKind, StampedPiece
 from launcher.stores.archive import Archive
-writer = Archive(Path(sys.argv[1])).writer("a")
+writer = Archive(Path(sys.argv[1]), 1 << 40).writer("a")  # no cap, however late it is killed
 n = writer.number
 print(n, flush=True)
 while True:

@@ -114,7 +114,7 @@ class FakeCluster:
                 yield chunk
                 continue
             held = self.objects.get(("Pod", pod))
-            if not follow or held is None or held["status"]["phase"] != "Running":
+            if not follow or held is None or held["status"]["phase"] != "Running" or ended_in(held):
                 return
             await self._changed.wait()
 
@@ -274,6 +274,11 @@ def ended(code: int) -> Manifest:
     moment = f"{now():%Y-%m-%dT%H:%M:%SZ}"
     reason = "Error" if code else "Completed"
     return container(terminated={"exitCode": code, "reason": reason, "startedAt": moment, "finishedAt": moment})
+
+
+def ended_in(pod: Manifest) -> bool:
+    """Whether the container has ended, which the kubelet knows before the pod's phase says so."""
+    return any("terminated" in status["state"] for status in pod["status"].get("containerStatuses") or ())
 
 
 def container(**state: Manifest) -> Manifest:
@@ -527,6 +532,26 @@ def test_a_log_that_breaks_off_is_read_on_from_where_it_was(play: Play) -> None:
         scene.see_pod("Succeeded", **ended(0))
         assert (await scene.end()).log.complete
         assert [data for _, data in scene.lines[1:]] == [b"one", b"two", b"three"]
+
+    play(scenario)
+
+
+def test_a_log_that_has_ended_is_not_read_again_at_each_news_before_the_pods_end(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        scene.see_pod("Running", **running())
+        scene.cluster.say(POD, "one")
+        await scene.until(lambda: len(scene.lines) == 2)
+        asked = scene.cluster.calls.count(f"log {POD}")
+        scene.see_pod("Running", **ended(0))
+        for _ in range(5):
+            await asyncio.sleep(0.02)
+            scene.cluster.put("Job", {**scene.job, "status": {"ready": 0}})
+        scene.see_pod("Succeeded", **ended(0))
+        assert (await scene.end()).log.complete
+        assert scene.cluster.calls.count(f"log {POD}") == asked + 1  # for the last line alone, to be sure of it
 
     play(scenario)
 
