@@ -124,6 +124,8 @@ def exit_of(pod: Manifest) -> Exit | None:
     """Return how the pipeline's container ended; None where it has not, or never began."""
     container = _container(pod)
     ended = (container.get("state") or {}).get("terminated")
+    if not ended and over(pod):  # one that the kubelet has lost from sight has ended before, and waits, as it says
+        ended = (container.get("lastState") or {}).get("terminated")
     if not ended or _made_up(container, ended):
         return None
     return Exit(
@@ -167,10 +169,12 @@ def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, cap: 
 def _ended_by_others(pod: Manifest) -> Reason | None:
     status, disruption = pod.get("status") or {}, _disruption(pod).get("reason")
     ended = exit_of(pod)
+    if status.get("reason") == "Evicted":  # the kubelet may lose a container from sight that it has just ended
+        return Reason.EVICTED
     lost = ended is not None and (ended.reason, ended.code) in _LOST
     if lost or status.get("reason") in _NODE_DOWN or disruption in _NODE_GONE:
         return Reason.NODE_LOST
-    if status.get("reason") == "Evicted" or disruption is not None:
+    if disruption is not None:
         return Reason.EVICTED
     return Reason.DELETED if deleting(pod) or not over(pod) else None
 

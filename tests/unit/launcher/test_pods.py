@@ -500,3 +500,14 @@ def test_an_end_that_the_kubelet_made_up_for_a_container_that_never_was_is_none(
     assert pods.exit_of(seen) is None
     seen["status"]["containerStatuses"][0]["containerID"] = "containerd://1f2e"
     assert pods.exit_of(seen) is not None
+
+
+LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+
+
+@pytest.mark.parametrize("state", [{"waiting": {"reason": "ContainerCreating"}}, {"terminated": LOST}])
+def test_an_eviction_is_one_at_whatever_moment_it_is_looked_at(state: dict[str, Any]) -> None:
+    seen = pod("Failed", **EVICTED, **container(**state))
+    seen["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
+    outcome = pods.outcome_of(seen, ended_for=None, timeout=600, cap=1024)
+    assert (outcome.reason, outcome.exit_code) == (Reason.EVICTED, 137)
