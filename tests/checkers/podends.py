@@ -30,7 +30,10 @@ class PodEnd:
     def of(cls, pod: Document) -> PodEnd:
         """Read a pod."""
         status, container = pod.get("status", {}), main_container(pod)
-        ended = container.get("state", {}).get("terminated") or {}
+        ended = container.get("state", {}).get("terminated")
+        if not ended and status.get("phase") == "Failed":  # lost from sight by the kubelet, for the moment
+            ended = container.get("lastState", {}).get("terminated")
+        ended = ended or {}
         exit_code = None if _made_up(container, ended) else ended.get("exitCode")
         return cls(
             status.get("phase", ""),
