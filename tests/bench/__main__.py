@@ -18,10 +18,12 @@ from rich.table import Table
 
 from bench.row import Row
 from bench.rows import MEASUREMENTS, PIPELINES, SETTINGS, SLOTS
-from cluster.cluster import Cluster
+from cluster.cluster import Cluster, ClusterError
 from launching.installation import Installation
+from launching.launcher import LauncherError
 from servers.mongodb_server import MongodbServer
 from servers.redis_server import RedisServer
+from servers.server import ServerError
 
 NAMES = ", ".join(MEASUREMENTS)
 
@@ -39,26 +41,37 @@ def main(
     if unknown := [name for name in wanted if name not in MEASUREMENTS]:
         raise typer.BadParameter(f"there is no {', '.join(unknown)}; there are: {NAMES}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made is removed then too
+    try:
+        with _site() as site:
+            failed = _measure(site, wanted, repeats, console, out)
+    except (ClusterError, ServerError, LauncherError) as exc:
+        console.print(f"No Slipway to measure: {exc}", markup=False)
+        raise typer.Exit(1) from None
+    if failed:
+        raise typer.Exit(1)
+
+
+def _measure(site: Installation, wanted: list[str], repeats: int, console: Console, out: Path | None) -> bool:
+    """Measure and print; say whether something could not be measured."""
     machine = f"{os.cpu_count()} processors; load of the machine {os.getloadavg()[0]:.1f} before"
     found: list[Row] = []
     failed: dict[str, str] = {}
-    with _site() as site:
-        for n in range(3):  # warm
-            site.launcher.wait(site.launcher.run(f"warm-{n}", pipeline="hello")["run_id"], seconds=120)
-        for name in wanted:
-            try:
-                with console.status(f"measuring {name}"):
-                    found += MEASUREMENTS[name](site, repeats)
-            except Exception as exc:  # the others are measured all the same
-                failed[name] = f"{type(exc).__name__}: {exc}"
-    console.print(_table(found, f"{machine}, {os.getloadavg()[0]:.1f} after"))
+    for n in range(3):  # warm
+        site.launcher.wait(site.launcher.run(f"warm-{n}", pipeline="hello")["run_id"], seconds=120)
+    for name in wanted:
+        try:
+            with console.status(f"measuring {name}"):
+                found += MEASUREMENTS[name](site, repeats)
+        except Exception as exc:  # the others are measured all the same
+            failed[name] = f"{type(exc).__name__}: {exc}"
+    machine += f", {os.getloadavg()[0]:.1f} after"
+    console.print(_table(found, machine))
     if out:
         figures = [asdict(row) | {"verdict": row.verdict} for row in found]
         out.write_text(json.dumps({"machine": machine, "rows": figures, "failed": failed}, indent=2) + "\n")
     for name, why in failed.items():
         console.print(f"{name} could not be measured: {why}", markup=False)
-    if failed:
-        raise typer.Exit(1)
+    return bool(failed)
 
 
 def _table(rows: list[Row], caption: str) -> Table:
