@@ -58,8 +58,8 @@ def kubectl_of(cluster: Cluster, namespace: str) -> list[str]:
     return [*map(str, cluster.kubectl_command), "--kubeconfig", str(cluster.kubeconfig), f"--namespace={namespace}"]
 
 
-def first_line_seconds(cluster: Cluster, namespace: str, manifest: dict[str, Any]) -> float:
-    """Return the seconds from `kubectl create` to the first line of `kubectl logs -f`.
+def first_line(cluster: Cluster, namespace: str, manifest: dict[str, Any]) -> tuple[float, str]:
+    """Return the seconds from `kubectl create` to the first line of `kubectl logs -f`, and that line.
 
     As a person would at a prompt: `kubectl create -f job.yaml; until kubectl logs -f job/NAME; do sleep 0.1; done`.
     kubectl itself waits for a pod that is not there yet, and refuses while its container is being made. Returns when
@@ -85,7 +85,7 @@ def first_line_seconds(cluster: Cluster, namespace: str, manifest: dict[str, Any
             process.kill()
         if line:
             cluster.kubectl("wait", f"--namespace={namespace}", "--for=condition=complete", target, "--timeout=60s")
-            return took
+            return took, line.decode().strip()
         time.sleep(_RETRY_SECONDS)
     raise TimeoutError(f"kubectl logs -f showed no line within {_PATIENCE_SECONDS:.0f} s")
 
