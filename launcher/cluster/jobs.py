@@ -29,7 +29,9 @@ def annotation(job: Manifest, name: str) -> str | None:
 
 
 def phase_of(job: Manifest) -> str:
-    """Return how far the operator is with the Job; a Job that somebody else made begins as queued."""
+    """Return how far the operator is with the Job; one that somebody else made, or copied, begins as queued."""
+    if annotation(job, labels.PHASE_OF) != job["metadata"].get("uid"):
+        return labels.PHASE_QUEUED
     phase: str = (job["metadata"].get("labels") or {}).get(labels.PHASE, labels.PHASE_QUEUED)
     return phase
 
@@ -94,6 +96,8 @@ def form_faults(job: Manifest) -> list[str]:
 
 def record_of(job: Manifest) -> Run | None:
     """Return the record that the operator wrote onto the Job; None where there is none that can be read."""
+    if phase_of(job) != labels.PHASE_RECORDED:
+        return None
     try:
         return Run.from_json(annotation(job, labels.RECORD) or "")
     except ValueError:

@@ -147,6 +147,7 @@ def release_patch(job: Mapping[str, Any]) -> Manifest:
         "metadata": {
             "uid": job["metadata"]["uid"],
             "labels": {labels.PHASE: labels.PHASE_RELEASED},
+            "annotations": {labels.PHASE_OF: job["metadata"]["uid"]},
         },
         "spec": {"suspend": False},
     }
@@ -168,12 +169,12 @@ def deadline_patch() -> Manifest:
     return {"spec": {"activeDeadlineSeconds": 1}}
 
 
-def record_patch(run: Run, ttl_seconds: int, *, suspend: bool = False) -> Manifest:
+def record_patch(job: Mapping[str, Any], run: Run, ttl_seconds: int, *, suspend: bool = False) -> Manifest:
     """Write a run's end onto its Job, which may be forgotten from now on; `suspend` it where it must not run."""
     return {
         "metadata": {
             "labels": {labels.PHASE: labels.PHASE_RECORDED},
-            "annotations": {labels.RECORD: run.to_json().decode()},
+            "annotations": {labels.PHASE_OF: job["metadata"]["uid"], labels.RECORD: run.to_json().decode()},
         },
         "spec": {"ttlSecondsAfterFinished": ttl_seconds, **({"suspend": True} if suspend else {})},
     }

@@ -226,7 +226,7 @@ class Supervision:
                     may_run = not jobs.suspended(sight.job) and not jobs.finished(sight.job)
                     stop = may_run and (_never_released(sight) or not sight.pod_over)
                     await self._patch_job(
-                        manifests.record_patch(self._run, self._settings.JOB_TTL_SECONDS, suspend=stop)
+                        manifests.record_patch(sight.job, self._run, self._settings.JOB_TTL_SECONDS, suspend=stop)
                     )
                 return
             except ObjectMissing:

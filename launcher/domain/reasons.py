@@ -52,7 +52,7 @@ _SENTENCES = {
     Reason.OUT_OF_MEMORY: (
         "The pipeline used more memory than it may and was killed; raise the pipeline's memory limit."
     ),
-    Reason.EVICTED: ("The node was short of a resource and ended the pipeline; run it again when the node has room."),
+    Reason.EVICTED: ("Kubernetes ended the pipeline to free its node; run it again when the node has room."),
     Reason.INVALID_IMAGE: "The image's name is not valid; correct the pipeline's image.",
     Reason.IMAGE_PULL: "The image could not be pulled; check its name, its tag and IMAGE_PULL_SECRETS.",
     Reason.UNSCHEDULABLE: "No node has room for the pipeline; lower what it requests, or free some of the node.",

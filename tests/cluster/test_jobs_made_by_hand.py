@@ -161,3 +161,27 @@ def test_jobs_without_the_form_hold_no_slot(installation: Installation, ends: En
     hello = installation.launcher.run("1", pipeline="hello")["run_id"]
     assert installation.launcher.wait(hello)["status"] == "completed"
     assert any(pod["status"]["phase"] == "Running" for name in names for pod in installation.pods(name))
+
+
+def test_a_copy_of_an_ended_runs_job_is_no_record_and_runs_once_it_keeps_the_form(
+    installation: Installation, ends: Ends
+) -> None:
+    original = installation.launcher.run("copied", pipeline="hello")["run_id"]
+    assert ends.of(original)["status"] == "completed"
+    until(lambda: recorded(installation, original))
+    job = installation.job(original)
+    assert job is not None
+    metadata = {"labels": job["metadata"]["labels"], "annotations": job["metadata"]["annotations"]}
+    template = {**job["spec"]["template"], "metadata": {"labels": LABELS}}
+    spec = {"backoffLimit": 0, "template": template}
+    copies = {"copy-as-it-was": {"suspend": False, "ttlSecondsAfterFinished": 86400}, "copy-in-form": {"suspend": True}}
+    for name, rest in copies.items():
+        copy = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {**metadata, "name": name}, "spec": spec | rest}
+        installation.kubectl("create", "--filename=-", input=json.dumps(copy))
+    seen(installation, "copy-as-it-was")
+    run = ends.of("copy-as-it-was", deleted=True)
+    assert (run["status"], run["reason"]) == ("failed", "Rejected"), run
+    assert "spec.suspend must be true" in run["message"] and "ttlSecondsAfterFinished" in run["message"], run
+    run = ends.of("copy-in-form")
+    assert (run["status"], run["job_id"]) == ("completed", "copied"), run
+    assert ends.printed("copy-in-form") == b"hello\n"

@@ -122,7 +122,8 @@ class Scene:
     def released_before(self, name: str, pod: str | None) -> None:
         """A run that has its slot already: without a pod yet, or with one in this phase."""
         job = manifests.make_job(a_run(name), Pipeline(), SETTINGS)
-        job = merged(job, {"metadata": {"labels": {"slipway.dev/phase": "released"}}, "spec": {"suspend": False}})
+        job = self.cluster.put("Job", job)
+        job = merged(job, manifests.release_patch(job))
         self.picture.see_job(self.cluster.put("Job", job))
         if pod:
             self.see_pod(name, pod)

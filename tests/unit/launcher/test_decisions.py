@@ -43,6 +43,7 @@ def job(
     made: Manifest = json.loads(json.dumps(manifests.make_job(QUEUED, Pipeline(), SharedSettings.from_environment({}))))
     made["metadata"] |= {"uid": "job", "resourceVersion": "7"}
     made["metadata"]["labels"]["slipway.dev/phase"] = phase
+    made["metadata"]["annotations"]["slipway.dev/phase-of"] = "job"
     made["spec"]["suspend"] = phase == "queued" if suspended is None else suspended
     if cancelled:
         made["metadata"]["annotations"]["slipway.dev/cancel"] = AT.isoformat()

@@ -154,16 +154,37 @@ def test_only_a_run_with_an_idempotency_key_bears_a_label_of_it() -> None:
 
 def test_a_record_on_the_job_is_the_run() -> None:
     from_job = job_of()
+    from_job["metadata"]["uid"] = "5f3c"
     ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
-    patch = manifests.record_patch(ended, 60)
+    patch = manifests.record_patch(from_job, ended, 60)
+    from_job["metadata"]["labels"] |= patch["metadata"]["labels"]
     from_job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
+    assert jobs.phase_of(from_job) == "recorded"
     assert jobs.record_of(from_job) == ended
     assert jobs.run_of(from_job, start_grace_seconds=600) == ended
+
+
+@pytest.mark.parametrize("phase", ["released", "recorded"])
+def test_a_copy_of_a_job_that_was_released_or_recorded_begins_as_queued(phase: str) -> None:
+    original = job_of()
+    original["metadata"]["uid"] = "5f3c"
+    ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    patches = {"released": manifests.release_patch(original), "recorded": manifests.record_patch(original, ended, 60)}
+    original["metadata"]["labels"] |= patches[phase]["metadata"]["labels"]
+    original["metadata"]["annotations"] |= patches[phase]["metadata"]["annotations"]
+    assert jobs.phase_of(original) == phase
+    copy = {**original, "metadata": {**original["metadata"], "name": "copy", "uid": "other"}}
+    assert jobs.phase_of(copy) == "queued"
+    assert jobs.record_of(copy) is None
+    assert jobs.run_of(copy, start_grace_seconds=600).run_id == "copy"
 
 
 @pytest.mark.parametrize("record", [None, "", "{", "[]", '{"run_id": "a"}', RUN.to_json().decode()[:-2]])
 def test_a_record_that_cannot_be_read_is_none(record: str | None) -> None:
     job = job_of()
+    job["metadata"]["uid"] = "5f3c"
+    job["metadata"]["labels"]["slipway.dev/phase"] = "recorded"
+    job["metadata"]["annotations"]["slipway.dev/phase-of"] = "5f3c"
     if record is not None:
         job["metadata"]["annotations"]["slipway.dev/record"] = record
     assert jobs.record_of(job) is None
@@ -249,7 +270,7 @@ def test_no_timeout_is_longer_than_a_year(annotated: bool) -> None:
 def test_a_job_that_somebody_else_made_begins_as_queued() -> None:
     assert jobs.phase_of({"metadata": {"name": "a"}}) == "queued"
     assert jobs.phase_of({"metadata": {"name": "a", "labels": {"slipway.dev/run": ""}}}) == "queued"
-    assert jobs.phase_of({"metadata": {"name": "a", "labels": {"slipway.dev/phase": "released"}}}) == "released"
+    assert jobs.phase_of({"metadata": {"name": "a", "uid": "b", "labels": {"slipway.dev/phase": "x"}}}) == "queued"
 
 
 @pytest.mark.parametrize(

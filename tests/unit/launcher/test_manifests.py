@@ -220,7 +220,11 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
         pytest.param(
             manifests.release_patch({"metadata": {"name": "a", "uid": "5f3c", "resourceVersion": "41"}}),
             {
-                "metadata": {"uid": "5f3c", "labels": {"slipway.dev/phase": "released"}},
+                "metadata": {
+                    "uid": "5f3c",
+                    "labels": {"slipway.dev/phase": "released"},
+                    "annotations": {"slipway.dev/phase-of": "5f3c"},
+                },
                 "spec": {"suspend": False},
             },
             id="a release holds for the very Job that was looked at, whatever its version is by now",
@@ -260,20 +264,21 @@ def test_each_patch_says_just_what_changes(patch: dict[str, Any], expected: dict
 
 
 def test_a_record_goes_onto_the_job_with_its_phase_and_its_time_to_live() -> None:
-    patch = manifests.record_patch(RUN, 86400)
+    patch = manifests.record_patch({"metadata": {"uid": "5f3c"}}, RUN, 86400)
     assert patch == {
         "metadata": {
             "labels": {"slipway.dev/phase": "recorded"},
-            "annotations": {"slipway.dev/record": RUN.to_json().decode()},
+            "annotations": {"slipway.dev/phase-of": "5f3c", "slipway.dev/record": RUN.to_json().decode()},
         },
         "spec": {"ttlSecondsAfterFinished": 86400},
     }
-    job = {"metadata": {"name": RUN.run_id, "annotations": patch["metadata"]["annotations"]}}
+    job = {"metadata": {"name": RUN.run_id, "uid": "5f3c", **patch["metadata"]}}
     assert run_of(job, start_grace_seconds=600) == RUN
 
 
 def test_a_record_on_a_job_that_must_not_run_suspends_it() -> None:
-    assert manifests.record_patch(RUN, 0, suspend=True)["spec"] == {"ttlSecondsAfterFinished": 0, "suspend": True}
+    patch = manifests.record_patch({"metadata": {"uid": "5f3c"}}, RUN, 0, suspend=True)
+    assert patch["spec"] == {"ttlSecondsAfterFinished": 0, "suspend": True}
 
 
 def expanded(text: str, values: Mapping[str, str]) -> str:

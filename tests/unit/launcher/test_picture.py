@@ -32,6 +32,7 @@ def job(
             "uid": uid,
             "resourceVersion": str(version),
             "labels": {"slipway.dev/phase": phase},
+            "annotations": {"slipway.dev/phase-of": uid},
             "managedFields": [{"manager": "x"}],
         },
         "spec": {"suspend": suspend},
