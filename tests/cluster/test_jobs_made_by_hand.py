@@ -173,8 +173,11 @@ def test_a_copy_of_an_ended_runs_job_is_no_record_and_runs_once_it_keeps_the_for
     assert job is not None
     metadata = {"labels": job["metadata"]["labels"], "annotations": job["metadata"]["annotations"]}
     template = {**job["spec"]["template"], "metadata": {"labels": LABELS}}
-    spec = {"backoffLimit": 0, "template": template}
-    copies = {"copy-as-it-was": {"suspend": False, "ttlSecondsAfterFinished": 86400}, "copy-in-form": {"suspend": True}}
+    spec: Manifest = {"backoffLimit": 0, "template": template}
+    copies: dict[str, Manifest] = {
+        "copy-as-it-was": {"suspend": False, "ttlSecondsAfterFinished": 86400},
+        "copy-in-form": {"suspend": True},
+    }
     for name, rest in copies.items():
         copy = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {**metadata, "name": name}, "spec": spec | rest}
         installation.kubectl("create", "--filename=-", input=json.dumps(copy))
