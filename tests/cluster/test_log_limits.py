@@ -21,7 +21,8 @@ FLOOD = 400_000
 MAX_LOG_BYTES = 8 << 20
 PIPELINES: dict[str, dict[str, Any]] = {
     "steady": {"command": printer(LINES, rate=RATE), "artifacts": {}},
-    "flood": {"command": printer(FLOOD), "artifacts": {}},
+    # It waits for its reader: what is printed, and rotated, before the kubelet serves a log at all nobody can know of.
+    "flood": {"command": ["sh", "-c", 'sleep 3; exec "$@"', "sh", *printer(FLOOD)], "artifacts": {}},
 }
 
 
