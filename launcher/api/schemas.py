@@ -93,9 +93,6 @@ class RunView(BaseModel):
                     "job_id": "4711",
                     "profile_ref": "senior",
                     "pipeline": "default",
-                    "params": {},
-                    "priority": 0,
-                    "timeout_seconds": 600,
                     "status": "completed",
                     "reason": "Completed",
                     "message": "The pipeline ended well.",
@@ -116,9 +113,6 @@ class RunView(BaseModel):
     job_id: str
     profile_ref: str | None
     pipeline: str
-    params: dict[str, Any] = Field(description="As asked for; with priority and timeout, what a repeat needs.")
-    priority: int
-    timeout_seconds: int
     status: str = Field(description="queued, running, completed, failed or cancelled")
     reason: str | None = Field(description="Stable code of the end, for programs.")
     message: str | None = Field(description="The end in a sentence, for people.")

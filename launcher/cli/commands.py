@@ -217,10 +217,7 @@ def retry(
     """Launch a run again: same work item, profile, pipeline, params, priority and timeout."""
     client = _client()
     found = client.run(reference, job_id)
-    kept = ("job_id", "profile_ref", "pipeline", "params", "priority", "timeout_seconds")
-    if "params" not in found:
-        raise Failure("This launcher is older than the command and does not tell a run's params: use slipway run.")
-    again = _launch(client, {name: found[name] for name in kept}, key)
+    again = _launch(client, client.call("GET", f"/jobs/{found['run_id']}/request"), key)
     if follow:
         _follow(client, again, as_json, owner=True)
     _show(again, as_json)

@@ -87,7 +87,8 @@ def test_run_follow_status_artifacts_retry_and_cancel(launcher: Launcher, tmp_pa
     assert again["run_id"] != run["run_id"]
     assert (again["job_id"], again["profile_ref"]) == ("4711", "senior")
     asleep = answer(launcher, "run", "z", "--pipeline", "sleep", "--param", "a=b", schema="RunView")
-    assert asleep["params"] == {"a": "b"}
+    request = launcher.client.get(f"/jobs/{asleep['run_id']}/request").json()
+    assert (request["job_id"], request["pipeline"], request["params"]) == ("z", "sleep", {"a": "b"})
     answer(launcher, "cancel", asleep["run_id"], schema="RunView")
     assert slipway(launcher, "logs", "-f", asleep["run_id"]).returncode == 130
     assert answer(launcher, "ps", schema="RunPage")["total"] >= 3
@@ -133,6 +134,9 @@ def test_a_token_may_do_only_what_its_scope_says(launcher: Launcher) -> None:
     token = answer(launcher, "token", "--scope", "read")["token"]
     assert slipway(launcher, "ps", RUNNER_API_SECRET=token).returncode == 0
     assert slipway(launcher, "pause", RUNNER_API_SECRET=token).returncode == 77
+    run_id = launcher.run("r", pipeline="hello", params={"key": "hidden"})["run_id"]
+    refused = slipway(launcher, "retry", run_id, RUNNER_API_SECRET=token)
+    assert (refused.returncode, "hidden" in refused.stdout + refused.stderr) == (77, False)
     assert "holds a token" in slipway(launcher, "token", RUNNER_API_SECRET=token).stderr
 
 
