@@ -73,24 +73,6 @@ def test_a_pipeline_sees_all_but_the_launchers_own() -> None:
     assert set(seen) == {"OPENAI_API_KEY", "LANGCHAIN_PROJECT", "MONGODB_URI", "APPLICATIONS_DIR"}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["[", "- a", "text", "a: {command: []}", "a: {command: [x], typo: 1}", "a: {command: [x], timeout_seconds: 0}"],
-)
-def test_a_wrong_pipelines_file_is_refused(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "pipelines.yaml"
-    file.write_text(text)
-    assert "PIPELINES_FILE" in fault(RUNNER_API_SECRET=SECRET, PIPELINES_FILE=str(file))
-
-
-def test_pipelines_are_read_beside_the_default_one(tmp_path: Path) -> None:
-    file = tmp_path / "pipelines.yaml"
-    file.write_text("report: {command: [make, report], artifacts: {report_url: r.pdf}, timeout_seconds: 9}")
-    pipelines = settings(PIPELINES_FILE=str(file)).pipelines
-    assert set(pipelines) == {"default", "report"}
-    assert (pipelines["report"].command, pipelines["report"].timeout_seconds) == (["make", "report"], 9)
-
-
 @pytest.mark.parametrize("name", list(Settings.model_fields | OperatorSettings.model_fields))
 def test_every_setting_is_documented_with_what_it_means(name: str) -> None:
     assert (Settings.model_fields | OperatorSettings.model_fields)[name].description
