@@ -69,7 +69,9 @@ class Client:
             raise Failure(text, Exit.UNREACHABLE) from None
 
     def download(self, path: str) -> Iterator[bytes]:
-        """Yield a body as it comes."""
+        """Yield a body as it comes. Only from the launcher itself: the credential goes nowhere else."""
+        if not path.startswith("/") or path.startswith("//"):
+            raise Failure(f"{path!r} is no path of the launcher.")
         with self.reached(), self.http.stream("GET", path) as answer:
             if answer.is_error:
                 answer.read()

@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -129,14 +128,14 @@ def follow(client: Client, run_id: str, display: Display, *, after: int = 0, own
                 return Exit.LATER
 
 
-def _cancelling(client: Client, run_id: str, ask: Callable[[], str] | None = None) -> bool:
+def _cancelling(client: Client, run_id: str) -> bool:
     """Ask what is to happen; say whether to follow on."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
         sys.stderr.write("\nCancel the run? y: cancel it, n: follow on, Ctrl-C: leave it running [n] ")
         sys.stderr.flush()
-        answer = (ask or sys.stdin.readline)()
+        answer = sys.stdin.readline()
         if not answer:  # the terminal is gone
             return False
         if answer.strip().lower() in ("y", "yes"):

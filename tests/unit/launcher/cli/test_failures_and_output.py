@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from launcher.cli.failures import Exit, exit_code_of, failure_of
+from launcher.cli.client import Client
+from launcher.cli.failures import Exit, Failure, exit_code_of, failure_of
 from launcher.cli.output import harmless, plain
 
 
@@ -39,3 +40,10 @@ def test_at_a_terminal_colours_stay_and_every_other_control_character_is_shown()
     assert harmless("a\x1b]0;title\x07b\x9b2J\x08\u202e\x7f") == "a␛]0;title␇b\\u009b2J␈\\u202e␡"
     assert harmless("plain ü") == "plain ü"
     assert plain("\x1b[31mred\n") == "␛[31mred␊"
+
+
+@pytest.mark.parametrize("path", ["http://elsewhere.example.com/x", "//elsewhere.example.com/x", "x"])
+def test_nothing_is_downloaded_from_elsewhere_with_the_launchers_credential(path: str) -> None:
+    client = Client("http://127.0.0.1:1", "secret")
+    with pytest.raises(Failure, match="no path of the launcher"):
+        list(client.download(path))
