@@ -76,7 +76,11 @@ class Model:
             "messages": messages,
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": form.__name__, "strict": True, "schema": form.model_json_schema()},
+                "json_schema": {
+                    "name": form.__name__.strip("_").lower(),
+                    "strict": True,
+                    "schema": form.model_json_schema(),
+                },
             },
         }
         if self._settings.key_name == "OPENROUTER_API_KEY":
