@@ -122,8 +122,8 @@ def _fit(comparisons: Sequence[Comparison], posting: Posting, cv_text: str, judg
     theirs, ours = language(posting.text), language(cv_text)
     if theirs and ours and theirs != ours:
         note += (
-            f" The posting is in {theirs} and the master CV in {ours}, so the score is lower than it should be, and"
-            f" the letter is not in the posting's language: a master CV in {theirs} would mend the first."
+            f" The posting is in {theirs} and the master CV in {ours}: words fit less than they should, and what CV and"
+            f" letter take from the master CV is not translated. A master CV in {theirs} would mend both."
         )
     lines.append(_fill(note, ""))
     return "\n".join(lines)

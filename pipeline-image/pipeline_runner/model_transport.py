@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ CONNECT_SECONDS = 10.0
 MOST_ANSWER_BYTES = 4 * 1024 * 1024
 _TRIED_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_ADDRESS = re.compile(r"https?://(?:[^\s/@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^\s/@\[\]:]+)(?::\d{1,5})?(?:/\S*)?")
 
 
 class _Again(ModelUnavailableError):
@@ -36,7 +38,17 @@ class Transport:
     """The connection to one provider; close it after use."""
 
     def __init__(self, settings: ModelSettings, say: Callable[[str], None]) -> None:
-        """Announce each further attempt through `say`."""
+        """Announce each further attempt through `say`.
+
+        Raises:
+            ModelRefusedError: The key has characters that no key has, or the address is none.
+        """
+        if not _ADDRESS.fullmatch(settings.base_url):
+            msg = "The model's address is not usable: correct the base URL; it is such as https://api.example.com/v1."
+            raise ModelRefusedError(msg)
+        if not (settings.key.isascii() and settings.key.isprintable()) or " " in settings.key:
+            msg = f"The key in {settings.key_name} has characters that no key has: correct it."
+            raise ModelRefusedError(msg)
         self._settings = settings
         self._say = say
         self._deadline = 0.0
@@ -87,12 +99,9 @@ class Transport:
         try:
             with self._client.stream("POST", f"{self._settings.base_url}/chat/completions", json=question) as response:
                 body = self._read(response)
-        except httpx.TransportError as exc:
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             msg = f"The model at {self._settings.host} cannot be reached: {type(exc).__name__}."
             raise _Again(msg) from exc
-        except (httpx.InvalidURL, httpx.HTTPError) as exc:
-            msg = f"The model's address is not usable: {type(exc).__name__}; check the base URL."
-            raise ModelRefusedError(msg) from exc
         answer = _json_object(body)
         if response.status_code != httpx.codes.OK:
             raise self._fault(response, answer or {})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 from pipeline_runner.analysis import analyse
 from pipeline_runner.artifacts import artifact_folder, write_artifacts
 from pipeline_runner.assistance import Assistance, connect
@@ -16,9 +19,12 @@ from pipeline_runner.profiles import Profile
 from pipeline_runner.progress import Progress
 from pipeline_runner.ranking import facts_of
 from pipeline_runner.settings import Settings
+from pipeline_runner.tracing import Removed
 from pipeline_runner.writing import write_documents
 
 STEPS = 6
+MOST_REMOVED_NAMED = 20
+LONGEST_REMOVED = 300  # characters of a sentence in the log
 
 
 def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -> None:
@@ -65,8 +71,7 @@ def _run(job_id: str, profile: Profile, settings: Settings, progress: Progress, 
 
     with progress.step("Writing the CV and the letter") as step:
         documents = write_documents(cv, posting, choice, facts, profile, assistance)
-        for removed in documents.removed:
-            progress.say(f"Not traced to the master CV and left out: {removed.sentence!r}, because {removed.why}.")
+        _say_removed(documents.removed, progress)
         written = {"CV.md": documents.cv.encode(), "cover_letter.txt": documents.letter.encode()}
         write_artifacts(root, folder, written)
         step.summary = f"a CV of {len(documents.cv.split())} words, and {documents.told} of {len(choice.letter)} facts "
@@ -74,8 +79,21 @@ def _run(job_id: str, profile: Profile, settings: Settings, progress: Progress, 
 
     with progress.step("Making the Word document and the dossier") as step:
         docx = make_docx(documents.cv, title=plain(cv.name))
-        assistance.notes += [f"Left out of the CV and the letter, because {one.why}." for one in documents.removed]
+        if documents.removed:
+            assistance.notes.append(
+                f"{len(documents.removed)} sentences of the model could not be traced to the master CV and were left "
+                "out of the CV and the letter; the log names them."
+            )
         files = {**written, "CV.docx": docx, "dossier.txt": dossier()}
         write_artifacts(root, folder, files)
         assistance.say_costs()
         step.summary = f"{', '.join(sorted(files))} are in {folder}"
+
+
+def _say_removed(removed: Sequence[Removed], progress: Progress) -> None:
+    for one in removed[:MOST_REMOVED_NAMED]:
+        sentence = textwrap.shorten(one.sentence, LONGEST_REMOVED, placeholder=" ...")
+        why = textwrap.shorten(one.why, LONGEST_REMOVED, placeholder=" ...")
+        progress.say(f"Not traced to the master CV and left out: {sentence!r}, because {why}.")
+    if len(removed) > MOST_REMOVED_NAMED:
+        progress.say(f"Not traced and left out: {len(removed) - MOST_REMOVED_NAMED} more sentences.")

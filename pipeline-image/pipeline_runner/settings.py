@@ -30,7 +30,10 @@ class ModelSettings:
     @property
     def host(self) -> str:
         """The provider, for people."""
-        return urlsplit(self.base_url).hostname or "an address without a host"
+        try:
+            return urlsplit(self.base_url).hostname or "an address without a host"
+        except ValueError:
+            return "an address that is none"
 
 
 @dataclass(frozen=True, kw_only=True)

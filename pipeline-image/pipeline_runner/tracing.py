@@ -1,9 +1,10 @@
 """Does a sentence say only what the master CV says? Pure, and the same for every model.
 
 A sentence stands for one fact. Each of its words must be a word of that fact, but for a few small ones that claim
-nothing; numbers keep their order and what they count; a negation of the fact stays. So an invented employer, degree,
-date, percentage, number, technology or certificate has no way in, in whatever script or spelling, and no posting can
-talk one in. The price: what a model says in other words is refused, and then the fact's own words are used.
+nothing; numbers keep their order and what they count; a negation or a reservation of the fact stays. So an invented
+employer, degree, date, percentage, number, technology or certificate has no way in, in whatever script or spelling, and
+no posting can talk one in. The price: what a model says in other words is refused, and then the fact's own words are
+used. What is not told is a sense that shifts because harmless words were left out ("planned outage", "outage").
 """
 
 from __future__ import annotations
@@ -13,23 +14,12 @@ import unicodedata
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
+from pipeline_runner.tracing_words import COUNT_WORDS, KEPT_WORDS, SMALL_WORDS
+
 LONGEST_SENTENCE = 600  # characters
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*[^\W_]*|[^\W\d_]\w*|\S")  # "k3s" and "10x" are one word each
 _NUMBER = re.compile(r"\d")
 _PUNCTUATION = frozenset(".,;:!?()/&'\"-\u2010\u2011\u2012\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2026\u00b7")
-# Articles, pronouns, prepositions, forms of "be" and "have". No quantity, no time, no comparison, no deed.
-_ENGLISH = """
-    a an the i my me we our this that these those it its which who where and or as also at by for from in into of on
-    to with through via is are am was were been being be have has had using use used
-"""
-_GERMAN = """
-    ein eine einen einem einer eines der die das den dem des ich mein meine meinen meinem meiner wir unser unsere
-    dies diese dieser dieses es und oder als auch am an auf aus bei beim durch für im in ins mit von vom zu zum zur
-    über bin ist sind war waren habe hat hatte wurde wurden
-"""
-_SMALL_WORDS = frozenset((_ENGLISH + _GERMAN).split())
-_NO = "no not none never nobody nothing nor without neither kein keine keinen keinem keiner nicht nie nichts ohne"
-_NEGATIONS = frozenset(_NO.split())
 _MARKDOWN = "# *"  # what the writer of a CV adds as marks of headings and emphasis
 _ENDINGS = ("ing", "ed", "es", "s", "e")
 _SHORTEST_STEM = 4  # characters
@@ -58,7 +48,7 @@ def objection(sentence: str, fact: str, *, setting: str = "") -> str:
     new = _new(said, allowed)
     if new:
         return _unsaid(new)
-    lost = [token for token in known if token in _NEGATIONS and token not in said]
+    lost = [token for token in known if token in KEPT_WORDS and token not in said]
     if lost:
         return f"it leaves out {lost[0]!r}"
     return _objection_to_numbers(said, known)
@@ -96,7 +86,7 @@ def _objection_to_numbers(said: Sequence[str], known: Sequence[str]) -> str:
     """Numbers come in the fact's order, each once, and what follows one follows it in the fact, within two words."""
     start = 0
     for place, number in enumerate(said):
-        if not _NUMBER.match(number):
+        if not (_NUMBER.match(number) or number in COUNT_WORDS):
             continue
         at = next((i for i in range(start, len(known)) if known[i] == number), None)
         if at is None:
@@ -117,7 +107,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _is_small(token: str) -> bool:
-    return token in _SMALL_WORDS
+    return token in SMALL_WORDS
 
 
 def _stem(word: str) -> str:

@@ -70,7 +70,8 @@ def test_what_a_hostile_model_invents_survives_nowhere(ask: Ask, serve: Serve, t
     for name in ("CV.md", "cover_letter.txt", "CV.docx"):
         assert [one for one in INVENTED if one.casefold() in texts[name].casefold()] == []
         assert "400 engineers" not in texts[name]
-    assert "Harvard" not in texts["dossier.txt"].split("Notes on this run")[0]
+    assert "Harvard" not in texts["dossier.txt"]
+    assert "could not be traced to the master CV" in texts["dossier.txt"]
     assert "Not traced to the master CV and left out: " in done.stdout
     assert "'umbrella'" in done.stdout
 
@@ -181,6 +182,21 @@ def test_a_wrong_key_ends_the_run_and_is_not_shown(ask: Ask, serve: Serve, tmp_p
         "Pipeline failed: The key in OPENAI_API_KEY is refused by 127.0.0.1 (401): correct it.\n"
     )
     assert wrong not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"OPENAI_API_KEY": "sk-schlüssel-99"}, "The key in OPENAI_API_KEY has characters that no key has"),
+        ({"OPENAI_BASE_URL": "localhost:8080/v1"}, "The model's address is not usable: correct the base URL"),
+        ({"OPENAI_BASE_URL": "http://["}, "The model's address is not usable: correct the base URL"),
+    ],
+)
+def test_an_unusable_key_or_address_is_said(ask: Ask, environment: dict[str, str], sentence: str) -> None:
+    done = ask(None, **environment)
+    assert done.returncode == 5
+    assert sentence in done.stdout.strip().split("\n")[-1]
+    assert "sk-schlüssel-99" not in done.stdout + done.stderr
 
 
 def test_openrouter_is_asked_in_its_own_way(ask: Ask, serve: Serve) -> None:

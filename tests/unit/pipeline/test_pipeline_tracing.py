@@ -73,6 +73,14 @@ def test_a_negation_stays():
     assert objection("Wrote a Kubernetes operator that retries none blindly.", FACTS[1]) == ""
 
 
+def test_a_reservation_stays_and_numbers_in_words_are_numbers():
+    fact = "Helped to build a tool that saved four people two days each, used by about 300 people."
+    assert "leaves out 'help" in objection("Build a tool.", fact)
+    assert "leaves out 'about'" in objection("Helped to build a tool, used by 300 people.", fact)
+    assert objection("Helped to build a tool that saved two people four days, used by about 300 people.", fact)
+    assert objection("Helped to build a tool used by about 300 people.", fact) == ""
+
+
 def test_a_setting_lends_words_but_no_numbers():
     assert objection("At Umbrella 7 I grew roses.", "Grew roses.", setting="Umbrella 7")
     assert objection("At Umbrella I grew roses.", "Grew roses.", setting="Umbrella 7") == ""
