@@ -47,7 +47,7 @@ def objection(sentence: str, fact: str, *, setting: str = "") -> str:
     allowed = {_stem(token) for token in known} | lent
     new = _new(said, allowed)
     if new:
-        return _unsaid(new)
+        return "the fact does not say " + ", ".join(map(repr, new))
     lost = [token for token in known if token in KEPT_WORDS and token not in said]
     if lost:
         return f"it leaves out {lost[0]!r}"
@@ -68,7 +68,7 @@ def strike(document: str, known: Sequence[str]) -> tuple[str, list[Removed]]:
     for line in document.split("\n"):
         new = _new(_tokens(line), allowed)
         if new:
-            removed.append(Removed(sentence=line, why=_unsaid(new)))
+            removed.append(Removed(sentence=line, why="the master CV does not say " + ", ".join(map(repr, new))))
         else:
             kept.append(line)
     return "\n".join(kept), removed
@@ -76,10 +76,6 @@ def strike(document: str, known: Sequence[str]) -> tuple[str, list[Removed]]:
 
 def _new(said: Sequence[str], allowed: Set[str]) -> list[str]:
     return list(dict.fromkeys(token for token in said if not _is_small(token) and _stem(token) not in allowed))
-
-
-def _unsaid(new: Sequence[str]) -> str:
-    return "the master CV does not say " + ", ".join(map(repr, new))
 
 
 def _objection_to_numbers(said: Sequence[str], known: Sequence[str]) -> str:

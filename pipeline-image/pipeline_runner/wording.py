@@ -80,7 +80,9 @@ def _take(
         why = objection(text, plain(fact.text), setting=fact.setting if in_letter else "")
         if why:
             removed.append(Removed(sentence=text, why=why))
-        elif in_letter or _may_change(fact):
+        elif in_letter:
+            into.setdefault(fact.text, text if text.endswith((".", "!", "?", "。")) else f"{text}.")
+        elif _may_change(fact):
             into.setdefault(fact.text, text)
 
 

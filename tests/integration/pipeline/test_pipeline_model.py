@@ -174,6 +174,11 @@ def test_a_wrong_configuration_ends_the_run_with_its_own_exit_code(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_what_a_failed_run_had_ready_stays(ask: Ask, serve: Serve, tmp_path: Path) -> None:
+    assert ask(serve("honest", "unknown-model")).returncode == 5
+    assert [path.name for path in (tmp_path / "applications").rglob("*") if path.is_file()] == ["dossier.txt"]
+
+
 def test_a_wrong_key_ends_the_run_and_is_not_shown(ask: Ask, serve: Serve, tmp_path: Path) -> None:
     wrong = "sk-wrong-0123456789"
     done = ask(serve(), OPENAI_API_KEY=wrong)
