@@ -24,6 +24,7 @@ LONGEST_WAIT_SECONDS = 60.0  # a provider that asks for more is not waited for
 CONNECT_SECONDS = 10.0
 MOST_ANSWER_BYTES = 4 * 1024 * 1024
 _TRIED_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+_LONGEST_CODE = 60  # characters
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _ADDRESS = re.compile(r"https?://(?:[^\s/@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^\s/@\[\]:]+)(?::\d{1,5})?(?:/\S*)?")
 
@@ -123,7 +124,7 @@ class Transport:
         status, host = response.status_code, self._settings.host
         error = answer.get("error")
         details = error if isinstance(error, dict) else {}
-        code = str(details.get("code") or details.get("type") or "")
+        code = str(details.get("code") or details.get("type") or "")[:_LONGEST_CODE]
         if status == httpx.codes.PAYMENT_REQUIRED or not _QUOTA_CODES.isdisjoint({code, str(details.get("type"))}):
             return ModelUnavailableError(f"The quota at {host} is spent: add credit there, or set another key.")
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

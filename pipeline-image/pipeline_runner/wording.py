@@ -23,7 +23,9 @@ _TASK = (
     "and articles, prepositions and forms of 'be' and 'have': any other word, number or name makes it void."
 )
 _MOST_CV_FACTS = 30
-_MARKS = ("](", "`", "<", "\\")  # links and code survive only in the fact's own words
+_ATTEMPTS = 2  # what could not be traced is asked for once more
+_MOST_VOID, _LONGEST_VOID = 30, 300  # sentences that are shown again, and their characters
+_MARKS = ("](", "`", "<", "\\", "&")  # links, code and escapes survive only in the fact's own words
 
 
 class _Sentence(Answer):
@@ -49,17 +51,27 @@ class Wording:
 def reword(
     posting: Posting, choice: Choice, facts: Sequence[Fact], profile: Profile, assistance: Assistance
 ) -> Wording:
-    """Ask the model for its words, and keep what is traced."""
+    """Ask the model for its words, once more for those that cannot be traced, and keep what is traced."""
     material = (
         f"<posting>\n{posting.title}, {posting.company}\n</posting>\n\n"
         f"<facts>\n{listed(facts)}\n</facts>\n\nFor the CV: {_ids(choice.preferred[:_MOST_CV_FACTS], facts)}\n"
         f"For the letter: {_ids(choice.letter, facts)}"
     )
     wording = Wording()
-    answer = assistance.ask(_TASK.format(tone=profile.tone), material, _Wording)
-    if answer:
-        _take(answer.cv, facts, wording.cv, wording.removed, in_letter=False)
-        _take(answer.letter, facts, wording.letter, wording.removed, in_letter=True)
+    for _attempt in range(_ATTEMPTS):
+        answer = assistance.ask(_TASK.format(tone=profile.tone), material, _Wording)
+        if answer is None:
+            break
+        removed: list[Removed] = []
+        _take(answer.cv, facts, wording.cv, removed, in_letter=False)
+        _take(answer.letter, facts, wording.letter, removed, in_letter=True)
+        wording.removed += removed
+        if not removed:
+            break
+        void = "\n".join(
+            f"- {one.sentence[:_LONGEST_VOID]} ({one.why[:_LONGEST_VOID]})" for one in removed[:_MOST_VOID]
+        )
+        material += f"\n\nThese sentences are void; say them in the facts' words, and leave out the others:\n{void}"
     return wording
 
 
