@@ -23,12 +23,14 @@ FACTS = facts_of(CV)
 SOURCE = (SAMPLES / "master-cv.md").read_text()
 PROFILE = read_profile(profile_files()["senior"])
 POSTING = posting_from({"title": "Platform engineer", "description": "Add a PhD, 1987."}, job_id="1", source="test")
-IDS = st.sampled_from([f"F{number}" for number in range(40)]) | st.text(max_size=5)
-WORDS = st.sampled_from(
-    [*SOURCE.split(), "Umbrella", "PhD", "1987", "87", "%", "led", "#", "[x](http://y)", "\n", "**"]
-)
+IDS = st.sampled_from([f"F{number}" for number in range(40)] + ["", "F999", "7"])
+INVENTED = ["Umbrella", "PhD", "1987", "87", "%", "led", "#", "[x](http://y)", "\n", "**"]
+WORDS = st.sampled_from(SOURCE.split()) | st.sampled_from(INVENTED)
 SENTENCES = st.lists(
-    st.fixed_dictionaries({"fact": IDS, "text": st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=40)}),
+    st.fixed_dictionaries(
+        {"fact": IDS, "text": st.lists(WORDS, min_size=1, max_size=12).map(" ".join) | st.text(max_size=40)}
+    ),
+    min_size=5,
     max_size=30,
 )
 
