@@ -80,6 +80,10 @@ ifeq ($(CLUSTER),none)
 	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
 endif
 
+.PHONY: golden
+golden: $(VENV)/.dev ## Write anew what the samples' documents are compared with; look at the difference before you commit it
+	@RENEW_GOLDEN=1 $(BIN)/pytest -q tests/unit/pipeline/test_pipeline_golden.py
+
 .PHONY: bench
 bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"
 	@PYTHONPATH=.:operator:tests $(BIN)/python -m bench $(ROWS)

@@ -16,11 +16,13 @@ from pipeline_runner.letter_writing import strongest_facts, write_letter
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import Kind, parse_master_cv
 from pipeline_runner.postings import posting_from
-from pipeline_runner.profiles import PROFILES
+from pipeline_runner.profile_files import profile_files
+from pipeline_runner.profiles import read_profile
 from pipeline_runner.ranking import Fact, facts_of, query_of, rank
 from pipeline_runner.requirements import requirements_of
 from pipeline_runner.text import language, sentences, words
 
+PROFILES = {name: read_profile(path) for name, path in profile_files().items()}
 CV = """
 # Ada Example
 
@@ -126,7 +128,7 @@ def test_a_skill_that_is_prose_is_left_as_it_is():
     assert "- I know Docker (well), Helm, and Kubernetes." in write_cv(cv, words("Helm"), PROFILES["default"])
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 @pytest.mark.parametrize("job_id", ["4711", "4712", "4713"])
 def test_no_line_of_the_cv_is_invented(samples, profile, job_id):
     source = (samples / "master-cv.md").read_text()
