@@ -13,6 +13,7 @@ from pipeline_runner.errors import EXIT_FAULT, EXIT_OK, PipelineError
 from pipeline_runner.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from pipeline_runner.progress import Progress
 from pipeline_runner.redaction import redact
+from pipeline_runner.secrecy import hide_from_others
 from pipeline_runner.settings import MODEL_KEYS, Settings
 from pipeline_runner.stopping import Stopped, leave_on_signals
 from pipeline_runner.text import one_line
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # otherwise a posting in another script could end a run
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     leave_on_signals()
+    hide_from_others()
     try:
         job_id, profile = _parse(arguments)
         return _run(job_id, profile)
@@ -54,10 +56,10 @@ def _parse(arguments: Sequence[str] | None) -> tuple[str, Profile]:
 
 
 def _run(job_id: str, profile: Profile) -> int:
-    settings = Settings.from_environment(os.environ)
     _say(f"Starting pipeline for job {job_id} with the profile {profile.name}.")
-    _say(_working_offline(settings))
     try:
+        settings = Settings.from_environment(os.environ)
+        _say(_working_offline(settings))
         # Imported here, so that SIGTERM finds its handler while the large libraries load.
         from pipeline_runner.pipeline import STEPS, run
 

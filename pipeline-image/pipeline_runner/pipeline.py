@@ -1,15 +1,22 @@
-"""The pipeline's six steps, in their order."""
+"""The pipeline's eight steps, in their order."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline_runner.artifacts import artifact_folder, write_artifacts
+from pipeline_runner.browsing import Browser
+from pipeline_runner.company_research import research_company
 from pipeline_runner.cv_writing import write_cv
 from pipeline_runner.documents import make_docx
 from pipeline_runner.dossier_writing import write_dossier
+from pipeline_runner.egress import networks_from
+from pipeline_runner.firecrawl import Firecrawl
 from pipeline_runner.fit import Verdict, compare, score_of
 from pipeline_runner.letter_writing import strongest_facts, write_letter
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import read_master_cv
+from pipeline_runner.page_reading import read_page
 from pipeline_runner.posting_sources import load_posting
 from pipeline_runner.profiles import Profile
 from pipeline_runner.progress import Progress
@@ -17,7 +24,7 @@ from pipeline_runner.ranking import facts_of, query_of
 from pipeline_runner.requirements import requirements_of
 from pipeline_runner.settings import Settings
 
-STEPS = 6
+STEPS = 8
 
 
 def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -> None:
@@ -26,6 +33,7 @@ def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -
     Raises:
         PipelineError: With a sentence for people; see `pipeline_runner.errors`.
     """
+    networks = networks_from(settings.browser_allowed_networks)
     with progress.step("Reading the master CV") as step:
         cv = read_master_cv(settings.master_cv)
         facts = facts_of(cv)
@@ -34,8 +42,23 @@ def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -
     with progress.step("Reading the posting") as step:
         posting = load_posting(job_id, settings)
         step.summary = f"{posting.title or 'no title'}, {posting.company or 'no company'}"
-        if not posting.description and not posting.requirements:
-            progress.say("The posting has no description: the documents can hardly be fitted to it.")
+
+    with Browser(executable=settings.chromium_path, allowed=networks, page_seconds=settings.page_seconds) as browser:
+        with progress.step("Reading the posting's page") as step:
+            page = read_page(posting, browser)
+            posting = replace(posting, description=page.text)
+            if page.screenshot:
+                folder = artifact_folder(settings.applications_dir, posting)
+                write_artifacts(settings.applications_dir, folder, {"screenshot.png": page.screenshot})
+            step.summary = page.note
+            if not posting.description and not posting.requirements:
+                progress.say("The posting has no description: the documents can hardly be fitted to it.")
+
+        with progress.step("Researching the company") as step:
+            key = settings.firecrawl_api_key
+            firecrawl = Firecrawl(settings.firecrawl_api_url, key) if key else None
+            research = research_company(posting, browser, firecrawl)
+            step.summary = f"{research.note}; sources: {len(research.sources)}"
 
     with progress.step("Comparing the posting with the CV") as step:
         requirements = requirements_of(posting)

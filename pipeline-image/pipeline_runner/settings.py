@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline_runner.errors import PipelineError
+
+FIRECRAWL_API_URL = "https://api.firecrawl.dev"
+MOST_SECONDS = 3600
 MODEL_KEYS = ("OPENAI_API_KEY", "OPENROUTER_API_KEY")
 
 
@@ -21,6 +25,15 @@ class Settings:
     postings_dir: Path
     #: Where the postings are when they are in MongoDB, else None.
     mongodb_uri: str | None = field(repr=False)
+    #: The Chromium to read pages with; None is Playwright's own.
+    chromium_path: str | None = None
+    #: Address ranges that the browser may reach beside the public internet, separated by commas.
+    browser_allowed_networks: str = ""
+    #: Seconds that one page may take to load.
+    page_seconds: float = 30
+    #: Where Firecrawl's API is, and the key for it; without a key the company's own site is read.
+    firecrawl_api_url: str = FIRECRAWL_API_URL
+    firecrawl_api_key: str | None = field(default=None, repr=False)
     #: Whether a key for a language model is there. This form of the pipeline makes no use of it.
     has_model_key: bool
 
@@ -36,5 +49,22 @@ class Settings:
             master_cv=Path(environ.get("MASTER_CV") or "master-cv.md"),
             postings_dir=Path(postings_dir or "postings"),
             mongodb_uri=None if postings_dir else environ.get("MONGODB_URI") or None,
+            chromium_path=environ.get("CHROMIUM_PATH") or None,
+            browser_allowed_networks=environ.get("BROWSER_ALLOWED_NETWORKS") or "",
+            page_seconds=_seconds(environ, "PAGE_TIMEOUT_SECONDS", 30),
+            firecrawl_api_url=environ.get("FIRECRAWL_API_URL") or FIRECRAWL_API_URL,
+            firecrawl_api_key=environ.get("FIRECRAWL_API_KEY") or None,
             has_model_key=any(environ.get(name) for name in MODEL_KEYS),
         )
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= MOST_SECONDS:
+        msg = f"{name} is {text!r}: it wants a number of seconds, above 0 and up to {MOST_SECONDS}."
+        raise PipelineError(msg)
+    return seconds
