@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 SETTLE_MS = 3_000  # how long scripts may go on loading after the document is there
 CLICK_MS = 1_500
-SCREENSHOT_MS = 5_000
+SCREENSHOT_MS = 2_000
 SMALLEST_SHM_BYTES = 256 << 20
 FLAGS = (
     "--no-sandbox",  # its sandbox needs privileges that a restricted pod has not

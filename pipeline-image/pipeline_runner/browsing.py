@@ -26,7 +26,8 @@ TEXT_LIMIT = 100_000  # characters
 REFUSED_STATUS = 403  # the guard's own answer, and a site's
 ANSWER_BYTES = 16 << 20  # with its screenshot
 GRACE_SECONDS = 10.0  # for what a visit does beside loading: starting, settling, the screenshot
-END_SECONDS = 0.5
+END_SECONDS = 0.7  # the way out on SIGTERM has 1.5 in all
+LONGEST_TMPDIR = 40  # characters
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PLAYWRIGHT_BROWSERS_PATH", "SLIPWAY_RUN_ID")
 
 
@@ -88,9 +89,7 @@ class Browser:
     def _start_proxy(self) -> None:
         if self._home is None:
             self._stack.enter_context(self._proxy)
-            self._home = self._stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True)
-            )
+            self._home = self._stack.enter_context(_home())
         self._proxy.renew()
 
     def _problem_with(self, url: str) -> str:
@@ -164,15 +163,16 @@ class Browser:
         return bytes(line)
 
     def _end_process(self) -> None:
-        """End the browser. Its driver notices that its own input ends, and takes Chromium along."""
+        """End the browser: by the end of its input, else by force; its driver then takes Chromium along."""
         process, self._process = self._process, None
         if process is None:
             return
         with process:  # closes the pipes and reaps it
-            process.terminate()
             try:
+                assert process.stdin is not None
+                process.stdin.close()
                 process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
+            except (OSError, subprocess.TimeoutExpired):
                 process.kill()
 
     def _visit_from(self, url: str, answer: dict[str, Any], seconds: float) -> Visit:
@@ -197,3 +197,11 @@ class Browser:
             error=error,
             screenshot=base64.b64decode(screenshot) if screenshot else None,
         )
+
+
+def _home() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for the browser. Chromium's sockets lie in it, whose paths may have 107 characters."""
+    folder = tempfile.gettempdir()
+    if len(folder) > LONGEST_TMPDIR:
+        folder = "/tmp"  # noqa: S108
+    return tempfile.TemporaryDirectory(prefix="browser-", dir=folder, ignore_cleanup_errors=True)
