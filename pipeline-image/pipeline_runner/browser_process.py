@@ -121,7 +121,7 @@ def main() -> None:
             for line in sys.stdin:
                 request = json.loads(line)
                 print(json.dumps(open_page(browser, **request)), flush=True)
-    except Error as error:
+    except Exception as error:  # whatever it is: the pipeline goes on without a browser, and says why
         print(json.dumps({"broken": str(error).split("\n", 1)[0]}), flush=True)
 
 

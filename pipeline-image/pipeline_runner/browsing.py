@@ -6,11 +6,13 @@ import base64
 import json
 import os
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +68,7 @@ class Browser:
         self._stack = ExitStack()
         self._home: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_asked = False
 
     def visit(self, url: str, seconds: float | None = None) -> Visit:
         """Open a page; whatever goes wrong is told in `Visit.error`. It takes at most `seconds`, and a little."""
@@ -110,10 +113,12 @@ class Browser:
     def _ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         try:
             process = self._process or self._start_process()
+            self._is_asked = True
             assert process.stdin is not None
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
             answer: dict[str, Any] = json.loads(self._read_line(process, deadline))
+            self._is_asked = False
         except TimeoutError:
             self._end_process()
             return {"error": "Timeout"}
@@ -171,6 +176,8 @@ class Browser:
             try:
                 assert process.stdin is not None
                 process.stdin.close()
+                if self._is_asked:  # it would not notice before its answer
+                    process.kill()
                 process.wait(END_SECONDS)
             except (OSError, subprocess.TimeoutExpired):
                 process.kill()
@@ -199,9 +206,15 @@ class Browser:
         )
 
 
-def _home() -> tempfile.TemporaryDirectory[str]:
+@contextmanager
+def _home() -> Iterator[str]:
     """Make a folder for the browser. Chromium's sockets lie in it, whose paths may have 107 characters."""
     folder = tempfile.gettempdir()
-    if len(folder) > LONGEST_TMPDIR:
-        folder = "/tmp"  # noqa: S108
-    return tempfile.TemporaryDirectory(prefix="browser-", dir=folder, ignore_cleanup_errors=True)
+    home = Path(tempfile.mkdtemp(prefix="browser-", dir="/tmp" if len(folder) > LONGEST_TMPDIR else folder))  # noqa: S108
+    try:
+        yield str(home)
+    finally:
+        deadline = time.monotonic() + END_SECONDS
+        while home.exists() and time.monotonic() < deadline:  # Chromium, when it is killed, may still be writing
+            shutil.rmtree(home, ignore_errors=True)
+            time.sleep(0.01)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # otherwise a posting in another script could end a run
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     leave_on_signals()
-    hide_from_others()
+    hide_from_others(os.environ)
     try:
         job_id, profile = _parse(arguments)
         return _run(job_id, profile)
