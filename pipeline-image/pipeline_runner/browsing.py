@@ -29,6 +29,7 @@ REFUSED_STATUS = 403  # the guard's own answer, and a site's
 ANSWER_BYTES = 16 << 20  # with its screenshot
 GRACE_SECONDS = 10.0  # for what a visit does beside loading: starting, settling, the screenshot
 END_SECONDS = 0.7  # the way out on SIGTERM has 1.5 in all
+MOST_LINKS = 500
 LONGEST_TMPDIR = 40  # characters
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PLAYWRIGHT_BROWSERS_PATH", "SLIPWAY_RUN_ID")
 
@@ -197,13 +198,23 @@ class Browser:
         screenshot = answer.get("screenshot")
         return Visit(
             url=one_line(str(answer.get("url") or url)),
-            status=answer.get("status"),
+            status=status if isinstance(status := answer.get("status"), int) else None,
             title=one_line(str(answer.get("title", ""))),
-            text=clean(str(answer.get("text", ""))).strip(),
-            links=tuple((one_line(text), href) for text, href in answer.get("links", ())),
+            text=clean(str(answer.get("text", ""))[:TEXT_LIMIT]).strip(),
+            links=_links(answer.get("links")),
             error=error,
             screenshot=base64.b64decode(screenshot) if screenshot else None,
         )
+
+
+def _links(found: object) -> tuple[tuple[str, str], ...]:
+    """Read the links. The page's own scripts had a hand in them, so they may be anything."""
+    pairs = found if isinstance(found, list) else []
+    return tuple(
+        (one_line(pair[0]), one_line(pair[1]))
+        for pair in pairs[:MOST_LINKS]
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+    )
 
 
 @contextmanager

@@ -150,7 +150,8 @@ def test_a_page_at_a_private_address_is_refused_and_the_run_goes_on(installation
 def test_while_a_page_hangs_no_key_is_to_be_seen_and_the_run_leaves_when_told(installation: Installation) -> None:
     run_id = installation.launcher.run("hangs")["run_id"]
     until(lambda: "hanging" in installation.kubectl("logs", "site"), seconds=120)
-    shown = installation.kubectl("exec", f"job/{run_id}", "--", "python3", "-c", LOOK).splitlines()
+    place = (f"--namespace={installation.namespace}", f"job/{run_id}")
+    shown = installation.cluster.kubectl("exec", *place, "--", "python3", "-c", LOOK).splitlines()
     init = next(line for line in shown if line.split()[1] == "1")
     assert init.startswith("hidden 1 tini -- python scripts/run_pipeline.py"), shown
     assert [line for line in shown if "run_pipeline" in line and not line.startswith("hidden")] == [], shown

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from pipeline_runner.browsing import Browser
+from pipeline_runner.company_research import telling_links
 from pipeline_runner.egress import networks_from
 from pipeline_runner.page_reading import Page, read_page
 from pipeline_runner.postings import Posting, posting_from
-from servers.hostile_site import Site, probing, serving
+from servers.hostile_site import POSTING, Site, probing, serving
 
 STORED = "The stored text of the posting."
 
@@ -137,6 +138,18 @@ def test_an_address_that_is_none_of_a_page_starts_no_browser(url: str) -> None:
 def test_a_browser_that_is_not_there_is_said(site: Site) -> None:
     with browser("/nonexistent") as reader:
         fell_back(read_page(posting(f"{site.url}/posting"), reader), "there is no browser: ")
+
+
+def test_a_page_that_forges_what_is_read_of_it_does_no_harm(reader: Browser, site: Site) -> None:
+    site.answers["/forged"] = f"""<title>Job</title>{POSTING}<a href=/a>A</a><script>
+    Array.prototype.map = () => [1, null, ['x'], [{{}}, {{}}], ['a', 'http://[']];
+    String.prototype.slice = () => ({{no: 'text'}});
+    Object.defineProperty(document, 'title', {{get: () => 'x'.repeat(1000)}});
+    </script>"""
+    visit = reader.visit(f"{site.url}/forged")
+    assert visit.error == ""
+    assert visit.links == (("a", "http://["),)
+    assert telling_links(visit) == []
 
 
 def test_no_script_of_a_page_reaches_private_places(chromium: str, site: Site) -> None:
