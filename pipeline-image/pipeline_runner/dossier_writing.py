@@ -6,16 +6,18 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from pipeline_runner.company_research import Research
 from pipeline_runner.fit import Comparison, Verdict, score_of
 from pipeline_runner.markup import plain
+from pipeline_runner.page_reading import Page
 from pipeline_runner.postings import Posting
-from pipeline_runner.sources import Source
 from pipeline_runner.text import language, one_line, sentences
 
 LINE_WIDTH = 90  # characters
 SUMMARY_SENTENCES = 4
 MOST_QUESTIONS = 8
 MOST_GAP_QUESTIONS = 4
+LONGEST_EXCERPT = 600  # characters
 _NOT_STATED = "not stated"
 _OPEN_POINTS = (
     (r"salary|compensation|gehalt|vergütung|€|\beur\b|\$|£", "What salary range is planned for this position?"),
@@ -32,27 +34,27 @@ def write_dossier(
     cv_text: str,
     cv_source: str,
     *,
-    company: Sequence[str] = (),
-    sources: Sequence[Source] = (),
+    page: Page,
+    research: Research,
     notes: Sequence[str] = (),
     judged_by: str = "",
 ) -> str:
     """Return the dossier as text: posting, company, requirements, fit, gaps, questions, sources.
 
-    `cv_text` is the CV as written, to tell its language; `cv_source` says for people where the CV was read. `company`
-    has paragraphs on the employer, `sources` the pages that were read besides, `notes` what went otherwise than
-    planned. `judged_by` names the model that compared the requirements; without one, words were compared.
+    `cv_text` is the CV as written, to tell its language; `cv_source` says for people where the CV was read. `page`
+    and `research` are what was read besides, `notes` what went otherwise than planned. `judged_by` names the model that
+    compared the requirements; without one, words were compared.
     """
     heading = f"Dossier: {posting.title or 'untitled position'}, {posting.company or 'unknown company'}"
     parts = [
         (heading, _summary(posting)),
-        ("Company", _company(posting, company)),
+        ("Company", _company(posting, research)),
         ("Requirements and evidence", _requirements(comparisons)),
         ("Fit", _fit(comparisons, posting, cv_text, judged_by)),
         ("Gaps", _gaps(comparisons)),
         ("Questions to ask", _questions(posting, comparisons)),
         ("Notes on this run", "\n".join(_fill(f"- {note}", "  ") for note in notes)),
-        ("Sources", _sources(posting, cv_source, sources)),
+        ("Sources", _sources(posting, cv_source, page, research)),
     ]
     written = [f"{title}\n{'=' * min(len(title), LINE_WIDTH)}\n\n{body}" for title, body in parts if body]
     return "\n\n".join(written) + "\n"
@@ -71,10 +73,15 @@ def _summary(posting: Posting) -> str:
     return "\n".join(lines) + "\n\n" + body
 
 
-def _company(posting: Posting, paragraphs: Sequence[str]) -> str:
-    if not paragraphs:
-        return f"{posting.company or 'The company'}: nothing was read beyond the posting."
-    return "\n\n".join(_fill(one_line(paragraph), "") for paragraph in paragraphs)
+def _company(posting: Posting, research: Research) -> str:
+    name = posting.company or "The company"
+    if not research.sources:
+        return _fill(f"{name}: nothing was read beyond the posting. {research.note}.", "")
+    said = [
+        _fill(f'{one_line(source.title) or one_line(source.url)}: "{_shortened(source.excerpt)}"', "  ")
+        for source in research.sources
+    ]
+    return "\n\n".join([_fill(f"{name} in its own words. {research.note}.", ""), *said])
 
 
 def _gaps(comparisons: Sequence[Comparison]) -> str:
@@ -138,16 +145,18 @@ def _questions(posting: Posting, comparisons: Sequence[Comparison]) -> str:
     return "\n".join(_fill(f"- {question}", "  ") for question in questions[:MOST_QUESTIONS])
 
 
-def _sources(posting: Posting, cv_source: str, sources: Sequence[Source]) -> str:
+def _sources(posting: Posting, cv_source: str, page: Page, research: Research) -> str:
     lines = [
-        f"- Posting: {posting.url or 'no address stated'} (read from {posting.source})",
+        f"- Posting: {posting.url or 'no address stated'} (kept in {posting.source})",
+        _fill(f"- Its text: {page.note}.", "  "),
         f"- Master CV: {cv_source}",
+        *(f"- {one_line(source.title) or 'Page'}: {one_line(source.url)}" for source in research.sources),
     ]
-    for source in sources:
-        lines.append(f"- {one_line(source.title) or 'Page'}: {one_line(source.url)}")
-        if source.excerpt:
-            lines.append(textwrap.indent(_fill(f'"{one_line(source.excerpt)}"', ""), "  "))
     return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    return textwrap.shorten(one_line(text), LONGEST_EXCERPT, placeholder=" …")
 
 
 def _fill(text: str, indent: str) -> str:

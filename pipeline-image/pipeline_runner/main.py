@@ -14,6 +14,7 @@ from pipeline_runner.errors import EXIT_FAULT, EXIT_OK, PipelineError
 from pipeline_runner.profile_files import DEFAULT, profile_files
 from pipeline_runner.progress import Progress
 from pipeline_runner.redaction import redact
+from pipeline_runner.secrecy import hide_from_others
 from pipeline_runner.settings import MODEL_KEYS, ModelSettings, Settings
 from pipeline_runner.stopping import Stopped, leave_on_signals
 from pipeline_runner.text import one_line
@@ -37,10 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # otherwise a posting in another script could end a run
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     leave_on_signals()
+    hide_from_others(os.environ)
     try:
         settings = Settings.from_environment(os.environ)
         job_id, profile = _parse(arguments, settings)
         return _run(job_id, profile, settings)
+    except PipelineError as error:  # in the settings
+        _say(f"Pipeline failed: {error}")
+        return error.exit_code
     except Stopped as stopped:
         _say(f"Stopped by {stopped.signal_name}.")
         return stopped.exit_code

@@ -1,19 +1,25 @@
-"""The pipeline's six steps, in their order."""
+"""The pipeline's eight steps, in their order."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline_runner.analysis import analyse
 from pipeline_runner.artifacts import artifact_folder, write_artifacts
 from pipeline_runner.assistance import Assistance, connect
+from pipeline_runner.browsing import Browser
 from pipeline_runner.choosing import choose
+from pipeline_runner.company_research import research_company
 from pipeline_runner.documents import make_docx
 from pipeline_runner.dossier_writing import write_dossier
+from pipeline_runner.egress import networks_from
+from pipeline_runner.firecrawl import Firecrawl
 from pipeline_runner.fit import Verdict, score_of
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import read_master_cv
+from pipeline_runner.page_reading import read_page
 from pipeline_runner.posting_sources import load_posting
 from pipeline_runner.profiles import Profile
 from pipeline_runner.progress import Progress
@@ -22,7 +28,7 @@ from pipeline_runner.settings import Settings
 from pipeline_runner.tracing import Removed
 from pipeline_runner.writing import write_documents
 
-STEPS = 6
+STEPS = 8
 MOST_REMOVED_NAMED = 20
 LONGEST_REMOVED = 300  # characters of a sentence in the log
 
@@ -33,11 +39,15 @@ def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -
     Raises:
         PipelineError: With a sentence for people; see `pipeline_runner.errors`.
     """
+    networks = networks_from(settings.browser_allowed_networks)
+    browser = Browser(executable=settings.chromium_path, allowed=networks, page_seconds=settings.page_seconds)
     with connect(settings.model, profile, progress.say) as model:
-        _run(job_id, profile, settings, progress, Assistance(model, progress.say))
+        _run(job_id, profile, settings, progress, Assistance(model, progress.say), browser)
 
 
-def _run(job_id: str, profile: Profile, settings: Settings, progress: Progress, assistance: Assistance) -> None:
+def _run(
+    job_id: str, profile: Profile, settings: Settings, progress: Progress, assistance: Assistance, browser: Browser
+) -> None:
     root = settings.applications_dir
     with progress.step("Reading the master CV") as step:
         cv = read_master_cv(settings.master_cv)
@@ -48,13 +58,33 @@ def _run(job_id: str, profile: Profile, settings: Settings, progress: Progress, 
         posting = load_posting(job_id, settings)
         folder = artifact_folder(root, posting)
         step.summary = f"{posting.title or 'no title'}, {posting.company or 'no company'}"
-        if not posting.description and not posting.requirements:
-            progress.say("The posting has no description: the documents can hardly be fitted to it.")
+
+    with browser:  # it is gone before a model is asked
+        with progress.step("Reading the posting's page") as step:
+            page = read_page(posting, browser)
+            posting = replace(posting, description=page.text)
+            if page.screenshot:
+                write_artifacts(root, folder, {"screenshot.png": page.screenshot})
+            step.summary = page.note
+            if not posting.description and not posting.requirements:
+                progress.say("The posting has no description: the documents can hardly be fitted to it.")
+
+        with progress.step("Researching the company") as step:
+            key = settings.firecrawl_api_key
+            firecrawl = Firecrawl(settings.firecrawl_api_url, key) if key else None
+            research = research_company(posting, browser, firecrawl)
+            step.summary = f"{research.note}; sources: {len(research.sources)}"
 
     def dossier() -> bytes:
-        cv_text = " ".join(fact.text for fact in facts)
         return write_dossier(
-            posting, comparisons, cv_text, settings.master_cv.name, notes=assistance.notes, judged_by=judged_by
+            posting,
+            comparisons,
+            " ".join(fact.text for fact in facts),
+            settings.master_cv.name,
+            page=page,
+            research=research,
+            notes=assistance.notes,
+            judged_by=judged_by,
         ).encode()
 
     with progress.step("Analysing the requirements") as step:

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline_runner.errors import PipelineError
+
+FIRECRAWL_API_URL = "https://api.firecrawl.dev"
+MOST_SECONDS = 3600
 MODEL_KEYS = ("OPENAI_API_KEY", "OPENROUTER_API_KEY")
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
@@ -52,6 +56,15 @@ class Settings:
     profiles_dir: Path | None
     #: The language model, or None when no key is set.
     model: ModelSettings | None
+    #: The Chromium to read pages with; None is Playwright's own.
+    chromium_path: str | None = None
+    #: Address ranges that the browser may reach beside the public internet, separated by commas.
+    browser_allowed_networks: str = ""
+    #: Seconds that one page may take to load.
+    page_seconds: float = 30
+    #: Where Firecrawl's API is, and the key for it; without a key the company's own site is read.
+    firecrawl_api_url: str = FIRECRAWL_API_URL
+    firecrawl_api_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -68,6 +81,11 @@ class Settings:
             mongodb_uri=None if postings_dir else environ.get("MONGODB_URI") or None,
             profiles_dir=Path(profiles_dir) if profiles_dir else None,
             model=_model(environ),
+            chromium_path=environ.get("CHROMIUM_PATH") or None,
+            browser_allowed_networks=environ.get("BROWSER_ALLOWED_NETWORKS") or "",
+            page_seconds=_seconds(environ, "PAGE_TIMEOUT_SECONDS", 30),
+            firecrawl_api_url=environ.get("FIRECRAWL_API_URL") or FIRECRAWL_API_URL,
+            firecrawl_api_key=environ.get("FIRECRAWL_API_KEY") or None,
         )
 
 
@@ -85,14 +103,18 @@ def _model(environ: Mapping[str, str]) -> ModelSettings | None:
                 key=key,
                 base_url=base_url.rstrip("/"),
                 model=environ.get("MODEL") or default,
-                timeout_seconds=_seconds(environ.get("MODEL_TIMEOUT_SECONDS")),
+                timeout_seconds=_seconds(environ, "MODEL_TIMEOUT_SECONDS", MODEL_TIMEOUT_SECONDS),
             )
     return None
 
 
-def _seconds(text: str | None) -> float:
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
     try:
-        seconds = float(text or MODEL_TIMEOUT_SECONDS)
+        seconds = float(text)
     except ValueError:
-        return MODEL_TIMEOUT_SECONDS
-    return seconds if 0 < seconds <= 3600 else MODEL_TIMEOUT_SECONDS
+        seconds = 0
+    if not 0 < seconds <= MOST_SECONDS:
+        msg = f"{name} is {text!r}: it wants a number of seconds, above 0 and up to {MOST_SECONDS}."
+        raise PipelineError(msg)
+    return seconds

@@ -1,4 +1,4 @@
-"""What was read besides the posting: pages, with their addresses."""
+"""What was read about the company: pages, with their addresses."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class Source:
 
     title: str
     url: str
-    #: What the page says that matters here, in its own words; may be empty.
-    excerpt: str = ""
+    #: The begin of its text, on one line.
+    excerpt: str

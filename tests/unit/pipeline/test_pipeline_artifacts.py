@@ -68,7 +68,7 @@ def test_whatever_a_posting_says_nothing_crashes_and_nothing_escapes(posting, ma
         except MasterCvMissingError:
             assert not (world / "applications").exists()
             return
-        assert len([line for line in lines if line.startswith("::progress:: ")]) == 6
+        assert len([line for line in lines if line.startswith("::progress:: ")]) == 8
         written = {path.relative_to(world) for path in world.rglob("*") if path.is_file()}
         written -= {Path("postings/1.json"), Path("master-cv.md")}
         assert {path.name for path in written} == ARTIFACTS

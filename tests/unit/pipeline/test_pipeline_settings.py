@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_runner.costs import Costs
+from pipeline_runner.errors import PipelineError
 from pipeline_runner.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,10 +26,16 @@ def test_a_key_is_not_part_of_what_the_settings_show():
     assert "sk-secret" not in repr(Settings.from_environment({"OPENAI_API_KEY": "sk-secret"}))
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1", "nan", "inf", "1e9"])
-def test_a_useless_time_is_the_usual_one(text):
-    environ = {"OPENAI_API_KEY": "a", "MODEL_TIMEOUT_SECONDS": text}
-    assert Settings.from_environment(environ).model.timeout_seconds == 120
+@pytest.mark.parametrize("name", ["MODEL_TIMEOUT_SECONDS", "PAGE_TIMEOUT_SECONDS"])
+@pytest.mark.parametrize("text", ["soon", "-1", "0", "nan", "inf", "1e9"])
+def test_a_useless_time_is_refused(name, text):
+    with pytest.raises(PipelineError, match=f"{name} is '{text}': it wants a number of seconds"):
+        Settings.from_environment({"OPENAI_API_KEY": "a", name: text})
+
+
+def test_times_that_are_not_set_are_the_usual_ones():
+    settings = Settings.from_environment({"OPENAI_API_KEY": "a", "MODEL_TIMEOUT_SECONDS": ""})
+    assert (settings.model.timeout_seconds, settings.page_seconds) == (120, 30)
 
 
 def test_every_variable_is_in_the_example_file():
