@@ -1,9 +1,10 @@
-"""The pipeline's image as a Job, under *restricted*: Chromium opens a page that is served in the cluster."""
+"""The pipeline's image as a Job, under *restricted*: Chromium opens a page and a model answers, both in the cluster."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from cluster.cluster import PIPELINE_IMAGE, TESTS_IMAGE, Cluster
 from cluster.conftest import until
 from launching.installation import Installation
 from launching.launcher import ROOT
+from servers import model_server
 from servers.hostile_site import POSTING
+from servers.model_server import INVENTED, KEY
 
-KEY = "fc-never-shown-4711"
 PORT = 8080
 SITE = f"""
 import http.server, time
@@ -32,14 +34,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", {PORT}), Handler).serve_forever()
 """
 # Run in the pod: which processes of its user show their environment, and whether a key is in it.
-LOOK = """
+LOOK = f"""
 import os, pathlib
 for each in pathlib.Path("/proc").glob("[0-9]*"):
     if int(each.name) == os.getpid():
         continue
     command = (each / "cmdline").read_bytes().decode().replace("\\0", " ")
     try:
-        shown = "key" if b"never-shown" in (each / "environ").read_bytes() else "clean"
+        shown = "key" if {KEY.encode()!r} in (each / "environ").read_bytes() else "clean"
     except PermissionError:
         shown = "hidden"
     print(shown, each.name, command)
@@ -68,39 +70,51 @@ def installation(
         CREDENTIALS_SECRET="postings",
         TERMINATION_GRACE_SECONDS="10",
     ) as running:
-        _serve_site(running)
+        _serve(running, "site", SITE)
+        model = Path(model_server.__file__).read_text()
+        _serve(running, "model", model, "--port", str(PORT), "429", "prose", "hostile")
+        _configure(running)
         yield running
 
 
-def _serve_site(installation: Installation) -> None:
-    labels = {"app": "site"}
+def _serve(installation: Installation, name: str, program: str, *arguments: str) -> None:
+    """Run a program in a pod, and let it be reached by its name."""
+    labels = {"app": name}
     container = {
-        "name": "site",
+        "name": name,
         "image": TESTS_IMAGE,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", SITE],
+        "command": ["python3", "-c", program, *arguments],
         "securityContext": RESTRICTED,
-        "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
     }
-    pod = {"metadata": {"name": "site", "labels": labels}, "spec": {"containers": [container]}}
-    ports = [{"port": PORT}]
+    service = {"selector": labels, "ports": [{"port": PORT}]}
     _apply(
         installation,
-        {"apiVersion": "v1", "kind": "Pod", **pod},
         {
             "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "site"},
-            "spec": {"selector": labels, "ports": ports},
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"containers": [container]},
         },
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service},
     )
+    installation.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+
+
+def _configure(installation: Installation) -> None:
     address = installation.json("get", "service", "site")["spec"]["clusterIP"]
     fields = {"title": "Harbour Engineer", "company": "Hafenwerk", "description": "The stored text."}
     pages = {"page": f"http://site:{PORT}/posting", "hangs": f"http://site:{PORT}/hangs"}
     pages["metadata"] = "http://169.254.169.254/latest/meta-data"
     postings = {f"{name}.json": json.dumps({**fields, "url": url}) for name, url in pages.items()}
     postings["page.json"] = json.dumps({**fields, "url": pages["page"], "companyUrl": f"http://site:{PORT}/"})
-    environment = {"BROWSER_ALLOWED_NETWORKS": address, "POSTINGS_DIR": "/app/credentials", "OPENAI_API_KEY": KEY}
+    environment = {
+        "BROWSER_ALLOWED_NETWORKS": address,
+        "POSTINGS_DIR": "/app/credentials",
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": f"http://model:{PORT}/v1",
+    }
     master_cv = (ROOT / "pipeline-image/samples/master-cv.md").read_text()
     _apply(
         installation,
@@ -113,7 +127,6 @@ def _serve_site(installation: Installation) -> None:
             "data": {"master-cv.md": master_cv},
         },
     )
-    installation.kubectl("wait", "--for=condition=Ready", "pod/site", "--timeout=60s")
 
 
 def _apply(installation: Installation, *objects: dict[str, Any]) -> None:
@@ -137,6 +150,12 @@ def test_chromium_in_the_pod_opens_the_page_and_four_artifacts_come_out(installa
     assert {"Reading the posting's page", "Researching the company"} <= {step["label"] for step in steps}
     assert set(run["artifacts"]) == {"cv_md_url", "cv_docx_url", "cover_letter_url", "dossier_url"}
     assert "Kubernetes" in launcher.client.get(run["artifacts"]["dossier_url"]).text
+    assert any(line.startswith("Model ") and "tokens" in line for line in lines), "\n".join(lines)
+    assert any(line.startswith("Not traced to the master CV and left out: ") for line in lines), "\n".join(lines)
+    for key in ("cv_md_url", "cover_letter_url"):
+        text = launcher.client.get(run["artifacts"][key]).text
+        assert len(text) > 200
+        assert [invented for invented in INVENTED if invented in text] == []
     assert not any(KEY in line for line in lines)
 
 
