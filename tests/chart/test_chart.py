@@ -88,3 +88,15 @@ def test_only_what_is_listed_is_public(helm: str) -> None:
     for name in ("slipway-launcher", "slipway-https"):
         [rule] = objects(helm, EVERYTHING)["Ingress", name]["spec"]["rules"]
         assert [path["path"] for path in rule["http"]["paths"]] == ["/jobs", "/artifacts", "/health", "/queue"]
+
+
+def test_the_plain_manifests_are_rendered_from_the_chart(helm: str) -> None:
+    command = [helm, "template", "slipway", CHART, "--namespace", "slipway", "--skip-tests"]
+    rendered = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert (CHART.parents[1] / "k8s/rendered/slipway.yaml").read_text() == rendered, "render them anew: make manifests"
+
+
+def test_the_readme_is_made_from_the_values(helm: str) -> None:
+    command = [str(Path(helm).with_name("helm-docs")), "--dry-run", "--chart-search-root", str(CHART)]
+    made = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert (CHART / "README.md").read_text().strip() == made.strip(), "make it anew: make manifests"
