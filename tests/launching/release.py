@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from cluster.cluster import Cluster
+from cluster.cluster import Cluster, ClusterError
 from launching.launcher import ROOT
 
 CHART = ROOT / "charts/slipway"
@@ -113,7 +113,11 @@ class Release:
         return found
 
     def _state(self) -> str:
-        return self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
+        try:
+            said = self.kubectl("logs", "slipway-test")
+        except ClusterError:  # helm's test did not run
+            said = ""
+        return said + self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
 
 
 def _named(kind: str, name: str, **content: Any) -> dict[str, Any]:
