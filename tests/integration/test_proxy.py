@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from frontend.api.runner import runner
+from frontend.config import read_config
+from launching.launcher import Launcher
+
+
+def browser_of(url: str, secret: str) -> FlaskClient:
+    app = Flask("frontend")
+    app.config["SLIPWAY"] = read_config(
+        {"FRONTEND_PASSWORD": "open sesame", "RUNNER_API_SECRET": secret, "RUNNER_URL": url}, "127.0.0.1"
+    )
+    app.register_blueprint(runner)
+    return app.test_client()
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    with Launcher(tmp_path) as started:
+        yield started
+        started.client.close()
+
+
+def test_a_form_starts_a_run_whose_log_and_artifact_come_through(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    started = browser.post("/api/runner/jobs/run", data={"job_id": "4711"})
+    assert started.status_code == 200
+    run_id = started.get_json()["run_id"]
+    log = browser.get(f"/api/runner/jobs/{run_id}/logs", buffered=True).get_data(as_text=True)
+    assert "Starting pipeline" in log
+    assert "event: end" in log
+    resumed = browser.get(f"/api/runner/jobs/{run_id}/logs", headers={"Last-Event-ID": "1"}, buffered=True).get_data(
+        as_text=True
+    )
+    assert "id: 1\n" not in resumed and "id: 2\n" in resumed
+    assert browser.get(f"/api/runner/jobs/{run_id}/status").get_json()["status"] == "completed"
+    assert browser.get(f"/api/runner/artifacts/{run_id}/CV.md").get_data(as_text=True).startswith("#")
+
+
+def test_selected_jobs_of_a_form_all_start(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    answer = browser.post("/api/runner/jobs/run-bulk", data={"selected_jobs": ["4711", "4712"]})
+    assert answer.status_code == 200
+    assert launcher.secret not in json.dumps(answer.get_json())
+
+
+def test_problem_details_come_through_with_their_status(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    assert browser.get("/api/runner/jobs/unknown-run/status").status_code == 404
+    assert browser.get("/api/runner/jobs/%2e%2e/status").status_code in {404, 422}
+    assert browser_of(launcher.url, "x" * 32).get("/api/runner/jobs/unknown-run/status").status_code == 401
+
+
+def test_a_launcher_that_is_away_is_told_in_words_and_a_stream_says_when_to_come_back() -> None:
+    browser = browser_of("http://127.0.0.1:9", "s" * 32)
+    answer = browser.post("/api/runner/jobs/run", json={"job_id": "4711"})
+    assert answer.status_code == 503
+    assert "RUNNER_URL" in json.loads(answer.get_data())["detail"]
+    stream = browser.get("/api/runner/jobs/some-run/logs")
+    assert stream.status_code == 200
+    assert stream.get_data(as_text=True).startswith("retry: 1000\n\nevent: away\n")
