@@ -73,12 +73,26 @@ cluster-down: ## End the tests' Kubernetes
 .PHONY: test
 test: check servers cluster ## Everything there is
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser tests/cluster
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser tests/chart tests/cluster
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
 	@$(BIN)/pytest -q tests/load
 ifeq ($(CLUSTER),none)
 	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
 endif
+
+.PHONY: golden
+golden: $(VENV)/.dev ## Write anew what the samples' documents are compared with; look at the difference before you commit it
+	@RENEW_GOLDEN=1 $(BIN)/pytest -q tests/unit/pipeline/test_pipeline_golden.py
+
+.PHONY: manifests
+manifests: $(VENV)/.dev ## Make the chart's schema, README and plain manifests anew
+	@$(BIN)/python tests/chart/schema.py
+	@programs=$$(tests/chart/install) && $$programs/helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
+	  && $$programs/helm template slipway charts/slipway --namespace slipway --skip-tests > k8s/rendered/slipway.yaml
+
+.PHONY: chart
+chart: $(VENV)/.dev ## Test the chart without a cluster
+	@$(BIN)/pytest -q tests/chart
 
 .PHONY: bench
 bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"

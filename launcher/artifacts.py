@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,22 +30,23 @@ class ArtifactFolder:
         return folder
 
     def discover(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Find the wanted files (key to name) anywhere below the run's folder; return key to path below it.
+        """Find the wanted files (key to name or pattern) anywhere below the run's folder; return key to path below it.
 
-        Of several with one name the shallowest, then the first by name, counts. Links are not followed.
+        Of several that fit the shallowest, then the first by name, counts. Links are not followed.
         """
         folder = self.of(run_id)
-        by_name: dict[str, list[Path]] = {}
+        there: list[Path] = []
         for directory, _, names in os.walk(folder):  # what cannot be read is passed over
             for name in names:
                 path = Path(directory) / name
                 if not path.is_symlink() and path.is_file():
-                    by_name.setdefault(name, []).append(path.relative_to(folder))
-        return {
-            key: str(min(by_name[name], key=lambda path: (len(path.parts), str(path))))
-            for key, name in wanted.items()
-            if name in by_name
+                    there.append(path.relative_to(folder))
+        there.sort(key=lambda path: (len(path.parts), str(path)))
+        fitting = {
+            key: next((path for path in there if path.name == pattern or fnmatchcase(path.name, pattern)), None)
+            for key, pattern in wanted.items()
         }
+        return {key: str(path) for key, path in fitting.items() if path is not None}
 
     def size(self, run_id: str) -> int:
         """Return how many bytes the run's folder holds."""

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from launcher.domain.errors import ConfigurationError
-from launcher.domain.pipelines import DEFAULT_ARTIFACTS, Pipeline
+from launcher.domain.pipelines import Pipeline
+from launcher.pipeline_entries import read_pipelines
 
 MIN_SECRET_BYTES = 32
 _SHARED_WITH_PIPELINE = frozenset({"MONGODB_URI", "APPLICATIONS_DIR"})
@@ -101,7 +100,7 @@ class SharedSettings(BaseModel):
         """Every pipeline by name; the default one is always there."""
         pipelines = {"default": Pipeline()}
         if self.PIPELINES_FILE:
-            pipelines |= _read_pipelines(self.PIPELINES_FILE)
+            pipelines |= read_pipelines(self.PIPELINES_FILE)
         return pipelines
 
     def faults(self) -> list[str]:
@@ -176,30 +175,6 @@ class Settings(SharedSettings):
 
 def _fault_text(fault: ErrorDetails) -> str:
     return ": ".join([*(str(part) for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
-
-
-_PipelineName = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-_FileName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]
-
-
-class _PipelineEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    command: list[str] = Field(min_length=1)
-    artifacts: dict[str, _FileName] = Field(default_factory=lambda: dict(DEFAULT_ARTIFACTS))
-    timeout_seconds: int | None = Field(None, ge=1)
-    image: str | None = Field(None, min_length=1)
-    resources: dict[str, dict[str, str | int | float]] = Field(default_factory=dict)
-
-
-def _read_pipelines(path: Path) -> dict[str, Pipeline]:
-    try:
-        document: Any = yaml.safe_load(path.read_text())
-        entries = {name: _PipelineEntry.model_validate(entry) for name, entry in document.items()}
-        names = TypeAdapter(dict[_PipelineName, Any]).validate_python(entries)
-    except (OSError, ValueError, yaml.YAMLError, AttributeError) as exc:
-        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
-    return {name: Pipeline(name=name, **entry.model_dump()) for name, entry in names.items()}
 
 
 def _good(secret: str) -> bool:

@@ -111,6 +111,13 @@ async def status(run_id: str, parts: PartsDep, caller: Reader) -> dict[str, Any]
     return await shown(parts, await parts.engine.get(run_id))
 
 
+@router.get("/jobs/{run_id}/request", response_model=RunRequest, summary="What launches a run again")
+async def request_of(run_id: str, parts: PartsDep, caller: Runner) -> dict[str, Any]:
+    """Return the body for `POST /jobs/run` that makes such a run again; readers do not see params, so they may not."""
+    document = (await parts.engine.get(run_id)).to_document()
+    return {name: document[name] for name in RunRequest.model_fields}
+
+
 @router.delete("/jobs/{run_id}", response_model=RunView, summary="Cancel a run")
 async def cancel(run_id: str, parts: PartsDep, caller: Canceller) -> dict[str, Any]:
     """Ask that a run ends; it is `cancelled` when nothing of it runs any more. A finished run does not change."""

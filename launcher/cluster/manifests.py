@@ -89,7 +89,7 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
     container: Manifest = {
         "name": labels.CONTAINER,
         "image": pipeline.image or settings.PIPELINE_IMAGE,
-        "command": [_literal(word) for word in pipeline.command_for(run.job_id, run.profile_ref)],
+        "args": [_literal(word) for word in pipeline.command_for(run.job_id, run.profile_ref)],
         "env": [{"name": name, "value": _literal(value)} for name, value in _environment(run).items()],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _RESTRICTED,

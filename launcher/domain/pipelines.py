@@ -19,9 +19,10 @@ DEFAULT_ARTIFACTS: Mapping[str, str] = {
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """`command` may contain `{job_id}` and `{profile}`; arguments with `{profile}`, and the option before each, are
-    left out where no profile was asked for. `artifacts` maps a key to the name of a file, found anywhere below the
-    run's folder. `timeout_seconds` None means the launcher's own default. `image` and `resources` (a container's, as
-    Kubernetes writes them) are for the Kubernetes engine; `image` None means PIPELINE_IMAGE.
+    left out where no profile was asked for. `artifacts` maps a key to the name of a file, or to a pattern with `*` and
+    `?`, found anywhere below the run's folder. `timeout_seconds` None means the launcher's own default. `image` and
+    `resources` (a container's, as Kubernetes writes them) are for the Kubernetes engine; `image` None means
+    PIPELINE_IMAGE.
     """
 
     name: str = "default"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def write_artifacts(root: Path, folder: Path, files: Mapping[str, bytes]) -> Non
         msg = f"The folder {folder} leads out of {root}: remove the symbolic link on its way."
         raise PipelineError(msg)
     resolved.mkdir(parents=True, exist_ok=True)
-    partial = {name: resolved / f".{name}.{os.getpid()}.partial" for name in files}
+    writer = uuid.uuid4().hex  # not the process's id, which is 1 in every container
+    partial = {name: resolved / f".{name}.{writer}.partial" for name in files}
     try:
         for name, content in files.items():
             _write_through(partial[name], content)

@@ -1,9 +1,9 @@
-"""``CV.md``: the master CV, cut and ordered for one posting. Not a word in it is new."""
+"""``CV.md``: the master CV, cut and ordered for one posting. Nothing in it is new."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline_runner.master_cv import Entry, Kind, MasterCv, Section
 from pipeline_runner.profiles import Profile
@@ -13,25 +13,55 @@ from pipeline_runner.text import words
 _SKILL_LIST = re.compile(r"(?P<label>\*\*[^*]+\*\*:?\s*|[^,:*]+:\s+)?(?P<items>[^.;()\[\]`:]+,[^.;()\[\]`:]+)")
 
 
-def write_cv(cv: MasterCv, query: Sequence[str], profile: Profile) -> str:
+def write_cv(
+    cv: MasterCv,
+    query: Sequence[str],
+    profile: Profile,
+    *,
+    preferred: Sequence[str] = (),
+    wording: Mapping[str, str] | None = None,
+) -> str:
     """Return the CV as Markdown.
 
-    Profile, skills and experience come first, in this order, then the other sections in the CV's own. Roles keep
-    their order and are never dropped; their bullets are ordered by relevance, and the least relevant ones go.
+    The sections come as the profile orders them. Roles keep their order and are never dropped; their bullets are
+    ordered, those of `preferred` first and the others by relevance, and the last ones go. `wording` maps a text of the
+    CV to the words that stand for it.
     """
     blocks = [f"# {cv.name}"] if cv.name else []
     if cv.contact:
         blocks.append("  \n".join(cv.contact))
-    for section in cv.of_kind(Kind.PROFILE):
-        blocks += [f"## {section.title}", *_paragraphs(section)[: profile.profile_paragraphs]]
-    for section in cv.of_kind(Kind.SKILLS):
-        blocks += [f"## {section.title}", *_skills(section, query)]
-    blocks += _experience(cv.of_kind(Kind.EXPERIENCE), query, profile)
-    for section in cv.of_kind(Kind.OTHER, Kind.EDUCATION, Kind.LANGUAGES):
-        blocks.append(f"## {section.title}")
-        for entry in section.entries:
-            blocks += _entry(entry, entry.bullets)
+    for kinds in _order(profile):
+        sections = cv.of_kind(*kinds)
+        if kinds == (Kind.EXPERIENCE,):
+            blocks += _experience(sections, query, profile, preferred, wording or {})
+            continue
+        for section in sections:
+            blocks.append(f"## {section.title}")
+            match section.kind:
+                case Kind.PROFILE:
+                    texts = _paragraphs(section)[: profile.length.profile_paragraphs]
+                    blocks += [(wording or {}).get(text, text) for text in texts]
+                case Kind.SKILLS:
+                    blocks += _skills(section, query)
+                case _:
+                    for entry in section.entries:
+                        blocks += _entry(entry, [(wording or {}).get(bullet, bullet) for bullet in entry.bullets])
     return "\n\n".join(blocks) + "\n"
+
+
+def _order(profile: Profile) -> list[tuple[Kind, ...]]:
+    """Say which sections follow each other; kinds that are named in a row keep the CV's own order among them."""
+    groups: list[tuple[Kind, ...]] = []
+    for name in profile.sections:
+        kind = Kind[name.upper()]
+        alone = (Kind.PROFILE, Kind.SKILLS, Kind.EXPERIENCE)
+        if groups and kind not in alone and groups[-1][-1] not in alone:
+            groups[-1] += (kind,)
+        else:
+            groups.append((kind,))
+    if (Kind.EXPERIENCE,) not in groups:  # a CV without a role is none
+        groups.append((Kind.EXPERIENCE,))
+    return groups
 
 
 def _paragraphs(section: Section) -> list[str]:
@@ -58,20 +88,29 @@ def _order_items(line: str, query: Sequence[str]) -> str:
     return (parts["label"] or "") + ", ".join(items)
 
 
-def _experience(sections: Sequence[Section], query: Sequence[str], profile: Profile) -> list[str]:
+def _experience(
+    sections: Sequence[Section],
+    query: Sequence[str],
+    profile: Profile,
+    preferred: Sequence[str],
+    wording: Mapping[str, str],
+) -> list[str]:
+    length = profile.length
     entries = [entry for section in sections for entry in section.entries]
     bullets = [bullet for entry in entries for bullet in entry.bullets]
-    place = {match.index: place for place, match in enumerate(rank(bullets, query))}  # over all roles at once
+    chosen = {text: number for number, text in reversed(list(enumerate(preferred)))}
+    ranked = sorted(rank(bullets, query), key=lambda match: chosen.get(bullets[match.index], len(chosen)))
+    place = {match.index: place for place, match in enumerate(ranked)}  # over all roles at once
     blocks: list[str] = []
     first = 0
     number = 0
     for section in sections:
         blocks.append(f"## {section.title}")
         for entry in section.entries:
-            recent = number < profile.recent_roles
-            most = profile.bullets_in_recent_roles if recent else profile.bullets_in_older_roles
+            recent = number < length.recent_roles
+            most = length.bullets_in_recent_roles if recent else length.bullets_in_older_roles
             own = sorted(range(first, first + len(entry.bullets)), key=place.__getitem__)
-            blocks += _entry(entry, [bullets[index] for index in own[:most]])
+            blocks += _entry(entry, [wording.get(bullets[index], bullets[index]) for index in own[:most]])
             first += len(entry.bullets)
             number += 1
     return blocks

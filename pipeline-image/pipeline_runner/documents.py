@@ -6,13 +6,15 @@ import io
 import zipfile
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from docx import Document
 from docx.document import Document as DocumentObject
 from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
-from docx.shared import Mm, Pt
+from docx.shared import Mm, Pt, RGBColor
+from docx.styles.style import BaseStyle, ParagraphStyle
 from docx.text.paragraph import Paragraph
 from docx.text.run import Run
 from markdown_it.token import Token
@@ -22,7 +24,28 @@ from pipeline_runner.markup import parse
 FIXED_TIME = datetime(2000, 1, 1)  # without a zone: a document's properties carry none
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows
 _LINK_SCHEMES = ("http://", "https://", "mailto:", "tel:")
-_MARGIN = Mm(20)
+_SIDE_MARGIN, _TOP_MARGIN = Mm(20), Mm(15)
+_FONT = "Calibri"
+_INK, _ACCENT = RGBColor(0x22, 0x22, 0x22), RGBColor(0x1F, 0x3A, 0x5F)
+
+
+class _Look(NamedTuple):
+    """Size, and the space before and after a paragraph, in points."""
+
+    size: float
+    before: float
+    after: float
+    color: RGBColor = _INK
+
+
+_LOOKS = {
+    "Normal": _Look(10.5, 0, 3),
+    "Heading 1": _Look(22, 0, 2, _ACCENT),
+    "Heading 2": _Look(13, 12, 4, _ACCENT),
+    "Heading 3": _Look(11, 7, 0),
+    "List Bullet": _Look(10.5, 0, 2),
+    "List Number": _Look(10.5, 0, 2),
+}
 
 
 def make_docx(markdown: str, *, title: str) -> bytes:
@@ -48,7 +71,9 @@ def make_docx(markdown: str, *, title: str) -> bytes:
                 lists.pop()
             case "inline":
                 style = f"Heading {in_heading}" if in_heading else _list_style(lists)
-                _write_inline(document.add_paragraph(style=style), token.children or [])
+                paragraph = document.add_paragraph(style=style)
+                paragraph.paragraph_format.keep_with_next = _belongs_to_next(token.children or []) or None
+                _write_inline(paragraph, token.children or [])
             case "fence" | "code_block" | "html_block":
                 document.add_paragraph(token.content.rstrip("\n"))
             case _:
@@ -59,13 +84,36 @@ def make_docx(markdown: str, *, title: str) -> bytes:
 def _set_up(document: DocumentObject, title: str) -> None:
     section = document.sections[0]
     section.page_width, section.page_height = Mm(210), Mm(297)
-    section.left_margin = section.right_margin = section.top_margin = section.bottom_margin = _MARGIN
-    normal = document.styles["Normal"]
-    normal.font.name, normal.font.size = "Calibri", Pt(10.5)
+    section.left_margin = section.right_margin = _SIDE_MARGIN
+    section.top_margin = section.bottom_margin = _TOP_MARGIN
+    for name, look in _LOOKS.items():
+        _dress(document.styles[name], look)
+    _rule_below(document.styles["Heading 2"])
     properties = document.core_properties
     properties.title = properties.author = title[:255]  # the format's limit
     properties.comments = properties.last_modified_by = ""
     properties.created = properties.modified = FIXED_TIME
+
+
+def _dress(style: BaseStyle, look: _Look) -> None:
+    assert isinstance(style, ParagraphStyle)  # all names in _LOOKS are of paragraphs
+    style.font.name, style.font.size, style.font.color.rgb = _FONT, Pt(look.size), look.color
+    fonts = style.element.get_or_add_rPr().get_or_add_rFonts()
+    for script in ("w:asciiTheme", "w:hAnsiTheme", "w:eastAsiaTheme", "w:cstheme"):
+        fonts.attrib.pop(qn(script), None)  # the theme's font would win over the named one
+    style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(look.before), Pt(look.after)
+    style.paragraph_format.line_spacing = 1.08
+
+
+def _rule_below(style: BaseStyle) -> None:
+    """Draw a thin line below each heading of this style: python-docx has no call for borders."""
+    borders, bottom = OxmlElement("w:pBdr"), OxmlElement("w:bottom")
+    for name, value in (("val", "single"), ("sz", "4"), ("space", "1"), ("color", str(_ACCENT))):
+        bottom.set(qn(f"w:{name}"), value)
+    borders.append(bottom)
+    properties = style.element.get_or_add_pPr()
+    # The schema has an order: the border stands before spacing and what follows it.
+    properties.insert_element_before(borders, "w:shd", "w:tabs", "w:spacing", "w:ind", "w:jc", "w:outlineLvl")
 
 
 def _list_style(lists: Sequence[str]) -> str:
@@ -73,6 +121,12 @@ def _list_style(lists: Sequence[str]) -> str:
         return "Normal"
     depth = min(len(lists), 3)
     return lists[-1] if depth == 1 else f"{lists[-1]} {depth}"
+
+
+def _belongs_to_next(tokens: Sequence[Token]) -> bool:
+    """A line wholly in italics stands under a role's heading and gives its dates: it is not parted from the role."""
+    seen = [token.type for token in tokens if token.content or token.type.startswith("em_")]
+    return len(seen) > 2 and seen[0] == "em_open" and seen.index("em_close") == len(seen) - 1
 
 
 def _write_inline(paragraph: Paragraph, tokens: Sequence[Token]) -> None:
@@ -103,7 +157,7 @@ def _write_inline(paragraph: Paragraph, tokens: Sequence[Token]) -> None:
 
 def _link(paragraph: Paragraph, run: Run, address: str) -> None:
     """Make a link of a run: python-docx reads hyperlinks but has no call that writes one."""
-    run.font.underline = True
+    run.font.underline, run.font.color.rgb = True, _ACCENT
     link = OxmlElement("w:hyperlink")
     link.set(qn("r:id"), paragraph.part.relate_to(address, RELATIONSHIP_TYPE.HYPERLINK, is_external=True))
     link.append(run._r)

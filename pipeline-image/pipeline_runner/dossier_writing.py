@@ -6,15 +6,18 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from pipeline_runner.company_research import Research
 from pipeline_runner.fit import Comparison, Verdict, score_of
 from pipeline_runner.markup import plain
+from pipeline_runner.page_reading import Page
 from pipeline_runner.postings import Posting
-from pipeline_runner.text import language, sentences
+from pipeline_runner.text import language, one_line, sentences
 
 LINE_WIDTH = 90  # characters
 SUMMARY_SENTENCES = 4
 MOST_QUESTIONS = 8
 MOST_GAP_QUESTIONS = 4
+LONGEST_EXCERPT = 600  # characters
 _NOT_STATED = "not stated"
 _OPEN_POINTS = (
     (r"salary|compensation|gehalt|vergütung|€|\beur\b|\$|£", "What salary range is planned for this position?"),
@@ -25,20 +28,36 @@ _OPEN_POINTS = (
 )
 
 
-def write_dossier(posting: Posting, comparisons: Sequence[Comparison], cv_text: str, cv_source: str) -> str:
-    """Return the dossier as text: summary, requirements, fit, questions, sources.
+def write_dossier(
+    posting: Posting,
+    comparisons: Sequence[Comparison],
+    cv_text: str,
+    cv_source: str,
+    *,
+    page: Page,
+    research: Research,
+    notes: Sequence[str] = (),
+    judged_by: str = "",
+) -> str:
+    """Return the dossier as text: posting, company, requirements, fit, gaps, questions, sources.
 
-    `cv_text` is the CV as written, to tell its language; `cv_source` says for people where the CV was read.
+    `cv_text` is the CV as written, to tell its language; `cv_source` says for people where the CV was read. `page`
+    and `research` are what was read besides, `notes` what went otherwise than planned. `judged_by` names the model that
+    compared the requirements; without one, words were compared.
     """
     heading = f"Dossier: {posting.title or 'untitled position'}, {posting.company or 'unknown company'}"
     parts = [
         (heading, _summary(posting)),
+        ("Company", _company(posting, research)),
         ("Requirements and evidence", _requirements(comparisons)),
-        ("Fit", _fit(comparisons, posting, cv_text)),
+        ("Fit", _fit(comparisons, posting, cv_text, judged_by)),
+        ("Gaps", _gaps(comparisons)),
         ("Questions to ask", _questions(posting, comparisons)),
-        ("Sources", _sources(posting, cv_source)),
+        ("Notes on this run", "\n".join(_fill(f"- {note}", "  ") for note in notes)),
+        ("Sources", _sources(posting, cv_source, page, research)),
     ]
-    return "\n\n".join(f"{title}\n{'=' * min(len(title), LINE_WIDTH)}\n\n{body}" for title, body in parts) + "\n"
+    written = [f"{title}\n{'=' * min(len(title), LINE_WIDTH)}\n\n{body}" for title, body in parts if body]
+    return "\n\n".join(written) + "\n"
 
 
 def _summary(posting: Posting) -> str:
@@ -52,6 +71,24 @@ def _summary(posting: Posting) -> str:
     extract = " ".join(sentences(" ".join(prose) or posting.description)[:SUMMARY_SENTENCES])
     body = f"In the posting's own words:\n{_fill(extract, '  ')}" if extract else "The posting has no description."
     return "\n".join(lines) + "\n\n" + body
+
+
+def _company(posting: Posting, research: Research) -> str:
+    name = posting.company or "The company"
+    if not research.sources:
+        return _fill(f"{name}: nothing was read beyond the posting. {research.note}.", "")
+    said = [
+        _fill(f'{one_line(source.title) or one_line(source.url)}: "{_shortened(source.excerpt)}"', "  ")
+        for source in research.sources
+    ]
+    return "\n\n".join([_fill(f"{name} in its own words. {research.note}.", ""), *said])
+
+
+def _gaps(comparisons: Sequence[Comparison]) -> str:
+    gaps = [comparison.requirement for comparison in comparisons if comparison.verdict is Verdict.GAP]
+    if not gaps:
+        return "None: the master CV has something for each requirement that could be judged."
+    return "\n".join(_fill(f"- {gap}", "  ") for gap in gaps)
 
 
 def _requirements(comparisons: Sequence[Comparison]) -> str:
@@ -76,7 +113,7 @@ def _requirement(number: int, comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _fit(comparisons: Sequence[Comparison], posting: Posting, cv_text: str) -> str:
+def _fit(comparisons: Sequence[Comparison], posting: Posting, cv_text: str, judged_by: str) -> str:
     score = score_of(comparisons)
     lines = ["Score: " + ("none, for want of requirements to judge" if score is None else f"{score} of 100")]
     for verdict in Verdict:
@@ -87,12 +124,13 @@ def _fit(comparisons: Sequence[Comparison], posting: Posting, cv_text: str) -> s
     if found:
         lines.append(_fill(f"- Words in common: {', '.join(found[:20])}", "  "))
     lines.append("")
-    note = "A requirement met counts one, one partly met a half. Words were compared, not meanings: read the evidence."
+    how = f"The model {judged_by} compared" if judged_by else "Words were compared, not meanings"
+    note = f"A requirement met counts one, one partly met a half. {how}: read the evidence."
     theirs, ours = language(posting.text), language(cv_text)
     if theirs and ours and theirs != ours:
         note += (
-            f" The posting is in {theirs} and the master CV in {ours}, so the score is lower than it should be, and"
-            f" the letter is not in the posting's language: a master CV in {theirs} would mend the first."
+            f" The posting is in {theirs} and the master CV in {ours}: words fit less than they should, and what CV and"
+            f" letter take from the master CV is not translated. A master CV in {theirs} would mend both."
         )
     lines.append(_fill(note, ""))
     return "\n".join(lines)
@@ -107,10 +145,18 @@ def _questions(posting: Posting, comparisons: Sequence[Comparison]) -> str:
     return "\n".join(_fill(f"- {question}", "  ") for question in questions[:MOST_QUESTIONS])
 
 
-def _sources(posting: Posting, cv_source: str) -> str:
-    return "\n".join(
-        (f"- Posting: {posting.url or 'no address stated'} (read from {posting.source})", f"- Master CV: {cv_source}")
-    )
+def _sources(posting: Posting, cv_source: str, page: Page, research: Research) -> str:
+    lines = [
+        f"- Posting: {posting.url or 'no address stated'} (kept in {posting.source})",
+        _fill(f"- Its text: {page.note}.", "  "),
+        f"- Master CV: {cv_source}",
+        *(f"- {one_line(source.title) or 'Page'}: {one_line(source.url)}" for source in research.sources),
+    ]
+    return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    return textwrap.shorten(one_line(text), LONGEST_EXCERPT, placeholder=" …")
 
 
 def _fill(text: str, indent: str) -> str:

@@ -1,10 +1,11 @@
-"""``cover_letter.txt``: a short letter that quotes the CV and claims nothing else."""
+"""``cover_letter.txt``: a short letter that tells facts of the CV and claims nothing else."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from pipeline_runner.letter_frames import Frame, frame
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import Kind, MasterCv
 from pipeline_runner.postings import Posting
@@ -13,38 +14,48 @@ from pipeline_runner.text import sentences
 
 FACTS_QUOTED = 3
 LINE_WIDTH = 78  # characters
+ENGLISH_PLAIN = frame("English", "plain")
 
 
-def strongest_facts(facts: Sequence[Fact], query: Sequence[str]) -> list[Fact]:
+def strongest_facts(facts: Sequence[Fact], query: Sequence[str], most: int = FACTS_QUOTED) -> list[Fact]:
     """Return the facts that a letter should quote: those that match best, or else the first ones of the CV."""
     candidates = [fact for fact in facts if fact.is_achievement]
     ranked = rank([fact.text for fact in candidates], query)
     chosen = [match for match in ranked if match.shared] or ranked
-    return [candidates[match.index] for match in chosen[:FACTS_QUOTED]]
+    return [candidates[match.index] for match in chosen[:most]]
 
 
-def write_letter(cv: MasterCv, posting: Posting, facts: Sequence[Fact]) -> str:
-    """Return the letter as text, without a date: the sender adds it on the day of sending."""
-    role = f"the position of {posting.title}" if posting.title else "the position that you advertise"
-    employer = f" at {posting.company}" if posting.company else ""
+def write_letter(
+    cv: MasterCv,
+    posting: Posting,
+    facts: Sequence[Fact],
+    *,
+    around: Frame = ENGLISH_PLAIN,
+    told: Mapping[str, str] | None = None,
+) -> str:
+    """Return the letter as text, without a date: the sender adds it on the day of sending.
+
+    `told` maps the text of a fact to a sentence that tells it; the facts without one are quoted.
+    """
+    told = told or {}
+    company = around.at_company.format(company=posting.company) if posting.company else ""
+    role = around.role.format(role=posting.title) if posting.title else around.untitled_role
+    found_at = around.found_at.format(url=posting.url) if posting.url else ""
+    summary = _first_sentence(cv)
     blocks = [
         "\n".join(filter(None, (plain(cv.name), *map(plain, cv.contact)))),
         "\n".join(filter(None, (posting.company, posting.location))),
-        "Application: " + (posting.title or "your advertised position"),
-        f"Dear hiring team{employer},",
-        _fill(f"I am applying for {role}{employer}." + (f" I found it at {posting.url}." if posting.url else "")),
+        around.subject.format(role=posting.title or around.untitled),
+        around.salutation.format(company=company),
+        _fill(around.opening.format(role=role, company=company) + found_at),
+        _fill(around.summary.format(summary=summary)) if summary else "",
+        _fill(" ".join(told[fact.text] for fact in facts if fact.text in told)),
     ]
-    opening = _first_sentence(cv)
-    if opening:
-        blocks.append(_fill(f"In one sentence: {opening}"))
-    if facts:
+    quoted = [fact for fact in facts if fact.text not in told]
+    if quoted:
         # Neutral words, because the facts may be the latest ones and not the matching ones.
-        blocks += ["From my work so far, in the words of my CV:", *map(_quote, facts)]
-    blocks += [
-        _fill("My CV, enclosed, gives the whole picture. I would be glad to tell you more in a conversation."),
-        "Thank you for your time.",
-        "\n".join(filter(None, ("Kind regards", plain(cv.name)))),
-    ]
+        blocks += [around.quotes, *map(_quote, quoted)]
+    blocks += [_fill(around.enclosure), around.thanks, "\n".join(filter(None, (around.farewell, plain(cv.name))))]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 

@@ -66,6 +66,15 @@ class MasterCv:
         """Return the sections of these kinds, in the CV's order."""
         return [section for section in self.sections if section.kind in kinds]
 
+    def texts(self) -> list[str]:
+        """Return all that the CV says, as inline Markdown and as people read it."""
+        found = [self.name, *self.contact]
+        for section in self.sections:
+            found.append(section.title)
+            for entry in section.entries:
+                found += [entry.heading, *entry.details, *entry.bullets]
+        return [*found, *map(plain, found)]
+
 
 def read_master_cv(path: Path) -> MasterCv:
     """Read the file; bytes that are no UTF-8 become U+FFFD.

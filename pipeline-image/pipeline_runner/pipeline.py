@@ -1,31 +1,54 @@
-"""The pipeline's six steps, in their order."""
+"""The pipeline's eight steps, in their order."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline_runner.analysis import analyse
 from pipeline_runner.artifacts import artifact_folder, write_artifacts
-from pipeline_runner.cv_writing import write_cv
+from pipeline_runner.assistance import Assistance, connect
+from pipeline_runner.browsing import Browser
+from pipeline_runner.choosing import choose
+from pipeline_runner.company_research import research_company
 from pipeline_runner.documents import make_docx
 from pipeline_runner.dossier_writing import write_dossier
-from pipeline_runner.fit import Verdict, compare, score_of
-from pipeline_runner.letter_writing import strongest_facts, write_letter
+from pipeline_runner.egress import networks_from
+from pipeline_runner.firecrawl import Firecrawl
+from pipeline_runner.fit import Verdict, score_of
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import read_master_cv
+from pipeline_runner.page_reading import read_page
 from pipeline_runner.posting_sources import load_posting
 from pipeline_runner.profiles import Profile
 from pipeline_runner.progress import Progress
-from pipeline_runner.ranking import facts_of, query_of
-from pipeline_runner.requirements import requirements_of
+from pipeline_runner.ranking import facts_of
 from pipeline_runner.settings import Settings
+from pipeline_runner.tracing import Removed
+from pipeline_runner.writing import write_documents
 
-STEPS = 6
+STEPS = 8
+MOST_REMOVED_NAMED = 20
+LONGEST_REMOVED = 300  # characters of a sentence in the log
 
 
 def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -> None:
-    """Turn one posting into the four artifacts.
+    """Turn one posting into the four artifacts; each is stored as soon as it is ready.
 
     Raises:
         PipelineError: With a sentence for people; see `pipeline_runner.errors`.
     """
+    networks = networks_from(settings.browser_allowed_networks)
+    browser = Browser(executable=settings.chromium_path, allowed=networks, page_seconds=settings.page_seconds)
+    with connect(settings.model, profile, progress.say) as model:
+        _run(job_id, profile, settings, progress, Assistance(model, progress.say), browser)
+
+
+def _run(
+    job_id: str, profile: Profile, settings: Settings, progress: Progress, assistance: Assistance, browser: Browser
+) -> None:
+    root = settings.applications_dir
     with progress.step("Reading the master CV") as step:
         cv = read_master_cv(settings.master_cv)
         facts = facts_of(cv)
@@ -33,37 +56,74 @@ def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -
 
     with progress.step("Reading the posting") as step:
         posting = load_posting(job_id, settings)
+        folder = artifact_folder(root, posting)
         step.summary = f"{posting.title or 'no title'}, {posting.company or 'no company'}"
-        if not posting.description and not posting.requirements:
-            progress.say("The posting has no description: the documents can hardly be fitted to it.")
 
-    with progress.step("Comparing the posting with the CV") as step:
-        requirements = requirements_of(posting)
-        query = query_of(posting, requirements)
-        comparisons = compare(requirements, facts)
+    with browser:  # it is gone before a model is asked
+        with progress.step("Reading the posting's page") as step:
+            page = read_page(posting, browser)
+            posting = replace(posting, description=page.text)
+            if page.screenshot:
+                write_artifacts(root, folder, {"screenshot.png": page.screenshot})
+            step.summary = page.note
+            if not posting.description and not posting.requirements:
+                progress.say("The posting has no description: the documents can hardly be fitted to it.")
+
+        with progress.step("Researching the company") as step:
+            key = settings.firecrawl_api_key
+            firecrawl = Firecrawl(settings.firecrawl_api_url, key) if key else None
+            research = research_company(posting, browser, firecrawl)
+            step.summary = f"{research.note}; sources: {len(research.sources)}"
+
+    def dossier() -> bytes:
+        return write_dossier(
+            posting,
+            comparisons,
+            " ".join(fact.text for fact in facts),
+            settings.master_cv.name,
+            page=page,
+            research=research,
+            notes=assistance.notes,
+            judged_by=judged_by,
+        ).encode()
+
+    with progress.step("Analysing the requirements") as step:
+        comparisons = analyse(posting, facts, assistance)
+        judged_by = assistance.name
         met = sum(comparison.verdict is Verdict.MET for comparison in comparisons)
         score = score_of(comparisons)
+        write_artifacts(root, folder, {"dossier.txt": dossier()})
         step.summary = f"{met} of {len(comparisons)} requirements met" + ("" if score is None else f", score {score}")
 
-    with progress.step("Writing the CV, the letter and the dossier") as step:
-        cv_markdown = write_cv(cv, query, profile)
-        quoted = strongest_facts(facts, query)
-        letter = write_letter(cv, posting, quoted)
-        cv_text = " ".join(fact.text for fact in facts)
-        dossier = write_dossier(posting, comparisons, cv_text, settings.master_cv.name)
-        step.summary = f"a CV of {len(cv_markdown.split())} words, quotations in the letter: {len(quoted)}"
+    with progress.step("Choosing from the master CV") as step:
+        choice = choose(posting, comparisons, facts, profile, assistance)
+        step.summary = f"{len(choice.preferred)} facts come first in the CV, {len(choice.letter)} are for the letter"
 
-    with progress.step("Making the Word document") as step:
-        docx = make_docx(cv_markdown, title=plain(cv.name))
-        step.summary = f"{len(docx)} bytes"
+    with progress.step("Writing the CV and the letter") as step:
+        documents = write_documents(cv, posting, choice, facts, profile, assistance)
+        _say_removed(documents.removed, progress)
+        written = {"CV.md": documents.cv.encode(), "cover_letter.txt": documents.letter.encode()}
+        write_artifacts(root, folder, written)
+        step.summary = f"a CV of {len(documents.cv.split())} words, and {documents.told} of {len(choice.letter)} facts "
+        step.summary += "told in other words in the letter"
 
-    with progress.step("Storing the artifacts") as step:
-        folder = artifact_folder(settings.applications_dir, posting)
-        files = {
-            "CV.md": cv_markdown.encode(),
-            "CV.docx": docx,
-            "cover_letter.txt": letter.encode(),
-            "dossier.txt": dossier.encode(),
-        }
-        write_artifacts(settings.applications_dir, folder, files)
-        step.summary = f"{', '.join(files)} are in {folder}"
+    with progress.step("Making the Word document and the dossier") as step:
+        docx = make_docx(documents.cv, title=plain(cv.name))
+        if documents.removed:
+            assistance.notes.append(
+                f"{len(documents.removed)} sentences of the model could not be traced to the master CV and were left "
+                "out of the CV and the letter; the log names them."
+            )
+        files = {**written, "CV.docx": docx, "dossier.txt": dossier()}
+        write_artifacts(root, folder, files)
+        assistance.say_costs()
+        step.summary = f"{', '.join(sorted(files))} are in {folder}"
+
+
+def _say_removed(removed: Sequence[Removed], progress: Progress) -> None:
+    for one in removed[:MOST_REMOVED_NAMED]:
+        sentence = textwrap.shorten(one.sentence, LONGEST_REMOVED, placeholder=" ...")
+        why = textwrap.shorten(one.why, LONGEST_REMOVED, placeholder=" ...")
+        progress.say(f"Not traced to the master CV and left out: {sentence!r}, because {why}.")
+    if len(removed) > MOST_REMOVED_NAMED:
+        progress.say(f"Not traced and left out: {len(removed) - MOST_REMOVED_NAMED} more sentences.")

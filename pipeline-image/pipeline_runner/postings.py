@@ -17,6 +17,8 @@ class Posting:
     company: str
     location: str
     url: str
+    #: The company's own site, where the posting names it.
+    company_url: str = ""
     #: The whole text, with its line breaks.
     description: str
     #: What the posting itself lists as requirements; usually they stand in the description instead.
@@ -48,6 +50,7 @@ def posting_from(document: Mapping[str, object], *, job_id: str, source: str) ->
         company=line("company"),
         location=line("location"),
         url=line("url", "jobUrl"),
+        company_url=line("companyUrl", "companyWebsite"),
         description=clean(description).strip(),
         requirements=tuple(filter(None, (one_line(_text(item)) for item in listed))),
         source=one_line(source),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rank_bm25 import BM25Plus
+import bm25s
 
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import Kind, MasterCv
@@ -13,7 +13,7 @@ from pipeline_runner.postings import Posting
 from pipeline_runner.stop_words import HUMAN_LANGUAGES
 from pipeline_runner.text import words
 
-_SCORE_DIGITS = 9  # rounding keeps the order the same where the last bits of a float differ between machines
+_SCORE_DIGITS = 4  # rounding keeps the order the same where the last bits of a float differ between machines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class Fact:
     #: Where the CV says it: ``Engineer, Example GmbH`` or ``Skills``.
     where: str
     kind: Kind
+    #: The role and the employer that it belongs to, in plain words; nothing where there is none.
+    setting: str = ""
 
     @property
     def is_achievement(self) -> bool:
@@ -52,7 +54,8 @@ def facts_of(cv: MasterCv) -> list[Fact]:
             texts = entry.bullets or entry.details
             if entry.heading and section.kind is not Kind.EXPERIENCE:
                 texts = [", ".join(filter(None, (entry.heading, *entry.details))), *entry.bullets]
-            facts += [Fact(text=text, where=where, kind=section.kind) for text in texts]
+            setting = plain(entry.heading)
+            facts += [Fact(text=text, where=where, kind=section.kind, setting=setting) for text in texts]
     return facts
 
 
@@ -68,7 +71,9 @@ def rank(texts: Sequence[str], query: Sequence[str]) -> list[Match]:
     stems = [words(plain(text)) for text in texts]
     wanted = frozenset(query)
     if any(stems) and query:
-        scores = [round(float(score), _SCORE_DIGITS) for score in BM25Plus(stems).get_scores(list(query))]
+        index = bm25s.BM25(method="bm25+")
+        index.index(stems, show_progress=False)
+        scores = [round(float(score), _SCORE_DIGITS) for score in index.get_scores(list(query))]
     else:
         scores = [0.0] * len(stems)
     matches = [

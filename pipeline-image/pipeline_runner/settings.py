@@ -5,8 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from pipeline_runner.errors import PipelineError
+
+FIRECRAWL_API_URL = "https://api.firecrawl.dev"
+MOST_SECONDS = 3600
 MODEL_KEYS = ("OPENAI_API_KEY", "OPENROUTER_API_KEY")
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
+MODEL = "gpt-4.1-mini"
+MODEL_TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which model helps, and where it is reached."""
+
+    #: The variable that held the key, for people.
+    key_name: str
+    key: str = field(repr=False)
+    base_url: str
+    #: The model's name as the provider has it.
+    model: str
+    #: How long one answer may take, and how long waiting for a provider that is down may take in all.
+    timeout_seconds: float = MODEL_TIMEOUT_SECONDS
+
+    @property
+    def host(self) -> str:
+        """The provider, for people."""
+        try:
+            return urlsplit(self.base_url).hostname or "an address without a host"
+        except ValueError:
+            return "an address that is none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +52,19 @@ class Settings:
     postings_dir: Path
     #: Where the postings are when they are in MongoDB, else None.
     mongodb_uri: str | None = field(repr=False)
-    #: Whether a key for a language model is there. This form of the pipeline makes no use of it.
-    has_model_key: bool
+    #: The folder with more profiles, or None.
+    profiles_dir: Path | None
+    #: The language model, or None when no key is set.
+    model: ModelSettings | None
+    #: The Chromium to read pages with; None is Playwright's own.
+    chromium_path: str | None = None
+    #: Address ranges that the browser may reach beside the public internet, separated by commas.
+    browser_allowed_networks: str = ""
+    #: Seconds that one page may take to load.
+    page_seconds: float = 30
+    #: Where Firecrawl's API is, and the key for it; without a key the company's own site is read.
+    firecrawl_api_url: str = FIRECRAWL_API_URL
+    firecrawl_api_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -31,10 +73,48 @@ class Settings:
         POSTINGS_DIR wins over MONGODB_URI, so that a run can be tried on files where a database is configured.
         """
         postings_dir = environ.get("POSTINGS_DIR")
+        profiles_dir = environ.get("PROFILES_DIR")
         return cls(
             applications_dir=Path(environ.get("APPLICATIONS_DIR") or "applications"),
             master_cv=Path(environ.get("MASTER_CV") or "master-cv.md"),
             postings_dir=Path(postings_dir or "postings"),
             mongodb_uri=None if postings_dir else environ.get("MONGODB_URI") or None,
-            has_model_key=any(environ.get(name) for name in MODEL_KEYS),
+            profiles_dir=Path(profiles_dir) if profiles_dir else None,
+            model=_model(environ),
+            chromium_path=environ.get("CHROMIUM_PATH") or None,
+            browser_allowed_networks=environ.get("BROWSER_ALLOWED_NETWORKS") or "",
+            page_seconds=_seconds(environ, "PAGE_TIMEOUT_SECONDS", 30),
+            firecrawl_api_url=environ.get("FIRECRAWL_API_URL") or FIRECRAWL_API_URL,
+            firecrawl_api_key=environ.get("FIRECRAWL_API_KEY") or None,
         )
+
+
+def _model(environ: Mapping[str, str]) -> ModelSettings | None:
+    """OpenAI's key wins where both are set."""
+    providers = (
+        ("OPENAI_API_KEY", environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL, MODEL),
+        ("OPENROUTER_API_KEY", environ.get("OPENROUTER_BASE_URL") or OPENROUTER_BASE_URL, f"openai/{MODEL}"),
+    )
+    for key_name, base_url, default in providers:
+        key = (environ.get(key_name) or "").strip()
+        if key:
+            return ModelSettings(
+                key_name=key_name,
+                key=key,
+                base_url=base_url.rstrip("/"),
+                model=environ.get("MODEL") or default,
+                timeout_seconds=_seconds(environ, "MODEL_TIMEOUT_SECONDS", MODEL_TIMEOUT_SECONDS),
+            )
+    return None
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= MOST_SECONDS:
+        msg = f"{name} is {text!r}: it wants a number of seconds, above 0 and up to {MOST_SECONDS}."
+        raise PipelineError(msg)
+    return seconds

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from httpx_sse import connect_sse
 
 from bench import plain
+from bench.images import archive_of, layers_on_base
 from bench.row import Row, spread
 from checkers.collecting import check_log
 from checkers.findings import report
@@ -22,7 +24,7 @@ from checkers.printing import command as printer
 from checkers.queue import QueuedRun, QueueHistory, Spread, idle_seconds
 from checkers.watching import Watched, Watcher
 from launcher.stores.archive import Archive
-from launching.installation import Installation
+from launching.installation import PIPELINE_IMAGE, Installation
 
 LINES = 300_000
 RUNS, SLOTS = 15, 3
@@ -33,11 +35,18 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "clock": {"command": ["date", "+%s.%N"], "artifacts": {}},
     "three-seconds": {"command": ["sleep", "3"], "artifacts": {}},
     "chatty": {"command": printer(LINES), "artifacts": {}},
+    "bundled": {
+        "image": PIPELINE_IMAGE,
+        "command": ["sh", "-c", "echo; exec python scripts/run_pipeline.py --job-id 4711"],
+        "artifacts": {},
+    },
 }
 SETTINGS = {"MAX_LOG_BYTES": str(1 << 30)}
 """What an installation that is measured needs beside the tests' defaults."""
 _PATIENCE_SECONDS = 300.0
 _GOAL_MB = 95
+_GOAL_IMAGE_MB = 150
+_GOAL_START_SECONDS = 1.0
 Measurement = Callable[[Installation, int], list[Row]]
 
 
@@ -167,16 +176,48 @@ def memory(site: Installation, repeats: int) -> list[Row]:
     return rows
 
 
+def pipeline_image(site: Installation, repeats: int) -> list[Row]:
+    """What the bundled pipeline's image adds to its base, and how soon its container says something.
+
+    A node pulls the layers compressed. A line is printed first, by a shell: the time from it to the pipeline's own
+    first line, both as the node stamped them, is its start.
+    """
+    pulled, unpacked = layers_on_base(archive_of(PIPELINE_IMAGE))
+    started = []
+    for n in range(max(3, round(repeats / 3))):
+        run_id = site.launcher.run(f"start-{n}", pipeline="bundled")["run_id"]
+        site.launcher.wait(run_id)
+        first, second = site.kubectl("logs", f"job/{run_id}", "--timestamps").splitlines()[:2]
+        assert "Starting pipeline" in second, second
+        started.append((_stamp(second) - _stamp(first)).total_seconds())
+    size = f"compressed, as a node pulls it; {unpacked / 1e6:,.0f} MB unpacked"
+    return [
+        Row(name="pipeline image on its base", value=pulled / 1e6, unit="MB", detail=size, goal=_GOAL_IMAGE_MB),
+        Row(
+            name="pipeline's first line",
+            value=median(started),
+            unit="s after its container starts",
+            detail=spread(started),
+            goal=_GOAL_START_SECONDS,
+        ),
+    ]
+
+
 MEASUREMENTS: dict[str, Measurement] = {
     "memory": memory,
     "first-line": first_line,
     "makespan": makespan,
     "lines": lines_stored,
+    "image": pipeline_image,
 }
 
 
 def _memory_row(name: str, process: psutil.Process, detail: str) -> Row:
     return Row(name=name, value=process.memory_info().rss / 1e6, unit="MB", detail=detail, goal=_GOAL_MB)
+
+
+def _stamp(line: str) -> datetime:
+    return datetime.fromisoformat(line.split(" ", 1)[0])
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

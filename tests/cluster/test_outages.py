@@ -117,7 +117,7 @@ def test_runs_that_are_queued_and_running_come_through(
                 client["jobs"]["level-2"].insert_one({"jobId": f"{name}-{n}"})
             run_id = launcher.run(f"{name}-{n}", pipeline="printer")["run_id"]
             runs.append(QueuedRun(run_id=run_id, queued_at=n, queued=time.time()))
-        viewers = [Viewer(site, run.run_id) for run in runs]
+        viewers = [Viewer(site.launcher, run.run_id) for run in runs]
         for viewer in viewers:
             viewer.start()
         until(lambda: len(launcher.log(runs[0].run_id).splitlines()) > LINES // 10)

@@ -30,7 +30,7 @@ def _kill_ten_times(installation: Installation) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     moments = random.Random(seed)
     runs = [installation.launcher.run(str(n), pipeline="printer-500")["run_id"] for n in range(5)]
-    viewers = [Viewer(installation, run_id) for run_id in runs]
+    viewers = [Viewer(installation.launcher, run_id) for run_id in runs]
     for viewer in viewers:
         viewer.start()
     until(lambda: b"0000" in installation.launcher.log(runs[0]))

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Protocol
 
 import httpx
 from httpx_sse import connect_sse
 
 from checkers.collecting import Event
-from launching.installation import Installation
+
+
+class Reached(Protocol):
+    """A launcher that can be called."""
+
+    url: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a caller sends."""
 
 
 class Viewer(threading.Thread):
     """One who follows a run to its end, coming back with `Last-Event-ID` whenever the stream breaks."""
 
-    def __init__(self, installation: Installation, run_id: str) -> None:
+    def __init__(self, launcher: Reached, run_id: str) -> None:
         super().__init__(name=f"viewer {run_id}", daemon=True)
-        self._launcher, self._run_id = installation.launcher, run_id
+        self._launcher, self._run_id = launcher, run_id
         self.events: list[Event] = []
         self.ended = False
 

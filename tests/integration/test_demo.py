@@ -29,7 +29,7 @@ def test_a_first_run_shows_its_log_and_where_its_artifacts_lie(tmp_path: Path) -
     assert ended.returncode == 0, ended.stdout + ended.stderr
     lines = ended.stdout.splitlines()
     assert lines[0] == "Starting pipeline default for job 4711"
-    assert "[2/6] Reading the posting" in lines
+    assert "[2/8] Reading the posting" in lines
     assert not [line for line in lines if "::progress::" in line or "\x1b" in line]
     assert "completed: The pipeline ended well." in lines
     artifacts = [Path(line.strip()) for line in lines[lines.index("artifacts:") + 1 :]]

@@ -16,6 +16,7 @@ ALL = {
     ("post", "/jobs/run-bulk"),
     ("get", "/jobs"),
     ("get", "/jobs/{run_id}/status"),
+    ("get", "/jobs/{run_id}/request"),
     ("get", "/jobs/{run_id}/logs"),
     ("get", "/jobs/{run_id}/log"),
     ("delete", "/jobs/{run_id}"),

@@ -63,7 +63,7 @@ def test_a_plain_run_is_a_suspended_job_with_its_deadline_on_the_pod() -> None:
                         {
                             "name": "pipeline",
                             "image": "localhost/slipway-pipeline:latest",
-                            "command": ["python", "scripts/run_pipeline.py", "--job-id", "4711"],
+                            "args": ["python", "scripts/run_pipeline.py", "--job-id", "4711"],
                             "env": [
                                 {"name": "SLIPWAY_RUN_ID", "value": "4711-01jd"},
                                 {"name": "APPLICATIONS_DIR", "value": "/app/applications"},
@@ -167,7 +167,7 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
                         {
                             "name": "pipeline",
                             "image": "registry.example/letters:7",
-                            "command": ["write", "--for=$$(HOME) engineer", "--profile", "senior"],
+                            "args": ["write", "--for=$$(HOME) engineer", "--profile", "senior"],
                             "env": [
                                 {"name": "SLIPWAY_RUN_ID", "value": "engineer-01jd"},
                                 {"name": "APPLICATIONS_DIR", "value": "/app/applications"},
@@ -309,7 +309,7 @@ def as_its_container_sees_it(text: str) -> tuple[list[str], dict[str, str]]:
     values: dict[str, str] = {}
     for variable in container["env"]:
         values[variable["name"]] = expanded(variable["value"], values)
-    return [expanded(word, values) for word in container["command"]], values
+    return [expanded(word, values) for word in container["args"]], values
 
 
 @pytest.mark.parametrize("text", ["pa$$word", "$$(HOME)", "$(HOME)", "$$$", "a$b", "$", "$$$$(HOME)", "$($$HOME)"])

@@ -16,11 +16,13 @@ from pipeline_runner import artifacts, pipeline
 from pipeline_runner.artifacts import artifact_folder, write_artifacts
 from pipeline_runner.errors import MasterCvMissingError, PipelineError
 from pipeline_runner.postings import posting_from
-from pipeline_runner.profiles import DEFAULT_PROFILE
+from pipeline_runner.profile_files import DEFAULT, profile_files
+from pipeline_runner.profiles import read_profile
 from pipeline_runner.progress import Progress
 from pipeline_runner.redaction import redact
 from pipeline_runner.settings import Settings
 
+DEFAULT_PROFILE = read_profile(profile_files()[DEFAULT])
 ARTIFACTS = {"CV.md", "CV.docx", "cover_letter.txt", "dossier.txt"}
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates too: JSON can carry them
 ANY_JSON = st.recursive(
@@ -66,7 +68,7 @@ def test_whatever_a_posting_says_nothing_crashes_and_nothing_escapes(posting, ma
         except MasterCvMissingError:
             assert not (world / "applications").exists()
             return
-        assert len([line for line in lines if line.startswith("::progress:: ")]) == 6
+        assert len([line for line in lines if line.startswith("::progress:: ")]) == 8
         written = {path.relative_to(world) for path in world.rglob("*") if path.is_file()}
         written -= {Path("postings/1.json"), Path("master-cv.md")}
         assert {path.name for path in written} == ARTIFACTS

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 from docx import Document
 
+from pipeline_runner.company_research import Research
 from pipeline_runner.cv_writing import write_cv
 from pipeline_runner.documents import make_docx
 from pipeline_runner.dossier_writing import write_dossier
@@ -15,12 +16,16 @@ from pipeline_runner.fit import Verdict, compare, score_of
 from pipeline_runner.letter_writing import strongest_facts, write_letter
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import Kind, parse_master_cv
+from pipeline_runner.page_reading import Page
 from pipeline_runner.postings import posting_from
-from pipeline_runner.profiles import PROFILES
+from pipeline_runner.profile_files import profile_files
+from pipeline_runner.profiles import read_profile
 from pipeline_runner.ranking import Fact, facts_of, query_of, rank
 from pipeline_runner.requirements import requirements_of
+from pipeline_runner.sources import Source
 from pipeline_runner.text import language, sentences, words
 
+PROFILES = {name: read_profile(path) for name, path in profile_files().items()}
 CV = """
 # Ada Example
 
@@ -126,7 +131,7 @@ def test_a_skill_that_is_prose_is_left_as_it_is():
     assert "- I know Docker (well), Helm, and Kubernetes." in write_cv(cv, words("Helm"), PROFILES["default"])
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 @pytest.mark.parametrize("job_id", ["4711", "4712", "4713"])
 def test_no_line_of_the_cv_is_invented(samples, profile, job_id):
     source = (samples / "master-cv.md").read_text()
@@ -183,26 +188,53 @@ def test_there_is_no_score_without_requirements():
     assert score_of([]) is None
 
 
+STORED = Page(text="", from_page=False, note="The posting names no page: its stored text is used")
+NOTHING = Research(note="The posting names no site of the company's own")
+
+
+def dossier_of(job, comparisons=(), cv_text="", *, page=STORED, research=NOTHING):
+    return write_dossier(job, comparisons, cv_text, "master-cv.md", page=page, research=research)
+
+
 def test_the_dossier_has_all_its_parts(cv):
     job = posting(description="We build. You must know Kubernetes.\n", url="https://example.com/1")
     comparisons = compare([*requirements_of(job), "Forklift licence"], facts_of(cv))
-    dossier = write_dossier(job, comparisons, "", "master-cv.md")
+    dossier = dossier_of(job, comparisons)
     for part in ("Requirements and evidence", "Score: 50 of 100", "-> met", "-> gap", "Questions to ask"):
         assert part in dossier
-    assert "- Posting: https://example.com/1 (read from test)" in dossier
+    assert "- Posting: https://example.com/1 (kept in test)" in dossier
     assert '"Forklift licence"?' in dossier
 
 
+def test_the_dossier_tells_what_was_read_besides_and_where():
+    source = Source(title="About\nus", url="https://acme.example/about", excerpt="We build " + "bridges " * 200)
+    research = Research(sources=(source,), note="Read on the company's own site https://acme.example/")
+    page = Page(
+        text="x", url="https://jobs.example/1", from_page=True, note="Read from the page https://jobs.example/1"
+    )
+    dossier = dossier_of(posting(company="Acme"), page=page, research=research)
+    assert "Acme in its own words. Read on the company's own site" in dossier
+    assert 'About us: "We build bridges' in dossier
+    assert max(map(len, dossier.split("\n"))) <= 90
+    assert dossier.count("bridges") < 90
+    assert "- About us: https://acme.example/about" in dossier
+    assert "- Its text: Read from the page https://jobs.example/1." in dossier
+
+
+def test_the_dossier_says_why_nothing_was_read_of_the_company():
+    assert "nothing was read beyond the posting. The posting names no site" in " ".join(dossier_of(posting()).split())
+
+
 def test_the_dossier_does_not_ask_what_the_posting_tells():
-    assert "What salary range" in write_dossier(posting(), [], "", "cv")
-    assert "What salary range" not in write_dossier(posting(description="Salary: 60.000 EUR"), [], "", "cv")
+    assert "What salary range" in dossier_of(posting())
+    assert "What salary range" not in dossier_of(posting(description="Salary: 60.000 EUR"))
 
 
 def test_the_dossier_warns_when_posting_and_cv_are_in_two_languages(samples):
     german = "Wir suchen für unser Team eine Person, die mit uns und für uns auf der Station arbeitet."
     english = "I have led the work of a group and I still write the code that we run on the platform."
     assert (language(german), language(english), language("Kubernetes")) == ("German", "English", None)
-    assert "The posting is in German" in write_dossier(posting(description=german), [], english, "cv")
+    assert "The posting is in German" in dossier_of(posting(description=german), cv_text=english)
 
 
 def test_ranking_puts_texts_without_a_shared_word_last_in_their_order():

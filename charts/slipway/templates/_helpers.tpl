@@ -1,0 +1,75 @@
+{{/* The names: fixed, as launcher and operator look for them. */}}
+{{- define "slipway.name" -}}slipway{{- end -}}
+{{- define "slipway.launcher" -}}slipway-launcher{{- end -}}
+{{- define "slipway.operator" -}}slipway-operator{{- end -}}
+{{- define "slipway.redis" -}}slipway-redis{{- end -}}
+{{- define "slipway.config" -}}slipway-config{{- end -}}
+{{- define "slipway.pipelines" -}}slipway-pipelines{{- end -}}
+{{- define "slipway.queue" -}}slipway-queue{{- end -}}
+{{- define "slipway.runs" -}}slipway-runs{{- end -}}
+{{- define "slipway.test" -}}slipway-test{{- end -}}
+{{- define "slipway.cronJob" -}}slipway-example{{- end -}}
+{{- define "slipway.redirect" -}}slipway-https{{- end -}}
+{{- define "slipway.policy" -}}slipway-runs-{{ .Release.Namespace }}{{- end -}}
+{{- define "slipway.claim" -}}{{ .Values.data.existingClaim | default "slipway-data" }}{{- end -}}
+{{- define "slipway.secret" -}}{{ if .Values.secrets.values }}{{ include "slipway.name" . }}{{ else }}{{ .Values.secrets.existing }}{{ end }}{{- end -}}
+{{- define "slipway.image" -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end -}}
+{{- define "slipway.pipelineImage" -}}{{ .Values.pipelineImage.repository }}:{{ .Values.pipelineImage.tag | default .Chart.AppVersion }}{{- end -}}
+{{- define "slipway.redisUrl" -}}{{ if .Values.redis.enabled }}redis://{{ include "slipway.redis" . }}:6379/5{{ else }}{{ .Values.redis.externalUrl }}{{ end }}{{- end -}}
+
+{{/* Labels of every object; `selector` takes a component's name. */}}
+{{- define "slipway.labels" -}}
+app.kubernetes.io/part-of: slipway
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+{{- define "slipway.selector" -}}
+app.kubernetes.io/name: {{ . }}
+{{- end -}}
+
+{{/* What Pod Security "restricted" asks for; one user and group for all, as they share a volume. */}}
+{{- define "slipway.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+{{- define "slipway.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
+{{- end -}}
+{{- define "slipway.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+{{- define "slipway.secretVariable" -}}
+- name: {{ .key }}
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ .key }}, optional: {{ .optional }}}}
+{{- end -}}
+{{- define "slipway.serviceMounts" -}}
+- {name: data, mountPath: /data}
+- {name: tmp, mountPath: /tmp}
+{{- if .Values.pipelines }}
+- {name: pipelines, mountPath: /etc/slipway, readOnly: true}
+{{- end }}
+{{- end -}}
+{{- define "slipway.serviceVolumes" -}}
+- {name: data, persistentVolumeClaim: {claimName: {{ include "slipway.claim" . }}}}
+- {name: tmp, emptyDir: {}}
+{{- if .Values.pipelines }}
+- {name: pipelines, configMap: {name: {{ include "slipway.pipelines" . }}}}
+{{- end }}
+{{- end -}}
+{{- define "slipway.dnsEgress" -}}
+- to:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}
+      podSelector: {matchLabels: {k8s-app: kube-dns}}
+  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+{{- end -}}

@@ -1,0 +1,129 @@
+"""The client: the launcher's REST API, its problems as sentences."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from launcher.cli.failures import Exit, Failure, failure_of
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+STREAM_TIMEOUT = httpx.Timeout(10, read=45)
+"""The launcher sends a comment every 15 s: one that is silent for longer is gone."""
+_TIMEOUT = httpx.Timeout(30, connect=5)
+_PER_PAGE = 500
+_RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+Run = dict[str, Any]
+
+
+class Client:
+    """Calls one launcher. Every call may raise `Failure`."""
+
+    def __init__(self, url: str, credential: str | None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {credential}"} if credential else {}
+        try:
+            self.http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=False)
+            valid = self.http.base_url.scheme in ("http", "https") and self.http.base_url.host
+        except (httpx.InvalidURL, ValueError):
+            valid = ""
+        if not valid:
+            raise Failure(f"RUNNER_URL: {url!r} is no address such as {DEFAULT_URL}.")
+
+    @classmethod
+    def from_environment(cls) -> Client:
+        """Make the client that RUNNER_URL and RUNNER_API_SECRET name."""
+        credential = os.environ.get("RUNNER_API_SECRET", "")
+        if not credential.isascii() or not credential.isprintable():
+            raise Failure("RUNNER_API_SECRET has signs that no header can carry; only printable ASCII can be sent.")
+        return cls(os.environ.get("RUNNER_URL") or DEFAULT_URL, credential)
+
+    def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Return what the launcher answers."""
+        with self.reached():
+            answer = self.http.request(method, path, **options)
+        check(answer)
+        try:
+            document: dict[str, Any] = answer.json()
+        except ValueError:
+            raise Failure(f"{self.url} does not answer as a launcher; check RUNNER_URL.", Exit.UNREACHABLE) from None
+        return document
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Turn what the network throws into a failure."""
+        try:
+            yield
+        except httpx.HTTPError as exc:
+            text = (
+                f"The launcher at {self.url} does not answer ({exc or type(exc).__name__}). "
+                "Start it with slipway-launcher serve, or set RUNNER_URL; slipway doctor says more."
+            )
+            raise Failure(text, Exit.UNREACHABLE) from None
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """Yield a body as it comes. Only from the launcher itself: the credential goes nowhere else."""
+        if not path.startswith("/") or path.startswith("//"):
+            raise Failure(f"{path!r} is no path of the launcher.")
+        with self.reached(), self.http.stream("GET", path) as answer:
+            if answer.is_error:
+                answer.read()
+            check(answer)
+            yield from answer.iter_bytes()
+
+    def run(self, reference: str | None, job_id: str | None = None) -> Run:
+        """Return the run that an id, the unique beginning of one, or a job_id (its newest run) names."""
+        if reference is None and job_id is None:
+            raise Failure("Which run? Give its id or the beginning of it, or --job-id.")
+        if reference is None:
+            found = self.call("GET", "/jobs", params={"job_id": job_id, "per_page": 1})["runs"]
+            if not found:
+                raise Failure(f"There is no run of job {job_id}: slipway ps lists those there are.")
+            return dict(found[0])
+        if not _RUN_ID.fullmatch(reference):
+            raise Failure(f"{reference!r} is no run id: slipway ps lists those there are.")
+        with self.reached():
+            answer = self.http.get(f"/jobs/{quote(reference, safe='')}/status")
+        if answer.status_code != 404:
+            check(answer)
+            return dict(answer.json())
+        return self._by_beginning(reference)
+
+    def _by_beginning(self, beginning: str) -> Run:
+        matches = {run["run_id"]: run for run in self.runs() if run["run_id"].startswith(beginning)}
+        match list(matches.values()):
+            case [run]:
+                return run
+            case []:
+                raise Failure(f"There is no run {beginning}: slipway ps lists those there are.")
+            case many:
+                some = ", ".join(run["run_id"] for run in many[:5])
+                raise Failure(f"{len(many)} runs begin with {beginning}: {some}{', …' if len(many) > 5 else ''}.")
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every run, newest first."""
+        page = 1
+        while found := self.call("GET", "/jobs", params={"page": page, "per_page": _PER_PAGE})["runs"]:
+            yield from found
+            if len(found) < _PER_PAGE:
+                return
+            page += 1
+
+
+def check(answer: httpx.Response) -> None:
+    """Raise the failure that a refusal means."""
+    if answer.is_success:
+        return
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    problem = problem if isinstance(problem, dict) else {}
+    raise failure_of(answer.status_code, problem, answer.headers.get("Retry-After"))

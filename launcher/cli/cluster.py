@@ -1,0 +1,130 @@
+"""The doctor's look at Kubernetes, through kubectl and with the rights of who asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from launcher.cli.doctor import Finding
+
+_SECONDS = 15
+_RIGHTS = (("create", "jobs"), ("get", "pods"), ("get", "pods/log"))
+_DEPLOYMENTS = ("slipway-launcher", "slipway-operator")
+
+
+def examine_cluster() -> list[Finding]:
+    """Look at the namespace's deployments, pods, quota, claim and rights, and the node."""
+    if not shutil.which("kubectl"):
+        return [Finding("cluster", "skip", "kubectl is not here, so the cluster was not looked at")]
+    if not (os.environ.get("KUBECONFIG") or (Path.home() / ".kube/config").exists()):
+        return [Finding("cluster", "skip", "KUBECONFIG is not set, so the cluster was not looked at")]
+    try:
+        _kubectl("get", "--raw=/readyz")
+        findings = []
+        for name, look in (("pods", _pods), ("deployments", _deployments), ("quota", _quota), ("claim", _claim)):
+            findings += _seen(name, look)
+        return [Finding("cluster", "ok", "Kubernetes answers"), *findings, *_rights(), *_seen("node", _nodes)]
+    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+        return [Finding("cluster", "fail", _said(exc), "See that KUBECONFIG is right and Kubernetes is up.")]
+
+
+def _seen(name: str, look: Any) -> list[Finding]:
+    try:
+        return list(look())
+    except subprocess.CalledProcessError as exc:
+        return [Finding(name, "warn", f"not seen: {_said(exc)}", "Look with an account that may see it.")]
+
+
+def _kubectl(*arguments: str) -> str:
+    namespace = os.environ.get("KUBE_NAMESPACE")
+    command = ["kubectl", f"--request-timeout={_SECONDS}s", *([f"--namespace={namespace}"] if namespace else [])]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=_SECONDS + 5, check=True)
+    return done.stdout
+
+
+def _items(kind: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(_kubectl("get", kind, "--output=json"))["items"]
+    return items
+
+
+def _said(exc: Exception) -> str:
+    text = exc.stderr if isinstance(exc, subprocess.CalledProcessError) else str(exc)
+    return str(text).strip().split("\n")[-1][:300]
+
+
+def _deployments() -> Iterator[Finding]:
+    found = {each["metadata"]["name"]: each for each in _items("deployments")}
+    for name in _DEPLOYMENTS:
+        if name not in found:
+            yield Finding(
+                name, "warn", "no such Deployment here", "Set KUBE_NAMESPACE, or install Slipway's manifests."
+            )
+            continue
+        ready, wanted = found[name]["status"].get("readyReplicas", 0), found[name]["spec"].get("replicas", 1)
+        do = (
+            "" if ready >= wanted and wanted else f"See: kubectl describe deployment {name}; kubectl logs deploy/{name}"
+        )
+        yield Finding(name, "fail" if do else "ok", f"{ready} of {wanted} pods ready", do)
+
+
+def _pods() -> Iterator[Finding]:
+    stuck = 0
+    for pod in _items("pods"):
+        name = pod["metadata"]["name"]
+        for status in pod["status"].get("containerStatuses", []):
+            waiting = status.get("state", {}).get("waiting", {})
+            if waiting and waiting.get("reason") not in ("ContainerCreating", "PodInitializing"):
+                stuck += 1
+                do = f"See: kubectl describe pod {name}"
+                yield Finding("pods", "warn", f"{name} waits: {waiting.get('reason')}", do)
+    if not stuck:
+        yield Finding("pods", "ok", "none is stuck")
+
+
+def _quota() -> Iterator[Finding]:
+    found = [each for each in _items("resourcequotas") if each["metadata"]["name"] == "slipway-runs"]
+    if not found:
+        yield Finding("quota", "warn", "no ResourceQuota slipway-runs", "Install Slipway's manifests.")
+    for each in found:
+        hard, used = each["spec"]["hard"], each.get("status", {}).get("used", {})
+        yield Finding("quota", "ok", f"{used.get('pods', 0)} of {hard.get('pods')} pods of runs")
+
+
+def _claim() -> Iterator[Finding]:
+    name = os.environ.get("DATA_CLAIM") or "slipway-data"
+    found = [each for each in _items("persistentvolumeclaims") if each["metadata"]["name"] == name]
+    if not found:
+        yield Finding("claim", "fail", f"no PersistentVolumeClaim {name}", "Create it, or set DATA_CLAIM.")
+    for each in found:
+        phase = each["status"].get("phase")
+        bound = phase == "Bound"
+        do = "" if bound else f"See: kubectl describe pvc {name}"
+        yield Finding("claim", "ok" if bound else "fail", f"{name} is {phase}", do)
+
+
+def _rights() -> list[Finding]:
+    missing = []
+    for verb, resource in _RIGHTS:
+        try:
+            _kubectl("auth", "can-i", verb, resource, "--quiet")
+        except subprocess.CalledProcessError:
+            missing.append(f"{verb} {resource}")
+    if missing:
+        return [
+            Finding("rights", "warn", f"this account may not: {', '.join(missing)}", "Use one that may, or add a Role.")
+        ]
+    return [Finding("rights", "ok", "this account may create Jobs, and see pods and their logs")]
+
+
+def _nodes() -> Iterator[Finding]:
+    for node in _items("nodes"):
+        name = node["metadata"]["name"]
+        conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
+        bad = [kind for kind, is_so in conditions.items() if (is_so != "False") != (kind == "Ready")]
+        do = f"Free memory or disk on it; see: kubectl describe node {name}" if bad else ""
+        yield Finding("node", "fail" if bad else "ok", f"{name}: {', '.join(bad) or 'ready, no pressure'}", do)

@@ -1,0 +1,85 @@
+"""A followed run for people: its lines on stdout; status, progress and outcome on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from launcher.cli import output
+
+
+class TextDisplay:
+    """Raw lines; a live bar where stderr is a terminal, one line a step where it is not."""
+
+    def __init__(self) -> None:
+        self._both = sys.stdout.isatty() and sys.stderr.isatty()
+        console = Console(stderr=not self._both, soft_wrap=True, highlight=False)
+        self._bar: Progress | None = None
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._task = self._bar.add_task("", total=None)
+        self._status = ""
+
+    def show(self, name: str, number: int, data: str) -> None:
+        """See `Display`."""
+        if name == "message":
+            if self._bar and self._both:  # the bar must move down for a line on the same terminal
+                self._bar.console.print(Text.from_ansi(output.harmless(data)), soft_wrap=True)
+            else:
+                output.line(data)
+            return
+        document = json.loads(data)
+        match name:
+            case "status":
+                self._tell(output.run_lines(document)[0])
+            case "progress":
+                self._progress(document)
+            case "gap":
+                self.note(f"[lines {document['from']} to {document['to']} are missing: {document['why']}]")
+            case "end":
+                self.pause()
+                for text in output.run_lines(document):
+                    output.note(text)
+
+    def _progress(self, report: dict[str, object]) -> None:
+        step, of, label = (report.get(name) for name in ("step", "of", "label"))
+        if self._bar and isinstance(step, int) and isinstance(of, int):
+            self._bar.start()
+            self._bar.update(self._task, total=of, completed=max(step - 1, 0), description=output.plain(label))
+        else:
+            output.note(f"[{step}/{of}] {label}")
+
+    def _tell(self, status: str) -> None:
+        if status == self._status:
+            return
+        self._status = status
+        if self._bar:
+            self._bar.start()
+            self._bar.update(self._task, description=output.plain(status))
+        else:
+            output.note(status)
+
+    def note(self, text: str) -> None:
+        """Tell something beside the log."""
+        if self._bar:
+            self._bar.console.print(output.plain(text), markup=False)
+        else:
+            output.note(text)
+
+    def pause(self) -> None:
+        """See `Display`."""
+        if self._bar:
+            self._bar.stop()

@@ -1,0 +1,60 @@
+"""What ends a command: exit codes for scripts, a sentence for people.
+
+A run's own exit code is passed on, so the command's own faults have the numbers that sysexits.h gave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+
+class Exit(IntEnum):
+    """The command's own exit codes; the README has the table."""
+
+    DONE = 0
+    FAULT = 1
+    REFUSED = 65
+    UNREACHABLE = 69
+    LATER = 75
+    NOT_ALLOWED = 77
+    CANCELLED = 130
+    NO_READER = 141
+
+
+class Failure(Exception):
+    """The command cannot do what was asked; the message says what to do."""
+
+    def __init__(self, message: str, code: int = Exit.REFUSED) -> None:
+        self.message, self.code = message, code
+        super().__init__(message)
+
+
+def exit_code_of(run: Mapping[str, Any]) -> int:
+    """Return the exit code for a run that has ended: its own; 130 cancelled, 1 where it failed without one."""
+    match run["status"]:
+        case "completed":
+            return Exit.DONE
+        case "cancelled":
+            return Exit.CANCELLED
+        case _:
+            code = run["exit_code"]
+            return code if isinstance(code, int) and 0 < code < 256 else Exit.FAULT
+
+
+def failure_of(status: int, problem: Mapping[str, Any], retry_after: str | None = None) -> Failure:
+    """Return the failure for a problem answer (RFC 9457): its sentence, and what to do."""
+    text = str(problem.get("detail") or problem.get("title") or f"The launcher answered {status}.")
+    match status:
+        case 401 | 403:
+            hint = (
+                "RUNNER_API_SECRET must be the launcher's secret, or a token with the scope." if status == 401 else ""
+            )
+            return Failure(f"{text} {hint}".strip(), Exit.NOT_ALLOWED)
+        case 429 | 502 | 503 | 504:
+            return Failure(f"{text} Try again in {retry_after or 'a few'} seconds.", Exit.LATER)
+        case _ if status >= 500:
+            return Failure(f"{text} The launcher's own log says more.", Exit.FAULT)
+        case _:
+            return Failure(text, Exit.REFUSED)

@@ -1,0 +1,101 @@
+"""Firecrawl's search, version 2 of its API: pages about something, with their text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
+
+ATTEMPTS = 3
+REQUEST_SECONDS = 30.0
+TOTAL_SECONDS = 60.0
+ANSWER_BYTES = 8 << 20
+_REASONS = {
+    401: "refuses the key",
+    402: "says that its quota is spent",
+    403: "refuses the key",
+    429: "is asked too often",
+}
+
+
+class FirecrawlError(Exception):
+    """Firecrawl gave nothing of use; the message is a sentence for people and bears no key."""
+
+
+@dataclass(frozen=True)
+class FoundPage:
+    """One page that was found."""
+
+    url: str
+    title: str
+    #: Markdown, or the search's own description where the page could not be read.
+    text: str
+
+
+class Firecrawl:
+    """A client of the API at `base_url`."""
+
+    def __init__(self, base_url: str, key: str, *, wait_seconds: float = 1.0) -> None:
+        """Wait `wait_seconds` before the second attempt, and twice as long before the third."""
+        self._url, self._key, self._wait = base_url.rstrip("/"), key, wait_seconds
+
+    def search(self, query: str, *, limit: int) -> list[FoundPage]:
+        """Search the web, and read what is found.
+
+        Raises:
+            FirecrawlError: It does not answer, refuses, or answers something else.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(_is_worth_another_attempt),
+            stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(TOTAL_SECONDS),
+            wait=wait_exponential(self._wait, max=10),
+            reraise=True,
+        )
+        try:
+            answer = retrying(self._post, {"query": query, "limit": limit, "scrapeOptions": {"formats": ["markdown"]}})
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            msg = f"Firecrawl {_REASONS.get(status, f'answered {status}')}."
+            raise FirecrawlError(msg) from None  # the request that hangs on it bears the key
+        except (httpx.HTTPError, httpx.InvalidURL):
+            msg = "Firecrawl cannot be reached."
+            raise FirecrawlError(msg) from None
+        except ValueError:
+            msg = "Firecrawl answered something that is no search result."
+            raise FirecrawlError(msg) from None
+        return answer[:limit]
+
+    def _post(self, body: dict[str, Any]) -> list[FoundPage]:
+        headers = {"Authorization": f"Bearer {self._key}"}
+        url = f"{self._url}/v2/search"
+        with httpx.stream("POST", url, json=body, headers=headers, timeout=REQUEST_SECONDS) as response:
+            response.raise_for_status()
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > ANSWER_BYTES:
+                    raise ValueError
+            return _pages(httpx.Response(200, content=bytes(content)).json())
+
+
+def _pages(answer: Any) -> list[FoundPage]:
+    try:
+        found = answer["data"]["web"]
+        return [
+            FoundPage(
+                str(page["url"]),
+                str(page.get("title") or ""),
+                str(page.get("markdown") or page.get("description") or ""),
+            )
+            for page in found
+        ]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError from error
+
+
+def _is_worth_another_attempt(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)

@@ -1,0 +1,18 @@
+"""Which profiles there are: YAML files of this package, and those in ``PROFILES_DIR``.
+
+It needs no large library, so that an unknown profile is refused before anything is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BUNDLED = Path(__file__).resolve().parent / "bundled_profiles"
+DEFAULT = "default"
+
+
+def profile_files(extra: Path | None = None) -> dict[str, Path]:
+    """Map the name of each profile to its file; a file in the extra folder comes before a bundled one of its name."""
+    folders = [BUNDLED] if extra is None else [BUNDLED, extra]
+    found = {path.stem: path for folder in folders for path in folder.glob("*.yaml") if path.is_file()}
+    return dict(sorted(found.items()))

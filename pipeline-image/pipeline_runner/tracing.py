@@ -1,0 +1,114 @@
+"""Does a sentence say only what the master CV says? Pure, and the same for every model.
+
+A sentence stands for one fact. Each of its words must be a word of that fact, but for a few small ones that claim
+nothing; numbers keep their order and what they count; a negation or a reservation of the fact stays. So an invented
+employer, degree, date, percentage, number, technology or certificate has no way in, in whatever script or spelling, and
+no posting can talk one in. The price: what a model says in other words is refused, and then the fact's own words are
+used. What is not told is a sense that shifts because harmless words were left out ("planned outage", "outage").
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from pipeline_runner.tracing_words import COUNT_WORDS, KEPT_WORDS, SMALL_WORDS
+
+LONGEST_SENTENCE = 600  # characters
+_TOKEN = re.compile(r"\d+(?:[.,:]\d+)*[^\W_]*|[^\W\d_]\w*|\S")  # "k3s" and "10x" are one word each
+_NUMBER = re.compile(r"\d")
+_PUNCTUATION = frozenset(".,;:!?()/&'\"-\u2010\u2011\u2012\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2026\u00b7")
+_MARKDOWN = "# *"  # what the writer of a CV adds as marks of headings and emphasis
+_ENDINGS = ("ing", "ed", "es", "s", "e")
+_SHORTEST_STEM = 4  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """A sentence that was not used, and why, for people."""
+
+    sentence: str
+    why: str
+
+
+def objection(sentence: str, fact: str, *, setting: str = "") -> str:
+    """Say why a sentence cannot be traced to a fact, or return nothing when it can.
+
+    Both are plain text. `setting` may lend words but no numbers: the role and the employer of the fact.
+    """
+    if not sentence.strip() or len(sentence) > LONGEST_SENTENCE or len(sentence.splitlines()) > 1:
+        return "it is empty, too long, or more than one line"
+    if not (sentence[0].isalnum() or sentence[0] in "\"'\u201c\u201e\u2018"):
+        return "it does not begin with a word"
+    said, known = _tokens(sentence), _tokens(fact)
+    lent = {_stem(token) for token in _tokens(setting) if not _NUMBER.search(token)}
+    allowed = {_stem(token) for token in known} | lent
+    new = _new(said, allowed)
+    if new:
+        return "the fact does not say " + ", ".join(map(repr, new))
+    lost = [token for token in known if token in KEPT_WORDS and token not in said]
+    if lost:
+        return f"it leaves out {lost[0]!r}"
+    return _objection_to_numbers(said, known)
+
+
+def new_words(text: str, known: Sequence[str]) -> list[str]:
+    """Return the words, numbers and signs of a text that none of the known texts has, but for small words."""
+    allowed = {_stem(token) for one in known for token in _tokens(one)}
+    return _new(_tokens(text), allowed)
+
+
+def strike(document: str, known: Sequence[str]) -> tuple[str, list[Removed]]:
+    """Remove each line that has a word which none of the texts has: the last look at a finished document."""
+    allowed = {_stem(token) for text in (*known, _MARKDOWN) for token in _tokens(text)}
+    kept: list[str] = []
+    removed: list[Removed] = []
+    for line in document.split("\n"):
+        new = _new(_tokens(line), allowed)
+        if new:
+            removed.append(Removed(sentence=line, why="the master CV does not say " + ", ".join(map(repr, new))))
+        else:
+            kept.append(line)
+    return "\n".join(kept), removed
+
+
+def _new(said: Sequence[str], allowed: Set[str]) -> list[str]:
+    return list(dict.fromkeys(token for token in said if not _is_small(token) and _stem(token) not in allowed))
+
+
+def _objection_to_numbers(said: Sequence[str], known: Sequence[str]) -> str:
+    """Numbers come in the fact's order, each once, and what follows one follows it in the fact, within two words."""
+    start = 0
+    for place, number in enumerate(said):
+        if not (_NUMBER.match(number) or number in COUNT_WORDS):
+            continue
+        at = next((i for i in range(start, len(known)) if known[i] == number), None)
+        if at is None:
+            return f"{number!r} is out of the fact's order"
+        start = at + 1
+        rest = said[place + 1 :]
+        following = next((token for token in rest if not _is_small(token)), None)
+        near = [_stem(token) for token in known[at + 1 :] if not _is_small(token)][:2]
+        is_apart = not near and _is_small(rest[0]) if rest else True  # "In 2023 I ...", of a fact that ends in 2023
+        if following is not None and not is_apart and _stem(following) not in near:
+            return f"the fact does not have {following!r} after {number!r}"
+    return ""
+
+
+def _tokens(text: str) -> list[str]:
+    found = _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [token for token in found if token not in _PUNCTUATION]
+
+
+def _is_small(token: str) -> bool:
+    return token in SMALL_WORDS
+
+
+def _stem(word: str) -> str:
+    """Cut the endings of English verbs and plurals: "moved", "moving" and "move" are one."""
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM - 1:
+            return word[: -len(ending)]
+    return word

@@ -1,0 +1,230 @@
+"""The pipeline's command before real pages: what it reads, what it finds out, and how it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from pipeline_runner.browsing import Browser
+from pipeline_runner.company_research import research_company
+from pipeline_runner.egress import networks_from
+from pipeline_runner.firecrawl import Firecrawl, FirecrawlError
+from pipeline_runner.postings import Posting, posting_from
+from servers.hostile_site import WORDS, Site, serving
+
+ROOT = Path(__file__).resolve().parents[3]
+KEY = "fc-never-shown-4711"
+ABOUT = f"<title>About us</title><main><h1>About</h1><p>{WORDS}</p></main>"
+HOME = f"""<title>Hafenwerk</title><main><h1>Hafenwerk</h1><p>{WORDS}</p></main>
+<a href="/news">News</a> <a href="/career">Career</a> <a href="/about#team">About us</a> <a href="/about">About</a>
+<a href="http://elsewhere.example/about">About others</a> <a href="javascript:about()">About</a>
+<a href="/products">Products</a> <a href="/produkte">Produkte</a> <a href="/mission">Mission</a>"""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as running:
+        running.answers |= {
+            "/": HOME,
+            "/about": ABOUT,
+            "/products": ABOUT,
+            "/career": ABOUT,
+            "/mission": "<p>short</p>",
+        }
+        yield running
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "No Chromium: run tests/servers/install"
+    with Browser(executable=chromium, allowed=networks_from("127.0.0.1"), page_seconds=15) as running:
+        yield running
+
+
+class Api(BaseHTTPRequestHandler):
+    """Answers as Firecrawl does, or as told: status and body, one after the other; the last one again and again."""
+
+    answers: ClassVar[list[tuple[int, bytes]]]
+    requests: ClassVar[list[tuple[str, str, dict[str, Any]]]]
+
+    def do_POST(self) -> None:
+        """Answer one request."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.requests.append((self.path, self.headers["Authorization"], body))
+        status, answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+FOUND = {"url": "https://hafenwerk.example/about", "title": "About", "markdown": "# Hafenwerk\n\nWe run harbours."}
+FIRECRAWL = json.dumps({"success": True, "data": {"web": [FOUND, {"url": "https://empty.example/"}]}}).encode()
+
+
+@contextmanager
+def api(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[tuple[str, str, dict[str, Any]]]]]:
+    handler = type("Handler", (Api,), {"answers": list(answers), "requests": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", handler.requests  # type: ignore[attr-defined]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def posting(**fields: str) -> Posting:
+    return posting_from({"company": "Hafenwerk GmbH", **fields}, job_id="1", source="test")
+
+
+def test_firecrawl_finds_pages_after_it_was_asked_too_often(browser: Browser) -> None:
+    with api((429, b"{}"), (503, b""), (200, FIRECRAWL)) as (url, requests):
+        research = research_company(posting(), browser, Firecrawl(url, KEY, wait_seconds=0.01))
+    assert [source.url for source in research.sources] == ["https://hafenwerk.example/about"]
+    assert research.sources[0].excerpt == "# Hafenwerk We run harbours."
+    assert research.note == "Found with Firecrawl"
+    assert len(requests) == 3
+    path, authorization, body = requests[-1]
+    assert (path, authorization) == ("/v2/search", f"Bearer {KEY}")
+    assert "Hafenwerk GmbH" in body["query"]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "says", "attempts"),
+    [
+        (401, b"{}", "refuses the key", 1),
+        (402, b"{}", "its quota is spent", 1),
+        (429, b"{}", "is asked too often", 3),
+        (500, b"{}", "answered 500", 3),
+        (200, b"no json", "no search result", 1),
+        (200, b'{"success": true, "data": []}', "no search result", 1),
+        (200, b'{"data": {"web": [1]}}', "no search result", 1),
+        (200, b"x" * (9 << 20), "no search result", 1),
+    ],
+)
+def test_what_firecrawl_fails_with_is_told_without_its_key(
+    status: int, answer: bytes, says: str, attempts: int
+) -> None:
+    with api((status, answer)) as (url, requests), pytest.raises(FirecrawlError, match=says) as caught:
+        Firecrawl(url, KEY, wait_seconds=0.01).search("x", limit=4)
+    assert len(requests) == attempts
+    assert KEY not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_a_firecrawl_that_is_not_there_is_told() -> None:
+    with pytest.raises(FirecrawlError, match="cannot be reached"):
+        Firecrawl("http://127.0.0.1:9", KEY, wait_seconds=0.01).search("x", limit=4)
+
+
+def test_the_companys_own_site_is_read_within_bounds(browser: Browser, site: Site) -> None:
+    research = research_company(posting(companyUrl=f"{site.url}/"), browser, None)
+    paths = [source.url.removeprefix(site.url) for source in research.sources]
+    assert paths == ["/", "/about", "/products"]  # the fourth was /mission, with hardly a word
+    assert research.note == f"Read on the company's own site {site.url}/"
+    assert {path for path, _ in site.requests} == {"/", "/favicon.ico", "/about", "/products", "/mission"}
+
+
+def test_a_firecrawl_that_fails_is_stood_in_for_by_the_site_and_both_are_told(browser: Browser, site: Site) -> None:
+    with api((402, b"{}")) as (url, _requests):
+        research = research_company(posting(companyUrl=f"{site.url}/"), browser, Firecrawl(url, KEY))
+    assert len(research.sources) == 3
+    assert research.note.startswith("Firecrawl says that its quota is spent. Read on the company's own site")
+
+
+def test_without_a_company_or_a_site_nothing_is_looked_for(browser: Browser) -> None:
+    assert "names no company" in research_company(posting(company=""), browser, None).note
+    assert "names no site" in research_company(posting(url="https://jobs.board.example/1"), browser, None).note
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "postings").mkdir()
+    return {
+        "PATH": os.environ["PATH"],
+        "MASTER_CV": str(ROOT / "pipeline-image/samples/master-cv.md"),
+        "POSTINGS_DIR": str(tmp_path / "postings"),
+        "APPLICATIONS_DIR": str(tmp_path / "applications"),
+        "CHROMIUM_PATH": shutil.which("chromium") or "",
+        "BROWSER_ALLOWED_NETWORKS": "127.0.0.1",
+        "PAGE_TIMEOUT_SECONDS": "15",
+    }
+
+
+def start(environment: dict[str, str], **fields: str) -> subprocess.Popen[str]:
+    document = {"title": "Harbour Engineer", "company": "Hafenwerk GmbH", **fields}
+    (Path(environment["POSTINGS_DIR"]) / "1.json").write_text(json.dumps(document))
+    script = ROOT / "pipeline-image/scripts/run_pipeline.py"
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(script), "--job-id", "1"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_run_reads_the_page_and_the_site_and_says_so(environment: dict[str, str], site: Site, tmp_path: Path) -> None:
+    with start(environment, url=f"{site.url}/posting", companyUrl=f"{site.url}/") as process:
+        out, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, out
+    assert f"Step 3 of 8 done: Read from the page {site.url}/posting.\n" in out
+    assert f"Step 4 of 8 done: Read on the company's own site {site.url}/; sources: 3.\n" in out
+    folder = tmp_path / "applications/hafenwerk-gmbh/harbour-engineer"
+    assert sorted(path.name for path in folder.iterdir()) == ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
+    assert "Kubernetes" in (folder / "dossier.txt").read_text()
+
+
+def test_a_run_goes_on_without_the_page_and_keeps_a_picture_of_it(
+    environment: dict[str, str], site: Site, tmp_path: Path
+) -> None:
+    with start(environment, url=f"{site.url}/status/403", description="We need Python.") as process:
+        out, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, out
+    assert "The posting's page could not be read, as the site answered 403: its stored text is used" in out
+    [picture] = (tmp_path / "applications").rglob("screenshot.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name, value", [("BROWSER_ALLOWED_NETWORKS", "everything"), ("PAGE_TIMEOUT_SECONDS", "soon")])
+def test_a_wrong_setting_fails_before_any_work(environment: dict[str, str], name: str, value: str) -> None:
+    with start({**environment, name: value}) as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"Pipeline failed: {name}" in out
+    assert "::progress::" not in out
+
+
+def test_a_run_that_is_told_to_end_while_the_page_hangs_is_gone_within_two_seconds(
+    environment: dict[str, str], site: Site
+) -> None:
+    with start(environment, url=f"{site.url}/hangs") as process:
+        deadline = time.monotonic() + 60
+        while not any(path == "/hangs" for path, _ in site.requests):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+        assert time.monotonic() - begin < 2.0
+    assert process.returncode == 143
+    assert out.endswith("Stopped by SIGTERM.\n")

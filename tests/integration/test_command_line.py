@@ -1,0 +1,239 @@
+"""`slipway` against a real launcher: commands, JSON, exit codes, restarts, Ctrl-C, hostile lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from launching.launcher import INHERITED, ROOT, Launcher
+
+SECONDS = 60
+HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m \u2028x <b>"
+SLOW = "import time\nfor n in range(300): print('line', n, flush=True); time.sleep(0.02)"
+PIPELINES: dict[str, dict[str, Any]] = {
+    "hello": {"command": ["python", "-c", "print('hello')"], "artifacts": {}},
+    "three": {"command": ["python", "-c", "raise SystemExit(3)"], "artifacts": {}},
+    "hostile": {"command": ["python", "-c", f"print({HOSTILE!r})"], "artifacts": {}},
+    "slow": {"command": ["python", "-u", "-c", SLOW], "artifacts": {}},
+    "sleep": {"command": ["python", "-c", "print('up', flush=True); import time; time.sleep(600)"], "artifacts": {}},
+}
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    with Launcher(tmp_path_factory.mktemp("cli"), PIPELINES, MAX_CONCURRENCY="8") as running:
+        yield running
+
+
+def environment(launcher: Launcher, **environ: str) -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return inherited | {"RUNNER_URL": launcher.url, "RUNNER_API_SECRET": launcher.secret} | environ
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "launcher.cli.main", *arguments]
+
+
+def slipway(
+    launcher: Launcher, *arguments: str, input: str | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(launcher, **environ),
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def answer(launcher: Launcher, *arguments: str, schema: str | None = None, input: str | None = None) -> Any:
+    done = slipway(launcher, *arguments, "--json", input=input)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    if schema:
+        openapi = launcher.client.get("/openapi.json").json()
+        root = {"$ref": f"#/components/schemas/{schema}", "components": openapi["components"]}
+        jsonschema_rs.validator_for(root).validate(document)
+    return document
+
+
+def test_run_follow_status_artifacts_retry_and_cancel(launcher: Launcher, tmp_path: Path) -> None:
+    followed = slipway(launcher, "run", "4711", "--profile", "senior", "--follow")
+    assert followed.returncode == 0, followed.stderr
+    assert followed.stdout.startswith("Starting pipeline default for job 4711, profile senior\n")
+    assert "completed: The pipeline ended well." in followed.stderr
+    run = answer(launcher, "status", "--job-id", "4711", schema="RunView")
+    assert answer(launcher, "status", run["run_id"][:-1], schema="RunView") == run
+    assert slipway(launcher, "logs", run["run_id"]).stdout.encode() == launcher.log(run["run_id"])
+    assert "CV.md" in slipway(launcher, "artifacts", "list", run["run_id"]).stdout.splitlines()
+    got = answer(launcher, "artifacts", "get", run["run_id"], "CV.md", "--to", str(tmp_path))
+    assert Path(got["files"][0]).read_text().startswith("#")
+    again = answer(launcher, "retry", run["run_id"], schema="RunView")
+    assert again["run_id"] != run["run_id"]
+    assert (again["job_id"], again["profile_ref"]) == ("4711", "senior")
+    asleep = answer(launcher, "run", "z", "--pipeline", "sleep", "--param", "a=b", schema="RunView")
+    request = launcher.client.get(f"/jobs/{asleep['run_id']}/request").json()
+    assert (request["job_id"], request["pipeline"], request["params"]) == ("z", "sleep", {"a": "b"})
+    answer(launcher, "cancel", asleep["run_id"], schema="RunView")
+    assert slipway(launcher, "logs", "-f", asleep["run_id"]).returncode == 130
+    assert answer(launcher, "ps", schema="RunPage")["total"] >= 3
+
+
+def test_a_bulk_repeated_with_its_key_makes_no_second_run(launcher: Launcher) -> None:
+    options = ("--pipeline", "hello", "--key", "once")
+    first = answer(launcher, "run-bulk", "b1", *options, schema="BulkView")
+    both = answer(launcher, "run-bulk", "--file", "-", *options, schema="BulkView", input="b1\n\nb2\n")
+    assert both["run_ids"][0] == first["run_ids"][0]
+    assert both["accepted"] == 2
+    refused = slipway(launcher, "run-bulk", "b3", "-F", "-", "--pipeline", "hello", input="\x07\n")
+    assert (refused.returncode, "1 accepted, 1 refused" in refused.stderr) == (65, True)
+
+
+def test_a_followed_runs_exit_code_is_the_commands(launcher: Launcher) -> None:
+    assert slipway(launcher, "run", "t", "--pipeline", "three", "--follow").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code", "says"),
+    [
+        (["status", "nobody"], {}, 65, "There is no run nobody"),
+        (["status", "../health"], {}, 65, "is no run id"),
+        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, "RUNNER_API_SECRET must be the launcher's"),
+        (["ps"], {"RUNNER_URL": "http://127.0.0.1:9"}, 69, "slipway doctor"),
+        (["ps"], {"RUNNER_URL": "ftp:/x"}, 65, "RUNNER_URL"),
+        (["ps"], {"RUNNER_API_SECRET": "ü\n"}, 65, "RUNNER_API_SECRET"),
+        (["run", "x", "--pipeline", "none"], {}, 65, "pipeline"),
+        (["doctor"], {"RUNNER_API_SECRET": "wrong"}, 1, ""),
+        (["token"], {"RUNNER_API_SECRET": ""}, 65, "is not set"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence_and_a_code(
+    launcher: Launcher, arguments: list[str], environ: dict[str, str], code: int, says: str
+) -> None:
+    done = slipway(launcher, *arguments, **environ)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert says in done.stderr
+
+
+def test_a_token_may_do_only_what_its_scope_says(launcher: Launcher) -> None:
+    token = answer(launcher, "token", "--scope", "read")["token"]
+    assert slipway(launcher, "ps", RUNNER_API_SECRET=token).returncode == 0
+    assert slipway(launcher, "pause", RUNNER_API_SECRET=token).returncode == 77
+    run_id = launcher.run("r", pipeline="hello", params={"key": "hidden"})["run_id"]
+    refused = slipway(launcher, "retry", run_id, RUNNER_API_SECRET=token)
+    assert (refused.returncode, "hidden" in refused.stdout + refused.stderr) == (77, False)
+    assert "holds a token" in slipway(launcher, "token", RUNNER_API_SECRET=token).stderr
+
+
+def test_the_doctor_sees_a_paused_queue(launcher: Launcher) -> None:
+    assert answer(launcher, "pause") == {"paused": True}
+    done = json.loads(slipway(launcher, "doctor", "--json", PATH="/nowhere").stdout)
+    assert answer(launcher, "resume") == {"paused": False}
+    checks = {each["check"]: each for each in done["checks"]}
+    assert done["healthy"]
+    assert (checks["queue"]["state"], checks["queue"]["do"]) == ("warn", "Let it go on with: slipway resume")
+    assert (checks["credential"]["state"], checks["cluster"]["state"]) == ("ok", "skip")
+
+
+def test_a_hostile_line_is_unchanged_in_a_pipe_and_harmless_at_a_terminal(launcher: Launcher) -> None:
+    piped = slipway(launcher, "run", "h", "--pipeline", "hostile", "--follow")
+    assert HOSTILE in piped.stdout
+    shown = at_a_terminal(launcher, "run", "h", "--pipeline", "hostile", "--follow")[1]
+    assert b"\x1b]0;" not in shown
+    assert b"owned" in shown
+
+
+def test_every_line_comes_once_though_the_launcher_is_killed_and_started_again(tmp_path: Path) -> None:
+    with Launcher(tmp_path, PIPELINES) as launcher:
+        run_id = launcher.run("s", pipeline="slow")["run_id"]
+        with subprocess.Popen(
+            command("logs", "-f", run_id),
+            cwd=ROOT,
+            env=environment(launcher),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as follower:
+            assert follower.stdout is not None
+            seen = [follower.stdout.readline() for _ in range(40)]
+            launcher.kill()
+            launcher.start()
+            rest, _ = follower.communicate(timeout=SECONDS)
+        kept = launcher.log(run_id).splitlines(keepends=True)
+        assert launcher.status(run_id)["reason"] == "LauncherLost"
+        assert follower.returncode == 1
+    printed = seen + rest.splitlines(keepends=True)
+    numbered = [line for line in kept if line.startswith(b"line ")]
+    assert [line for line in printed if line.startswith(b"line ")] == numbered
+
+
+def test_ctrl_c_asks_and_cancels(launcher: Launcher) -> None:
+    code, shown = at_a_terminal(
+        launcher, "run", "c", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"y\n")]
+    )
+    assert code == 130, shown
+
+
+def test_a_second_ctrl_c_leaves_the_run_going(launcher: Launcher) -> None:
+    code, shown = at_a_terminal(
+        launcher, "run", "c2", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"\x03")]
+    )
+    assert (code, b"The run goes on" in shown) == (75, True), shown
+    run = answer(launcher, "status", "--job-id", "c2")
+    assert run["status"] == "running"
+    launcher.client.delete(f"/jobs/{run['run_id']}")
+
+
+def test_an_interrupt_without_a_terminal_leaves_the_run_going_and_says_so(launcher: Launcher) -> None:
+    with subprocess.Popen(
+        command("run", "c3", "--pipeline", "sleep", "-f"),
+        cwd=ROOT,
+        env=environment(launcher),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as follower:
+        assert follower.stdout is not None
+        while b"up" not in follower.stdout.readline():
+            assert follower.poll() is None
+        follower.send_signal(signal.SIGINT)
+        _, said = follower.communicate(timeout=SECONDS)
+    assert (follower.returncode, b"The run goes on" in said) == (75, True), said
+    launcher.client.delete(f"/jobs/{answer(launcher, 'status', '--job-id', 'c3')['run_id']}")
+
+
+def at_a_terminal(
+    launcher: Launcher, *arguments: str, presses: list[tuple[bytes, bytes]] | None = None
+) -> tuple[int, bytes]:
+    """Run at a terminal of its own; after each text that is awaited, press the keys."""
+    waiting = list(presses or [])
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execvpe(sys.executable, command(*arguments), environment(launcher, TERM="xterm"))
+    shown, at = b"", 0
+    deadline = time.monotonic() + SECONDS
+    with contextlib.suppress(OSError):  # EIO: the terminal's other end has closed
+        while time.monotonic() < deadline and (piece := os.read(terminal, 65536)):
+            shown += piece
+            while waiting and (found := shown.find(waiting[0][0], at)) >= 0:
+                at = found + len(waiting[0][0])
+                os.write(terminal, waiting.pop(0)[1])
+    if time.monotonic() >= deadline:
+        os.kill(pid, signal.SIGKILL)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown

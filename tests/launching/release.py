@@ -1,0 +1,120 @@
+"""Slipway in the cluster itself, installed from the chart as a person would: with helm."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from cluster.cluster import Cluster
+from launching.launcher import ROOT
+
+CHART = ROOT / "charts/slipway"
+INSTALL = ROOT / "tests/chart/install"
+NAME = "slipway"
+TIMEOUT_SECONDS = 180
+TESTS_IMAGE = "localhost/slipway-tests:test"
+_VALUES: dict[str, Any] = {
+    "image": {"repository": "localhost/slipway", "tag": "test"},
+    "pipelineImage": {"repository": "localhost/slipway-pipeline", "tag": "test"},
+    "redis": {"image": TESTS_IMAGE},
+    "secrets": {"pipeline": "slipway-pipeline"},
+    "data": {"storage": "1Gi", "storageClass": "local-path"},
+}
+
+
+class Release:
+    """A release of the chart in a namespace of its own; `environment` goes into the Secrets that it names."""
+
+    def __init__(self, cluster: Cluster, *, mongodb_uri: str, pipelines: dict[str, Any]) -> None:
+        self.cluster, self.secret = cluster, secrets.token_hex(32)
+        self.namespace = f"release-{secrets.token_hex(4)}"
+        self.values: dict[str, Any] = {**_VALUES, "pipelines": pipelines}
+        built = subprocess.run([INSTALL], check=True, capture_output=True, text=True, timeout=1200)
+        self._helm = Path(built.stdout.strip()) / "helm"
+        self._mongodb_uri = mongodb_uri
+        self.url = ""
+        self.client = httpx.Client()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a caller sends."""
+        return {"Authorization": f"Bearer {self.secret}"}
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        """The beginning of a kubectl command for this namespace."""
+        return [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
+
+    def __enter__(self) -> Self:
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        )
+        uri = {"MONGODB_URI": self._mongodb_uri}
+        master_cv = (ROOT / "pipeline-image/samples/master-cv.md").read_text()
+        objects = [
+            _named("Secret", "slipway-env", stringData={"RUNNER_API_SECRET": self.secret, **uri}),
+            _named("Secret", "slipway-pipeline", stringData=uri),
+            _named("ConfigMap", "slipway-master-cv", data={"master-cv.md": master_cv}),
+        ]
+        self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
+        try:
+            self.upgrade()
+            address = self.json("get", "service", "slipway-launcher")["spec"]["clusterIP"]
+            self.url = f"http://{address}"
+            self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=60)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        self.helm("uninstall", NAME, "--ignore-not-found")  # what is not in the namespace goes too
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    def upgrade(self, **changes: Any) -> None:
+        """Install, or upgrade to changed values, and wait until all is ready."""
+        self.values |= changes
+        self.helm(
+            "upgrade", "--install", NAME, str(CHART), "--values=-", "--wait", f"--timeout={TIMEOUT_SECONDS}s",
+            input=yaml.safe_dump(self.values),
+        )  # fmt: skip
+
+    def helm(self, *args: str, input: str | None = None) -> str:
+        """Run helm in this namespace and return what it printed; its errors are the exception's text."""
+        command: list[str] = [
+            str(self._helm),
+            f"--kubeconfig={self.cluster.kubeconfig}",
+            f"--namespace={self.namespace}",
+            *args,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, input=input, timeout=TIMEOUT_SECONDS + 60)
+        if done.returncode:
+            raise RuntimeError(f"helm {args[0]} failed: {done.stderr}{done.stdout}\n{self._state()}")
+        return done.stdout
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:
+        """Run kubectl in this namespace."""
+        return self.cluster.kubectl(*args, f"--namespace={self.namespace}", input=input)
+
+    def json(self, *args: str) -> dict[str, Any]:
+        """Ask kubectl for objects of this namespace."""
+        found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
+        return found
+
+    def _state(self) -> str:
+        return self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
+
+
+def _named(kind: str, name: str, **content: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **content}

@@ -1,0 +1,101 @@
+"""Pipelines from configuration: read whole, or refused with what is wrong and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher.artifacts import ArtifactFolder
+from launcher.domain.errors import ConfigurationError
+from launcher.domain.pipelines import DEFAULT_ARTIFACTS
+from launcher.pipeline_entries import read_pipelines
+from launcher.settings import Settings
+
+ENTRY = """
+report:
+  image: registry.example.com/report:1
+  command: [make, report, "{job_id}"]
+  resources: {requests: {cpu: 250m, memory: 64Mi}, limits: {memory: 1Gi, cpu: 2}}
+  timeout_seconds: 9
+  artifacts: {report_url: "report-*.pdf"}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "pipelines.yaml"
+
+
+def test_an_entry_says_all_that_a_run_of_it_needs(file: Path) -> None:
+    file.write_text(ENTRY)
+    report = read_pipelines(file)["report"]
+    assert (report.name, report.image, report.timeout_seconds) == ("report", "registry.example.com/report:1", 9)
+    assert report.command_for("4711", None) == ["make", "report", "4711"]
+    assert report.resources["limits"] == {"memory": "1Gi", "cpu": 2}
+    assert report.artifacts == {"report_url": "report-*.pdf"}
+
+
+def test_the_default_pipeline_is_there_beside_them_and_may_be_replaced(file: Path) -> None:
+    def read(text: str) -> Settings:
+        file.write_text(text)
+        return Settings.from_environment({"SLIPWAY_ENV": "development", "PIPELINES_FILE": str(file)})
+
+    assert {name: pipe.artifacts for name, pipe in read("a: {command: [x], artifacts: {}}").pipelines.items()} == {
+        "default": DEFAULT_ARTIFACTS,
+        "a": {},
+    }
+    assert read("default: {command: [x]}").pipelines["default"].command == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[", "cannot be read"),
+        ("- a", "must map the name"),
+        ("text", "must map the name"),
+        ("a: text", "a: "),
+        ("A_b: {command: [x]}", "'A_b' is no name"),
+        ("1: {command: [x]}", "1 is no name"),
+        ("a: {command: []}", "a.command"),
+        ("a: {command: [x], typo: 1}", "a.typo"),
+        ("a: {command: [x], timeout_seconds: 0}", "a.timeout_seconds"),
+        ("a: {command: [x], image: 'two words'}", "a.image"),
+        ("a: {command: [x], artifacts: {k: ../x}}", "a.artifacts.k"),
+        ("a: {command: [x], resources: {limit: {cpu: 1}}}", "only requests and limits"),
+        ("a: {command: [x], resources: {limits: {memory: 1 GB}}}", "limits.memory: '1 GB' is no amount"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place_of_the_fault(file: Path, text: str, said: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"pipelines\.yaml") as refused:
+        read_pipelines(file)
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "wish", ["securityContext: {privileged: true}", "user: root", "runAsUser: 0", "hostNetwork: true", "volumes: []"]
+)
+def test_an_entry_that_needs_a_pod_or_a_user_of_its_own_is_refused_with_what_to_do(file: Path, wish: str) -> None:
+    file.write_text(f"a: {{command: [x], {wish}}}")
+    with pytest.raises(ConfigurationError, match="restricted and runs as user 10001") as refused:
+        read_pipelines(file)
+    assert wish.split(":")[0] in refused.value.message
+
+
+def test_all_that_is_wrong_is_said_at_once(file: Path) -> None:
+    file.write_text("a: {command: []}\nb: {command: [x], user: me}")
+    with pytest.raises(ConfigurationError) as refused:
+        read_pipelines(file)
+    assert "a.command" in refused.value.message
+    assert "b: user" in refused.value.message
+
+
+def test_an_artifact_is_found_by_its_pattern_the_shallowest_first(tmp_path: Path) -> None:
+    folder = ArtifactFolder(tmp_path)
+    for name in ("deep/er/report-1.pdf", "deep/report-3.pdf", "deep/report-2.pdf", "odd[1].txt"):
+        path = folder.make("r") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    wanted = {"report_url": "report-*.pdf", "odd_url": "odd[1].txt", "none_url": "*.docx"}
+    assert folder.discover("r", wanted) == {"report_url": "deep/report-2.pdf", "odd_url": "odd[1].txt"}
