@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,11 @@ from frontend.config import read_config
 from launching.launcher import Launcher
 
 
-def browser_of(url: str, secret: str) -> FlaskClient:
+def browser_of(url: str, secret: str, seconds: str = "50") -> FlaskClient:
     app = Flask("frontend")
     app.config["SLIPWAY"] = read_config(
-        {"FRONTEND_PASSWORD": "open sesame", "RUNNER_API_SECRET": secret, "RUNNER_URL": url}, "127.0.0.1"
+        {"FRONTEND_PASSWORD": "open sesame", "RUNNER_API_SECRET": secret, "RUNNER_URL": url, "STREAM_SECONDS": seconds},
+        "127.0.0.1",
     )
     app.register_blueprint(runner)
     return app.test_client()
@@ -42,7 +46,7 @@ def test_a_form_starts_a_run_whose_log_and_artifact_come_through(launcher: Launc
     )
     assert "id: 1\n" not in resumed and "id: 2\n" in resumed
     assert browser.get(f"/api/runner/jobs/{run_id}/status").get_json()["status"] == "completed"
-    assert browser.get(f"/api/runner/artifacts/{run_id}/CV.md").get_data(as_text=True).startswith("#")
+    assert browser.get(f"/api/runner/artifacts/{run_id}/CV.md", buffered=True).get_data(as_text=True).startswith("#")
 
 
 def test_selected_jobs_of_a_form_all_start(launcher: Launcher) -> None:
@@ -67,3 +71,61 @@ def test_a_launcher_that_is_away_is_told_in_words_and_a_stream_says_when_to_come
     stream = browser.get("/api/runner/jobs/some-run/logs")
     assert stream.status_code == 200
     assert stream.get_data(as_text=True).startswith("retry: 1000\n\nevent: away\n")
+
+
+@contextmanager
+def peer(status: int) -> Iterator[tuple[str, list[str], threading.Event]]:
+    """A real server that answers each GET with this status, and keeps a stream of status 200 quiet until told."""
+    seen: list[str] = []
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+            if status == 200:
+                self.wfile.write(b"id: 1\ndata: one\n\n")
+                over.wait(30)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen, over
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(30)
+
+
+def test_a_quiet_stream_ends_by_itself_before_its_source_says_more() -> None:
+    with peer(200) as (url, _, over):
+        log = browser_of(url, "s" * 32, "1").get("/api/runner/jobs/some-run/logs", buffered=True)
+        assert not over.is_set()
+        assert log.get_data() == b"retry: 1000\n\nid: 1\ndata: one\n\n"
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_gateway_that_refuses_a_stream_does_not_end_the_browsers_event_source(status: int) -> None:
+    with peer(status) as (url, _, _):
+        log = browser_of(url, "s" * 32).get("/api/runner/jobs/some-run/logs", buffered=True)
+    assert log.status_code == 200
+    assert log.get_data(as_text=True).startswith("retry: 1000\n\nevent: away\n")
+
+
+@pytest.mark.parametrize("run_id", ["a%252Fb", "%252e%252e%252Fhealth", "a%253Fb", "a%2523b"])
+def test_no_run_id_reaches_another_path_of_the_launcher(run_id: str) -> None:
+    with peer(404) as (url, seen, _):
+        browser_of(url, "s" * 32).get(f"/api/runner/jobs/{run_id}/status")
+    assert seen == [f"/jobs/{run_id}/status"]
+
+
+def test_the_whole_log_a_ticket_and_a_cancelled_run_come_through(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    run_id = browser.post("/api/runner/jobs/run", json={"job_id": "4711"}).get_json()["run_id"]
+    assert browser.post(f"/api/runner/jobs/{run_id}/ticket").get_json()["ticket"]
+    assert browser.delete(f"/api/runner/jobs/{run_id}").get_json()["run_id"] == run_id
+    assert "event: end" in browser.get(f"/api/runner/jobs/{run_id}/logs", buffered=True).get_data(as_text=True)
+    assert browser.get(f"/api/runner/jobs/{run_id}/log", buffered=True).status_code == 200
