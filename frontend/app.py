@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from frontend.api.runner import runner
 from frontend.attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
 from frontend.config import LOOPBACK, read_config
+from frontend.pages import pages
 from frontend.sign_in import csrf_token, sign_in
 
 MOST_BYTES = 1_000_000  # of a request: the launcher takes no more
@@ -42,6 +43,7 @@ def create_app(environment: Mapping[str, str], host: str) -> Flask:
     app.jinja_env.globals["csrf_token"] = csrf_token
     app.register_blueprint(sign_in)
     app.register_blueprint(runner)
+    app.register_blueprint(pages)
     app.register_error_handler(HTTPException, _error)
     app.after_request(_secured)
     return app

@@ -178,6 +178,11 @@ def _call(method: str, *parts: str, body: dict[str, Any] | None = None) -> Respo
     raise AssertionError("the last try answers")
 
 
+def ask(*parts: str) -> httpx.Response:
+    """The launcher's answer to a question of our own; TransportError when it does not answer."""
+    return httpx.get(_url(*parts), headers=_headers(), timeout=ANSWER_SECONDS / TRIES)
+
+
 def _body(lists: str = "", alias: str = "") -> dict[str, Any]:
     """What was sent, as the launcher takes it; a list of a form keeps all its values."""
     if request.is_json:

@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from frontend.api.runner import runner
+from frontend.app import create_app
 from frontend.config import read_config
 from launching.launcher import Launcher
 
@@ -129,3 +130,15 @@ def test_the_whole_log_a_ticket_and_a_cancelled_run_come_through(launcher: Launc
     assert browser.delete(f"/api/runner/jobs/{run_id}").get_json()["run_id"] == run_id
     assert "event: end" in browser.get(f"/api/runner/jobs/{run_id}/logs", buffered=True).get_data(as_text=True)
     assert browser.get(f"/api/runner/jobs/{run_id}/log", buffered=True).status_code == 200
+
+
+def test_the_page_of_runs_shows_a_run_and_a_launcher_that_is_away_in_words(launcher: Launcher) -> None:
+    for url, status, shown in ((launcher.url, 200, "4711"), ("http://127.0.0.1:9", 503, "RUNNER_URL")):
+        if url == launcher.url:
+            browser_of(url, launcher.secret).post("/api/runner/jobs/run", json={"job_id": "4711"})
+        environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": url}
+        browser = create_app(environment, "127.0.0.1").test_client()
+        with browser.session_transaction() as session:
+            session["signed_in"] = True
+        page = browser.get("/")
+        assert page.status_code == status and shown in page.get_data(as_text=True)
