@@ -1,0 +1,1 @@
+"""The web front end: what people see of their runs."""

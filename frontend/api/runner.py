@@ -1,0 +1,222 @@
+"""The launcher's calls as the browser reaches them: the secret stays on the server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from flask import Blueprint, Response, current_app, request
+
+from frontend.config import Config
+from frontend.streaming import RETRY, until
+
+runner = Blueprint("runner", __name__)
+
+ANSWER_SECONDS = 30.0
+SILENCE_SECONDS = 20.0  # the launcher sends a comment every 15 s
+TRIES = 3
+AWAY = frozenset({502, 503, 504})  # the launcher, or what stands before it, is not there just now
+PASSED_ON = ("Content-Type", "Content-Disposition", "Retry-After", "ETag")
+UNREACHABLE = "The launcher does not answer. Check that it is up, and that RUNNER_URL leads to it."
+HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+
+
+@runner.post("/api/runner/jobs/run")
+def trigger_run() -> Response:
+    """Start one run; form or JSON."""
+    return _call("POST", "jobs", "run", body=_body())
+
+
+@runner.post("/api/runner/jobs/run-bulk")
+def trigger_bulk_run() -> Response:
+    """Start one run for each selected job; form fields `selected_jobs` (or `job_ids`), or JSON."""
+    return _call("POST", "jobs", "run-bulk", body=_body("job_ids", "selected_jobs"))
+
+
+@runner.get("/api/runner/jobs/<run_id>/status")
+def get_run_status(run_id: str) -> Response:
+    """The run as it is now."""
+    return _call("GET", "jobs", run_id, "status")
+
+
+@runner.delete("/api/runner/jobs/<run_id>")
+def cancel_run(run_id: str) -> Response:
+    """Ask that the run ends; asked twice, it is the same."""
+    return _call("DELETE", "jobs", run_id)
+
+
+@runner.post("/api/runner/jobs/<run_id>/ticket")
+def make_ticket(run_id: str) -> Response:
+    """A ticket with which the browser follows this one run straight from the launcher."""
+    return _call("POST", "jobs", run_id, "ticket")
+
+
+@runner.get("/api/runner/jobs/<run_id>/log")
+def get_log(run_id: str) -> Response:
+    """The whole log as text."""
+    return _download("jobs", run_id, "log")
+
+
+@runner.get("/api/runner/artifacts/<run_id>/<filename>")
+def get_artifact(run_id: str, filename: str) -> Response:
+    """One file that the run made; the browser may not run what is in it."""
+    return _download("artifacts", run_id, filename)
+
+
+@runner.get("/api/runner/jobs/<run_id>/logs")
+def stream_logs(run_id: str) -> Response:
+    """The log as server-sent events, from `Last-Event-ID` or `?after=` on; it ends before the platform ends it."""
+    headers = {name: request.headers[name] for name in ("Last-Event-ID",) if name in request.headers}
+    after = {"after": request.args["after"]} if "after" in request.args else {}
+    deadline = time.monotonic() + _config().stream_seconds
+    try:
+        client, answer = _open(SILENCE_SECONDS, headers, after, "jobs", run_id, "logs")
+    except httpx.TransportError:
+        return Response(_away(), mimetype="text/event-stream")
+    if answer.status_code != 200:
+        body, status = _rest(client, answer)
+        if status in AWAY:
+            return Response(_away(), mimetype="text/event-stream")
+        return Response(body, status, _passed_on(answer))
+    end = threading.Timer(deadline - time.monotonic(), _hang_up, [answer])
+    end.daemon = True
+    end.start()
+
+    def events() -> Iterator[bytes]:
+        try:
+            yield from until(deadline, answer.iter_raw(), time.monotonic)
+        except httpx.TransportError:
+            if time.monotonic() < deadline:
+                yield _away()
+
+    def close() -> None:  # also of a stream that nobody began to read
+        end.cancel()
+        answer.close()
+        client.close()
+
+    response = Response(events(), mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
+    response.call_on_close(close)
+    return response
+
+
+def _open(
+    silence: float, headers: dict[str, str], params: dict[str, str], *parts: str
+) -> tuple[httpx.Client, httpx.Response]:
+    """A call whose answer comes piece by piece, as the launcher sends it; the caller closes both."""
+    client = httpx.Client(timeout=httpx.Timeout(ANSWER_SECONDS, read=silence))
+    sent = _headers() | {"Accept-Encoding": "identity"} | headers
+    try:
+        return client, client.send(client.build_request("GET", _url(*parts), params=params, headers=sent), stream=True)
+    except BaseException:
+        client.close()
+        raise
+
+
+def _rest(client: httpx.Client, answer: httpx.Response) -> tuple[bytes, int]:
+    """A refusal, read whole; one that breaks off counts as a launcher that is away."""
+    try:
+        return answer.read(), answer.status_code
+    except httpx.TransportError:
+        return b"", 503
+    finally:
+        answer.close()
+        client.close()
+
+
+def _hang_up(answer: httpx.Response) -> None:
+    """End the wait for a stream that is quiet: its reader sees the end at once."""
+    connection = answer.extensions["network_stream"].get_extra_info("socket")
+    with suppress(OSError):  # it has ended already
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, which no other thread may call
+
+
+def _download(*parts: str) -> Response:
+    """A file of any size, never whole in memory; one cut short is told by its length."""
+    try:
+        client, answer = _open(ANSWER_SECONDS, {}, {}, *parts)
+    except httpx.TransportError:
+        return _problem(503, "Launcher unreachable", UNREACHABLE)
+
+    def close() -> None:
+        answer.close()
+        client.close()
+
+    headers = _passed_on(answer)
+    if length := answer.headers.get("Content-Length"):
+        headers["Content-Length"] = length
+    response = Response(answer.iter_raw(), answer.status_code, headers)
+    response.call_on_close(close)
+    return response
+
+
+def _away() -> bytes:
+    """An event in place of an error status, which would end the browser's EventSource for good."""
+    return RETRY + b"event: away\ndata: " + json.dumps({"message": UNREACHABLE}).encode() + b"\n\n"
+
+
+def _call(method: str, *parts: str, body: dict[str, Any] | None = None) -> Response:
+    """The launcher's answer, problem details and all; a call that is safe to repeat is tried again."""
+    headers = _headers()
+    if key := request.headers.get("Idempotency-Key"):
+        headers["Idempotency-Key"] = key
+    tries = TRIES if method in {"GET", "DELETE"} or key else 1
+    for left in reversed(range(tries)):
+        try:
+            answer = httpx.request(method, _url(*parts), json=body, headers=headers, timeout=ANSWER_SECONDS / tries)
+        except httpx.TransportError:
+            if not left:
+                return _problem(503, "Launcher unreachable", UNREACHABLE)
+        else:
+            return Response(answer.content, answer.status_code, _passed_on(answer))
+    raise AssertionError("the last try answers")
+
+
+def ask(*parts: str) -> httpx.Response:
+    """The launcher's answer to a question of our own; TransportError when it does not answer."""
+    return httpx.get(_url(*parts), headers=_headers(), timeout=ANSWER_SECONDS / TRIES)
+
+
+def _body(lists: str = "", alias: str = "") -> dict[str, Any]:
+    """What was sent, as the launcher takes it; a list of a form keeps all its values."""
+    if request.is_json:
+        sent = request.get_json()
+        return sent if isinstance(sent, dict) else {"body": sent}
+    fields: dict[str, Any] = {
+        name: value for name, value in request.form.items() if value and name not in (lists, alias)
+    }
+    if lists:
+        fields[lists] = request.form.getlist(lists) + request.form.getlist(alias)
+    return fields
+
+
+def _config() -> Config:
+    config = current_app.config["SLIPWAY"]
+    assert isinstance(config, Config)
+    return config
+
+
+def _url(*parts: str) -> httpx.URL:
+    """The launcher's address with these path parts, none of which may lead elsewhere."""
+    escaped = [part.replace(".", "%2E") if part in {".", ".."} else quote(part, safe="") for part in parts]
+    return httpx.URL("/".join([_config().runner_url, *escaped]))
+
+
+def _headers() -> dict[str, str]:
+    secret = _config().runner_secret
+    return {"Authorization": f"Bearer {secret}"} if secret else {}
+
+
+def _passed_on(answer: httpx.Response) -> dict[str, str]:
+    return HARDENED | {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Response(json.dumps(problem), status, mimetype="application/problem+json")

@@ -1,0 +1,70 @@
+"""The front end as one WSGI application."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from frontend.api.runner import runner
+from frontend.attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
+from frontend.config import LOOPBACK, read_config
+from frontend.pages import pages
+from frontend.sign_in import csrf_token, sign_in
+
+MOST_BYTES = 1_000_000  # of a request: the launcher takes no more
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(environment: Mapping[str, str], host: str) -> Flask:
+    """The application for serving on `host`; ConfigurationError says what is missing in the environment."""
+    config = read_config(environment, host)
+    app = Flask("frontend", root_path=str(Path(__file__).parent))
+    app.config.update(
+        SLIPWAY=config,
+        SECRET_KEY=config.session_key,
+        SESSION_COOKIE_NAME="slipway",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=host not in LOOPBACK,
+        MAX_CONTENT_LENGTH=MOST_BYTES,
+    )
+    app.extensions["attempts"] = _attempts(environment)
+    app.jinja_env.globals["csrf_token"] = csrf_token
+    app.register_blueprint(sign_in)
+    app.register_blueprint(runner)
+    app.register_blueprint(pages)
+    app.register_error_handler(HTTPException, _error)
+    app.after_request(_secured)
+    return app
+
+
+def _attempts(environment: Mapping[str, str]) -> Attempts:
+    if uri := environment.get("MONGODB_URI", ""):
+        return AttemptsInMongoDB(uri)
+    return AttemptsInMemory()
+
+
+def _secured(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _error(error: HTTPException) -> tuple[str, int, dict[str, str]]:
+    """Problem details for calls, a page for people."""
+    status = error.code or 500
+    if request.path.startswith("/api/"):
+        problem = {"type": "about:blank", "title": error.name, "status": status, "detail": error.description}
+        return json.dumps(problem), status, {"Content-Type": "application/problem+json"}
+    return render_template("error.html", title=error.name, detail=error.description), status, {}

@@ -1,0 +1,87 @@
+"""Signing in: nothing but the sign-in page is reached without it, and every change carries the session's token."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from contextlib import suppress
+
+from flask import Blueprint, abort, current_app, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from pymongo.errors import PyMongoError
+
+from frontend.attempts import Attempts
+from frontend.config import Config
+
+sign_in = Blueprint("sign_in", __name__)
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN = frozenset({"sign_in.login", "static"})
+WRONG = "That is not the password."
+NO_DATABASE = "The database that counts attempts does not answer. Check MONGODB_URI, or try again."
+TOO_MANY = "Too many attempts. Try again in a quarter of an hour."
+
+
+@sign_in.before_app_request
+def guard() -> ResponseReturnValue | None:
+    """Let signed-in people in, and changes only with the token of their own session."""
+    if request.method not in SAFE and not _has_token():
+        abort(403, "This page is too old. Load it again, then repeat what you did.")
+    if request.endpoint in OPEN or signed_in():
+        return None
+    if request.path.startswith("/api/"):
+        abort(401, "Sign in first.")
+    return redirect(url_for("sign_in.login"))
+
+
+@sign_in.route("/login", methods=["GET", "POST"])
+def login() -> ResponseReturnValue:
+    """The sign-in page, and what its form sends."""
+    if request.method == "GET":
+        return redirect("/") if signed_in() else render_template("login.html", error="")
+    attempts: Attempts = current_app.extensions["attempts"]
+    visitor = request.remote_addr or ""
+    try:
+        allowed = attempts.allowed(visitor)
+    except PyMongoError:
+        return render_template("login.html", error=NO_DATABASE), 503
+    if not allowed:
+        return render_template("login.html", error=TOO_MANY), 429
+    if not hmac.compare_digest(request.form.get("password", "").encode(), _config().password.encode()):
+        return render_template("login.html", error=WRONG), 401
+    with suppress(PyMongoError):  # the attempts so far then count on for a while
+        attempts.forget(visitor)
+    session.clear()  # a token from before the sign-in is worth nothing after it
+    session["signed_in"] = True
+    return redirect("/", 303)
+
+
+@sign_in.post("/logout")
+def logout() -> ResponseReturnValue:
+    """End the session in this browser."""
+    session.clear()
+    return redirect(url_for("sign_in.login"), 303)
+
+
+def signed_in() -> bool:
+    """Whether this browser may see more than the sign-in page; without a password it is served on loopback alone."""
+    return not _config().password or session.get("signed_in") is True
+
+
+def csrf_token() -> str:
+    """The session's token, made when it is first asked for."""
+    token = session.setdefault("csrf", secrets.token_urlsafe(32))
+    assert isinstance(token, str)
+    return token
+
+
+def _has_token() -> bool:
+    sent = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
+    expected = session.get("csrf", "")
+    return bool(expected) and hmac.compare_digest(sent.encode(), expected.encode())
+
+
+def _config() -> Config:
+    config = current_app.config["SLIPWAY"]
+    assert isinstance(config, Config)
+    return config

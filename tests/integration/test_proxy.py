@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from frontend.api.runner import runner
+from frontend.app import create_app
+from frontend.config import read_config
+from launching.launcher import Launcher
+
+
+def browser_of(url: str, secret: str, seconds: str = "50") -> FlaskClient:
+    app = Flask("frontend")
+    app.config["SLIPWAY"] = read_config(
+        {"FRONTEND_PASSWORD": "open sesame", "RUNNER_API_SECRET": secret, "RUNNER_URL": url, "STREAM_SECONDS": seconds},
+        "127.0.0.1",
+    )
+    app.register_blueprint(runner)
+    return app.test_client()
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    with Launcher(tmp_path) as started:
+        yield started
+        started.client.close()
+
+
+def test_a_form_starts_a_run_whose_log_and_artifact_come_through(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    started = browser.post("/api/runner/jobs/run", data={"job_id": "4711"})
+    assert started.status_code == 200
+    run_id = started.get_json()["run_id"]
+    log = browser.get(f"/api/runner/jobs/{run_id}/logs", buffered=True).get_data(as_text=True)
+    assert "Starting pipeline" in log
+    assert "event: end" in log
+    resumed = browser.get(f"/api/runner/jobs/{run_id}/logs", headers={"Last-Event-ID": "1"}, buffered=True).get_data(
+        as_text=True
+    )
+    assert "id: 1\n" not in resumed and "id: 2\n" in resumed
+    assert browser.get(f"/api/runner/jobs/{run_id}/status").get_json()["status"] == "completed"
+    assert browser.get(f"/api/runner/artifacts/{run_id}/CV.md", buffered=True).get_data(as_text=True).startswith("#")
+
+
+def test_selected_jobs_of_a_form_all_start(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    answer = browser.post("/api/runner/jobs/run-bulk", data={"selected_jobs": ["4711", "4712"]})
+    assert answer.status_code == 200
+    assert launcher.secret not in json.dumps(answer.get_json())
+
+
+def test_problem_details_come_through_with_their_status(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    assert browser.get("/api/runner/jobs/unknown-run/status").status_code == 404
+    assert browser.get("/api/runner/jobs/%2e%2e/status").status_code in {404, 422}
+    assert browser_of(launcher.url, "x" * 32).get("/api/runner/jobs/unknown-run/status").status_code == 401
+
+
+def test_a_launcher_that_is_away_is_told_in_words_and_a_stream_says_when_to_come_back() -> None:
+    browser = browser_of("http://127.0.0.1:9", "s" * 32)
+    answer = browser.post("/api/runner/jobs/run", json={"job_id": "4711"})
+    assert answer.status_code == 503
+    assert "RUNNER_URL" in json.loads(answer.get_data())["detail"]
+    stream = browser.get("/api/runner/jobs/some-run/logs")
+    assert stream.status_code == 200
+    assert stream.get_data(as_text=True).startswith("retry: 1000\n\nevent: away\n")
+
+
+@contextmanager
+def peer(status: int) -> Iterator[tuple[str, list[str], threading.Event]]:
+    """A real server that answers each GET with this status, and keeps a stream of status 200 quiet until told."""
+    seen: list[str] = []
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+            if status == 200:
+                self.wfile.write(b"id: 1\ndata: one\n\n")
+                over.wait(30)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen, over
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(30)
+
+
+def test_a_quiet_stream_ends_by_itself_before_its_source_says_more() -> None:
+    with peer(200) as (url, _, over):
+        log = browser_of(url, "s" * 32, "1").get("/api/runner/jobs/some-run/logs", buffered=True)
+        assert not over.is_set()
+        assert log.get_data() == b"retry: 1000\n\nid: 1\ndata: one\n\n"
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_gateway_that_refuses_a_stream_does_not_end_the_browsers_event_source(status: int) -> None:
+    with peer(status) as (url, _, _):
+        log = browser_of(url, "s" * 32).get("/api/runner/jobs/some-run/logs", buffered=True)
+    assert log.status_code == 200
+    assert log.get_data(as_text=True).startswith("retry: 1000\n\nevent: away\n")
+
+
+@pytest.mark.parametrize("run_id", ["a%252Fb", "%252e%252e%252Fhealth", "a%253Fb", "a%2523b"])
+def test_no_run_id_reaches_another_path_of_the_launcher(run_id: str) -> None:
+    with peer(404) as (url, seen, _):
+        browser_of(url, "s" * 32).get(f"/api/runner/jobs/{run_id}/status")
+    assert seen == [f"/jobs/{run_id}/status"]
+
+
+def test_the_whole_log_a_ticket_and_a_cancelled_run_come_through(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    run_id = browser.post("/api/runner/jobs/run", json={"job_id": "4711"}).get_json()["run_id"]
+    assert browser.post(f"/api/runner/jobs/{run_id}/ticket").get_json()["ticket"]
+    assert browser.delete(f"/api/runner/jobs/{run_id}").get_json()["run_id"] == run_id
+    assert "event: end" in browser.get(f"/api/runner/jobs/{run_id}/logs", buffered=True).get_data(as_text=True)
+    assert browser.get(f"/api/runner/jobs/{run_id}/log", buffered=True).status_code == 200
+
+
+def test_the_page_of_runs_shows_a_run_and_a_launcher_that_is_away_in_words(launcher: Launcher) -> None:
+    for url, status, shown in ((launcher.url, 200, "4711"), ("http://127.0.0.1:9", 503, "RUNNER_URL")):
+        if url == launcher.url:
+            browser_of(url, launcher.secret).post("/api/runner/jobs/run", json={"job_id": "4711"})
+        environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": url}
+        browser = create_app(environment, "127.0.0.1").test_client()
+        with browser.session_transaction() as session:
+            session["signed_in"] = True
+        page = browser.get("/")
+        assert page.status_code == status and shown in page.get_data(as_text=True)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from frontend.config import ConfigurationError, read_config
+
+DEPLOYED = {"FRONTEND_PASSWORD": "open sesame", "RUNNER_API_SECRET": "s" * 32}
+
+
+@pytest.mark.parametrize(
+    ("environment", "host"),
+    [({}, "127.0.0.1"), ({"SLIPWAY_ENV": "development"}, "0.0.0.0"), ({"SLIPWAY_ENV": "production"}, "localhost")],
+)
+def test_without_a_password_it_serves_in_development_on_loopback_alone(environment: dict[str, str], host: str) -> None:
+    with pytest.raises(ConfigurationError, match="FRONTEND_PASSWORD"):
+        read_config(environment, host)
+    assert read_config({"SLIPWAY_ENV": "development"}, "127.0.0.1").password == ""
+
+
+def test_all_instances_agree_on_the_session_key_and_a_new_password_changes_it() -> None:
+    key = read_config(DEPLOYED, "0.0.0.0").session_key
+    assert read_config(DEPLOYED, "0.0.0.0").session_key == key
+    assert read_config(DEPLOYED | {"FRONTEND_PASSWORD": "other"}, "0.0.0.0").session_key != key
+
+
+def test_a_deployed_front_end_needs_the_launchers_secret() -> None:
+    with pytest.raises(ConfigurationError, match="RUNNER_API_SECRET"):
+        read_config({"FRONTEND_PASSWORD": "open sesame"}, "0.0.0.0")
+
+
+@pytest.mark.parametrize("seconds", ["", "soon", "0", "nan", "inf", "1e9"])
+def test_a_stream_length_that_makes_no_sense_is_refused_by_name(seconds: str) -> None:
+    with pytest.raises(ConfigurationError, match="STREAM_SECONDS"):
+        read_config(DEPLOYED | {"STREAM_SECONDS": seconds}, "0.0.0.0")
+
+
+def test_secrets_are_not_shown_with_the_settings() -> None:
+    shown = repr(read_config(DEPLOYED, "0.0.0.0"))
+    assert "sesame" not in shown and "sss" not in shown

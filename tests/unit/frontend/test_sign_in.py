@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+
+from frontend.app import create_app
+from frontend.attempts import MOST
+
+PASSWORD = "open sesame"
+DEPLOYED = {"FRONTEND_PASSWORD": PASSWORD, "RUNNER_API_SECRET": "s" * 32, "RUNNER_URL": "http://127.0.0.1:9"}
+
+
+@pytest.fixture
+def browser() -> FlaskClient:
+    return create_app(DEPLOYED, "127.0.0.1").test_client()
+
+
+def token_of(browser: FlaskClient) -> str:
+    found = re.search('name="csrf_token" value="([^"]+)"', browser.get("/login").get_data(as_text=True))
+    assert found
+    return found[1]
+
+
+def signed_in(browser: FlaskClient, password: str = PASSWORD) -> int:
+    return browser.post("/login", data={"password": password, "csrf_token": token_of(browser)}).status_code
+
+
+def test_without_signing_in_no_call_and_no_page_is_reached(browser: FlaskClient) -> None:
+    assert browser.get("/api/runner/jobs/some-run/status").status_code == 401
+    assert browser.get("/").headers["Location"] == "/login"
+    token = token_of(browser)
+    assert browser.delete("/api/runner/jobs/some-run", headers={"X-CSRF-Token": token}).status_code == 401
+
+
+def test_the_password_opens_the_calls_and_signing_out_closes_them(browser: FlaskClient) -> None:
+    assert signed_in(browser) == 303
+    assert browser.get("/api/runner/jobs/some-run/status").status_code == 503  # reached; no launcher there
+    with browser.session_transaction() as session:
+        session["csrf"] = "of this session"
+    assert browser.post("/logout", data={"csrf_token": "of this session"}).status_code == 303
+    assert browser.get("/api/runner/jobs/some-run/status").status_code == 401
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "ä"])
+def test_no_change_is_made_without_the_sessions_token(browser: FlaskClient, token: str) -> None:
+    signed_in(browser)
+    with browser.session_transaction() as session:
+        session["csrf"] = "of this session"
+    assert browser.post("/api/runner/jobs/run", data={"job_id": "4711", "csrf_token": token}).status_code == 403
+    right = browser.post("/api/runner/jobs/run", json={"job_id": "1"}, headers={"X-CSRF-Token": "of this session"})
+    assert right.status_code == 503
+
+
+def test_a_token_from_before_the_sign_in_is_worth_nothing_after_it(browser: FlaskClient) -> None:
+    token = token_of(browser)
+    assert browser.post("/login", data={"password": PASSWORD, "csrf_token": token}).status_code == 303
+    assert browser.post("/logout", data={"csrf_token": token}).status_code == 403
+
+
+def test_attempts_are_limited_even_for_the_right_password(browser: FlaskClient) -> None:
+    assert [signed_in(browser, "guess") for _ in range(MOST)] == [401] * MOST
+    assert signed_in(browser) == 429
+
+
+def test_pages_run_no_foreign_script_and_the_cookie_is_kept_from_scripts() -> None:
+    page = create_app(DEPLOYED, "0.0.0.0").test_client().get("/login", base_url="https://slipway.example")
+    policy = page.headers["Content-Security-Policy"]
+    assert "script-src 'self'" in policy and "unsafe" not in policy
+    cookie = page.headers["Set-Cookie"]
+    assert all(word in cookie for word in ("Secure", "HttpOnly", "SameSite=Lax"))
+
+
+def test_an_unknown_page_is_told_in_words(browser: FlaskClient) -> None:
+    signed_in(browser)
+    answer = browser.get("/no/such/page")
+    assert answer.status_code == 404 and "<h1>Not Found</h1>" in answer.get_data(as_text=True)
