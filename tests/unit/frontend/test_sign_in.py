@@ -38,8 +38,8 @@ def test_the_password_opens_the_calls_and_signing_out_closes_them(browser: Flask
     assert signed_in(browser) == 303
     assert browser.get("/api/runner/jobs/some-run/status").status_code == 503  # reached; no launcher there
     with browser.session_transaction() as session:
-        session["csrf"] = "of this session"
-    assert browser.post("/logout", data={"csrf_token": "of this session"}).status_code == 303
+        session["csrf"] = "a token of the visit"
+    assert browser.post("/logout", data={"csrf_token": "a token of the visit"}).status_code == 303
     assert browser.get("/api/runner/jobs/some-run/status").status_code == 401
 
 
@@ -47,9 +47,9 @@ def test_the_password_opens_the_calls_and_signing_out_closes_them(browser: Flask
 def test_no_change_is_made_without_the_sessions_token(browser: FlaskClient, token: str) -> None:
     signed_in(browser)
     with browser.session_transaction() as session:
-        session["csrf"] = "of this session"
+        session["csrf"] = "a token of the visit"
     assert browser.post("/api/runner/jobs/run", data={"job_id": "4711", "csrf_token": token}).status_code == 403
-    right = browser.post("/api/runner/jobs/run", json={"job_id": "1"}, headers={"X-CSRF-Token": "of this session"})
+    right = browser.post("/api/runner/jobs/run", json={"job_id": "1"}, headers={"X-CSRF-Token": "a token of the visit"})
     assert right.status_code == 503
 
 
