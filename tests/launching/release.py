@@ -30,7 +30,7 @@ _VALUES: dict[str, Any] = {
 
 
 class Release:
-    """A release of the chart in a namespace of its own; `environment` goes into the Secrets that it names."""
+    """A release of the chart in a namespace of its own, with the Secrets and the ConfigMap that its values name."""
 
     def __init__(self, cluster: Cluster, *, mongodb_uri: str, pipelines: dict[str, Any]) -> None:
         self.cluster, self.secret = cluster, secrets.token_hex(32)
@@ -49,7 +49,7 @@ class Release:
 
     @property
     def kubectl_command(self) -> list[str]:
-        """The beginning of a kubectl command for this namespace."""
+        """The beginning of a kubectl command."""
         return [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
 
     def __enter__(self) -> Self:
