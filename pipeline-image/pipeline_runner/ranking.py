@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-
-import bm25s
 
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import Kind, MasterCv
@@ -67,17 +67,36 @@ def query_of(posting: Posting, requirements: Sequence[str]) -> list[str]:
 
 
 def rank(texts: Sequence[str], query: Sequence[str]) -> list[Match]:
-    """Order the texts by BM25+, the best first; texts that share no word with the query keep their order, last."""
+    """Order the texts by BM25, the best first; texts that share no word with the query keep their order, last."""
     stems = [words(plain(text)) for text in texts]
+    scores = _scores(stems, query)
     wanted = frozenset(query)
-    if any(stems) and query:
-        index = bm25s.BM25(method="bm25+")
-        index.index(stems, show_progress=False)
-        scores = [round(float(score), _SCORE_DIGITS) for score in index.get_scores(list(query))]
-    else:
-        scores = [0.0] * len(stems)
     matches = [
-        Match(index=index, score=score, shared=wanted.intersection(own))
-        for index, (score, own) in enumerate(zip(scores, stems, strict=True))
+        Match(index=index, score=scores.get(index, 0.0), shared=wanted.intersection(own))
+        for index, own in enumerate(stems)
     ]
     return sorted(matches, key=lambda match: (not match.shared, -match.score if match.shared else 0.0, match.index))
+
+
+def _scores(stems: Sequence[Sequence[str]], query: Sequence[str]) -> dict[int, float]:
+    """Score the texts that share a word with the query; a word that is there twice counts twice.
+
+    SQLite's full-text index, whose `bm25` is negative, the best lowest: https://www.sqlite.org/fts5.html#the_bm25_function
+    """
+    if not query:
+        return {}
+    with closing(sqlite3.connect(":memory:")) as index:
+        index.execute("CREATE VIRTUAL TABLE texts USING fts5(words)")
+        index.executemany(
+            "INSERT INTO texts(rowid, words) VALUES (?, ?)",
+            ((number, " ".join(map(_term, own))) for number, own in enumerate(stems)),
+        )
+        found = index.execute(
+            "SELECT rowid, bm25(texts) FROM texts WHERE texts MATCH ?", (" OR ".join(map(_term, query)),)
+        )
+        return {number: round(-score, _SCORE_DIGITS) for number, score in found}
+
+
+def _term(word: str) -> str:
+    """Spell a word as one term of the index, whatever it is made of: `C++` stays another one than `C`."""
+    return f"w{word.encode().hex()}"

@@ -166,6 +166,11 @@ def test_a_page_at_a_private_address_is_refused_and_the_run_goes_on(installation
     assert "169.254.169.254:80 is no place on the public web" in log
 
 
+def test_a_posting_that_does_not_exist_is_a_reason_of_its_own(installation: Installation) -> None:
+    run = installation.launcher.wait(installation.launcher.run("no-such-posting")["run_id"], seconds=60)
+    assert (run["status"], run["reason"], run["exit_code"]) == ("failed", "PostingNotFound", 3)
+
+
 def test_while_a_page_hangs_no_key_is_to_be_seen_and_the_run_leaves_when_told(installation: Installation) -> None:
     run_id = installation.launcher.run("hangs")["run_id"]
     until(lambda: "hanging" in installation.kubectl("logs", "site"), seconds=120)
