@@ -97,15 +97,20 @@ def _run(
 
     with progress.step("Choosing from the master CV") as step:
         choice = choose(posting, comparisons, facts, profile, assistance)
-        step.summary = f"{len(choice.preferred)} facts come first in the CV, {len(choice.letter)} are for the letter"
+        first = (
+            f"the model puts {len(choice.preferred)} facts first"
+            if choice.preferred
+            else "the posting's words give the order"
+        )
+        step.summary = f"{first} in the CV, {len(choice.letter)} facts are for the letter"
 
     with progress.step("Writing the CV and the letter") as step:
         documents = write_documents(cv, posting, choice, facts, profile, assistance)
         _say_removed(documents.removed, progress)
         written = {"CV.md": documents.cv.encode(), "cover_letter.txt": documents.letter.encode()}
         write_artifacts(root, folder, written)
-        step.summary = f"a CV of {len(documents.cv.split())} words, and {documents.told} of {len(choice.letter)} facts "
-        step.summary += "told in other words in the letter"
+        step.summary = f"a CV of {len(documents.cv.split())} words, and a letter with {len(choice.letter)} facts"
+        step.summary += f", {documents.told} of them in other words" if documents.told else ""
 
     with progress.step("Making the Word document and the dossier") as step:
         docx = make_docx(documents.cv, title=plain(cv.name))
