@@ -11,9 +11,11 @@ from werkzeug.exceptions import HTTPException
 
 from frontend.api.runner import runner
 from frontend.attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
+from frontend.calls import known_runs
 from frontend.config import LOOPBACK, read_config
 from frontend.pages import pages
-from frontend.sign_in import csrf_token, sign_in
+from frontend.postings import open_postings
+from frontend.sign_in import csrf_token, sign_in, signed_in
 
 MOST_BYTES = 1_000_000  # of a request: the launcher takes no more
 HEADERS = {
@@ -40,7 +42,8 @@ def create_app(environment: Mapping[str, str], host: str) -> Flask:
         MAX_CONTENT_LENGTH=MOST_BYTES,
     )
     app.extensions["attempts"] = _attempts(environment)
-    app.jinja_env.globals["csrf_token"] = csrf_token
+    app.extensions["postings"] = open_postings(environment, known_runs)
+    app.jinja_env.globals.update(csrf_token=csrf_token, signed_in=signed_in)
     app.register_blueprint(sign_in)
     app.register_blueprint(runner)
     app.register_blueprint(pages)

@@ -178,9 +178,17 @@ def _call(method: str, *parts: str, body: dict[str, Any] | None = None) -> Respo
     raise AssertionError("the last try answers")
 
 
-def ask(*parts: str) -> httpx.Response:
+def ask(
+    *parts: str,
+    method: str = "GET",
+    params: dict[str, str | int] | None = None,
+    body: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> httpx.Response:
     """The launcher's answer to a question of our own; TransportError when it does not answer."""
-    return httpx.get(_url(*parts), headers=_headers(), timeout=ANSWER_SECONDS / TRIES)
+    sent = _headers() | (headers or {})
+    seconds = ANSWER_SECONDS / TRIES
+    return httpx.request(method, _url(*parts), params=params, json=body, headers=sent, timeout=seconds)
 
 
 def _body(lists: str = "", alias: str = "") -> dict[str, Any]:
