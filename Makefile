@@ -40,8 +40,8 @@ run: $(VENV)/.run ## Launch one run of the bundled pipeline for a sample posting
 serve: export SLIPWAY_ENV ?= development
 serve: export POSTINGS_DIR ?= $(SAMPLES)/postings
 serve: export MASTER_CV ?= $(SAMPLES)/master-cv.md
-serve: $(VENV)/.run ## Keep the launcher up, with the sample postings
-	@$(BIN)/slipway-launcher serve
+serve: $(VENV)/.run ## Serve launcher and pages with the sample postings, and say which address to open
+	@exec $(BIN)/python -m frontend --with-launcher
 
 .PHONY: check
 check: $(VENV)/.dev ## What needs no server: lint, types, import rules, unit tests

@@ -126,7 +126,7 @@ def test_no_run_id_reaches_another_path_of_the_launcher(run_id: str) -> None:
 def test_the_whole_log_a_ticket_and_a_cancelled_run_come_through(launcher: Launcher) -> None:
     browser = browser_of(launcher.url, launcher.secret)
     run_id = browser.post("/api/runner/jobs/run", json={"job_id": "4711"}).get_json()["run_id"]
-    assert browser.post(f"/api/runner/jobs/{run_id}/ticket").get_json()["ticket"]
+    assert browser.post(f"/api/runner/jobs/{run_id}/ticket").get_json()["stream_url"].endswith(f"{run_id}/logs")
     assert browser.delete(f"/api/runner/jobs/{run_id}").get_json()["run_id"] == run_id
     assert "event: end" in browser.get(f"/api/runner/jobs/{run_id}/logs", buffered=True).get_data(as_text=True)
     assert browser.get(f"/api/runner/jobs/{run_id}/log", buffered=True).status_code == 200
