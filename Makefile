@@ -103,6 +103,9 @@ lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
 	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-header --all-extras pyproject.toml $${2:+$$1 $$2} -o "$${!#}"; done
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["frontend"], sep="\n")' \
+	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    --constraint requirements.lock - -o frontend/requirements.txt
 
 .PHONY: clean
 clean: ## Remove the environment and what runs left here

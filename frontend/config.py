@@ -52,6 +52,10 @@ def read_config(environment: Mapping[str, str], host: str) -> Config:
     secret = environment.get("RUNNER_API_SECRET", "")
     if password and not secret:
         raise ConfigurationError("RUNNER_API_SECRET is not set: give it the value that the launcher has.")
+    if environment.get("VERCEL") and not environment.get("MONGODB_URI"):
+        raise ConfigurationError(
+            "MONGODB_URI is not set: the postings are there, and all instances count attempts to sign in there."
+        )
     proxies = _number(environment, "FRONTEND_PROXIES", "1" if environment.get("VERCEL") else "0", 0, MOST_PROXIES)
     hosts = tuple(name.strip() for name in environment.get("FRONTEND_HOSTS", "").split(",") if name.strip())
     return Config(

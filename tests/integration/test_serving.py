@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from frontend.app import create_app
+from frontend.config import read_config
 from launching.frontend import Frontend
 from launching.launcher import INHERITED, ROOT, Launcher
 
@@ -133,10 +134,11 @@ def statuses(environment: dict[str, str], *callers: str) -> list[int]:
 
 
 def test_visitors_are_told_apart_where_a_trusted_proxy_says_who_they_are_and_only_there() -> None:
-    for environment in ({"VERCEL": "1"}, {"FRONTEND_PROXIES": "1"}):
-        assert statuses(DEPLOYED | environment, "192.0.2.1", "192.0.2.2") == [401] * 20
+    assert read_config(DEPLOYED | {"VERCEL": "1", "MONGODB_URI": "mongodb://db"}, "0.0.0.0").proxies == 1
+    behind = DEPLOYED | {"FRONTEND_PROXIES": "1"}
+    assert statuses(behind, "192.0.2.1", "192.0.2.2") == [401] * 20
     assert statuses(DEPLOYED, "192.0.2.1", "192.0.2.2") == [401] * 10 + [429] * 10
-    forged = statuses(DEPLOYED | {"VERCEL": "1"}, "198.51.100.1, 192.0.2.1", "198.51.100.2, 192.0.2.1")
+    forged = statuses(behind, "198.51.100.1, 192.0.2.1", "198.51.100.2, 192.0.2.1")
     assert forged == [401] * 10 + [429] * 10
 
 

@@ -60,3 +60,8 @@ def test_pages_may_connect_to_the_launchers_public_origin_alone() -> None:
         "https://runner.example.com",
     )
     assert read_config(DEPLOYED, "0.0.0.0").public_origin == ""
+
+
+def test_on_vercel_the_database_is_needed_that_all_instances_share() -> None:
+    with pytest.raises(ConfigurationError, match="MONGODB_URI"):
+        read_config(DEPLOYED | {"VERCEL": "1"}, "0.0.0.0")
