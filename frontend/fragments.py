@@ -23,6 +23,8 @@ def as_fragment(response: Response) -> Response:
     if response.status_code == 302:  # to the sign-in page, which is no piece of this one
         return _with(make_response(), **{"HX-Redirect": response.location or "/"})
     render = _RENDERED.get(request.endpoint or "")
+    if render is None and response.status_code >= 400 and "HX-Retarget" not in response.headers:
+        return _with(response, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".error"})
     if render is None:
         return response
     document = response.get_json(silent=True)

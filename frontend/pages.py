@@ -160,6 +160,7 @@ def files_of(run: dict[str, Any]) -> list[tuple[str, str]]:
 pages.add_app_template_filter(words.lasted)
 pages.add_app_template_filter(words.sentence)
 pages.add_app_template_filter(words.receipt)
+pages.add_app_template_filter(words.gap)
 
 
 def _strip(problem: words.Problem | None) -> dict[str, Any]:

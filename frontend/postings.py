@@ -17,7 +17,9 @@ from frontend.words import STATUSES
 NEW = "new"
 MOST_SIGNS = 300  # of a title, on the page
 _TIMEOUT_MS = 5000
-_SEARCHED = {"title": ("title", "role"), "company": ("company",), "location": ("location",)}
+_INTEGER = re.compile(r"[0-9]{1,18}")  # what surely fits the 64 bits of MongoDB's integers
+_SEARCHED = ("title", "role", "company", "location")
+_FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_status")
 
 
 class PostingsUnavailable(Exception):
@@ -45,7 +47,10 @@ class Posting:
 
 @dataclass(frozen=True)
 class PostingQuery:
-    """Which postings: each word of `text` occurs; `status` is one of a run, `new`, or empty for all."""
+    """Which postings: each word of `text` occurs in one of its texts or is its job_id.
+
+    `status` is that of a run, or `new`; empty means any.
+    """
 
     text: str = ""
     status: str = ""
@@ -117,18 +122,12 @@ class PostingsInMongoDB:
         self._client.close()
 
 
-_FIELDS = ("jobId", "title", "role", "company", "location", "url", "jobUrl", "pipeline_run_id", "pipeline_status")
-
-
 def _selector(query: PostingQuery) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
-    for word in query.text.split():
-        fields: list[dict[str, Any]] = [
-            {name: {"$regex": re.escape(word), "$options": "i"}} for names in _SEARCHED.values() for name in names
-        ]
-        job_id = {"$convert": {"input": "$jobId", "to": "string", "onError": "", "onNull": ""}}
-        matched = {"$regexMatch": {"input": job_id, "regex": re.escape(word), "options": "i"}}
-        parts.append({"$or": [*fields, {"$expr": matched}]})
+    for word in query.text.replace("\0", " ").split():
+        fields: list[dict[str, Any]] = [{name: {"$regex": re.escape(word), "$options": "i"}} for name in _SEARCHED]
+        ids = [word, int(word)] if _INTEGER.fullmatch(word) else [word]
+        parts.append({"$or": [*fields, {"jobId": {"$in": ids}}]})
     if query.status == NEW:
         parts.append({"pipeline_status": {"$nin": list(STATUSES)}})
     elif query.status:
@@ -150,7 +149,8 @@ class PostingsInFolder:
         if not folder.is_dir():
             raise PostingsUnavailable(f"There is no folder {folder}. Set POSTINGS_DIR, or MONGODB_URI.")
         runs = self._last_runs()
-        there = [posting_of(document) for document in map(_document, sorted(folder.glob("*.json"))) if document]
+        documents = map(_document, sorted(folder.glob("*.json")))
+        there = [posting_of(document) for document in documents if document is not None]
         postings = [replace(each, last_run=runs.get(each.job_id, each.last_run)) for each in there]
         fitting = [posting for posting in postings if _fits(posting, query)]
         start = (query.page - 1) * query.per_page
@@ -161,9 +161,10 @@ class PostingsInFolder:
 
 
 def _fits(posting: Posting, query: PostingQuery) -> bool:
-    text = "\n".join((posting.job_id, posting.title, posting.company, posting.location)).lower()
+    text = "\n".join((posting.title, posting.company, posting.location)).lower()
     status = posting.last_run.status or NEW
-    return query.status in ("", status) and all(word in text for word in query.text.lower().split())
+    words = query.text.replace("\0", " ").split()
+    return query.status in ("", status) and all(word == posting.job_id or word.lower() in text for word in words)
 
 
 def _document(path: Path) -> dict[str, Any] | None:

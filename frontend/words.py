@@ -10,7 +10,7 @@ from typing import Any
 STATUSES = ("queued", "running", "completed", "failed", "cancelled")
 LIVE = frozenset({"queued", "running"})
 
-AWAY = "The launcher does not answer. Check that it is up, and that RUNNER_URL leads to it."
+UNREACHABLE = "The launcher does not answer. Check that it is up, and that RUNNER_URL leads to it."
 _ADVICE = {
     401: "The launcher does not take our secret. RUNNER_API_SECRET must be the same here and there.",
     403: "Our credential may not do this. Give RUNNER_API_SECRET here the launcher's own secret, not a narrower token.",
@@ -40,7 +40,7 @@ class Problem:
 
 def unreachable() -> Problem:
     """Return what is said when no connection comes about, or no answer in time."""
-    return Problem(503, "The launcher does not answer", AWAY)
+    return Problem(503, "The launcher does not answer", UNREACHABLE)
 
 
 def problem_of(status: int, detail: str = "", retry_after: str = "") -> Problem:
@@ -59,8 +59,10 @@ def problem_of(status: int, detail: str = "", retry_after: str = "") -> Problem:
             return Problem(422, "The launcher refuses this", detail or "It says that the request is not valid.")
         case 429:
             return Problem(429, "Too much at once", (detail or "The launcher takes no more just now.") + wait)
+        case 502 | 503 | 504 if detail and detail != UNREACHABLE:
+            return Problem(503, _AWAY_TITLES[status], detail + wait)
         case 502 | 503 | 504:
-            return Problem(503, _AWAY_TITLES[status], (detail or AWAY) + wait)
+            return unreachable()
     return Problem(
         502, "The launcher failed", f"It answered {status}. Look at its log, then try again. {detail}".strip()
     )
@@ -116,6 +118,13 @@ def sentence(run: Mapping[str, Any]) -> str:
         case "running":
             return "The pipeline is running."
     return str(run.get("message") or "")
+
+
+def gap(document: Mapping[str, Any]) -> str:
+    """Say which lines are missing, and why."""
+    first, last = document["from"], document["to"]
+    which = f"Line {last} is" if first == last else f"Lines {first} to {last} are"
+    return f"{which} missing: {document['why']}"
 
 
 def receipt(run: Mapping[str, Any]) -> str:

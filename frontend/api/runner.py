@@ -16,6 +16,7 @@ from flask import Blueprint, Response, abort, current_app, request
 
 from frontend.config import Config
 from frontend.streaming import RETRY, until
+from frontend.words import UNREACHABLE
 
 runner = Blueprint("runner", __name__)
 
@@ -36,7 +37,6 @@ PASSED_ON = (
 )
 PROBLEM = "application/problem+json"
 MOST_REFUSAL_BYTES = 65536
-UNREACHABLE = "The launcher does not answer. Check that it is up, and that RUNNER_URL leads to it."
 GATEWAY = "What stands before the launcher answered {status}, not the launcher itself. Check that it is up."
 HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 

@@ -5,6 +5,7 @@ const CONTROL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/g;
 const LEVELS = [0, 95, 135, 175, 215, 255];
 const ON = { 1: 'bold', 2: 'dim', 3: 'italic', 4: 'underline', 7: 'inverse', 9: 'strike' };
 const OFF = { 22: ['bold', 'dim'], 23: ['italic'], 24: ['underline'], 27: ['inverse'], 29: ['strike'] };
+const BLACK = 'var(--ansi-0)';
 export const PLAIN = Object.freeze({});
 
 /** Text without what would move a cursor: a control character is shown as its picture. */
@@ -64,7 +65,8 @@ export function parse(line, style = PLAIN) {
 
 /** Put a piece's style on an element; script may set styles where the page's policy forbids them in HTML. */
 export function paint(element, { fg, bg, inverse, ...marks }) {
-  const [front, back] = inverse ? [bg ?? 'var(--log-surface)', fg ?? 'var(--log-text)'] : [fg, bg];
+  let [front, back] = inverse ? [bg ?? 'var(--log-surface)', fg ?? 'var(--log-text)'] : [fg, bg];
+  if (front === BLACK && back) front = 'var(--log-surface)'; // by itself it is lighter, to be seen on the dark
   if (front) element.style.color = front;
   if (back) element.style.backgroundColor = back;
   element.classList.add(...Object.keys(marks));

@@ -13,12 +13,15 @@ export class LogView {
   #frame = 0;
   #style = PLAIN;
   #top = 0;
+  #height = 0;
 
   /** `scroller` shows what is in `list`; `changed` is called when lines have come, or following has begun or ended. */
   constructor(scroller, list, changed) {
     [this.scroller, this.list, this.changed] = [scroller, list, changed];
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
-    new ResizeObserver(() => this.#pin()).observe(list);
+    const sizes = new ResizeObserver(() => this.#pin());
+    sizes.observe(list);
+    sizes.observe(scroller);
   }
 
   /** Add one line: its number, its text, and `gap` or `step` where it is none of the pipeline's own. */
@@ -97,13 +100,13 @@ export class LogView {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const before = this.following;
     if (scrollHeight - clientHeight - scrollTop <= AT_THE_END_PX) this.following = true;
-    else if (scrollTop < this.#top - 1) this.following = false; // lines only ever push down: this was a person
-    this.#top = scrollTop;
+    else if (scrollTop < this.#top - 1 && clientHeight === this.#height) this.following = false; // it was a person
+    [this.#top, this.#height] = [scrollTop, clientHeight];
     if (this.following !== before) this.changed();
   }
 
   #pin() {
     if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
-    this.#top = this.scroller.scrollTop;
+    [this.#top, this.#height] = [this.scroller.scrollTop, this.scroller.clientHeight];
   }
 }

@@ -3,8 +3,8 @@
 import { Finder } from './find.js';
 import { LogView } from './log.js';
 import { announce } from './page.js';
-import { follow } from './stream.js';
 
+const LONG_HIDDEN_MS = 60_000;
 const END_MS = 5000; // the stream's end comes with the run's, or was lost
 
 const byId = (id) => document.getElementById(id);
@@ -17,25 +17,16 @@ const finder = new Finder(view, byId('find-count'));
 
 // Where the launcher can be reached straight from here, a ticket opens this run for some minutes.
 
-async function ticket() {
-  const token = JSON.parse(document.body.getAttribute('hx-headers'));
-  const answer = await fetch(scroller.dataset.ticket, { method: 'POST', headers: token });
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  return answer.json();
-}
-
-async function address() {
-  if (!scroller.dataset.ticket) return scroller.dataset.logs;
-  const { stream_url, query } = await ticket();
-  return `${stream_url}?${query}`;
-}
+const { logs, ticket } = scroller.dataset;
+const headers = JSON.parse(document.body.getAttribute('hx-headers'));
 
 document.addEventListener('click', async (event) => {
   const link = event.target.closest?.('#download, [data-file]');
-  if (!link || !scroller.dataset.ticket) return;
+  if (!link || !ticket) return;
   event.preventDefault();
   try {
-    const { log_url, artifacts_url, query } = await ticket();
+    const answer = await fetch(ticket, { method: 'POST', headers });
+    const { log_url, artifacts_url, query } = await answer.json();
     const { file } = link.dataset;
     location.assign(`${file ? artifacts_url + encodeURIComponent(file) : log_url}?${query}`);
   } catch {
@@ -49,10 +40,12 @@ function progress({ step, of, label }, ended = false) {
   byId('progress').firstElementChild.textContent = ended ? `All ${of} steps done` : `Step ${step} of ${of}: ${label}`;
 }
 
-let [reached, ended] = [null, false];
-const reopen = follow(address, {
+let [reached, ended, hidden] = [null, false, 0];
+const on = {
   line: (number, text) => view.add(number, text),
-  gap: (number, { from, to, why }) => view.add(number, `Lines ${from} to ${to} are missing: ${why}`, 'gap'),
+  gap: (number, { from, to, why }) => {
+    view.add(number, `${from === to ? `Line ${to} is` : `Lines ${from} to ${to} are`} missing: ${why}`, 'gap');
+  },
   progress: (number, step) => {
     reached = step;
     progress(step);
@@ -67,15 +60,24 @@ const reopen = follow(address, {
   connection: (text) => {
     if (byId('connection').textContent !== text) byId('connection').textContent = text;
   },
-});
+};
+const stream = new Worker(new URL('stream.js', import.meta.url), { type: 'module' });
+stream.onmessage = ({ data }) => data.forEach(([name, ...event]) => on[name](...event));
+stream.postMessage({ logs, ticket, headers });
+const reopen = () => ended || stream.postMessage('open');
 
+window.addEventListener('pageshow', ({ persisted }) => persisted && reopen());
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) hidden = Date.now();
+  else if (Date.now() - hidden > LONG_HIDDEN_MS) reopen(); // it may have died unnoticed, as over a laptop's sleep
+});
 
 let said = byId('run-status').querySelector('[data-announce]').textContent;
 document.addEventListener('htmx:afterSwap', ({ detail }) => {
   if (detail.target.id === 'preview') byId('preview').focus();
   const text = byId('run-status').querySelector('[data-announce]')?.textContent;
   if (text && text !== said) announce((said = text));
-  if (!byId('cancel')) setTimeout(() => ended || reopen(), END_MS);
+  if (!document.querySelector('[data-live]')) setTimeout(reopen, END_MS);
 });
 
 // Tools
