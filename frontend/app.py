@@ -89,7 +89,7 @@ def _error(error: HTTPException) -> tuple[str, int, dict[str, str]]:
     if request.path.startswith("/api/") and not _reads(request):
         problem = {"type": "about:blank", "title": error.name, "status": status, "detail": error.description}
         return json.dumps(problem), status, {"Content-Type": "application/problem+json"}
-    return render_template("error.html", title=error.name, detail=error.description), status, {}
+    return render_template("error.html", title=error.name, detail=error.description, status=status), status, {}
 
 
 def _reads(request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
@@ -9,9 +10,10 @@ from flask import g
 
 from frontend.api.runner import ask
 from frontend.postings import LastRun
-from frontend.words import Problem, problem_of, unreachable
+from frontend.words import LIVE, Problem, problem_of, unreachable
 
-NEWEST = 200  # runs among which the newest of each posting on the page is looked for
+MOST_RUNS = 500  # that the launcher lists at once
+POLLED_RUNS = 100  # of the newest, with each poll: what is new is among them
 _NOT_JSON = Problem(
     502, "That is not the launcher", "What answers at RUNNER_URL is not the launcher. Check the address."
 )
@@ -60,12 +62,16 @@ def beginning(most_bytes: int, *parts: str) -> tuple[bytes, bool]:
     return answer.content[:most_bytes], whole > most_bytes
 
 
+def newest_of(runs: Iterable[Mapping[str, Any]]) -> dict[str, LastRun]:
+    """Return each job's newest run of these, which come newest first."""
+    return {run["job_id"]: LastRun(run["run_id"], run["status"]) for run in reversed([*runs])}
+
+
 def last_runs() -> tuple[dict[str, LastRun], Problem | None]:
-    """Return the newest run of each job among the newest runs, or none and why; asked once for a page."""
+    """Return the newest run of each job, or none and why: postings are shown all the same. Asked once for a page."""
     if "last_runs" not in g:
         try:
-            runs = call("jobs", params={"per_page": NEWEST})["runs"]
-            g.last_runs = {run["job_id"]: LastRun(run["run_id"], run["status"]) for run in reversed(runs)}, None
+            g.last_runs = newest_of(call("jobs", params={"per_page": MOST_RUNS})["runs"]), None
         except Refused as exc:
             g.last_runs = {}, exc.problem
     found: tuple[dict[str, LastRun], Problem | None] = g.last_runs
@@ -75,6 +81,22 @@ def last_runs() -> tuple[dict[str, LastRun], Problem | None]:
 def known_runs() -> dict[str, LastRun]:
     """Return the newest run of each job, as far as the launcher says."""
     return last_runs()[0]
+
+
+def changes(shown: Mapping[str, LastRun]) -> dict[str, LastRun]:
+    """Return those jobs whose newest run is not as shown, with that run; raises `Refused`.
+
+    A run that was shown as live is asked for by itself where newer ones have pushed it off the list.
+    """
+    newest = newest_of(call("jobs", params={"per_page": POLLED_RUNS})["runs"])
+    for job_id, run in shown.items():
+        if job_id not in newest and run.status in LIVE:
+            try:
+                newest[job_id] = LastRun(run.run_id, call("jobs", run.run_id, "status")["status"])
+            except Refused as exc:
+                if exc.problem.status != 404:
+                    raise
+    return {job_id: newest[job_id] for job_id in shown if newest.get(job_id, shown[job_id]) != shown[job_id]}
 
 
 def _problem(answer: httpx.Response, document: dict[str, Any] | None) -> Problem:

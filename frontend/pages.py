@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -10,7 +11,7 @@ from flask import Blueprint, abort, current_app, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 
 from frontend import chart, words
-from frontend.calls import Refused, beginning, call, known_runs, last_runs
+from frontend.calls import MOST_RUNS, POLLED_RUNS, Refused, beginning, call, changes, last_runs
 from frontend.fragments import as_fragment, refused, seen, state_of
 from frontend.keys import launch_key
 from frontend.postings import NEW, LastRun, PostingQuery, Postings, PostingsUnavailable
@@ -20,7 +21,6 @@ pages = Blueprint("pages", __name__)
 pages.after_app_request(as_fragment)
 
 PER_PAGE = 25
-CHARTED = 500  # runs: as many as the launcher gives at once
 MOST_PAGES = 100_000
 
 
@@ -44,31 +44,30 @@ def jobs() -> ResponseReturnValue:
     found, total = postings.find(query)
     runs, problem = last_runs()
     rows = [(each, state_of(each.job_id, runs.get(each.job_id, each.last_run))) for each in found]
+    for posting, row in rows:  # what the database alone calls live may have ended unnoticed: it can be processed
+        row["live"] &= posting.job_id in runs
     return render_template("jobs.html", rows=rows, query=query, total=total, live=_strip(problem))
 
 
 @pages.get("/live")
 def live() -> ResponseReturnValue:
     """How the launcher stands, and those of the shown postings whose newest run is not as shown."""
-    shown = [text.split(" ", 2) for text in request.args.getlist("shown")[: 4 * PER_PAGE]]
-    runs, problem = last_runs() if shown else ({}, None)
-    changed = [
-        state_of(job_id, runs[job_id])
-        for status, run_id, job_id in (parts for parts in shown if len(parts) == 3)
-        if job_id in runs and runs[job_id] != LastRun(run_id, status)
-    ]
-    return render_template("_live.html", live=_strip(problem), rows=changed)
+    sent = [text.split(" ", 2) for text in request.args.getlist("shown")[: 4 * PER_PAGE]]
+    shown = {parts[2]: LastRun(parts[1], parts[0] if parts[1] else "") for parts in sent if len(parts) == 3}
+    try:
+        changed, problem = changes(shown) if shown else {}, None
+    except Refused as exc:
+        changed, problem = {}, exc.problem
+    rows = [state_of(job_id, run) for job_id, run in changed.items()]
+    return render_template("_live.html", live=_strip(problem), rows=rows)
 
 
 @pages.get("/batch")
 def batch() -> ResponseReturnValue:
     """How far the runs of one press of *Process selected* have come."""
     run_ids = request.args.getlist("run")[: 4 * PER_PAGE]
-    states = {run.run_id: run.status for run in known_runs().values()}
-    counts: dict[str, int] = {}
-    for run_id in run_ids:
-        status = states.get(run_id) or str(call("jobs", run_id, "status")["status"])
-        counts[status] = counts.get(status, 0) + 1
+    states = {run["run_id"]: run["status"] for run in call("jobs", params={"per_page": POLLED_RUNS})["runs"]}
+    counts = Counter(states.get(run_id) or call("jobs", run_id, "status")["status"] for run_id in run_ids)
     ended = sum(count for status, count in counts.items() if status not in words.LIVE)
     shown = {"run_ids": run_ids, "total": len(run_ids), "ended": ended, "counts": counts}
     return render_template("_batch.html", batch=shown)
@@ -83,7 +82,8 @@ def runs() -> ResponseReturnValue:
     asked: dict[str, str | int] = {"page": _page(), "per_page": PER_PAGE}
     asked |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
     found = call("jobs", params=asked)
-    newest = call("jobs", params={"per_page": CHARTED})["runs"]
+    polled = request.headers.get("HX-Target") == "runs"  # by the table, which takes itself alone
+    newest = [] if polled else call("jobs", params={"per_page": MOST_RUNS})["runs"]
     days = chart.days_of(newest, datetime.now(UTC).date())
     return render_template(
         "runs.html",
@@ -93,8 +93,8 @@ def runs() -> ResponseReturnValue:
         days=days,
         bars=chart.bars_of(days),
         size=chart.size_of(days),
-        charted=len(newest) if len(newest) == CHARTED else 0,
-        live=_strip(None),
+        charted=len(newest) if len(newest) == MOST_RUNS else 0,
+        live=None if polled else _strip(None),
     )
 
 
@@ -123,7 +123,12 @@ def preview(run_id: str, filename: str) -> ResponseReturnValue:
     kind = kind_of(filename)
     if not kind:
         abort(404, "There is no preview of such a file. Download it from the run's page.")
-    content, cut = beginning(MOST_BYTES, "artifacts", run_id, filename)
+    try:
+        content, cut = beginning(MOST_BYTES, "artifacts", run_id, filename)
+    except Refused as exc:
+        if exc.problem.status == 404:
+            abort(404, "The run has made no such file, or it is older than the launcher keeps files.")
+        raise
     text = content.decode("utf-8", "replace")
     return render_template(
         "preview.html",
@@ -141,7 +146,9 @@ def launcher_refused(error: Refused) -> ResponseReturnValue:
     if "HX-Request" in request.headers:
         return refused(error.problem)
     problem = error.problem
-    return render_template("error.html", title=problem.title, detail=problem.text), problem.status
+    return render_template(
+        "error.html", title=problem.title, detail=problem.text, status=problem.status
+    ), problem.status
 
 
 @pages.app_errorhandler(PostingsUnavailable)

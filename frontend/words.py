@@ -14,7 +14,7 @@ UNREACHABLE = "The launcher does not answer. Check that it is up, and that RUNNE
 _ADVICE = {
     401: "The launcher does not take our secret. RUNNER_API_SECRET must be the same here and there.",
     403: "Our credential may not do this. Give RUNNER_API_SECRET here the launcher's own secret, not a narrower token.",
-    404: "The link may be mistyped, or the run, or its file, is older than the launcher keeps them.",
+    404: "The link may be mistyped, or the run is older than the launcher keeps runs.",
     409: "This was started again meanwhile, with other options. Load the page again to see the newest run.",
 }
 _AWAY_TITLES = {

@@ -72,11 +72,13 @@ document.addEventListener('visibilitychange', () => {
   else if (Date.now() - hidden > LONG_HIDDEN_MS) reopen(); // it may have died unnoticed, as over a laptop's sleep
 });
 
-let said = byId('run-status').querySelector('[data-announce]').textContent;
+const spoken = () => byId('run-status').querySelector('[data-announce]');
+let said = spoken().dataset.announce;
 document.addEventListener('htmx:afterSwap', ({ detail }) => {
   if (detail.target.id === 'preview') byId('preview').focus();
-  const text = byId('run-status').querySelector('[data-announce]')?.textContent;
-  if (text && text !== said) announce((said = text));
+  const { textContent, dataset } = spoken();
+  if (dataset.announce !== said) announce(textContent); // not each second that the ETA has come nearer
+  said = dataset.announce;
   if (!document.querySelector('[data-live]')) setTimeout(reopen, END_MS);
 });
 

@@ -226,7 +226,7 @@ def test_files_are_shown_and_what_is_in_them_stays_text(browser: FlaskClient, la
     long = text_of(browser.get(f"/runs/{run_id}/files/long.txt"))
     assert "Only its beginning" in long and 500_000 < len(long) < 510_000
     assert "preview" in text_of(browser.get(f"/runs/{run_id}/files/CV.docx"), 404)
-    assert "mistyped" in text_of(browser.get(f"/runs/{run_id}/files/none.md"), 404)
+    assert "no such file" in text_of(browser.get(f"/runs/{run_id}/files/none.md"), 404)
     assert text_of(browser.get(f"/runs/{run_id}/files/%2e%2e%2fx.md"), 404)
 
 
@@ -235,6 +235,8 @@ def test_the_history_is_filtered_and_charted(browser: FlaskClient, launcher: Lau
     page = text_of(browser.get("/runs?job_id=charted"))
     assert failed["run_id"] in page and "PipelineError" in page and "of job charted" in page
     assert re.search(r"<title>\d+ \w+: \d+ failed</title>", page) and "<caption>" in page
+    table = text_of(browser.get("/runs?job_id=charted", headers=HX | {"HX-Target": "runs"}))
+    assert failed["run_id"] in table and "slots in use" not in table, "the table alone is asked for"
     assert failed["run_id"] not in text_of(browser.get("/runs?status=cancelled"))
     assert "No run fits" in text_of(browser.get("/runs?job_id=nobody"))
     assert "no more runs" in text_of(browser.get("/runs?page=999&status=failed"))
