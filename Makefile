@@ -40,8 +40,8 @@ run: $(VENV)/.run ## Launch one run of the bundled pipeline for a sample posting
 serve: export SLIPWAY_ENV ?= development
 serve: export POSTINGS_DIR ?= $(SAMPLES)/postings
 serve: export MASTER_CV ?= $(SAMPLES)/master-cv.md
-serve: $(VENV)/.run ## Keep the launcher up, with the sample postings
-	@$(BIN)/slipway-launcher serve
+serve: $(VENV)/.run ## Serve launcher and pages with the sample postings, and say which address to open
+	@exec $(BIN)/python -m frontend --with-launcher
 
 .PHONY: check
 check: $(VENV)/.dev ## What needs no server: lint, types, import rules, unit tests
@@ -103,6 +103,9 @@ lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
 	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-header --all-extras pyproject.toml $${2:+$$1 $$2} -o "$${!#}"; done
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["frontend"], sep="\n")' \
+	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    --constraint requirements.lock - -o frontend/requirements.txt
 
 .PHONY: clean
 clean: ## Remove the environment and what runs left here

@@ -12,19 +12,32 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, abort, current_app, request
 
 from frontend.config import Config
 from frontend.streaming import RETRY, until
+from frontend.words import UNREACHABLE
 
 runner = Blueprint("runner", __name__)
 
 ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 20.0  # the launcher sends a comment every 15 s
 TRIES = 3
+PAUSE_SECONDS = 0.2
 AWAY = frozenset({502, 503, 504})  # the launcher, or what stands before it, is not there just now
-PASSED_ON = ("Content-Type", "Content-Disposition", "Retry-After", "ETag")
-UNREACHABLE = "The launcher does not answer. Check that it is up, and that RUNNER_URL leads to it."
+ASKED = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
+PASSED_ON = (
+    "Content-Type",
+    "Content-Disposition",
+    "Retry-After",
+    "ETag",
+    "Last-Modified",
+    "Accept-Ranges",
+    "Content-Range",
+)
+PROBLEM = "application/problem+json"
+MOST_REFUSAL_BYTES = 65536
+GATEWAY = "What stands before the launcher answered {status}, not the launcher itself. Check that it is up."
 HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
 
@@ -54,8 +67,25 @@ def cancel_run(run_id: str) -> Response:
 
 @runner.post("/api/runner/jobs/<run_id>/ticket")
 def make_ticket(run_id: str) -> Response:
-    """A ticket with which the browser follows this one run straight from the launcher."""
-    return _call("POST", "jobs", run_id, "ticket")
+    """Where the browser follows this one run, for the next ten minutes: `stream_url`, `log_url`, `artifacts_url`.
+
+    With RUNNER_PUBLIC_URL they lead straight to the launcher, and `query` is what to add to each; else they lead here.
+    """
+    answer = _call("POST", "jobs", run_id, "ticket")
+    if answer.status_code != 200:
+        return answer
+    ticket = json.loads(answer.get_data())
+    base = _config().public_url
+    of_run = quote(run_id, safe="")
+    document = {
+        "ticket": ticket["ticket"] if base else None,
+        "expires_in_seconds": ticket["expires_in_seconds"],
+        "query": f"ticket={quote(ticket['ticket'], safe='')}" if base else "",
+        "stream_url": f"{base or '/api/runner'}/jobs/{of_run}/logs",
+        "log_url": f"{base or '/api/runner'}/jobs/{of_run}/log",
+        "artifacts_url": f"{base or '/api/runner'}/artifacts/{of_run}/",
+    }
+    return Response(json.dumps(document), mimetype="application/json")
 
 
 @runner.get("/api/runner/jobs/<run_id>/log")
@@ -138,11 +168,14 @@ def _hang_up(answer: httpx.Response) -> None:
 
 
 def _download(*parts: str) -> Response:
-    """A file of any size, never whole in memory; one cut short is told by its length."""
+    """A file of any size, or the asked part of it, never whole in memory; one cut short is told by its length."""
+    asked = {name: request.headers[name] for name in ASKED if name in request.headers}
     try:
-        client, answer = _open(ANSWER_SECONDS, {}, {}, *parts)
+        client, answer = _open(ANSWER_SECONDS, asked, {}, *parts)
     except httpx.TransportError:
-        return _problem(503, "Launcher unreachable", UNREACHABLE)
+        abort(503, UNREACHABLE)
+    if answer.status_code >= 400 and answer.status_code != 416:
+        abort(answer.status_code, _refusal(client, answer))
 
     def close() -> None:
         answer.close()
@@ -154,6 +187,23 @@ def _download(*parts: str) -> Response:
     response = Response(answer.iter_raw(), answer.status_code, headers)
     response.call_on_close(close)
     return response
+
+
+def _refusal(client: httpx.Client, answer: httpx.Response) -> str:
+    """Why a file is refused, in the launcher's words; a gateway's page is not passed on."""
+    body = b""
+    with suppress(httpx.TransportError):
+        for piece in answer.iter_bytes():
+            body = (body + piece)[:MOST_REFUSAL_BYTES]
+            if len(body) == MOST_REFUSAL_BYTES:
+                break
+    answer.close()
+    client.close()
+    with suppress(ValueError):
+        problem = json.loads(body) if answer.headers.get("Content-Type", "").startswith(PROBLEM) else {}
+        if isinstance(problem, dict) and problem.get("detail"):
+            return str(problem["detail"])
+    return GATEWAY.format(status=answer.status_code)
 
 
 def _away() -> bytes:
@@ -174,13 +224,26 @@ def _call(method: str, *parts: str, body: dict[str, Any] | None = None) -> Respo
             if not left:
                 return _problem(503, "Launcher unreachable", UNREACHABLE)
         else:
-            return Response(answer.content, answer.status_code, _passed_on(answer))
+            if "json" in answer.headers.get("Content-Type", ""):
+                return Response(answer.content, answer.status_code, _passed_on(answer))
+            if not left or answer.status_code not in AWAY:
+                status = answer.status_code if answer.is_error else 502
+                return _problem(status, "No launcher there", GATEWAY.format(status=answer.status_code))
+        time.sleep(PAUSE_SECONDS)
     raise AssertionError("the last try answers")
 
 
-def ask(*parts: str) -> httpx.Response:
+def ask(
+    *parts: str,
+    method: str = "GET",
+    params: dict[str, str | int] | None = None,
+    body: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> httpx.Response:
     """The launcher's answer to a question of our own; TransportError when it does not answer."""
-    return httpx.get(_url(*parts), headers=_headers(), timeout=ANSWER_SECONDS / TRIES)
+    sent = _headers() | (headers or {})
+    seconds = ANSWER_SECONDS / TRIES
+    return httpx.request(method, _url(*parts), params=params, json=body, headers=sent, timeout=seconds)
 
 
 def _body(lists: str = "", alias: str = "") -> dict[str, Any]:
@@ -219,4 +282,4 @@ def _passed_on(answer: httpx.Response) -> dict[str, str]:
 
 def _problem(status: int, title: str, detail: str) -> Response:
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Response(json.dumps(problem), status, mimetype="application/problem+json")
+    return Response(json.dumps(problem), status, mimetype=PROBLEM)

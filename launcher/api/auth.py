@@ -36,7 +36,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who calls: a name for limits and logs, what it may do, and for a ticket the one run whose stream it opens."""
+    """Who calls: a name for limits and logs, what it may do, and for a ticket the one run that it opens."""
 
     subject: str
     scopes: frozenset[Scope]
@@ -73,14 +73,14 @@ class Gate:
         raise NotAuthenticated
 
     def ticket_caller(self, ticket: str, run_id: str) -> Caller:
-        """Return who opens a run's stream with a ticket. Raises `NotAuthenticated` for any other run's."""
+        """Return who reads a run with a ticket. Raises `NotAuthenticated` for any other run's."""
         caller = self.caller(ticket)
         if self._secrets and caller.run_id != run_id:
             raise NotAuthenticated("This ticket is not for this run: ask for one with POST /jobs/{run_id}/ticket.")
         return caller
 
     def ticket(self, run_id: str, subject: str) -> str:
-        """Return a token for one run's stream, ten minutes long."""
+        """Return a token that reads one run's log and artifacts, ten minutes long."""
         return self.token(subject, [Scope.READ], seconds=TICKET_SECONDS, run_id=run_id)
 
     def token(self, subject: str, scopes: Sequence[Scope], *, seconds: int, run_id: str | None = None) -> str:

@@ -64,7 +64,7 @@ def caller_with(scope: Scope) -> Callable[..., object]:
 
     async def check(parts: PartsDep, credentials: Credentials) -> Caller:
         caller = parts.gate.caller(credentials.credentials if credentials else None)
-        if caller.run_id is not None:  # a ticket opens its one stream and nothing else
+        if caller.run_id is not None:  # a ticket opens its one run's log and artifacts and nothing else
             caller = Caller(subject=caller.subject, scopes=frozenset())
         caller.require(scope)
         await parts.limit.count(caller.subject)
@@ -79,8 +79,8 @@ Canceller = Annotated[Caller, Depends(caller_with(Scope.CANCEL))]
 Admin = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
 
 
-async def stream_reader(run_id: str, parts: PartsDep, credentials: Credentials, ticket: str | None = None) -> Caller:
-    """Return the caller of a stream: by header like anybody, or by a ticket for this run."""
+async def run_reader(run_id: str, parts: PartsDep, credentials: Credentials, ticket: str | None = None) -> Caller:
+    """Return who reads one run's log or artifacts: by header like anybody, or by a ticket for this run."""
     if ticket is None:
         caller = parts.gate.caller(credentials.credentials if credentials else None)
         if caller.run_id is not None:
@@ -92,4 +92,4 @@ async def stream_reader(run_id: str, parts: PartsDep, credentials: Credentials, 
     return caller
 
 
-StreamReader = Annotated[Caller, Depends(stream_reader)]
+RunReader = Annotated[Caller, Depends(run_reader)]

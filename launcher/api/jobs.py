@@ -124,9 +124,11 @@ async def cancel(run_id: str, parts: PartsDep, caller: Canceller) -> dict[str, A
     return await shown(parts, await parts.engine.cancel(run_id))
 
 
-@router.post("/jobs/{run_id}/ticket", response_model=TicketView, summary="A ticket for one run's stream")
+@router.post("/jobs/{run_id}/ticket", response_model=TicketView, summary="A ticket for one run's log and artifacts")
 async def ticket(run_id: str, parts: PartsDep, caller: Reader) -> dict[str, Any]:
-    """Make a ticket: a browser's EventSource cannot send headers. It opens this one stream, for ten minutes."""
+    """Make a ticket, for a browser, whose links and EventSource send no headers. Its holder reads this run's log and
+    artifacts, and nothing else, for ten minutes; a stream that is open then goes on.
+    """
     await parts.engine.get(run_id)
     text = parts.gate.ticket(run_id, caller.subject)
     return {"ticket": text, "expires_in_seconds": TICKET_SECONDS, "logs_url": f"/jobs/{run_id}/logs?ticket={text}"}

@@ -155,7 +155,7 @@ class BulkView(BaseModel):
 
 
 class TicketView(BaseModel):
-    """A ticket for one run's stream, for EventSource, which cannot send headers."""
+    """A ticket for one run's log and artifacts: `?ticket=` where a browser cannot send headers."""
 
     ticket: str
     expires_in_seconds: int

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from launcher.api.dependencies import PartsDep, Reader, StreamReader
+from launcher.api.dependencies import PartsDep, RunReader
 
 router = APIRouter(tags=["logs and artifacts"])
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -39,7 +39,7 @@ _MEDIA_TYPES = {".md": "text/markdown; charset=utf-8", ".txt": "text/plain; char
 async def logs(
     run_id: str,
     parts: PartsDep,
-    caller: StreamReader,
+    caller: RunReader,
     after: Annotated[int, Query(ge=0, description="Only lines with higher numbers.")] = 0,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> StreamingResponse:
@@ -51,7 +51,7 @@ async def logs(
 
 
 @router.get("/jobs/{run_id}/log", summary="The whole log as text", response_class=StreamingResponse)
-async def log(run_id: str, parts: PartsDep, caller: Reader) -> StreamingResponse:
+async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingResponse:
     """Return all that the archive holds, byte by byte as it was printed."""
     await parts.engine.get(run_id)
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
@@ -59,7 +59,7 @@ async def log(run_id: str, parts: PartsDep, caller: Reader) -> StreamingResponse
 
 
 @router.get("/artifacts/{run_id}/{filename:path}", summary="Download an artifact", response_class=FileResponse)
-async def artifact(run_id: str, filename: str, parts: PartsDep, caller: Reader) -> FileResponse:
+async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileResponse:
     """Return one file of the run's own folder."""
     run = await parts.engine.get(run_id)
     path: Path = await run_in_threadpool(parts.artifacts.locate, run, filename)

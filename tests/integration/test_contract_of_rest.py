@@ -117,7 +117,7 @@ def test_a_pause_survives_a_restart(tmp_path: Path) -> None:
         assert launcher.wait(run_id)["status"] == "completed"
 
 
-def test_a_ticket_opens_its_one_stream_and_nothing_else(launcher: Launcher) -> None:
+def test_a_ticket_opens_its_one_run_and_nothing_else(launcher: Launcher) -> None:
     mine = launcher.run("1", pipeline="hello")["run_id"]
     other = launcher.run("2", pipeline="hello")["run_id"]
     answer = launcher.client.post(f"/jobs/{mine}/ticket").json()
@@ -129,7 +129,8 @@ def test_a_ticket_opens_its_one_stream_and_nothing_else(launcher: Launcher) -> N
     ticket = answer["ticket"]
     assert launcher.client.get(f"/jobs/{other}/logs", params={"ticket": ticket}, headers=bare).status_code == 401
     assert launcher.client.get(f"/jobs/{mine}/logs", params={"ticket": "x"}, headers=bare).status_code == 401
-    for path in (f"/jobs/{mine}/status", "/jobs", f"/jobs/{mine}/log"):
+    assert launcher.client.get(f"/jobs/{mine}/log", params={"ticket": ticket}, headers=bare).status_code == 200
+    for path in (f"/jobs/{mine}/status", "/jobs", f"/jobs/{mine}/request"):
         assert launcher.client.get(path, headers=bearer(ticket)).status_code == 403
         assert launcher.client.get(path, params={"ticket": ticket}, headers=bare).status_code == 401
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -74,6 +75,68 @@ def test_a_launcher_that_is_away_is_told_in_words_and_a_stream_says_when_to_come
     assert stream.get_data(as_text=True).startswith("retry: 1000\n\nevent: away\n")
 
 
+def test_a_download_answers_head_and_goes_on_where_it_broke_off(launcher: Launcher) -> None:
+    browser = browser_of(launcher.url, launcher.secret)
+    run_id = launcher.wait(launcher.run("4711")["run_id"])["run_id"]
+    path = f"/api/runner/artifacts/{run_id}/CV.md"
+    whole = browser.get(path, buffered=True)
+    head = browser.head(path, buffered=True)
+    assert (head.status_code, head.get_data()) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(whole.get_data()))
+    part = browser.get(path, headers={"Range": "bytes=10-"}, buffered=True)
+    assert (part.status_code, part.get_data()) == (206, whole.get_data()[10:])
+    beyond = browser.get(path, headers={"Range": "bytes=99999999-"}, buffered=True)
+    assert beyond.status_code == 416
+    same = browser.get(path, headers={"If-None-Match": whole.headers["ETag"]}, buffered=True)
+    assert same.status_code in {200, 304}
+
+
+def test_a_file_that_is_refused_is_told_on_a_page_to_people_and_as_a_problem_to_scripts(launcher: Launcher) -> None:
+    environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": launcher.url}
+    browser = create_app(environment, "127.0.0.1").test_client()
+    with browser.session_transaction() as session:
+        session["signed_in"] = True
+    path = "/api/runner/artifacts/no-such-run/CV.md"
+    page = browser.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (page.status_code, page.mimetype) == (404, "text/html") and "run" in page.get_data(as_text=True)
+    problem = browser.get(path, headers={"Accept": "*/*"})
+    assert (problem.status_code, problem.mimetype) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("status", [403, 404, 502, 503])
+def test_what_stands_before_the_launcher_is_named_and_its_page_not_passed_on(status: int) -> None:
+    with peer(status) as (url, seen, _):
+        browser = create_app(
+            {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": "s", "RUNNER_URL": url}, "::1"
+        ).test_client()
+        with browser.session_transaction() as session:
+            session["signed_in"] = True
+        for path in ("jobs/some-run/status", "jobs/some-run/log", "artifacts/some-run/CV.md"):
+            answer = browser.get(f"/api/runner/{path}")
+            assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+            assert f"answered {status}" in json.loads(answer.get_data())["detail"]
+    assert seen.count("/jobs/some-run/status") == (3 if status in {502, 503} else 1)  # safe to repeat
+
+
+def test_a_ticket_leads_straight_to_the_launcher_where_browsers_reach_it(launcher: Launcher) -> None:
+    environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": launcher.url}
+    browser = create_app(environment | {"RUNNER_PUBLIC_URL": launcher.url}, "127.0.0.1").test_client()
+    with browser.session_transaction() as session:
+        session.update(signed_in=True, csrf="token")
+    run_id = launcher.wait(launcher.run("4711")["run_id"])["run_id"]
+    answer = browser.post(f"/api/runner/jobs/{run_id}/ticket", headers={"X-CSRF-Token": "token"})
+    ticket = answer.get_json()
+    assert launcher.secret not in answer.get_data(as_text=True)
+    with httpx.Client(trust_env=False) as stranger:  # without any header
+        for url in (ticket["stream_url"], ticket["log_url"], ticket["artifacts_url"] + "CV.md"):
+            assert stranger.get(f"{url}?{ticket['query']}").status_code == 200
+            assert stranger.get(url).status_code == 401
+    policy = browser.get("/login").headers["Content-Security-Policy"]
+    assert f"connect-src 'self' {launcher.url};" in policy
+    unknown = browser.post("/api/runner/jobs/no-such-run/ticket", headers={"X-CSRF-Token": "token"})
+    assert (unknown.status_code, unknown.mimetype) == (404, "application/problem+json")
+
+
 @contextmanager
 def peer(status: int) -> Iterator[tuple[str, list[str], threading.Event]]:
     """A real server that answers each GET with this status, and keeps a stream of status 200 quiet until told."""
@@ -126,7 +189,7 @@ def test_no_run_id_reaches_another_path_of_the_launcher(run_id: str) -> None:
 def test_the_whole_log_a_ticket_and_a_cancelled_run_come_through(launcher: Launcher) -> None:
     browser = browser_of(launcher.url, launcher.secret)
     run_id = browser.post("/api/runner/jobs/run", json={"job_id": "4711"}).get_json()["run_id"]
-    assert browser.post(f"/api/runner/jobs/{run_id}/ticket").get_json()["ticket"]
+    assert browser.post(f"/api/runner/jobs/{run_id}/ticket").get_json()["stream_url"].endswith(f"{run_id}/logs")
     assert browser.delete(f"/api/runner/jobs/{run_id}").get_json()["run_id"] == run_id
     assert "event: end" in browser.get(f"/api/runner/jobs/{run_id}/logs", buffered=True).get_data(as_text=True)
     assert browser.get(f"/api/runner/jobs/{run_id}/log", buffered=True).status_code == 200
@@ -140,5 +203,5 @@ def test_the_page_of_runs_shows_a_run_and_a_launcher_that_is_away_in_words(launc
         browser = create_app(environment, "127.0.0.1").test_client()
         with browser.session_transaction() as session:
             session["signed_in"] = True
-        page = browser.get("/")
+        page = browser.get("/runs")
         assert page.status_code == status and shown in page.get_data(as_text=True)

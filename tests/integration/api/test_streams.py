@@ -281,13 +281,44 @@ def test_a_ticket_opens_the_stream_as_often_as_a_browser_comes_back_and_only_til
     for method, other in (
         ("POST", f"/jobs/{run_id}/ticket"),
         ("DELETE", f"/jobs/{run_id}"),
-        ("GET", f"/artifacts/{run_id}/CV.md"),
+        ("GET", f"/jobs/{run_id}/request"),
         ("POST", "/queue/pause"),
     ):
         ticket = gate.ticket(run_id, "someone")
         bearer = {"Authorization": f"Bearer {ticket}"}
         assert launcher.client.request(method, other, headers=bearer).status_code == 403
         assert launcher.client.request(method, other, params={"ticket": ticket}, headers=bare).status_code == 401
+
+
+def test_a_ticket_opens_its_runs_whole_log_and_artifacts_and_no_other_runs(launcher: Launcher) -> None:
+    mine, other = (launcher.wait(launcher.run(job_id)["run_id"])["run_id"] for job_id in ("4711", "4712"))
+    bare = {"Authorization": ""}
+    gate = Gate([launcher.secret])
+    ticket = launcher.client.post(f"/jobs/{mine}/ticket").json()["ticket"]
+
+    def opened(path: str, credential: str) -> int:
+        return launcher.client.get(path, params={"ticket": credential}, headers=bare).status_code
+
+    for path in ("/jobs/{}/log", "/artifacts/{}/CV.md"):
+        assert opened(path.format(mine), ticket) == 200
+        for credential in (
+            gate.ticket(other, "someone"),
+            gate.token("someone", [Scope.READ], seconds=-60, run_id=mine),
+            gate.token("someone", [Scope.ADMIN], seconds=60),
+            Gate([launcher.secret[::-1]]).ticket(mine, "someone"),
+            ticket[:-2],
+            launcher.secret,
+            "",
+        ):
+            assert opened(path.format(mine), credential) == 401
+        assert opened(path.format(mine), gate.token("someone", [], seconds=60, run_id=mine)) == 403
+        assert opened(path.format(other), ticket) == 401
+    for outside in (f"{other}/CV.md", f"{mine}/../{other}/CV.md", f"{mine}/%2e%2e/{other}/CV.md"):
+        assert opened(f"/artifacts/{outside}", ticket) in (401, 403, 404)
+    part = launcher.client.get(
+        f"/artifacts/{mine}/CV.md", params={"ticket": ticket}, headers={**bare, "Range": "bytes=0-0"}
+    )
+    assert (part.status_code, part.content) == (206, b"#")
 
 
 def test_a_ticket_is_asked_for_with_the_right_to_read(launcher: Launcher) -> None:

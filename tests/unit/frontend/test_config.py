@@ -37,3 +37,31 @@ def test_a_stream_length_that_makes_no_sense_is_refused_by_name(seconds: str) ->
 def test_secrets_are_not_shown_with_the_settings() -> None:
     shown = repr(read_config(DEPLOYED, "0.0.0.0"))
     assert "sesame" not in shown and "sss" not in shown
+
+
+def test_in_development_each_start_has_a_session_key_of_its_own() -> None:
+    development = {"SLIPWAY_ENV": "development"}
+    assert read_config(development, "127.0.0.1").session_key != read_config(development, "127.0.0.1").session_key
+
+
+@pytest.mark.parametrize("name", ["RUNNER_URL", "RUNNER_PUBLIC_URL"])
+@pytest.mark.parametrize(
+    "address", ["runner.example", "ftp://runner", "https://", "https://a;b", "http://u@h", "http://h:x"]
+)
+def test_an_address_that_is_none_is_refused_by_name(name: str, address: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        read_config(DEPLOYED | {name: address}, "0.0.0.0")
+
+
+def test_pages_may_connect_to_the_launchers_public_origin_alone() -> None:
+    config = read_config(DEPLOYED | {"RUNNER_PUBLIC_URL": "https://runner.example.com/base/"}, "0.0.0.0")
+    assert (config.public_url, config.public_origin) == (
+        "https://runner.example.com/base",
+        "https://runner.example.com",
+    )
+    assert read_config(DEPLOYED, "0.0.0.0").public_origin == ""
+
+
+def test_on_vercel_the_database_is_needed_that_all_instances_share() -> None:
+    with pytest.raises(ConfigurationError, match="MONGODB_URI"):
+        read_config(DEPLOYED | {"VERCEL": "1"}, "0.0.0.0")
