@@ -2,11 +2,10 @@
 # Makes a fresh Debian or Ubuntu server into one that runs Slipway at https://NAME: k3s, helm, the firewall, a user that
 # may deploy, and Slipway itself by install.sh. Safe to run again: what is as it should be stays. Needs root.
 #
-#   bootstrap.sh --config FOLDER --host NAME --email ADDRESS --images ghcr.io/OWNER/REPOSITORY [OPTION…]
+#   bootstrap.sh --config FOLDER --host NAME --images ghcr.io/OWNER/REPOSITORY [OPTION…]
 #
 #   --config FOLDER       .env, master-cv.md and, where wanted, credentials/ and registry.json; checked before all else
 #   --host NAME           the name that callers use; it must point to this server before a certificate can be had
-#   --email ADDRESS       for Let's Encrypt, which orders the certificate
 #   --images PREFIX       where the images are: PREFIX/runner and PREFIX/pipeline
 #   --image-tag TAG       which of them (latest)
 #   --deploy-key KEY      the public SSH key that may deploy, as one line: "ssh-ed25519 AAAA… ci"
@@ -28,18 +27,17 @@ min_memory_mb=1800 preset_memory_mb=6000 min_disk_mb=15000
 deploy_user=deploy
 root=${BOOTSTRAP_ROOT:-} # another root folder for what is read and written, for tests
 
-config='' host='' email='' images='' tag=latest key='' firewall=1 dry='' more=()
+config='' host='' images='' tag=latest key='' firewall=1 dry='' more=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
     --no-firewall) firewall='' ;;
     --dry-run) dry=1 ;;
-    --config | --host | --email | --images | --image-tag | --deploy-key | --values | --set | --timeout)
+    --config | --host | --images | --image-tag | --deploy-key | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
         --config) config=$2 ;;
         --host) host=$2 ;;
-        --email) email=$2 ;;
         --images) images=${2%/} ;;
         --image-tag) tag=$2 ;;
         --deploy-key) key=$2 ;;
@@ -55,10 +53,8 @@ done
 check_options() {
   [ -n "$config" ] || wrong "--config is missing"
   [ -n "$host" ] || wrong "--host is missing: the name that callers use"
-  [ -n "$email" ] || wrong "--email is missing: the certificate is ordered under it"
   [ -n "$images" ] || wrong "--images is missing: ghcr.io/OWNER/REPOSITORY, where the workflow pushes them"
   [[ $host =~ ^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$ ]] || wrong "--host: $host is no name such as runner.example.com"
-  [[ $email =~ ^[^[:space:]@]+@[^[:space:]@]+$ ]] || wrong "--email: $email is no address"
   [[ $images =~ ^[a-z0-9.:-]+(/[a-z0-9._-]+)+$ ]] || wrong "--images: $images is no place of images; it has small letters alone"
   [[ -z $key || $key =~ ^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp256|sk-ssh-ed25519@openssh.com)\ [A-Za-z0-9+/=]+(\ [^\"]*)?$ ]] ||
     wrong "--deploy-key is no public key in one line; it is what stands in a file such as id_ed25519.pub"
@@ -199,6 +195,6 @@ say "installing helm $helm_version"
 install_helm
 export KUBECONFIG=${KUBECONFIG:-/etc/rancher/k3s/k3s.yaml}
 say "installing Slipway, with $(basename "$preset")"
-run "$here/install.sh" --config "$config" --host "$host" --email "$email" --images "$images" --image-tag "$tag" --values "$preset" "${more[@]}"
+run "$here/install.sh" --config "$config" --host "$host" --images "$images" --image-tag "$tag" --values "$preset" "${more[@]}"
 if [ -n "$key" ]; then say "making the user $deploy_user" && install_deploy_user; fi
 [ -n "$dry" ] || say "done: https://$host"

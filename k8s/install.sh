@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Installs Slipway from this checkout's chart, or upgrades it, and waits until it is healthy. Safe to run again.
 #
-#   install.sh --config FOLDER [--host NAME --email ADDRESS] [OPTION…]
+#   install.sh --config FOLDER [--host NAME] [OPTION…]
 #
 #   --config FOLDER     .env, master-cv.md and, where wanted, credentials/ and registry.json, as k8s/config.py reads
 #                       them; without it Secrets stay as they are
-#   --host NAME         reach it as https://NAME, by Traefik
-#   --email ADDRESS     with a certificate of Let's Encrypt, ordered under this address (k3s)
+#   --host NAME         reach it as https://NAME, by k3s's Traefik, with a certificate of Let's Encrypt
 #   --images PREFIX     where the images are, PREFIX/runner and PREFIX/pipeline: ghcr.io/OWNER/REPOSITORY
 #   --image-tag TAG     which of them: a commit's sha, as the workflow pushes them, or latest
 #   --values FILE       values of the chart, such as charts/slipway/values-4gb.yaml; may be repeated
@@ -19,16 +18,15 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-config='' host='' email='' images='' tag='' timeout=300 files=() changes=()
+config='' host='' images='' tag='' timeout=300 files=() changes=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
-    --config | --host | --email | --images | --image-tag | --values | --set | --timeout)
+    --config | --host | --images | --image-tag | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
         --config) config=$2 ;;
         --host) host=$2 ;;
-        --email) email=$2 ;;
         --images) images=${2%/} ;;
         --image-tag) tag=$2 ;;
         --values)
@@ -45,7 +43,6 @@ while [ $# -gt 0 ]; do
 done
 [[ $timeout =~ ^[0-9]+$ ]] || wrong "--timeout takes seconds, not $timeout"
 [[ -z $tag || $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] || wrong "--image-tag: $tag is no tag"
-[ -z "$email" ] || [ -n "$host" ] || wrong "--email needs --host"
 need kubectl helm python3
 
 work=$(mktemp -d)
@@ -70,11 +67,25 @@ make_namespace() {
 # Where an upgrade was cut off in its midst, helm refuses the next one for good.
 mend_release() {
   local status
-  status=$(helm_ status "$release" --output json 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["info"]["status"])') || return 0
+  status=$(helm_ status "$release" --output json 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["info"]["status"])' 2>/dev/null) || return 0
   case $status in
     pending-install) say "an install was cut off; beginning anew" && helm_ uninstall "$release" --wait --timeout "${timeout}s" ;;
     pending-*) say "an upgrade was cut off; going back to the revision before it" && helm_ rollback "$release" --wait --timeout "${timeout}s" ;;
   esac
+}
+
+# k3s installs its Traefik on its own time; the chart needs its kinds.
+configure_traefik() {
+  local end=$((SECONDS + 300))
+  if ! kubectl get crd helmchartconfigs.helm.cattle.io >/dev/null 2>&1; then
+    say "Traefik stays as it is: this is no k3s, or it is not for this account to change"
+    return
+  fi
+  kubectl apply --filename "$here/traefik.yaml"
+  until kubectl get crd middlewares.traefik.io >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || fail "k3s has not installed Traefik: kubectl -n kube-system logs job/helm-install-traefik"
+    sleep 1
+  done
 }
 
 make_namespace
@@ -83,6 +94,7 @@ for secret in slipway-env slipway-pipeline slipway-credentials; do
   kube get secret "$secret" -o name >/dev/null || fail "the Secret $secret is missing: give --config FOLDER"
 done
 mend_release
+[ -z "$host" ] || configure_traefik
 
 options=(--set "secrets.existing=slipway-env" --set "secrets.pipeline=slipway-pipeline"
   --set "secrets.credentials=slipway-credentials" --set "secrets.masterCv=slipway-master-cv")
@@ -97,7 +109,6 @@ say "checking the chart against the cluster, and pulling images"
 helm_ "${upgrade[@]}" --dry-run=server --hide-secret >"$work/rendered"
 "$here/pull-images.sh" "$work/rendered" "${registry:+slipway-registry}"
 
-[ -z "$email" ] || configure_traefik
 
 say "helm upgrade --install"
 deployed=$(helm_ list --deployed --short --filter "^$release\$")

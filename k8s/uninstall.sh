@@ -20,20 +20,21 @@ need kubectl helm
 [ -n "$yes" ] || wrong "this ends all runs in the namespace $namespace; say --yes"
 left=
 
-step() { # WHAT COMMAND…: goes on where it fails, and remembers
-  local what=$1
-  shift
+step() { # WHAT SECONDS COMMAND…: goes on where it fails or does not end, and remembers
+  local what=$1 seconds=$2
+  shift 2
   say "$what"
-  "$@" || left+="$what; "
+  timeout --foreground "$seconds" "$@" || left+="$what; "
 }
-# The operator still records that they were deleted, with their logs up to there.
-step "ending the runs" kube delete jobs --selector=slipway.dev/run --wait --timeout=90s
-step "uninstalling the release" helm_ uninstall "$release" --ignore-not-found --wait --timeout 120s
-step "deleting what helm's test and the pulling left" kube delete pod slipway-test slipway-pull --ignore-not-found --wait --timeout=30s
-[ -n "$keep" ] || step "deleting Secrets and the master CV" kube delete secrets,configmaps --selector=slipway.dev/config --timeout=30s
+where=(--namespace "$namespace")
+# First the runs, while the operator is there to record their end. Foreground: a Job goes after its pods.
+step "ending the runs" 100 kubectl "${where[@]}" delete jobs --selector=slipway.dev/run --cascade=foreground --timeout=90s
+step "uninstalling the release" 130 helm "${where[@]}" uninstall "$release" --ignore-not-found --wait --timeout 120s
+step "deleting what a test or a pull left" 40 kubectl "${where[@]}" delete pod slipway-test slipway-pull --ignore-not-found --timeout=30s
+[ -n "$keep" ] || step "deleting Secrets and the master CV" 40 kubectl "${where[@]}" delete secrets,configmaps --selector=slipway.dev/config --timeout=30s
 
 say "what is left:"
-kube get persistentvolumeclaims --no-headers || true
+timeout 30 kubectl "${where[@]}" get persistentvolumeclaims --no-headers || true
 cat <<NEXT
   kubectl -n $namespace delete persistentvolumeclaim slipway-data   deletes logs, records and artifacts for good
   kubectl delete namespace $namespace                               the same, with the namespace

@@ -129,9 +129,9 @@ def test_two_secrets_are_valid_while_rotating(server: Server) -> None:
 def test_drain_waits_for_what_runs_and_holds_back_the_rest_until_resume(server: Server) -> None:
     first = json.loads(server.slipway("run", "first", "--pipeline", "held", "--json"))["run_id"]
     until(lambda: json.loads(server.slipway("status", first, "--json"))["status"] == "running")
-    with subprocess.Popen(
-        server.command("drain.sh"), env=server.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as drain:
+    # Who runs tests in the background has SIGINT ignored, and a shell traps no signal that it was started to ignore.
+    interruptible = ["env", "--default-signal=INT", *server.command("drain.sh")]
+    with subprocess.Popen(interruptible, env=server.environment, stdout=subprocess.PIPE, text=True) as drain:
         lines = said_by(drain)
         until(lambda: first in lines.readline())
         second = json.loads(server.slipway("run", "second", "--pipeline", "held", "--json"))["run_id"]
