@@ -7,7 +7,7 @@
 #   --config FOLDER       .env, master-cv.md and, where wanted, credentials/ and registry.json; checked before all else
 #   --host NAME           the name that callers use; it must point to this server before a certificate can be had
 #   --images PREFIX       where the images are: PREFIX/runner and PREFIX/pipeline
-#   --image-tag TAG       which of them (latest)
+#   --image-tag TAG       which of them (at first latest, later those that run)
 #   --deploy-key KEY      the public SSH key that may deploy, as one line: "ssh-ed25519 AAAA… ci"
 #   --no-firewall         leave ufw alone, where the provider has a firewall
 #   --dry-run             say what would be done, and do nothing
@@ -27,7 +27,7 @@ min_memory_mb=1800 preset_memory_mb=6000 min_disk_mb=15000
 deploy_user=deploy
 root=${BOOTSTRAP_ROOT:-} # another root folder for what is read and written, for tests
 
-config='' host='' images='' tag=latest key='' firewall=1 dry='' more=()
+config='' host='' images='' key='' firewall=1 dry='' more=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
@@ -39,7 +39,6 @@ while [ $# -gt 0 ]; do
         --config) config=$2 ;;
         --host) host=$2 ;;
         --images) images=${2%/} ;;
-        --image-tag) tag=$2 ;;
         --deploy-key) key=$2 ;;
         *) more+=("$1" "$2") ;;
       esac
@@ -194,7 +193,9 @@ run "$here/k3s.sh"
 say "installing helm $helm_version"
 install_helm
 export KUBECONFIG=${KUBECONFIG:-/etc/rancher/k3s/k3s.yaml}
-say "installing Slipway, with $(basename "$preset")"
-run "$here/install.sh" --config "$config" --host "$host" --images "$images" --image-tag "$tag" --values "$preset" "${more[@]}"
+# A release that is there keeps what it was given since, such as its image's tag.
+if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi
+say "installing Slipway"
+run "$here/install.sh" --config "$config" --host "$host" --images "$images" "${more[@]}"
 if [ -n "$key" ]; then say "making the user $deploy_user" && install_deploy_user; fi
 [ -n "$dry" ] || say "done: https://$host"

@@ -116,8 +116,9 @@ def test_who_deploys_can_upgrade_and_roll_back_but_do_nothing_beyond_the_namespa
 def test_two_secrets_are_valid_while_rotating(server: Server) -> None:
     old = server.secret
     server.secret = new = "another-secret-of-more-than-32-bytes"
-    server.write_env(RUNNER_API_SECRET_PREVIOUS=old)
-    assert "restarting launcher and operator" in server.run("config.py", str(server.config))
+    server.write_env(RUNNER_API_SECRET_PREVIOUS=old, MAX_CONCURRENCY="2")
+    said = server.run("config.py", str(server.config))
+    assert "restarting launcher and operator" in said and "MAX_CONCURRENCY: values of the chart" in said
     server.slipway("ps", secret=old)
     server.slipway("ps", secret=new)
     server.write_env()

@@ -147,8 +147,7 @@ def test_a_dry_run_says_all_and_does_nothing(machine: Machine) -> None:
         "write /etc/rancher/k3s/config.yaml (600)",
         "k8s/k3s.sh",
         "install helm v3",
-        "--image-tag abc --values",
-        "values-4gb.yaml --set queue.maxConcurrency=1",
+        "values-4gb.yaml --image-tag abc --set queue.maxConcurrency=1",
         "useradd --create-home --shell /bin/bash deploy",
     ):
         assert each in told, told
@@ -163,6 +162,30 @@ def test_a_larger_machine_gets_the_larger_preset_and_no_firewall_where_none_is_w
     machine.describe(memory_mb=7900)
     told = machine.bootstrap("--dry-run", "--no-firewall").stdout
     assert "values-8gb.yaml" in told and "ufw" not in told
+
+
+def test_what_it_writes_stays_as_it_is_when_it_runs_again(machine: Machine) -> None:
+    machine.program("curl", "exit 22")  # no k3s is to be had, so it ends there
+    written = machine.root / "etc/rancher/k3s/config.yaml"
+    assert "could not be fetched" in machine.bootstrap().stderr
+    assert written.read_text() == (K8S / "k3s.yaml").read_text()
+    assert written.stat().st_mode & 0o777 == 0o600
+    first, calls = written.stat(), machine.calls.read_text()
+    machine.calls.unlink()
+    machine.bootstrap()
+    assert written.stat().st_mtime_ns == first.st_mtime_ns
+    assert machine.calls.read_text() == calls, "the second time the same calls, which ufw and apt-get take as no change"
+    assert "ufw --force enable" in calls and "systemctl restart" not in calls
+
+
+def test_changed_settings_restart_a_k3s_that_runs(machine: Machine) -> None:
+    machine.program("curl", "exit 22")
+    machine.program("systemctl", f'echo "systemctl $*" >> {machine.calls}')  # k3s is active
+    machine.bootstrap()
+    assert "systemctl restart k3s" in machine.calls.read_text()
+    machine.calls.unlink()
+    machine.bootstrap()
+    assert "systemctl restart k3s" not in machine.calls.read_text()
 
 
 @pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="k3s is pinned for these two")
