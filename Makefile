@@ -73,7 +73,7 @@ cluster-down: ## End the tests' Kubernetes
 .PHONY: test
 test: check servers cluster ## Everything there is
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser tests/chart tests/cluster
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser tests/chart tests/deploy tests/cluster
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
 	@$(BIN)/pytest -q tests/load
 ifeq ($(CLUSTER),none)
@@ -93,6 +93,27 @@ manifests: $(VENV)/.dev ## Make the chart's schema, README and plain manifests a
 .PHONY: chart
 chart: $(VENV)/.dev ## Test the chart without a cluster
 	@$(BIN)/pytest -q tests/chart
+
+.PHONY: scripts
+scripts: $(VENV)/.dev ## Test the scripts of k8s/ and the workflows without a server
+	@$(BIN)/pytest -q tests/deploy
+
+# On a server, or wherever kubectl and helm find the cluster. NAMESPACE=slipway; more options: ARGS="--image-tag …".
+.PHONY: deploy
+deploy: ## Install or upgrade Slipway in the cluster: make deploy [CONFIG=FOLDER] [ARGS="…"]
+	@k8s/install.sh $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+
+.PHONY: config
+config: ## Apply a changed .env, master-cv.md or credentials/: make config CONFIG=FOLDER
+	@k8s/config.py "$(or $(CONFIG),$(error CONFIG is the folder with .env and master-cv.md))"
+
+.PHONY: drain
+drain: ## Pause the queue and wait until no run is active
+	@k8s/drain.sh $(ARGS)
+
+.PHONY: resume
+resume: ## Start the queue again
+	@k8s/resume.sh
 
 .PHONY: bench
 bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"

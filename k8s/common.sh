@@ -1,0 +1,43 @@
+# shellcheck shell=bash disable=SC2034
+# What the scripts of this folder share; they source it.
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+checkout=$(cd "$here/.." && pwd)
+chart=$checkout/charts/slipway
+namespace=${NAMESPACE:-slipway}
+release=slipway
+launcher=deployment/slipway-launcher
+
+# helm does not look for k3s' own, as its kubectl does.
+if [ -z "${KUBECONFIG:-}" ] && [ ! -e "${HOME:-/root}/.kube/config" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
+  export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
+fi
+
+say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
+fail() {
+  say "$*" >&2
+  exit 1
+}
+# Prints the comment at the head of the script that runs.
+usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p;}' "$0"; }
+wrong() {
+  say "$*; --help lists what there is" >&2
+  exit 2
+}
+need() {
+  local program
+  for program in "$@"; do
+    command -v "$program" >/dev/null || fail "$program is not there; k8s/bootstrap.sh installs it on a server"
+  done
+}
+kube() { kubectl --namespace "$namespace" --request-timeout=150s "$@"; }
+helm_() { helm --namespace "$namespace" "$@"; }
+
+# What the launcher's own command line says, asked from inside its pod, or over RUNNER_URL where that is set.
+slipway() {
+  if [ -n "${RUNNER_URL:-}" ]; then
+    PATH=$checkout/.venv/bin:$PATH command slipway "$@"
+  else
+    kubectl --namespace "$namespace" exec "$launcher" --container launcher -- slipway "$@"
+  fi
+}

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Makes a Secret or ConfigMap of each part of a configuration folder, and restarts what reads them at its start.
+
+    config.py FOLDER            apply them to the namespace ($NAMESPACE, slipway)
+    config.py FOLDER --check    read and check the folder alone; needs no cluster
+    config.py FOLDER --values   print what .env says of the chart's values, as JSON; needs no cluster
+
+FOLDER has .env and master-cv.md, and may have credentials/ (files that runs find in /app/credentials) and registry.json
+(a Docker configuration for pulling private images). The cluster gets exactly what the folder says: what is taken out of
+.env is taken out of the Secret. The next run sees it; launcher and operator are restarted where their part has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from config_folder import CHART_VALUES, ENV_SECRET, ConfigError, known_variables, read
+
+EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
+K3S = Path("/etc/rancher/k3s/k3s.yaml")
+COMMAND_SECONDS = 60
+RESTART_SECONDS = 180
+DEPLOYMENTS = ("deployment/slipway-launcher", "deployment/slipway-operator")
+
+
+class KubectlError(Exception):
+    """What kubectl said."""
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--check", action="store_true", help="read and check the folder alone")
+    parser.add_argument("--values", action="store_true", help="print the chart's values alone")
+    options = parser.parse_args()
+    try:
+        config = read(options.folder, known_variables(EXAMPLE.read_text(encoding="utf-8")))
+    except ConfigError as error:
+        print(f"config: {options.folder} has faults:", *error.faults, sep="\n  ", file=sys.stderr)
+        return 2
+    if options.values:
+        print(json.dumps(config.values))
+        return 0
+    for note in config.notes:
+        print(f"config: {note}", file=sys.stderr)
+    if options.check:
+        print(f"config: {options.folder} is fine")
+        return 0
+    try:
+        changed = [each["metadata"]["name"] for each in config.objects if _put(each)]
+        print("config: changed " + ", ".join(changed) if changed else "config: nothing has changed")
+        if ENV_SECRET in changed:
+            _restart()
+        elif changed:
+            print("config: runs that start from now on see it")
+        _tell_of_values(config.values)
+    except KubectlError as error:
+        print(f"config: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _put(wanted: dict[str, Any]) -> bool:
+    """Make the object what the folder says, exactly, and tell whether it was not."""
+    kind, name = wanted["kind"], wanted["metadata"]["name"]
+    found = json.loads(_kubectl("get", kind, name, "--ignore-not-found", "--output=json") or "null")
+    if found is None:
+        _kubectl("create", "--filename=-", input=json.dumps(wanted))
+        return True
+    labels = found["metadata"].get("labels") or {}
+    if (found.get("data") or {}) == wanted["data"] and wanted["metadata"]["labels"].items() <= labels.items():
+        return False
+    _kubectl("replace", "--filename=-", input=json.dumps(wanted))
+    return True
+
+
+def _restart() -> None:
+    there = _kubectl("get", *DEPLOYMENTS, "--ignore-not-found", "--output=name").split()
+    if not there:
+        return
+    print("config: restarting launcher and operator; runs go on, streams come back by themselves", flush=True)
+    _kubectl("rollout", "restart", *DEPLOYMENTS)
+    for each in DEPLOYMENTS:
+        _kubectl("rollout", "status", each, f"--timeout={RESTART_SECONDS}s", seconds=RESTART_SECONDS + 10)
+
+
+def _tell_of_values(values: dict[str, Any]) -> None:
+    """Settings that are the chart's values wait for the next install: say which, where it has others now."""
+    shown = _kubectl("get", "configmap", "slipway-config", "--ignore-not-found", "--output=json")
+    now = json.loads(shown)["data"] if shown else {}
+    waiting = []
+    for name, path in CHART_VALUES.items():
+        group, key = path.split(".")
+        value = values.get(group, {}).get(key)
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        if value is not None and now and now.get(name) != text:
+            waiting.append(name)
+    if waiting:
+        print(f"config: {', '.join(waiting)}: values of the chart, so they come with k8s/install.sh --config FOLDER")
+
+
+def _kubectl(*args: str, input: str | None = None, seconds: int = COMMAND_SECONDS) -> str:  # noqa: A002
+    program = shutil.which("kubectl")
+    if program is None:
+        raise KubectlError("kubectl is not there; on a server with k3s it is /usr/local/bin/kubectl")
+    environment = dict(os.environ)
+    if (
+        not environment.get("KUBECONFIG")
+        and not Path("~/.kube/config").expanduser().exists()
+        and os.access(K3S, os.R_OK)
+    ):
+        environment["KUBECONFIG"] = str(K3S)
+    command = [program, f"--namespace={environment.get('NAMESPACE') or 'slipway'}", *args]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, input=input, timeout=seconds, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise KubectlError(f"kubectl {args[0]} did not end within {seconds} s") from None
+    if done.returncode:
+        raise KubectlError(f"kubectl {' '.join(args[:3])} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

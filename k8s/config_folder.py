@@ -1,0 +1,262 @@
+"""The folder with a person's configuration, read and checked: `.env`, `master-cv.md`, `credentials/`, `registry.json`.
+
+No input but the folder, no output but what is returned. On a bare server there is Python's own library alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ENV_SECRET = "slipway-env"  # noqa: S105 (a name)
+PIPELINE_SECRET = "slipway-pipeline"  # noqa: S105
+CREDENTIALS_SECRET = "slipway-credentials"  # noqa: S105
+REGISTRY_SECRET = "slipway-registry"  # noqa: S105
+MASTER_CV = "slipway-master-cv"
+LABELS = {"app.kubernetes.io/part-of": "slipway", "slipway.dev/config": "true"}
+CREDENTIALS_FOLDER = "/app/credentials"
+
+LAUNCHER_SECRETS = ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI")
+"""What the launcher reads from `slipway-env`; of these, MONGODB_URI alone reaches the runs."""
+CHART_VALUES = {
+    "MAX_CONCURRENCY": "queue.maxConcurrency",
+    "MAX_QUEUED": "queue.maxQueued",
+    "MAX_BULK_ITEMS": "queue.maxBulkItems",
+    "PIPELINE_TIMEOUT_SECONDS": "queue.timeoutSeconds",
+    "MAX_TIMEOUT_SECONDS": "queue.maxTimeoutSeconds",
+    "TERMINATION_GRACE_SECONDS": "queue.terminationGraceSeconds",
+    "START_GRACE_SECONDS": "queue.startGraceSeconds",
+    "IMAGE_GRACE_SECONDS": "queue.imageGraceSeconds",
+    "UNSCHEDULABLE_GRACE_SECONDS": "queue.unschedulableGraceSeconds",
+    "CANNOT_START_GRACE_SECONDS": "queue.cannotStartGraceSeconds",
+    "LOG_BUFFER_LIMIT": "logs.bufferLimit",
+    "MAX_LOG_BYTES": "logs.maxBytes",
+    "RETENTION_DAYS": "retention.days",
+    "JOB_TTL_SECONDS": "retention.jobTtlSeconds",
+    "REDIS_TTL_SECONDS": "retention.redisTtlSeconds",
+    "MAX_ARTIFACT_BYTES": "retention.maxArtifactBytes",
+    "CORS_ORIGINS": "launcher.corsOrigins",
+    "RATE_LIMIT_PER_MINUTE": "launcher.rateLimitPerMinute",
+}
+"""Settings that are values of the chart: the quota and others hang on them too."""
+OF_THE_CHART = (
+    *("ENGINE", "KUBE_NAMESPACE", "PIPELINE_IMAGE", "DATA_CLAIM", "PIPELINE_SECRET", "CREDENTIALS_SECRET"),
+    *("MASTER_CV_CONFIGMAP", "IMAGE_PULL_SECRETS", "PIPELINES_FILE", "ARCHIVE_DIR", "APPLICATIONS_DIR", "PIPELINE_DIR"),
+    *("SLIPWAY_ENV", "HOST", "PORT", "PROBE_HOST", "PROBE_PORT", "REDIS_URL"),
+)
+"""Settings that the chart makes itself; what a `.env` says about them is for another place."""
+
+MIN_SECRET_BYTES, MIN_SECRET_SIGNS = 32, 8  # as the launcher asks for
+MAX_OBJECT_BYTES = 1_000_000  # Kubernetes stores no Secret or ConfigMap of more than 1 MiB
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"[-._A-Za-z0-9]+")
+_MAKE_ONE = "make one with: openssl rand -hex 32"
+
+
+class ConfigError(Exception):
+    """What the folder has wrong: every fault, each with what to do."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass
+class Config:
+    """What the folder says: `objects` for Kubernetes, `values` for the chart, `notes` for the person."""
+
+    objects: list[dict[str, Any]] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read(folder: Path, known: frozenset[str]) -> Config:
+    """Read and check the folder; `known` are the variables that `.env.example` names. Raises `ConfigError`."""
+    faults: list[str] = []
+    notes: list[str] = []
+    if not folder.is_dir():
+        raise ConfigError([f"{folder} is no folder; it must hold .env and master-cv.md, and may hold credentials/"])
+    variables = _read_env(folder / ".env", faults)
+    launcher = {name: variables[name] for name in LAUNCHER_SECRETS if variables.get(name)}
+    _check_secrets(launcher, faults)
+    not_for_runs = {"RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", *CHART_VALUES, *OF_THE_CHART}
+    pipeline = {name: value for name, value in variables.items() if value and name not in not_for_runs}
+    notes += [
+        f".env: {name} is no setting that Slipway knows; it is passed on to the runs"
+        for name in pipeline
+        if name not in known
+    ]
+    notes += [_elsewhere(name) for name in OF_THE_CHART if variables.get(name)]
+    if "your-app.vercel.app" in variables.get("CORS_ORIGINS", ""):
+        notes.append(".env: CORS_ORIGINS is still the example's; give your front end's origin, or nothing")
+    credentials = _read_credentials(folder / "credentials", faults)
+    _check_google(pipeline, credentials, faults)
+    objects = [
+        _secret(ENV_SECRET, {name: value.encode() for name, value in launcher.items()}),
+        _secret(PIPELINE_SECRET, {name: value.encode() for name, value in pipeline.items()}),
+        _secret(CREDENTIALS_SECRET, credentials),
+        {**_named("ConfigMap", MASTER_CV), "data": {"master-cv.md": _read_master_cv(folder / "master-cv.md", faults)}},
+    ]
+    if (registry := folder / "registry.json").is_file():
+        content = {".dockerconfigjson": _read_registry(registry, faults)}
+        objects.append({**_secret(REGISTRY_SECRET, content), "type": "kubernetes.io/dockerconfigjson"})
+    for each in objects:
+        if len(json.dumps(each)) > MAX_OBJECT_BYTES:
+            faults.append(f"{each['metadata']['name']} would be larger than the 1 MiB that Kubernetes stores")
+    values = _chart_values(variables, faults)
+    if faults:
+        raise ConfigError(faults)
+    return Config(objects, values, notes)
+
+
+def known_variables(example: str) -> frozenset[str]:
+    """Return the variables that an `.env.example` names, commented or not."""
+    return frozenset(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
+
+
+def _read_env(path: Path, faults: list[str]) -> dict[str, str]:
+    """Read `NAME=value` lines as Docker Compose does, but for `${…}`, which stays as it is."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError:
+        faults.append(f"{path} is missing; copy .env.example there and fill it in")
+        return {}
+    except UnicodeDecodeError:
+        faults.append(f"{path} is not UTF-8 text")
+        return {}
+    if "\r" in text:
+        faults.append(f"{path} has Windows line ends, which would become part of the values: sed -i 's/\\r$//' {path}")
+        return {}
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip().removeprefix("export ").strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.partition("=")
+        if not equals or not _NAME.fullmatch(name):
+            faults.append(f"{path}:{number} is not NAME=value")
+        elif name in found:
+            faults.append(f"{path}:{number} sets {name} a second time; keep one")
+        else:
+            found[name] = _unquoted(value.strip(), f"{path}:{number} {name}", faults)
+    return found
+
+
+def _unquoted(value: str, where: str, faults: list[str]) -> str:
+    quote = value[:1]
+    if quote in ("'", '"'):
+        end = value.find(quote, 1)
+        rest = value[end + 1 :].strip()
+        if end < 0 or (rest and not rest.startswith("#")):
+            faults.append(f"{where} has a quotation mark that is not closed, or text behind it; write NAME=value")
+            return ""
+        return value[1:end]
+    return re.split(r"\s#", value, maxsplit=1)[0].strip()
+
+
+def _check_secrets(launcher: dict[str, str], faults: list[str]) -> None:
+    secret = launcher.get("RUNNER_API_SECRET")
+    if secret is None:
+        faults.append(f".env: RUNNER_API_SECRET is not set; {_MAKE_ONE}")
+    for name in ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS"):
+        value = launcher.get(name)
+        if value and (len(value.encode()) < MIN_SECRET_BYTES or len(set(value)) < MIN_SECRET_SIGNS):
+            faults.append(
+                f".env: {name} has fewer than {MIN_SECRET_BYTES} bytes, or repeats a few characters; {_MAKE_ONE}"
+            )
+    if secret and secret == launcher.get("RUNNER_API_SECRET_PREVIOUS"):
+        faults.append(".env: RUNNER_API_SECRET_PREVIOUS equals RUNNER_API_SECRET; it holds the old one while rotating")
+    uri = launcher.get("MONGODB_URI", "")
+    if uri and not re.match(r"mongodb(\+srv)?://", uri):
+        faults.append(".env: MONGODB_URI must begin with mongodb:// or mongodb+srv://")
+    if re.search(r"[/@,](localhost|127\.0\.0\.1|\[::1\])(?=[:/,?]|$)", uri):
+        faults.append(".env: MONGODB_URI names this machine; inside a pod that is the pod itself")
+
+
+def _check_google(pipeline: dict[str, str], credentials: dict[str, bytes], faults: list[str]) -> None:
+    path = pipeline.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if path is None:
+        return
+    folder, _, name = path.rpartition("/")
+    if folder != CREDENTIALS_FOLDER:
+        faults.append(f".env: GOOGLE_APPLICATION_CREDENTIALS must lie in {CREDENTIALS_FOLDER}, where runs find it")
+    elif name not in credentials:
+        faults.append(f".env: GOOGLE_APPLICATION_CREDENTIALS names {name}, which is not in the folder credentials")
+
+
+def _read_credentials(folder: Path, faults: list[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue
+        if not path.is_file():
+            faults.append(f"{path} is no file; runs find the files of credentials/ side by side, without folders")
+        elif not _KEY.fullmatch(path.name):
+            faults.append(f"{path}: the name may have letters, digits, '-', '_' and '.' alone")
+        else:
+            found[path.name] = path.read_bytes()
+    return found
+
+
+def _read_master_cv(path: Path, faults: list[str]) -> str:
+    try:
+        text = path.read_bytes().decode()
+    except OSError:
+        faults.append(f"{path} is missing; the bundled pipeline writes from it")
+        return ""
+    except UnicodeDecodeError:
+        faults.append(f"{path} is not UTF-8 text")
+        return ""
+    if not text.strip():
+        faults.append(f"{path} is empty; the bundled pipeline writes from it")
+    return text
+
+
+def _read_registry(path: Path, faults: list[str]) -> bytes:
+    content = path.read_bytes()
+    try:
+        fine = isinstance(json.loads(content)["auths"], dict)
+    except (ValueError, KeyError, TypeError):
+        fine = False
+    if not fine:
+        faults.append(f'{path} must be a Docker configuration: {{"auths": {{"ghcr.io": {{"auth": "…"}}}}}}')
+    return content
+
+
+def _chart_values(variables: dict[str, str], faults: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, path in CHART_VALUES.items():
+        if not (text := variables.get(name, "")):
+            continue
+        value: Any = text
+        if name == "CORS_ORIGINS":
+            value = [part.strip() for part in text.split(",") if part.strip()]
+        elif not re.fullmatch(r"\d+(\.\d+)?" if name == "RETENTION_DAYS" else r"\d+", text):
+            faults.append(f".env: {name} must be a number, not {text!r}")
+        elif name not in ("MAX_LOG_BYTES", "MAX_ARTIFACT_BYTES"):  # which the chart wants as text: helm rounds them
+            value = float(text) if "." in text else int(text)
+        group, key = path.split(".")
+        values.setdefault(group, {})[key] = value
+    return values
+
+
+def _elsewhere(name: str) -> str:
+    if name == "REDIS_URL":
+        return (
+            ".env: REDIS_URL is left aside, as the chart brings a Redis; for another one: "
+            "--set redis.enabled=false --set redis.externalUrl=redis://…"
+        )
+    return f".env: {name} is left aside: in a cluster the chart sets it"
+
+
+def _named(kind: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": dict(LABELS)}}
+
+
+def _secret(name: str, content: dict[str, bytes]) -> dict[str, Any]:
+    data = {key: base64.b64encode(value).decode() for key, value in content.items()}
+    return {**_named("Secret", name), "type": "Opaque", "data": data}

@@ -1,0 +1,17 @@
+"""What the tests of the scripts need: actionlint, shellcheck, sshd."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+INSTALL = Path(__file__).with_name("install")
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    """The folder with actionlint; shellcheck and sshd are there, too."""
+    done = subprocess.run([INSTALL], check=True, stdout=subprocess.PIPE, text=True, timeout=900)
+    return Path(done.stdout.strip())

@@ -1,0 +1,159 @@
+"""The configuration folder: what it becomes, and what is said where it has faults."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config_folder import CHART_VALUES, OF_THE_CHART, Config, ConfigError, known_variables, read
+from launcher.controller.settings import OperatorSettings
+from launcher.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+KNOWN = known_variables((ROOT / ".env.example").read_text())
+SECRET = "0123456789abcdef0123456789abcdef"
+OLD = "fedcba9876543210fedcba9876543210"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "master-cv.md").write_text("# A person\n")
+    write(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str = "") -> None:
+    (folder / ".env").write_text(f"RUNNER_API_SECRET={SECRET}\n{text}")
+
+
+def content(config: Config, name: str) -> dict[str, str]:
+    """Return an object's content, by its keys."""
+    found = next(each for each in config.objects if each["metadata"]["name"] == name)
+    if found["kind"] == "ConfigMap":
+        data: dict[str, str] = found["data"]
+        return data
+    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+
+
+def faults(folder: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, KNOWN)
+    return str(caught.value)
+
+
+def test_the_env_is_split_between_the_launcher_and_the_runs(folder: Path) -> None:
+    write(
+        folder,
+        f"RUNNER_API_SECRET_PREVIOUS={OLD}\nMONGODB_URI=mongodb+srv://example\nOPENAI_API_KEY=sk-1\nMAX_CONCURRENCY=2\n",
+    )
+    config = read(folder, KNOWN)
+    uri = {"MONGODB_URI": "mongodb+srv://example"}
+    secrets = {"RUNNER_API_SECRET": SECRET, "RUNNER_API_SECRET_PREVIOUS": OLD}
+    assert content(config, "slipway-env") == {**secrets, **uri}
+    assert content(config, "slipway-pipeline") == {"OPENAI_API_KEY": "sk-1", **uri}
+    assert config.values == {"queue": {"maxConcurrency": 2}}
+    assert config.notes == []
+
+
+def test_the_seeds_env_is_taken_once_its_secret_is_set(folder: Path) -> None:
+    example = (ROOT / ".env.example").read_text()
+    (folder / ".env").write_text(example)
+    assert "RUNNER_API_SECRET has fewer than 32 bytes" in faults(folder)
+    (folder / ".env").write_text(example.replace("your-secret-here", SECRET))
+    config = read(folder, KNOWN)
+    assert set(content(config, "slipway-env")) == {"RUNNER_API_SECRET"}
+    assert any("REDIS_URL is left aside" in note for note in config.notes)
+    assert any("CORS_ORIGINS is still the example's" in note for note in config.notes)
+
+
+def test_every_setting_has_its_place() -> None:
+    """No setting of launcher or operator reaches the runs by mistake, but for the one that is shared."""
+    settings = {*Settings.model_fields, *OperatorSettings.model_fields}
+    placed = {*CHART_VALUES, *OF_THE_CHART, "RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI"}
+    assert settings == placed
+    assert settings <= KNOWN
+
+
+def test_every_value_is_one_that_the_chart_turns_into_the_same_setting() -> None:
+    template = (ROOT / "charts/slipway/templates/common/config.yaml").read_text()
+    values = yaml.safe_load((ROOT / "charts/slipway/values.yaml").read_text())
+    for name, path in CHART_VALUES.items():
+        group, key = path.split(".")
+        assert key in values[group]
+        assert re.search(rf"^  {name}: .*\.Values\.{group}\.{key}\b", template, re.MULTILINE), name
+
+
+def test_quotes_comments_and_export_are_read_as_compose_reads_them(folder: Path) -> None:
+    write(folder, "export A='x # y'\nB=\"two words\" # why\nC=bare # why\nD=a#b\n\n# E=1\nF=\nG=p=q\n")
+    found = content(read(folder, KNOWN), "slipway-pipeline")
+    assert found == {"A": "x # y", "B": "two words", "C": "bare", "D": "a#b", "G": "p=q"}
+
+
+def test_a_variable_that_nobody_knows_is_passed_on_and_told(folder: Path) -> None:
+    write(folder, "OPENAI_APIKEY=sk-1\n")
+    config = read(folder, KNOWN)
+    assert content(config, "slipway-pipeline") == {"OPENAI_APIKEY": "sk-1"}
+    assert any("OPENAI_APIKEY is no setting" in note for note in config.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("A=1\r\n", "Windows line ends"),
+        ("A='x\n", "a quotation mark that is not closed"),
+        ("A='x'y\n", "text behind it"),
+        ("just words\n", ".env:2 is not NAME=value"),
+        ("A=1\nA=2\n", ".env:3 sets A a second time"),
+        ("RUNNER_API_SECRET_PREVIOUS=short\n", "RUNNER_API_SECRET_PREVIOUS has fewer than 32 bytes"),
+        (f"RUNNER_API_SECRET_PREVIOUS={'ab' * 20}\n", "repeats a few characters"),
+        (f"RUNNER_API_SECRET_PREVIOUS={SECRET}\n", "equals RUNNER_API_SECRET"),
+        ("MONGODB_URI=example.com\n", "must begin with mongodb://"),
+        ("MONGODB_URI=mongodb://user:pass@localhost:27017/jobs\n", "that is the pod itself"),
+        ("MAX_CONCURRENCY=three\n", "MAX_CONCURRENCY must be a number, not 'three'"),
+        ("GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json\n", "must lie in /app/credentials"),
+        ("GOOGLE_APPLICATION_CREDENTIALS=/app/credentials/key.json\n", "key.json, which is not in the folder"),
+    ],
+)
+def test_what_is_wrong_with_env_is_told(folder: Path, text: str, told: str) -> None:
+    with (folder / ".env").open("a", newline="") as file:
+        file.write(text)
+    said = faults(folder)
+    assert told in said
+    assert SECRET not in said
+
+
+def test_what_is_missing_is_told_all_at_once(tmp_path: Path) -> None:
+    said = faults(tmp_path)
+    assert ".env is missing" in said and "master-cv.md is missing" in said and "RUNNER_API_SECRET is not set" in said
+    assert "is no folder" in faults(tmp_path / "nowhere")
+
+
+def test_files_that_cannot_become_secrets_are_told(folder: Path) -> None:
+    (folder / "credentials/deep").mkdir(parents=True)
+    (folder / "credentials/with space.json").write_text("{}")
+    (folder / "master-cv.md").write_bytes(b"\xff\xfe")
+    (folder / "registry.json").write_text("{}")
+    said = faults(folder)
+    assert "without folders" in said and "with space.json: the name may have" in said
+    assert "not UTF-8" in said and "must be a Docker configuration" in said
+    (folder / "master-cv.md").write_text("x" * 1_100_000)
+    assert "larger than the 1 MiB" in faults(folder)
+
+
+def test_a_registrys_sign_in_becomes_a_pull_secret(folder: Path) -> None:
+    (folder / "registry.json").write_text('{"auths": {"ghcr.io": {"auth": "eDp5"}}}')
+    found = next(each for each in read(folder, KNOWN).objects if each["metadata"]["name"] == "slipway-registry")
+    assert found["type"] == "kubernetes.io/dockerconfigjson"
+
+
+def test_the_command_says_faults_and_ends_with_2(folder: Path) -> None:
+    program = ROOT / "k8s/config.py"
+    assert subprocess.run([program, folder, "--check"], capture_output=True, timeout=60).returncode == 0
+    write(folder, "just words\n")
+    done = subprocess.run([program, folder, "--check"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "is not NAME=value" in done.stderr) == (2, True)
