@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
-from httpx_sse import connect_sse
-from pymongo import MongoClient
 
 from checkers import logs
 from checkers.findings import report
@@ -20,8 +17,8 @@ from checkers.queue import QueuedRun, QueueHistory, check
 from checkers.watching import Watched, Watcher
 from cluster.cluster import Cluster
 from cluster.conftest import until
+from cluster.scenario import a_posting_becomes_a_cv
 from cluster.viewers import Viewer
-from launching.launcher import ROOT
 from launching.release import TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer
@@ -44,34 +41,7 @@ def release(cluster: Cluster, mongodb_server: MongodbServer) -> Iterator[Release
 def test_a_posting_in_mongodb_becomes_a_cv_and_kubectl_tells_the_same(
     release: Release, mongodb_server: MongodbServer
 ) -> None:
-    posting = json.loads((ROOT / "pipeline-image/samples/postings/4711.json").read_text())
-    with MongoClient[dict[str, Any]](mongodb_server.url) as mongo:
-        items = mongo["jobs"]["level-2"]
-        items.delete_many({})
-        items.insert_one({**posting, "jobId": 4711})
-        answer = release.client.post("/jobs/run", json={"job_id": "4711", "profile_ref": "senior"})
-        assert answer.status_code == 200, answer.text
-        run_id = answer.json()["run_id"]
-        with connect_sse(release.client, "GET", f"/jobs/{run_id}/logs") as stream:
-            events = [(event.event, event.data) for event in stream.iter_sse()]
-        lines = [data for name, data in events if name == "message" and data]
-        assert "Starting pipeline" in lines[0]
-        assert events[-1][0] == "end"
-        assert [name for name, _ in events if name == "progress"]
-        run = json.loads(events[-1][1])
-        assert (run["status"], run["exit_code"], run["log"]["complete"]) == ("completed", 0, True), lines
-        assert release.client.get(run["artifacts"]["cv_md_url"]).text.startswith("# ")
-        assert set(run["artifacts"]) == {"cv_md_url", "cv_docx_url", "cover_letter_url", "dossier_url"}
-
-        def item() -> dict[str, Any]:
-            return items.find_one({"jobId": 4711}) or {}
-
-        until(lambda: item().get("pipeline_status") == "completed")
-        found = item()
-        assert (found["pipeline_run_id"], found["artifact_urls"]) == (run_id, run["artifacts"])
-        assert found["pipeline_run_at"] <= found["pipeline_completed_at"]
-        history = mongo["jobs"]["pipeline_runs"].find_one({"_id": run_id})
-        assert history is not None and history["status"] == "completed"
+    run_id = a_posting_becomes_a_cv(release.client, mongodb_server)
 
     def listed() -> str:
         return next(line for line in release.kubectl("get", "jobs").splitlines() if line.startswith("4711-"))

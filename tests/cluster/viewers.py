@@ -29,7 +29,12 @@ class Viewer(threading.Thread):
         super().__init__(name=f"viewer {run_id}", daemon=True)
         self._launcher, self._run_id = launcher, run_id
         self.events: list[Event] = []
+        self.streams = 0
         self.ended = False
+
+    def connect(self) -> httpx.Client:
+        """Return a client for one stream."""
+        return httpx.Client(base_url=self._launcher.url, trust_env=False, timeout=30)
 
     def run(self) -> None:
         """Follow."""
@@ -38,9 +43,10 @@ class Viewer(threading.Thread):
             headers = {**self._launcher.headers, **({"Last-Event-ID": last} if last else {})}
             try:
                 with (
-                    httpx.Client(base_url=self._launcher.url, trust_env=False, timeout=30) as client,
+                    self.connect() as client,
                     connect_sse(client, "GET", f"/jobs/{self._run_id}/logs", headers=headers) as stream,
                 ):
+                    self.streams += 1
                     for event in stream.iter_sse():
                         self.events.append((event.id, event.event, event.data))
                         last = event.id or last

@@ -32,10 +32,12 @@ _VALUES: dict[str, Any] = {
 class Release:
     """A release of the chart in a namespace of its own, with the Secrets and the ConfigMap that its values name."""
 
-    def __init__(self, cluster: Cluster, *, mongodb_uri: str, pipelines: dict[str, Any]) -> None:
+    def __init__(
+        self, cluster: Cluster, *, mongodb_uri: str, pipelines: dict[str, Any], values: dict[str, Any] | None = None
+    ) -> None:
         self.cluster, self.secret = cluster, secrets.token_hex(32)
         self.namespace = f"release-{secrets.token_hex(4)}"
-        self.values: dict[str, Any] = {**_VALUES, "pipelines": pipelines}
+        self.values: dict[str, Any] = {**_VALUES, "pipelines": pipelines, **(values or {})}
         built = subprocess.run([INSTALL], check=True, capture_output=True, text=True, timeout=1200)
         self._helm = Path(built.stdout.strip()) / "helm"
         self._mongodb_uri = mongodb_uri

@@ -1,0 +1,227 @@
+"""What stands before Slipway on a VPS: k3s's Traefik, set up by k8s/traefik.yaml; and a test certificate authority.
+
+Traefik gets the very arguments that it has on k3s, and two more: where the authority is, and whom to trust for that.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from cluster.cluster import HERE, Cluster, wait_until
+from launching.launcher import ROOT
+
+HOST = "runner.example.test"
+MANIFESTS = HERE / "manifests"
+CONFIG = ROOT / "k8s/traefik.yaml"
+TRAEFIK = "--namespace=kube-system"
+START_SECONDS = 90
+K3S_ARGUMENTS = [  # what Traefik's chart makes of k3s's values; the same from version 37 to 41 of it
+    "--entryPoints.metrics.address=:9100/tcp",
+    "--entryPoints.traefik.address=:8080/tcp",
+    "--entryPoints.web.address=:8000/tcp",
+    "--entryPoints.websecure.address=:8443/tcp",
+    "--api.dashboard=true",
+    "--ping=true",
+    "--metrics.prometheus=true",
+    "--metrics.prometheus.entrypoint=metrics",
+    "--providers.kubernetescrd",
+    "--providers.kubernetescrd.allowEmptyServices=true",
+    "--providers.kubernetesingress",
+    "--providers.kubernetesingress.allowEmptyServices=true",
+    "--providers.kubernetesingress.ingressendpoint.publishedservice=kube-system/traefik",
+    "--entryPoints.websecure.http.tls=true",
+    "--log.level=INFO",
+]
+
+
+def added_arguments(config: str) -> list[str]:
+    """Return the arguments that a HelmChartConfig adds. Raises `ValueError` where it sets anything else."""
+    values = yaml.safe_load(yaml.safe_load(config)["spec"]["valuesContent"])
+    if unknown := values.keys() - {"persistence", "additionalArguments"}:
+        raise ValueError(f"The tests' Traefik does not follow {', '.join(sorted(unknown))}: use additionalArguments.")
+    arguments: list[str] = values["additionalArguments"]
+    return arguments
+
+
+class Routed(httpx.HTTPTransport):
+    """Connects to one address whatever name is called; the certificate must still be that name's."""
+
+    def __init__(self, address: str, trust: ssl.SSLContext) -> None:
+        super().__init__(verify=trust)
+        self._address = address
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.BaseTransport`."""
+        request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+        request.url = request.url.copy_with(host=self._address)
+        return super().handle_request(request)
+
+
+class Edge:
+    """Traefik and the authority, in the cluster."""
+
+    url = f"https://{HOST}"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.authority_namespace = f"authority-{secrets.token_hex(4)}"
+        self.address = ""
+        self._folder = tempfile.TemporaryDirectory()
+        self.root = Path(self._folder.name) / "root.pem"
+        self.trust = ssl.create_default_context()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        gone = ("--ignore-not-found", "--wait=false")
+        self.cluster.kubectl("delete", f"--filename={MANIFESTS / 'traefik.yaml'}", *gone)
+        self.cluster.kubectl("delete", "configmap", "slipway-test-authority", TRAEFIK, *gone)
+        self.cluster.kubectl("delete", "namespace", self.authority_namespace, *gone)
+        self._folder.cleanup()
+
+    @property
+    def arguments(self) -> list[str]:
+        """What Traefik is told on k3s, and where the tests' authority is."""
+        acme = "--certificatesResolvers.letsencrypt.acme"
+        return [
+            *K3S_ARGUMENTS,
+            *added_arguments(CONFIG.read_text()),
+            f"{acme}.caServer=https://{self._authority_name}:14000/dir",
+            f"{acme}.caCertificates=/authority/tls.crt",
+        ]
+
+    def configure(self, arguments: Sequence[str]) -> None:
+        """Start Traefik with these arguments, in the place of what there was."""
+        objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
+        [deployment] = [each for each in objects if each["kind"] == "Deployment"]
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        container["args"] = list(arguments)
+        self.cluster.apply(*objects)
+        self._wait_for("traefik", TRAEFIK)
+
+    def restart(self) -> None:
+        """Replace Traefik's pod by another."""
+        self.cluster.kubectl("rollout", "restart", "deployment/traefik", TRAEFIK)
+        self._wait_for("traefik", TRAEFIK)
+
+    def trust_only(self, root: Path) -> None:
+        """Trust this root and no other from now on."""
+        self.root, self.trust = root, ssl.create_default_context(cafile=root)
+
+    def client(self, headers: Mapping[str, str], *, scheme: str = "https") -> httpx.Client:
+        """Return a client that calls the public name, trusts the test authority alone and follows no redirect."""
+        transport = Routed(self.address, self.trust)
+        return httpx.Client(base_url=f"{scheme}://{HOST}", headers=headers, transport=transport, timeout=30)
+
+    def certificate(self) -> Mapping[str, Any]:
+        """Return what Traefik shows for the public name, once its chain is checked."""
+        with (
+            socket.create_connection((self.address, 443), timeout=10) as plain,
+            self.trust.wrap_socket(plain, server_hostname=HOST) as secured,
+        ):
+            shown = secured.getpeercert()
+        assert shown is not None
+        return shown
+
+    def wait_for_certificate(self) -> Mapping[str, Any]:
+        """Return the certificate as soon as it is one of the authority's."""
+
+        def issued() -> Mapping[str, Any] | None:
+            try:
+                return self.certificate()
+            except ssl.SSLCertVerificationError:  # until it has one, Traefik shows a certificate of its own
+                return None
+
+        found = wait_until(issued, START_SECONDS, f"a certificate for {HOST}")
+        assert found is not None
+        return found
+
+    def access_log(self) -> list[dict[str, Any]]:
+        """Return what Traefik's newest pod has written of requests."""
+        lines = self.log().splitlines()
+        return [entry for line in lines if line.startswith("{") and "RequestMethod" in (entry := json.loads(line))]
+
+    def log(self) -> str:
+        """Return all that Traefik's newest pod has written."""
+        return self.cluster.kubectl("logs", "deployment/traefik", TRAEFIK)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    @property
+    def _authority_name(self) -> str:
+        return f"pebble.{self.authority_namespace}.svc"
+
+    def _start(self) -> None:
+        edge = subprocess.run([HERE / "install", "--where", "edge"], check=True, capture_output=True, text=True)
+        definitions = Path(edge.stdout.strip()) / "crds.yaml"
+        # On the server's side: the definitions are larger than what kubectl may note on an object.
+        self.cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={definitions}")
+        objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
+        self.cluster.apply(*(each for each in objects if each["kind"] == "Service"))
+        self.address = self.cluster.json("get", "service", "traefik", TRAEFIK)["spec"]["clusterIP"]
+        own = self._start_authority()
+        self.cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "slipway-test-authority", "namespace": "kube-system"},
+                "data": {"tls.crt": own.read_text()},
+            }
+        )
+        self.configure(self.arguments)
+
+    def _start_authority(self) -> Path:
+        """Start pebble, take its root, and return the certificate that it shows itself."""
+        here = f"--namespace={self.authority_namespace}"
+        certificate, key = make_certificate(Path(self._folder.name), self._authority_name)
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.authority_namespace}},
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "pebble", "namespace": self.authority_namespace},
+                "stringData": {"tls.crt": certificate.read_text(), "tls.key": key.read_text()},
+            },
+        )
+        objects = list(yaml.safe_load_all((MANIFESTS / "pebble.yaml").read_text()))
+        [deployment] = [each for each in objects if each["kind"] == "Deployment"]
+        deployment["spec"]["template"]["spec"]["hostAliases"] = [{"ip": self.address, "hostnames": [HOST]}]
+        self.cluster.kubectl("apply", "--filename=-", here, input=yaml.safe_dump_all(objects))
+        self._wait_for("pebble", here)
+        address = self.cluster.json("get", "service", "pebble", here)["spec"]["clusterIP"]
+        with httpx.Client(transport=Routed(address, ssl.create_default_context(cafile=certificate))) as client:
+            self.root.write_text(client.get(f"https://{self._authority_name}:15000/roots/0").raise_for_status().text)
+        self.trust_only(self.root)
+        return certificate
+
+    def _wait_for(self, deployment: str, namespace: str) -> None:
+        self.cluster.kubectl("rollout", "status", f"deployment/{deployment}", namespace, f"--timeout={START_SECONDS}s")
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate for a name that vouches for itself, and its key."""
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    about = ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    command = [*openssl, *about, "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    return certificate, key
