@@ -12,9 +12,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from frontend.api.runner import runner
 from frontend.attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
+from frontend.calls import known_runs
 from frontend.config import read_config
 from frontend.pages import pages
-from frontend.sign_in import csrf_token, sign_in
+from frontend.postings import open_postings
+from frontend.sign_in import csrf_token, sign_in, signed_in
 
 MOST_BYTES = 1_000_000  # of a request: the launcher takes no more
 HEADERS = {
@@ -42,7 +44,8 @@ def create_app(environment: Mapping[str, str], host: str) -> Flask:
         MAX_CONTENT_LENGTH=MOST_BYTES,
     )
     app.extensions["attempts"] = _attempts(environment)
-    app.jinja_env.globals["csrf_token"] = csrf_token
+    app.extensions["postings"] = open_postings(environment, known_runs)
+    app.jinja_env.globals.update(csrf_token=csrf_token, signed_in=signed_in)
     app.before_request(_known_address)
     app.register_blueprint(sign_in)
     app.register_blueprint(runner)
@@ -86,7 +89,7 @@ def _error(error: HTTPException) -> tuple[str, int, dict[str, str]]:
     if request.path.startswith("/api/") and not _reads(request):
         problem = {"type": "about:blank", "title": error.name, "status": status, "detail": error.description}
         return json.dumps(problem), status, {"Content-Type": "application/problem+json"}
-    return render_template("error.html", title=error.name, detail=error.description), status, {}
+    return render_template("error.html", title=error.name, detail=error.description, status=status), status, {}
 
 
 def _reads(request: Request) -> bool:

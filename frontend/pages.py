@@ -2,23 +2,185 @@
 
 from __future__ import annotations
 
-import httpx
-from flask import Blueprint, abort, render_template
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
 
-from frontend.api.runner import UNREACHABLE, ask
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from frontend import chart, words
+from frontend.calls import MOST_RUNS, POLLED_RUNS, Refused, beginning, call, changes, last_runs
+from frontend.fragments import as_fragment, refused, seen, state_of
+from frontend.keys import launch_key
+from frontend.postings import NEW, LastRun, PostingQuery, Postings, PostingsUnavailable
+from frontend.previews import MOST_BYTES, kind_of, rendered
 
 pages = Blueprint("pages", __name__)
+pages.after_app_request(as_fragment)
+
+PER_PAGE = 25
+MOST_PAGES = 100_000
 
 
 @pages.get("/")
-def runs() -> str:
-    """The newest runs and how they stand."""
+def start() -> ResponseReturnValue:
+    """The postings are the start."""
+    return redirect(url_for("pages.jobs"))
+
+
+@pages.get("/jobs")
+def jobs() -> ResponseReturnValue:
+    """The postings, each with its newest run."""
+    status = request.args.get("status", "")
+    query = PostingQuery(
+        text=request.args.get("q", "")[:200].strip(),
+        status=status if status in (NEW, *words.STATUSES) else "",
+        page=_page(),
+        per_page=PER_PAGE,
+    )
+    postings: Postings = current_app.extensions["postings"]
+    found, total = postings.find(query)
+    runs, problem = last_runs()
+    rows = [(each, state_of(each.job_id, runs.get(each.job_id, each.last_run))) for each in found]
+    for posting, row in rows:  # what the database alone calls live may have ended unnoticed: it can be processed
+        row["live"] &= posting.job_id in runs
+    return render_template("jobs.html", rows=rows, query=query, total=total, live=_strip(problem))
+
+
+@pages.get("/live")
+def live() -> ResponseReturnValue:
+    """How the launcher stands, and those of the shown postings whose newest run is not as shown."""
+    sent = [text.split(" ", 2) for text in request.args.getlist("shown")[: 4 * PER_PAGE]]
+    shown = {parts[2]: LastRun(parts[1], parts[0] if parts[1] else "") for parts in sent if len(parts) == 3}
     try:
-        answer = ask("jobs")
-    except httpx.TransportError:
-        abort(503, UNREACHABLE)
-    if answer.status_code == 401:
-        abort(502, "The launcher does not take our secret: RUNNER_API_SECRET must be the same here and there.")
-    if answer.status_code != 200:
-        abort(502, f"The launcher answered {answer.status_code}. Look at its log, then load this page again.")
-    return render_template("runs.html", runs=answer.json()["runs"])
+        changed, problem = changes(shown) if shown else {}, None
+    except Refused as exc:
+        changed, problem = {}, exc.problem
+    rows = [state_of(job_id, run) for job_id, run in changed.items()]
+    return render_template("_live.html", live=_strip(problem), rows=rows)
+
+
+@pages.get("/batch")
+def batch() -> ResponseReturnValue:
+    """How far the runs of one press of *Process selected* have come."""
+    run_ids = request.args.getlist("run")[: 4 * PER_PAGE]
+    states = {run["run_id"]: run["status"] for run in call("jobs", params={"per_page": POLLED_RUNS})["runs"]}
+    counts = Counter(states.get(run_id) or call("jobs", run_id, "status")["status"] for run_id in run_ids)
+    ended = sum(count for status, count in counts.items() if status not in words.LIVE)
+    shown = {"run_ids": run_ids, "total": len(run_ids), "ended": ended, "counts": counts}
+    return render_template("_batch.html", batch=shown)
+
+
+@pages.get("/runs")
+def runs() -> ResponseReturnValue:
+    """The history, its last days as a chart, and the slots in use now."""
+    status = request.args.get("status", "")
+    status = status if status in words.STATUSES else ""
+    job_id = request.args.get("job_id", "")[:200]
+    asked: dict[str, str | int] = {"page": _page(), "per_page": PER_PAGE}
+    asked |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
+    found = call("jobs", params=asked)
+    polled = request.headers.get("HX-Target") == "runs"  # by the table, which takes itself alone
+    newest = [] if polled else call("jobs", params={"per_page": MOST_RUNS})["runs"]
+    days = chart.days_of(newest, datetime.now(UTC).date())
+    return render_template(
+        "runs.html",
+        runs=found["runs"],
+        query={"status": status, "job_id": job_id, "page": asked["page"], "per_page": PER_PAGE},
+        total=found["total"],
+        days=days,
+        bars=chart.bars_of(days),
+        size=chart.size_of(days),
+        charted=len(newest) if len(newest) == MOST_RUNS else 0,
+        live=None if polled else _strip(None),
+    )
+
+
+@pages.get("/runs/<run_id>")
+def run(run_id: str) -> ResponseReturnValue:
+    """One run: how it stands, its log, its files."""
+    shown = call("jobs", run_id, "status")
+    newest = call("jobs", params={"job_id": shown["job_id"], "per_page": 1})["runs"]
+    return render_template(
+        "job_detail.html", run=shown, run_id=run_id, seen=seen(shown), newest=newest[0] if newest else shown
+    )
+
+
+@pages.post("/runs/<run_id>/again")
+def again(run_id: str) -> ResponseReturnValue:
+    """Launch such a run again; pressed in two tabs, it is one run."""
+    body = call("jobs", run_id, "request")
+    key = launch_key(str(body["job_id"]), request.form.get("last_run", "") or run_id)
+    launched = call("jobs", "run", method="POST", body=body, headers={"Idempotency-Key": key})
+    return redirect(url_for("pages.run", run_id=launched["run_id"]), 303)
+
+
+@pages.get("/runs/<run_id>/files/<filename>")
+def preview(run_id: str, filename: str) -> ResponseReturnValue:
+    """One file that the run made, as it reads."""
+    kind = kind_of(filename)
+    if not kind:
+        abort(404, "There is no preview of such a file. Download it from the run's page.")
+    try:
+        content, cut = beginning(MOST_BYTES, "artifacts", run_id, filename)
+    except Refused as exc:
+        if exc.problem.status == 404:
+            abort(404, "The run has made no such file, or it is older than the launcher keeps files.")
+        raise
+    text = content.decode("utf-8", "replace")
+    return render_template(
+        "preview.html",
+        run_id=run_id,
+        filename=filename,
+        markdown=rendered(text) if kind == "markdown" else None,
+        text=text,
+        cut=cut,
+    )
+
+
+@pages.app_errorhandler(Refused)
+def launcher_refused(error: Refused) -> ResponseReturnValue:
+    """Say in words what the launcher did not do."""
+    if "HX-Request" in request.headers:
+        return refused(error.problem)
+    problem = error.problem
+    return render_template(
+        "error.html", title=problem.title, detail=problem.text, status=problem.status
+    ), problem.status
+
+
+@pages.app_errorhandler(PostingsUnavailable)
+def postings_unavailable(error: PostingsUnavailable) -> ResponseReturnValue:
+    """Say why there are no postings."""
+    return launcher_refused(Refused(words.Problem(503, "The postings cannot be had", str(error))))
+
+
+@pages.app_template_global()
+def files_of(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the names of a run's files, each with `markdown`, `text` or nothing: how it can be shown."""
+    names = [unquote(url.rpartition("/")[2]) for url in run["artifacts"].values()]
+    return [(name, kind_of(name)) for name in names]
+
+
+pages.add_app_template_filter(words.lasted)
+pages.add_app_template_filter(words.sentence)
+pages.add_app_template_filter(words.receipt)
+pages.add_app_template_filter(words.gap)
+
+
+def _strip(problem: words.Problem | None) -> dict[str, Any]:
+    """Return how the launcher stands; the `problem` that a call just had is not asked for a second time."""
+    if problem:
+        return {"problem": problem}
+    try:
+        health = call("health")
+    except Refused as exc:
+        return {"problem": exc.problem}
+    return {"health": health, "notices": words.notices(health)}
+
+
+def _page() -> int:
+    text = request.args.get("page", "1")
+    return min(max(int(text), 1), MOST_PAGES) if text.isascii() and text.isdigit() and len(text) < 10 else 1

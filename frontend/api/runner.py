@@ -16,6 +16,7 @@ from flask import Blueprint, Response, abort, current_app, request
 
 from frontend.config import Config
 from frontend.streaming import RETRY, until
+from frontend.words import UNREACHABLE
 
 runner = Blueprint("runner", __name__)
 
@@ -36,7 +37,6 @@ PASSED_ON = (
 )
 PROBLEM = "application/problem+json"
 MOST_REFUSAL_BYTES = 65536
-UNREACHABLE = "The launcher does not answer. Check that it is up, and that RUNNER_URL leads to it."
 GATEWAY = "What stands before the launcher answered {status}, not the launcher itself. Check that it is up."
 HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
@@ -233,9 +233,17 @@ def _call(method: str, *parts: str, body: dict[str, Any] | None = None) -> Respo
     raise AssertionError("the last try answers")
 
 
-def ask(*parts: str) -> httpx.Response:
+def ask(
+    *parts: str,
+    method: str = "GET",
+    params: dict[str, str | int] | None = None,
+    body: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> httpx.Response:
     """The launcher's answer to a question of our own; TransportError when it does not answer."""
-    return httpx.get(_url(*parts), headers=_headers(), timeout=ANSWER_SECONDS / TRIES)
+    sent = _headers() | (headers or {})
+    seconds = ANSWER_SECONDS / TRIES
+    return httpx.request(method, _url(*parts), params=params, json=body, headers=sent, timeout=seconds)
 
 
 def _body(lists: str = "", alias: str = "") -> dict[str, Any]:

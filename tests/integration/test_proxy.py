@@ -203,5 +203,5 @@ def test_the_page_of_runs_shows_a_run_and_a_launcher_that_is_away_in_words(launc
         browser = create_app(environment, "127.0.0.1").test_client()
         with browser.session_transaction() as session:
             session["signed_in"] = True
-        page = browser.get("/")
+        page = browser.get("/runs")
         assert page.status_code == status and shown in page.get_data(as_text=True)

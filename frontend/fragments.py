@@ -1,0 +1,116 @@
+"""Calls that htmx makes are answered with a piece of the page instead of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Response, make_response, render_template, request
+
+from frontend.keys import anchor, launch_key
+from frontend.postings import LastRun
+from frontend.sign_in import signed_in
+from frontend.words import LIVE, Problem, problem_of
+
+STOP_POLLING = 286  # htmx's own: take the answer, and ask no more
+
+
+def as_fragment(response: Response) -> Response:
+    """Turn what a call answered into what the page shows; what others than htmx asked for stays as it is."""
+    if "HX-Request" not in request.headers:
+        return response
+    if response.status_code == 302:  # to the sign-in page, which is no piece of this one
+        return _with(make_response(), **{"HX-Redirect": response.location or "/"})
+    render = _RENDERED.get(request.endpoint or "")
+    if render is None and response.status_code >= 400 and "HX-Retarget" not in response.headers:
+        return _with(response, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".error"})
+    if render is None:
+        return response
+    document = response.get_json(silent=True)
+    if response.status_code == 200 and isinstance(document, dict):
+        return render(document)
+    detail = str(document.get("detail") or "") if isinstance(document, dict) else ""
+    found = problem_of(response.status_code, detail, response.headers.get("Retry-After", ""))
+    if response.status_code in (401, 403) and (not signed_in() or "page is too old" in detail):
+        found = Problem(response.status_code, "Signed out", "Load this page again, and sign in.")
+    return refused(found)
+
+
+def refused(problem: Problem) -> Response:
+    """Return a problem where its button stands, or where the page's own faults are told when nobody pressed one."""
+    answer = make_response(render_template("_problem.html", problem=problem), problem.status)
+    if request.method == "GET" or request.endpoint == "runner.cancel_run":
+        return _with(answer, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"})
+    return announced(answer, f"{problem.title}. {problem.text}")
+
+
+def announced(response: Response, text: str) -> Response:
+    """Have the page say this to those who do not see it."""
+    return _with(response, **{"HX-Trigger": json.dumps({"announce": text})})
+
+
+def row_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of the postings shows of its newest run."""
+    return state_of(run["job_id"], LastRun(run["run_id"], run["status"]))
+
+
+def state_of(job_id: str, last_run: LastRun) -> dict[str, Any]:
+    """Return what a row of the postings shows, and the key of its button."""
+    return {
+        "job_id": job_id,
+        "anchor": anchor(job_id),
+        "key": launch_key(job_id, last_run.run_id),
+        "run_id": last_run.run_id,
+        "status": last_run.status,
+        "live": last_run.status in LIVE,
+    }
+
+
+def seen(run: Mapping[str, Any]) -> str:
+    """Return what tells whether a run is shown as it stands; an ETA counts by fives."""
+    place = run.get("queue") or {}
+    eta = place.get("eta_seconds")
+    fives = round(eta / 5) if isinstance(eta, int | float) else ""
+    return f"{run['status']} {place.get('position', '')} {fives} {place.get('why', '')}"
+
+
+def _launched(run: dict[str, Any]) -> Response:
+    answer = make_response(render_template("_launched.html", rows=[row_of(run)], one=True))
+    return announced(answer, f"Job {run['job_id']} is {run['status']}.")
+
+
+def _launched_many(answer: dict[str, Any]) -> Response:
+    rows = [row_of(item["run"]) for item in answer["runs"] if item.get("run")]
+    refusals = [item for item in answer["runs"] if item.get("problem")]
+    batch = {"run_ids": answer["run_ids"], "total": len(rows), "ended": 0, "counts": {}}
+    page = render_template("_launched.html", rows=rows, batch=batch, refusals=refusals)
+    return announced(make_response(page), f"{answer['accepted']} runs asked for, {answer['refused']} refused.")
+
+
+def _status(run: dict[str, Any]) -> Response:
+    if request.args.get("seen") == seen(run):
+        return make_response("", 204)
+    answer = make_response(render_template("_run.html", run=run, seen=seen(run), swap=True))
+    if run["status"] not in LIVE:
+        answer.status_code = STOP_POLLING
+    return answer
+
+
+def _cancelled(run: dict[str, Any]) -> Response:
+    cancelling = run["status"] in LIVE
+    answer = make_response(render_template("_run.html", run=run, seen=seen(run), cancelling=cancelling, swap=True))
+    return announced(answer, "The run is being cancelled." if cancelling else "The run has ended.")
+
+
+_RENDERED: dict[str, Callable[[dict[str, Any]], Response]] = {
+    "runner.trigger_run": _launched,
+    "runner.trigger_bulk_run": _launched_many,
+    "runner.get_run_status": _status,
+    "runner.cancel_run": _cancelled,
+}
+
+
+def _with(response: Response, **headers: str) -> Response:
+    response.headers.update(headers)
+    return response

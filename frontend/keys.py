@@ -1,0 +1,22 @@
+"""Keys that make two presses of one button one run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def launch_key(job_id: str, last_run_id: str) -> str:
+    """Return the Idempotency-Key of *Process*: the same for all who see this run, or none, as the job's newest."""
+    return _digest(f"{job_id}\0{last_run_id}")
+
+
+def anchor(job_id: str) -> str:
+    """Return a job_id as it can stand in an element's id: itself where it is plain, else a hash of it."""
+    return job_id if _PLAIN.fullmatch(job_id) else "x-" + _digest(job_id)[:16]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

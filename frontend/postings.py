@@ -1,0 +1,187 @@
+"""The postings: MongoDB's `jobs.level-2`, or in development a folder of JSON files, behind one interface."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from pymongo import DESCENDING, MongoClient
+from pymongo.errors import PyMongoError
+
+from frontend.words import STATUSES
+
+NEW = "new"
+MOST_SIGNS = 300  # of a title, on the page
+_TIMEOUT_MS = 5000
+_INTEGER = re.compile(r"[0-9]{1,18}")  # what surely fits the 64 bits of MongoDB's integers
+_SEARCHED = ("title", "role", "company", "location")
+_FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_status")
+
+
+class PostingsUnavailable(Exception):
+    """The postings cannot be had; the message says what to do."""
+
+
+class LastRun(NamedTuple):
+    """The newest run of a job, as far as it is known; both empty: none yet."""
+
+    run_id: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Posting:
+    """One posting. Texts are cut to what a page shows, and empty where it says nothing; `url` leads to the web."""
+
+    job_id: str
+    title: str
+    company: str
+    location: str
+    url: str
+    last_run: LastRun
+
+
+@dataclass(frozen=True)
+class PostingQuery:
+    """Which postings: each word of `text` occurs in one of its texts or is its job_id.
+
+    `status` is that of a run, or `new`; empty means any.
+    """
+
+    text: str = ""
+    status: str = ""
+    page: int = 1
+    per_page: int = 25
+
+
+class Postings(Protocol):
+    """Where postings come from."""
+
+    def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
+        """Return one page, and how many there are in all; raises `PostingsUnavailable`."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
+def posting_of(document: Mapping[str, Any]) -> Posting:
+    """Make a posting of a document, whatever its fields hold."""
+
+    def line(*names: str) -> str:
+        texts = (" ".join(_text(document.get(name))[: 4 * MOST_SIGNS].split()) for name in names)
+        return next(filter(None, texts), "")[:MOST_SIGNS]
+
+    url = line("url", "jobUrl")
+    status = document.get("pipeline_status")
+    run_id = document.get("pipeline_run_id")
+    known = isinstance(run_id, str) and run_id and status in STATUSES
+    return Posting(
+        job_id=_id_text(document.get("jobId")),
+        title=line("title", "role"),
+        company=line("company"),
+        location=line("location"),
+        url=url if url.startswith(("https://", "http://")) else "",
+        last_run=LastRun(str(run_id), str(status)) if known else LastRun(),
+    )
+
+
+def open_postings(environment: Mapping[str, str], last_runs: Callable[[], Mapping[str, LastRun]]) -> Postings:
+    """Return the postings that the environment names: MONGODB_URI's, else POSTINGS_DIR's."""
+    if uri := environment.get("MONGODB_URI", ""):
+        return PostingsInMongoDB(uri)
+    return PostingsInFolder(environment.get("POSTINGS_DIR", ""), last_runs)
+
+
+class PostingsInMongoDB:
+    """The collection `jobs.level-2`, newest first."""
+
+    def __init__(self, uri: str) -> None:
+        self._client: MongoClient[dict[str, Any]] = MongoClient(
+            uri, serverSelectionTimeoutMS=_TIMEOUT_MS, socketTimeoutMS=2 * _TIMEOUT_MS
+        )
+        self._collection = self._client["jobs"]["level-2"]
+
+    def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
+        """As the protocol says."""
+        selector = _selector(query)
+        try:
+            total = self._collection.count_documents(selector, maxTimeMS=_TIMEOUT_MS)
+            found = self._collection.find(selector, dict.fromkeys(_FIELDS, 1), max_time_ms=_TIMEOUT_MS)
+            page = found.sort("_id", DESCENDING).skip((query.page - 1) * query.per_page).limit(query.per_page)
+            return [posting_of(document) for document in page], total
+        except PyMongoError as exc:
+            message = "MongoDB does not answer. Check MONGODB_URI, and whether this host may connect."
+            raise PostingsUnavailable(message) from exc
+
+    def close(self) -> None:
+        """As the protocol says."""
+        self._client.close()
+
+
+def _selector(query: PostingQuery) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = []
+    for word in query.text.replace("\0", " ").split():
+        fields: list[dict[str, Any]] = [{name: {"$regex": re.escape(word), "$options": "i"}} for name in _SEARCHED]
+        ids = [word, int(word)] if _INTEGER.fullmatch(word) else [word]
+        parts.append({"$or": [*fields, {"jobId": {"$in": ids}}]})
+    if query.status == NEW:
+        parts.append({"pipeline_status": {"$nin": list(STATUSES)}})
+    elif query.status:
+        parts.append({"pipeline_status": query.status})
+    return {"$and": parts} if parts else {}
+
+
+class PostingsInFolder:
+    """A folder of JSON files; `last_runs` says what nobody writes into them: each job's newest run."""
+
+    def __init__(self, folder: str, last_runs: Callable[[], Mapping[str, LastRun]] = dict) -> None:
+        self._folder, self._last_runs = folder, last_runs
+
+    def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
+        """As the protocol says."""
+        if not self._folder:
+            raise PostingsUnavailable("Nothing says where postings are. Set MONGODB_URI, or POSTINGS_DIR to try it.")
+        folder = Path(self._folder)
+        if not folder.is_dir():
+            raise PostingsUnavailable(f"There is no folder {folder}. Set POSTINGS_DIR, or MONGODB_URI.")
+        runs = self._last_runs()
+        documents = map(_document, sorted(folder.glob("*.json")))
+        there = [posting_of(document) for document in documents if document is not None]
+        postings = [replace(each, last_run=runs.get(each.job_id, each.last_run)) for each in there]
+        fitting = [posting for posting in postings if _fits(posting, query)]
+        start = (query.page - 1) * query.per_page
+        return fitting[start : start + query.per_page], len(fitting)
+
+    def close(self) -> None:
+        """As the protocol says."""
+
+
+def _fits(posting: Posting, query: PostingQuery) -> bool:
+    text = "\n".join((posting.title, posting.company, posting.location)).lower()
+    status = posting.last_run.status or NEW
+    words = query.text.replace("\0", " ").split()
+    return query.status in ("", status) and all(word == posting.job_id or word.lower() in text for word in words)
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None  # one broken file hides no other
+    return document if isinstance(document, dict) else None
+
+
+def _id_text(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""

@@ -1,0 +1,85 @@
+// What every page does: it says what has changed, keeps times, and helps to select postings.
+
+const byId = (id) => document.getElementById(id);
+
+export function announce(text) {
+  byId('announcer').textContent = text;
+}
+
+function duration(seconds) {
+  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)];
+  if (hours) return `${hours} h ${minutes % 60} min`;
+  return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}
+
+function tick() {
+  for (const place of document.querySelectorAll('[data-since]')) {
+    const seconds = Math.max(0, Math.round((Date.now() - Date.parse(place.dataset.since)) / 1000));
+    place.textContent = duration(seconds);
+  }
+}
+
+const localTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+
+function localise(root) {
+  for (const time of root.querySelectorAll('time:not([title])')) {
+    time.title = time.textContent.trim();
+    time.textContent = localTime.format(new Date(time.dateTime));
+  }
+}
+
+// Selecting: a job that has a live run is not to be run a second time by accident.
+
+function select() {
+  const boxes = [...document.querySelectorAll('[name="selected_jobs"]')];
+  for (const box of boxes) {
+    box.disabled = Boolean(box.closest('tr').querySelector('a.button'));
+    box.checked &&= !box.disabled;
+  }
+  const [free, all, button] = [boxes.filter((box) => !box.disabled), byId('select-all'), byId('bulk-process')];
+  if (!button) return;
+  const chosen = free.filter((box) => box.checked).length;
+  all.checked = chosen > 0 && chosen === free.length;
+  all.indeterminate = chosen > 0 && chosen < free.length;
+  button.disabled = chosen === 0;
+  byId('selected-count').textContent = chosen ? `${chosen} selected` : '';
+}
+
+document.addEventListener('change', ({ target }) => {
+  if (target.id === 'select-all') {
+    for (const box of document.querySelectorAll('[name="selected_jobs"]:enabled')) box.checked = target.checked;
+  }
+  select();
+});
+
+// One press is one run of each job: the key is what the page shows as each job's newest run.
+document.addEventListener('htmx:configRequest', ({ detail }) => {
+  if (detail.elt.id !== 'bulk-process') return;
+  const keys = [...document.querySelectorAll('[data-key]')].map((element) => element.dataset.key.slice(0, 8));
+  detail.headers['Idempotency-Key'] = keys.join('');
+});
+
+// What polls tells its own faults in one place, and takes them back when it is answered again.
+
+document.addEventListener('htmx:afterRequest', ({ detail }) => {
+  if (detail.successful && detail.elt.hasAttribute('data-poll')) byId('notice').replaceChildren();
+});
+for (const name of ['htmx:sendError', 'htmx:timeout']) {
+  document.addEventListener(name, () => {
+    const text = 'The connection to this site is lost. It is tried again by itself.';
+    if (byId('notice').textContent === text) return;
+    const problem = document.createElement('p');
+    problem.className = 'problem';
+    problem.textContent = text;
+    byId('notice').replaceChildren(problem);
+  });
+}
+
+document.addEventListener('announce', ({ detail }) => announce(detail.value));
+
+window.htmx.onLoad((root) => {
+  localise(root.parentElement ?? root);
+  tick();
+  select();
+});
+setInterval(tick, 1000);

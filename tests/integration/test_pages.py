@@ -1,0 +1,312 @@
+"""The pages, as a browser without scripts and as htmx would get them, in front of a real launcher."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from frontend.app import create_app
+from frontend.keys import launch_key
+from launching.launcher import ROOT, Launcher
+
+TOKEN = "the token of this session"
+HX = {"HX-Request": "true", "X-CSRF-Token": TOKEN}
+WRITER = """
+import os
+os.chdir(os.environ['APPLICATIONS_DIR'])
+open('CV.md', 'w').write('# Mara <b>bold</b> <script>alert(1)</script>')
+open('empty.txt', 'w').close()
+open('long.txt', 'w').write('x' * 600_000)
+"""
+PIPELINES: dict[str, dict[str, Any]] = {
+    "writer": {
+        "command": ["python", "-c", WRITER],
+        "artifacts": {"cv_md_url": "CV.md", "empty_url": "empty.txt", "long_url": "long.txt"},
+    },
+    "quick": {"command": ["python", "-c", "print('<script>')"]},
+    "slow": {"command": ["python", "-c", "import time; time.sleep(60)"]},
+    "broken": {"command": ["python", "-c", "raise SystemExit(3)"]},
+}
+HOSTILE: list[dict[str, Any]] = [
+    {"jobId": "\"><script>alert('id')</script>", "title": "<img src=x onerror=alert(1)>", "company": "{{ 7 * 7 }}"},
+    {"jobId": "a' b", "title": ["one", 2], "url": "javascript:alert(1)"},
+    {"title": "Nobody's"},
+    {"jobId": True, "company": None},
+]
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    with Launcher(tmp_path_factory.mktemp("pages"), PIPELINES, MAX_CONCURRENCY="2") as running:
+        yield running
+
+
+def browser_of(url: str, secret: str, postings: Path = ROOT / "pipeline-image/samples/postings") -> FlaskClient:
+    environment = {
+        "FRONTEND_PASSWORD": "open sesame",
+        "RUNNER_API_SECRET": secret,
+        "RUNNER_URL": url,
+        "POSTINGS_DIR": str(postings),
+    }
+    browser = create_app(environment, "127.0.0.1").test_client()
+    with browser.session_transaction() as session:
+        session["signed_in"], session["csrf"] = True, TOKEN
+    return browser
+
+
+@pytest.fixture
+def browser(launcher: Launcher) -> FlaskClient:
+    return browser_of(launcher.url, launcher.secret)
+
+
+@pytest.fixture
+def alone() -> FlaskClient:
+    """A front end whose launcher is not there."""
+    return browser_of("http://127.0.0.1:9", "s" * 32)
+
+
+def text_of(answer: TestResponse, status: int = 200) -> str:
+    text = answer.get_data(as_text=True)
+    assert answer.status_code == status, text
+    return text
+
+
+def key_on(page: str, job_id: str) -> str:
+    """The key that the page's button for a job sends."""
+    button = re.search(rf'<button id="process-{job_id}".*?</button>', page, re.DOTALL)
+    assert button
+    headers = re.search(r"hx-headers='(.*?)'", button[0])
+    assert headers
+    found: str = json.loads(unescape(headers[1]))["Idempotency-Key"]
+    return found
+
+
+def test_the_start_is_the_postings_and_each_can_be_processed(browser: FlaskClient) -> None:
+    assert browser.get("/").headers["Location"] == "/jobs"
+    page = text_of(browser.get("/jobs"))
+    assert all(company in page for company in ("Hafenwerk", "Grünfeld", "Kreisklinikum"))
+    assert page.count('name="selected_jobs"') == 3 and 'id="bulk-process"' in page
+    assert "0 of 2 slots in use" in page
+
+
+def test_postings_are_searched_and_filtered_and_an_empty_answer_says_so(browser: FlaskClient) -> None:
+    page = text_of(browser.get("/jobs?q=hafenwerk&status=nonsense&page=-5"))
+    assert "Hafenwerk" in page and "Grünfeld" not in page
+    assert "No posting fits" in text_of(browser.get("/jobs?q=nothing+like+this"))
+    assert "no more postings" in text_of(browser.get("/jobs?page=99"))
+
+
+def test_two_tabs_press_process_at_once_and_it_is_one_run(browser: FlaskClient, launcher: Launcher) -> None:
+    key = key_on(text_of(browser.get("/jobs")), "4711")
+    answers = [
+        text_of(browser.post("/api/runner/jobs/run", data={"job_id": "4711"}, headers=HX | {"Idempotency-Key": key}))
+        for _ in range(2)
+    ]
+    [run_id] = {found for answer in answers for found in re.findall(r"/runs/([^\"]+)", answer)}
+    launcher.wait(run_id)
+    again = key_on(text_of(browser.get("/jobs")), "4711")
+    assert again == launch_key("4711", run_id) != key
+
+
+def test_htmx_gets_pieces_of_the_page_and_others_get_json(browser: FlaskClient, launcher: Launcher) -> None:
+    started = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
+    assert "queued" in text_of(started) and "Job 4712 is queued" in started.headers["HX-Trigger"]
+    plain = browser.post("/api/runner/jobs/run", json={"job_id": "4712"}, headers={"X-CSRF-Token": TOKEN})
+    launcher.wait(plain.get_json()["run_id"])
+
+
+def test_selected_jobs_start_with_one_bar_and_refusals_are_named(browser: FlaskClient, launcher: Launcher) -> None:
+    data = {"selected_jobs": ["4711", "4712", " not so "]}
+    page = text_of(browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX))
+    assert "0 of 2 selected runs have ended" in page and 'id="status-4711"' in page
+    assert "was not started" in page and "space" in page
+    run_ids = re.search(r'hx-get="(/batch[^"]+)"', page)
+    assert run_ids
+    deadline = time.monotonic() + 30
+    while "2 of 2" not in (bar := text_of(browser.get(unescape(run_ids[1]), headers=HX))):
+        assert time.monotonic() < deadline, bar
+        time.sleep(0.1)
+    assert "2 completed" in bar and "hx-trigger" not in bar
+
+
+def test_one_poll_brings_those_rows_that_have_changed(browser: FlaskClient, launcher: Launcher) -> None:
+    run = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])
+    stale, fresh = "new  4713", f"completed {run['run_id']} 4713"
+    assert 'id="status-4713"' in text_of(browser.get("/live", query_string={"shown": stale}, headers=HX))
+    page = text_of(browser.get("/live", query_string={"shown": [fresh, "hostile", ""]}, headers=HX))
+    assert 'id="status-4713"' not in page and "slots in use" in page
+
+
+def test_hostile_postings_stay_text(launcher: Launcher, tmp_path: Path) -> None:
+    for number, document in enumerate(HOSTILE):
+        (tmp_path / f"{number}.json").write_text(json.dumps(document))
+    browser = browser_of(launcher.url, launcher.secret, tmp_path)
+    page = text_of(browser.get("/jobs"))
+    assert "<img" not in page and "<script>alert" not in page and "javascript:" not in page
+    assert "{{ 7 * 7 }}" in page and "one 2" in page and page.count("give it a jobId") == 2
+    values = [json.loads(unescape(found))["job_id"] for found in re.findall(r"hx-vals='(.*?)'", page)]
+    assert values == [document["jobId"] for document in HOSTILE[:2]]
+    targets = re.findall(r'hx-target="#(status-[^"]*)"', page)
+    assert all(re.fullmatch("status-x-[0-9a-f]{16}", target) and f'id="{target}"' in page for target in targets)
+    refused = browser.post("/api/runner/jobs/run", data={"job_id": HOSTILE[1]["jobId"] + "\0"}, headers=HX)
+    assert "control characters" in text_of(refused, 422)
+
+
+def test_a_run_says_how_it_stands_and_what_is_kept_of_its_log(browser: FlaskClient, launcher: Launcher) -> None:
+    run = launcher.wait(launcher.run("4713", pipeline="broken")["run_id"])
+    page = text_of(browser.get(f"/runs/{run['run_id']}"))
+    assert "exit code 3" in page and "PipelineError" in page and "Log complete, 1 line." in page
+    assert f'data-logs="/api/runner/jobs/{run["run_id"]}/logs"' in page
+    assert "every 2s" not in page, "a run that has ended is not asked for"
+
+
+def test_a_status_is_sent_only_when_it_is_news_and_the_last_one_ends_the_poll(
+    browser: FlaskClient, launcher: Launcher
+) -> None:
+    run_id = launcher.run("4713", pipeline="slow")["run_id"]
+    path = f"/api/runner/jobs/{run_id}/status"
+    seen = ""
+    deadline = time.monotonic() + 30
+    while "The pipeline is running" not in (page := text_of(browser.get(path, headers=HX))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    found = re.search('name="seen" value="([^"]*)"', page)
+    assert found
+    seen = unescape(found[1])
+    assert browser.get(path, query_string={"seen": seen}, headers=HX).status_code == 204
+    cancelled = browser.delete(f"/api/runner/jobs/{run_id}", headers=HX)
+    assert "Cancelling" in text_of(cancelled) or "cancelled" in text_of(cancelled)
+    launcher.wait(run_id)
+    last = browser.get(path, query_string={"seen": seen}, headers=HX)
+    assert "The run was cancelled" in text_of(last, 286)
+
+
+def test_a_run_waiting_says_its_place(browser: FlaskClient, launcher: Launcher) -> None:
+    launcher.client.post("/queue/pause")
+    try:
+        run_id = launcher.run("4713", pipeline="quick")["run_id"]
+        page = text_of(browser.get(f"/runs/{run_id}"))
+        assert "The queue is paused" in page and '<dd id="place">1</dd>' in page
+        assert "The queue is paused" in text_of(browser.get("/runs"))
+    finally:
+        launcher.client.post("/queue/resume")
+    launcher.wait(run_id)
+
+
+def test_run_again_makes_one_run_with_the_same_options(browser: FlaskClient, launcher: Launcher) -> None:
+    first = launcher.wait(launcher.run("4713", pipeline="quick", profile_ref="senior", params={"depth": 2})["run_id"])
+    form = {"csrf_token": TOKEN, "last_run": first["run_id"]}
+    places = {browser.post(f"/runs/{first['run_id']}/again", data=form).headers["Location"] for _ in range(2)}
+    [place] = places
+    second = launcher.wait(place.rpartition("/")[2])
+    assert second["run_id"] != first["run_id"] and second["profile_ref"] == "senior"
+    assert launcher.client.get(f"/jobs/{second['run_id']}/request").json()["params"] == {"depth": 2}
+    assert second["run_id"] in text_of(browser.get(f"/runs/{first['run_id']}")), "it points to the newer run"
+    launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])
+    other = browser.post(f"/runs/{second['run_id']}/again", data=form)
+    assert other.headers["Location"] == place, "as pressed on the page that showed the first as the newest"
+
+
+def test_files_are_shown_and_what_is_in_them_stays_text(browser: FlaskClient, launcher: Launcher) -> None:
+    run_id = launcher.wait(launcher.run("4713", pipeline="writer")["run_id"])["run_id"]
+    page = text_of(browser.get(f"/runs/{run_id}"))
+    assert all(name in page for name in ("CV.md", "empty.txt", "long.txt"))
+    cv = text_of(browser.get(f"/runs/{run_id}/files/CV.md"))
+    assert "<h1>Mara &lt;b&gt;bold" in cv and "<script>alert" not in cv
+    assert "This file is empty" in text_of(browser.get(f"/runs/{run_id}/files/empty.txt"))
+    long = text_of(browser.get(f"/runs/{run_id}/files/long.txt"))
+    assert "Only its beginning" in long and 500_000 < len(long) < 510_000
+    assert "preview" in text_of(browser.get(f"/runs/{run_id}/files/CV.docx"), 404)
+    assert "no such file" in text_of(browser.get(f"/runs/{run_id}/files/none.md"), 404)
+    assert text_of(browser.get(f"/runs/{run_id}/files/%2e%2e%2fx.md"), 404)
+
+
+def test_the_history_is_filtered_and_charted(browser: FlaskClient, launcher: Launcher) -> None:
+    failed = launcher.wait(launcher.run("charted", pipeline="broken")["run_id"])
+    page = text_of(browser.get("/runs?job_id=charted"))
+    assert failed["run_id"] in page and "PipelineError" in page and "of job charted" in page
+    assert re.search(r"<title>\d+ \w+: \d+ failed</title>", page) and "<caption>" in page
+    table = text_of(browser.get("/runs?job_id=charted", headers=HX | {"HX-Target": "runs"}))
+    assert failed["run_id"] in table and "slots in use" not in table, "the table alone is asked for"
+    assert failed["run_id"] not in text_of(browser.get("/runs?status=cancelled"))
+    assert "No run fits" in text_of(browser.get("/runs?job_id=nobody"))
+    assert "no more runs" in text_of(browser.get("/runs?page=999&status=failed"))
+
+
+@pytest.mark.parametrize("path", ["/runs/nothing-here", "/runs/%3Cscript%3E", "/runs/%2e%2e", "/runs/" + "x" * 300])
+def test_a_run_that_does_not_exist_is_a_page(browser: FlaskClient, path: str) -> None:
+    page = text_of(browser.get(path), 404)
+    assert "There is no such run" in page and "<script>alert" not in page and "Traceback" not in page
+
+
+def test_without_a_launcher_postings_are_shown_and_all_else_says_what_to_do(alone: FlaskClient) -> None:
+    page = text_of(alone.get("/jobs"))
+    assert "Hafenwerk" in page and "RUNNER_URL" in page
+    for path in ("/runs", "/runs/some-run", "/runs/some-run/files/CV.md"):
+        assert "RUNNER_URL" in text_of(alone.get(path), 503)
+    assert "RUNNER_URL" in text_of(alone.get("/live", headers=HX))
+    pressed = alone.post("/api/runner/jobs/run", data={"job_id": "4711"}, headers=HX)
+    assert "RUNNER_URL" in text_of(pressed, 503) and "HX-Retarget" not in pressed.headers
+    polled = alone.get("/api/runner/jobs/some-run/status", headers=HX)
+    assert "RUNNER_URL" in text_of(polled, 503) and polled.headers["HX-Retarget"] == "#notice"
+
+
+def test_a_launcher_that_does_not_know_us_says_which_setting_is_wrong(launcher: Launcher) -> None:
+    stranger = browser_of(launcher.url, "x" * 32)
+    assert "RUNNER_API_SECRET" in text_of(stranger.get("/runs"), 502)
+    pressed = stranger.post("/api/runner/jobs/run", data={"job_id": "4711"}, headers=HX)
+    assert "RUNNER_API_SECRET" in text_of(pressed, 502)
+
+
+def test_a_full_queue_and_a_used_key_are_told_in_words(tmp_path: Path) -> None:
+    with Launcher(tmp_path, PIPELINES, MAX_CONCURRENCY="1", MAX_QUEUED="1") as launcher:
+        browser = browser_of(launcher.url, launcher.secret)
+        launcher.client.post("/queue/pause")
+        key = {"Idempotency-Key": "k"}
+        first = {"job_id": "4711"}
+        text_of(browser.post("/api/runner/jobs/run", data=first, headers=HX | key))
+        other = browser.post("/api/runner/jobs/run", data=first | {"profile_ref": "senior"}, headers=HX | key)
+        assert "started again meanwhile" in text_of(other, 409)
+        full = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
+        assert "MAX_QUEUED" in text_of(full, 429) and "Try again in" in text_of(full, 429)
+
+
+def test_no_source_of_postings_says_what_to_set(launcher: Launcher, tmp_path: Path) -> None:
+    browser = browser_of(launcher.url, launcher.secret, tmp_path / "none")
+    assert "POSTINGS_DIR" in text_of(browser.get("/jobs"), 503)
+
+
+def test_whoever_is_signed_out_is_led_to_the_sign_in_page_by_polls_too(browser: FlaskClient) -> None:
+    with browser.session_transaction() as session:
+        session.pop("signed_in")
+    assert browser.get("/live", headers=HX).headers["HX-Redirect"] == "/login"
+    polled = browser.get("/api/runner/jobs/some-run/status", headers=HX)
+    assert "sign in" in text_of(polled, 401) and polled.headers["HX-Retarget"] == "#notice"
+
+
+def test_a_fault_of_our_own_is_a_page_and_for_htmx_a_notice(browser: FlaskClient) -> None:
+    page = browser.get("/runs/some-run/files/x.exe", headers=HX)
+    assert page.headers["HX-Reselect"] == ".error" and 'class="error"' in text_of(page, 404)
+    browser.application.config["PROPAGATE_EXCEPTIONS"] = False
+    browser.application.extensions["postings"] = None
+    broken = text_of(browser.get("/jobs"), 500)
+    assert "Traceback" not in broken and "<h1>" in broken
+
+
+def test_pages_need_nothing_that_the_policy_forbids(browser: FlaskClient, launcher: Launcher) -> None:
+    run_id = launcher.wait(launcher.run("4713", pipeline="writer")["run_id"])["run_id"]
+    for path in ("/jobs", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/files/CV.md", "/nothing"):
+        answer = browser.get(path)
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        page = answer.get_data(as_text=True)
+        assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|<(script|link|img)[^>]*//", page), path
+        assert launcher.secret not in page
