@@ -103,7 +103,6 @@ def test_without_the_launcher_the_jobs_page_has_no_serious_fault_either(
 ) -> None:
     directory = tmp_path_factory.mktemp("alone")
     with Frontend(directory, "http://127.0.0.1:9", site.launcher.secret) as alone:
-        site_alone = type("Alone", (), {"frontend": alone})()
-        page = visit(site_alone)  # type: ignore[arg-type]
+        page = visit(type("Alone", (), {"frontend": alone})())
         expect(page.locator("#live .problem")).to_be_visible()
         assert not faults(page)
