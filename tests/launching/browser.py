@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,18 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+SECONDS = 60_000.0  # Playwright counts in milliseconds
+_COUNT = """() => {
+  const [first, last] = [logs.firstElementChild, logs.lastElementChild];
+  return first ? (logs.childElementCount - 1) * first.childElementCount + last.childElementCount : 0;
+}"""
+_LONGEST = """
+window.longest = 0;
+new PerformanceObserver((list) => {
+  for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
+}).observe({ type: 'longtask', buffered: true });
+"""
 
 
 @contextmanager
@@ -38,3 +51,21 @@ def sign_in(page: Page, frontend: Frontend) -> None:
     page.get_by_label("Password").fill(frontend.password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/jobs")
+
+
+def wait_for_lines(page: Page, lines: int, milliseconds: float = SECONDS) -> None:
+    """Wait until so many lines stand there; the page's own policy forbids what Playwright waits with."""
+    deadline = time.monotonic() + milliseconds / 1000
+    while (count := page.evaluate(_COUNT)) < lines:
+        assert time.monotonic() < deadline, f"{count} of {lines} lines"
+        page.wait_for_timeout(100)
+
+
+def watch_tasks(page: Page) -> None:
+    """Note the longest task of each page that is opened from here on."""
+    page.add_init_script(_LONGEST)
+
+
+def longest_task_ms(page: Page) -> float:
+    """The longest task of the page so far, in milliseconds; 0 where none was longer than 50."""
+    return float(page.evaluate("() => window.longest"))
