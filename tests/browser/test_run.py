@@ -146,7 +146,15 @@ def test_with_a_ticket_logs_and_files_come_straight_and_a_ticket_that_is_void_is
             page.get_by_role("link", name="Download CV.md").click()
         assert download.value.url.startswith(f"{site.launcher.url}/artifacts/{run_id}/CV.md?ticket=")
         assert Path(download.value.path()).read_text().startswith("#")
+        with page.expect_download() as download:
+            page.locator("#download").click()
+        assert download.value.url.startswith(f"{site.launcher.url}/jobs/{run_id}/log?ticket=")
+        assert download.value.suggested_filename == f"{run_id}.log"
+        assert Path(download.value.path()).read_bytes() == site.launcher.log(run_id)
         assert straight(page, site)
+        site.launcher.stop()
+        page.locator("#download").click()  # no ticket to be had: the front end says why
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Service Unavailable")
 
 
 def assert_lines_equal_archive(page: Page, site: Site, run_id: str) -> None:
