@@ -119,6 +119,10 @@ resume: ## Start the queue again
 bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"
 	@PYTHONPATH=.:operator:tests $(BIN)/python -m bench $(ROWS)
 
+.PHONY: screenshots
+screenshots: $(VENV)/.dev servers ## Take pictures of each page, light, dark and as on a phone, into docs/screenshots
+	@PYTHONPATH=.:tests $(BIN)/python -m screenshots
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
 	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \

@@ -26,6 +26,7 @@ document.addEventListener('click', async (event) => {
   event.preventDefault();
   try {
     const answer = await fetch(ticket, { method: 'POST', headers });
+    if (!answer.ok) throw new Error(answer.statusText);
     const { log_url, artifacts_url, query } = await answer.json();
     const { file } = link.dataset;
     location.assign(`${file ? artifacts_url + encodeURIComponent(file) : log_url}?${query}`);

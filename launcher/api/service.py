@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -9,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from launcher.api.dependencies import Admin, PartsDep
 
+VERSION = version("slipway")
 router = APIRouter(tags=["service"])
 
 
@@ -29,6 +31,7 @@ async def health(parts: PartsDep) -> dict[str, Any]:
         "paused": queue.paused,
         **stores,
         "records_owed": owed,
+        "version": VERSION,
         "engine": parts.settings.ENGINE,
         "kubernetes": queue.cluster,
     }

@@ -54,7 +54,11 @@ async def logs(
 async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingResponse:
     """Return all that the archive holds, byte by byte as it was printed."""
     await parts.engine.get(run_id)
-    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "Content-Disposition": f'attachment; filename="{run_id}.log"',
+    }
     return StreamingResponse(parts.archive.text(run_id), media_type="text/plain; charset=utf-8", headers=headers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from launcher.cli.failures import Exit, Failure, failure_of
+from launcher.cli.reaching import cause_of
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 STREAM_TIMEOUT = httpx.Timeout(10, read=45)
@@ -30,7 +32,10 @@ class Client:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {credential}"} if credential else {}
         try:
-            self.http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=False)
+            verify = ssl.create_default_context() if self.url.startswith("https:") else False  # the machine's own CAs
+            self.http = httpx.Client(
+                base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=False, verify=verify
+            )
             valid = self.http.base_url.scheme in ("http", "https") and self.http.base_url.host
         except (httpx.InvalidURL, ValueError):
             valid = ""
@@ -51,9 +56,11 @@ class Client:
             answer = self.http.request(method, path, **options)
         check(answer)
         try:
-            document: dict[str, Any] = answer.json()
+            document = answer.json()
         except ValueError:
-            raise Failure(f"{self.url} does not answer as a launcher; check RUNNER_URL.", Exit.UNREACHABLE) from None
+            document = None
+        if not isinstance(document, dict):
+            raise Failure(f"{self.url} does not answer as a launcher; check RUNNER_URL.", Exit.UNREACHABLE)
         return document
 
     @contextmanager
@@ -62,11 +69,9 @@ class Client:
         try:
             yield
         except httpx.HTTPError as exc:
-            text = (
-                f"The launcher at {self.url} does not answer ({exc or type(exc).__name__}). "
-                "Start it with slipway-launcher serve, or set RUNNER_URL; slipway doctor says more."
-            )
-            raise Failure(text, Exit.UNREACHABLE) from None
+            cause = cause_of(exc)
+            text = f"The launcher at {self.url} does not answer: {cause.found}. {cause.do} slipway doctor says more."
+            raise Failure(text, Exit.UNREACHABLE, do=cause.do) from None
 
     def download(self, path: str) -> Iterator[bytes]:
         """Yield a body as it comes. Only from the launcher itself: the credential goes nowhere else."""

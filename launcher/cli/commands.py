@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -188,10 +187,10 @@ def logs(
         _follow(client, found, as_json, after=after, owner=False)
     body = client.download(f"/jobs/{found['run_id']}/log")
     if as_json:
-        output.document({"run_id": found["run_id"], "text": b"".join(body).decode("utf-8", "replace")})
+        output.text_document({"run_id": found["run_id"]}, body)
     elif sys.stdout.isatty():
-        for text in b"".join(body).decode("utf-8", "replace").splitlines():
-            output.line(text)
+        for text in output.lines_of(body):
+            output.line(text.removesuffix("\r"))
     else:
         for piece in body:
             sys.stdout.buffer.write(piece)
@@ -327,7 +326,10 @@ def _switch(name: str, sentence: str, as_json: bool) -> None:
     from launcher.cli import output
 
     answer = _client().call("POST", f"/queue/{name}")
-    output.say(json.dumps(answer) if as_json else sentence)
+    if as_json:
+        output.document(answer)
+    else:
+        output.say(sentence)
 
 
 @cli.command()

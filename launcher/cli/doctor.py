@@ -48,25 +48,37 @@ def _secret() -> list[Finding]:
     return [Finding("secret", "ok", "RUNNER_API_SECRET is strong enough")]
 
 
+def _version(theirs: object) -> Finding:
+    from importlib.metadata import version
+
+    ours = version("slipway")
+    if theirs == ours:
+        return Finding("version", "ok", f"{ours}, here and there")
+    said = f"the launcher is {theirs}" if theirs else "the launcher is too old to say its version"
+    return Finding("version", "warn", f"{said}, this command {ours}", "Install the same version here and there.")
+
+
 def _launcher() -> list[Finding]:
     try:
         client = Client.from_environment()
         health = client.call("GET", "/health")
     except Failure as failure:
-        return [Finding("launcher", "fail", failure.message, "Start the launcher, or correct RUNNER_URL.")]
-    found = [Finding("launcher", "ok", f"{client.url} answers")]
+        found = failure.message.partition(f" {failure.do}")[0] if failure.do else failure.message
+        return [Finding("launcher", "fail", found, failure.do or "Correct RUNNER_URL.")]
+    findings = [Finding("launcher", "ok", f"{client.url} answers")]
     try:
         client.call("GET", "/jobs", params={"per_page": 1})
-        found.append(Finding("credential", "ok", "accepted"))
+        findings.append(Finding("credential", "ok", "accepted"))
     except Failure as failure:
         do = "Set RUNNER_API_SECRET as the launcher has it, or make a token with: slipway token"
         state: Literal["warn", "fail"] = "fail" if failure.code == Exit.NOT_ALLOWED else "warn"
-        found.append(Finding("credential", state, failure.message, do))
+        findings.append(Finding("credential", state, failure.message, do))
     if "max_concurrency" not in health:
-        return [*found, Finding("health", "fail", "the answer is no launcher's", "Correct RUNNER_URL.")]
+        return [*findings, Finding("health", "fail", "the answer is no launcher's", "Correct RUNNER_URL.")]
+    findings.append(_version(health.get("version")))
     paused = bool(health.get("paused"))
     slots = f"{health['active_runs']} of {health['max_concurrency']} slots in use, {health.get('queued')} waiting"
-    found.append(
+    findings.append(
         Finding("queue", "warn", f"paused; {slots}", "Let it go on with: slipway resume")
         if paused
         else Finding("queue", "ok", slots)
@@ -74,12 +86,12 @@ def _launcher() -> list[Finding]:
     for name, setting in (("redis", "REDIS_URL"), ("mongodb", "MONGODB_URI")):
         state_of_store = str(health.get(name))
         if state_of_store == "off":
-            found.append(Finding(name, "ok", f"not used ({setting} is not set)"))
+            findings.append(Finding(name, "ok", f"not used ({setting} is not set)"))
         elif state_of_store == "ok":
-            found.append(Finding(name, "ok", "connected"))
+            findings.append(Finding(name, "ok", "connected"))
         else:
             do = f"Runs go on without it. See that it is up and that the launcher's {setting} is right."
-            found.append(Finding(name, "warn", state_of_store, do))
+            findings.append(Finding(name, "warn", state_of_store, do))
     engine, kubernetes = str(health.get("engine")), str(health.get("kubernetes"))
     away = engine == "kubernetes" and kubernetes == "away"
     do = (
@@ -87,5 +99,5 @@ def _launcher() -> list[Finding]:
         if away
         else ""
     )
-    found.append(Finding("engine", "fail" if away else "ok", f"{engine}, Kubernetes {kubernetes}", do))
-    return found
+    findings.append(Finding("engine", "fail" if away else "ok", f"{engine}, Kubernetes {kubernetes}", do))
+    return findings

@@ -24,11 +24,37 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """The command cannot do what was asked; the message says what to do."""
+    """The command cannot do what was asked; the message says what to do, `do` that alone where it stands apart.
 
-    def __init__(self, message: str, code: int = Exit.REFUSED) -> None:
-        self.message, self.code = message, code
+    `status` is HTTP's, where one was answered.
+    """
+
+    def __init__(
+        self, message: str, code: int = Exit.REFUSED, *, title: str = "", status: int | None = None, do: str = ""
+    ) -> None:
+        self.message, self.code, self.title, self.status, self.do = message, code, title, status, do
         super().__init__(message)
+
+    def problem(self) -> dict[str, Any]:
+        """Return it as a problem (RFC 9457), with the exit code beside."""
+        title = self.title or _TITLES.get(self.code, "The command failed")
+        return {
+            "type": "about:blank",
+            "title": title,
+            "status": self.status,
+            "detail": self.message,
+            "exit_code": int(self.code),
+        }
+
+
+_TITLES: dict[int, str] = {
+    2: "Wrong usage",
+    Exit.REFUSED: "Refused",
+    Exit.UNREACHABLE: "Launcher unreachable",
+    Exit.LATER: "Not now",
+    Exit.NOT_ALLOWED: "Not allowed",
+    Exit.CANCELLED: "Interrupted",
+}
 
 
 def exit_code_of(run: Mapping[str, Any]) -> int:
@@ -47,14 +73,15 @@ def failure_of(status: int, problem: Mapping[str, Any], retry_after: str | None 
     """Return the failure for a problem answer (RFC 9457): its sentence, and what to do."""
     text = str(problem.get("detail") or problem.get("title") or f"The launcher answered {status}.")
     match status:
-        case 401 | 403:
-            hint = (
-                "RUNNER_API_SECRET must be the launcher's secret, or a token with the scope." if status == 401 else ""
-            )
-            return Failure(f"{text} {hint}".strip(), Exit.NOT_ALLOWED)
+        case 401:
+            hint = "RUNNER_API_SECRET must be the launcher's secret, or a token with the scope."
+            text, code = f"{text} {hint}", Exit.NOT_ALLOWED
+        case 403:
+            code = Exit.NOT_ALLOWED
         case 429 | 502 | 503 | 504:
-            return Failure(f"{text} Try again in {retry_after or 'a few'} seconds.", Exit.LATER)
+            text, code = f"{text} Try again in {retry_after or 'a few'} seconds.", Exit.LATER
         case _ if status >= 500:
-            return Failure(f"{text} The launcher's own log says more.", Exit.FAULT)
+            text, code = f"{text} The launcher's own log says more.", Exit.FAULT
         case _:
-            return Failure(text, Exit.REFUSED)
+            code = Exit.REFUSED
+    return Failure(text, code, title=str(problem.get("title") or ""), status=status)

@@ -44,6 +44,11 @@ class Follower:
         self._cursor, self._failures, self._heard = after, 0, time.monotonic()
         self._busy = self._asked = False
 
+    @property
+    def cursor(self) -> int:
+        """The number of the last line shown."""
+        return self._cursor
+
     def to_the_end(self) -> Run:
         """Show the events until the run has ended; return the run. Raises `KeyboardInterrupt` between two lines."""
         before = signal.signal(signal.SIGINT, self._interrupt)
@@ -123,24 +128,22 @@ def follow(client: Client, run_id: str, display: Display, *, after: int = 0, own
             display.pause()
             if not owner:
                 return Exit.CANCELLED
-            if not _cancelling(client, run_id):
-                output.note(f"The run goes on; slipway logs -f {run_id} follows it again.")
+            if not _cancelled(client, run_id):
+                output.note(f"The run goes on; slipway logs -f {run_id} --after {follower.cursor} follows it again.")
                 return Exit.LATER
 
 
-def _cancelling(client: Client, run_id: str) -> bool:
-    """Ask what is to happen; say whether to follow on."""
+def _cancelled(client: Client, run_id: str) -> bool:
+    """Ask whether to cancel, and do so; without a terminal nobody is asked and the run goes on."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
-        sys.stderr.write("\nCancel the run? y: cancel it, n: follow on, Ctrl-C: leave it running [n] ")
+        sys.stderr.write("\nCancel the run? y: cancel it, n: leave it running [n] ")
         sys.stderr.flush()
-        answer = sys.stdin.readline()
-        if not answer:  # the terminal is gone
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return False
-        if answer.strip().lower() in ("y", "yes"):
-            client.call("DELETE", f"/jobs/{quote(run_id, safe='')}")
-            output.note("Cancelling; waiting until nothing of the run is left.")
+        client.call("DELETE", f"/jobs/{quote(run_id, safe='')}")
+        output.note("Cancelling; waiting until nothing of the run is left.")
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return False

@@ -1,7 +1,8 @@
-"""The entry: the commands put together, and every failure as one sentence."""
+"""The entry: the commands put together, and every failure as one sentence, or with --json as one problem."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -11,16 +12,36 @@ from launcher.cli.failures import Exit, Failure
 
 def main() -> None:
     """Run the command line."""
+    as_json = "--json" in sys.argv[1:]
     try:
-        cli()
+        sys.exit(_for_programs() if as_json else cli())
     except Failure as failure:
-        from launcher.cli import output
-
-        output.note(failure.message)
+        _tell(failure, as_json)
         sys.exit(failure.code)
     except BrokenPipeError:  # who read us has enough, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.NO_READER)
+
+
+def _for_programs() -> int:
+    """Run it with wrong usage and Ctrl-C as failures too, which Typer by itself paints for people."""
+    from typer import Abort, TyperException
+
+    try:
+        return int(cli(standalone_mode=False) or 0)
+    except TyperException as exc:
+        raise Failure(exc.format_message(), exc.exit_code) from None
+    except (Abort, KeyboardInterrupt):
+        raise Failure("Interrupted.", Exit.CANCELLED) from None
+
+
+def _tell(failure: Failure, as_json: bool) -> None:
+    from launcher.cli import output
+
+    if as_json:
+        print(json.dumps(failure.problem()), file=sys.stderr, flush=True)
+    else:
+        output.note(failure.message)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+_LONGEST_LINE = 1 << 20
 _SGR = re.compile(r"(\x1b\[[0-9;:]*m)")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -41,6 +43,29 @@ def line(text: str) -> None:
 def document(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON. Escapes keep it harmless everywhere."""
     print(json.dumps(value, indent=indent), flush=True)
+
+
+def text_document(head: Mapping[str, Any], pieces: Iterable[bytes]) -> None:
+    """Print `head` as JSON with the pieces' text as its last member, `text`, as they come: never whole in memory."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    print(json.dumps(head)[:-1] + ', "text": "', end="")
+    for piece in pieces:
+        print(json.dumps(decode(piece))[1:-1], end="")
+    print(json.dumps(decode(b"", True))[1:-1] + '"}', flush=True)
+
+
+def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a text that comes in pieces; one that does not end comes in parts of `_LONGEST_LINE`."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    rest = ""
+    for piece in pieces:
+        *lines, rest = (rest + decode(piece)).split("\n")
+        yield from lines
+        while len(rest) > _LONGEST_LINE:
+            yield rest[:_LONGEST_LINE]
+            rest = rest[_LONGEST_LINE:]
+    if rest := rest + decode(b"", True):
+        yield rest
 
 
 def say(text: str) -> None:

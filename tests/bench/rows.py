@@ -16,6 +16,7 @@ import yaml
 from httpx_sse import connect_sse
 
 from bench import plain
+from bench.browsing import browser
 from bench.images import archive_of, layers_on_base
 from bench.row import Row, spread
 from checkers.collecting import check_log
@@ -209,6 +210,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "makespan": makespan,
     "lines": lines_stored,
     "image": pipeline_image,
+    "browser": browser,
 }
 
 

@@ -21,11 +21,19 @@ from launching.launcher import INHERITED, ROOT, Launcher
 
 SECONDS = 60
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m \u2028x <b>"
+BIG_BYTES = 60_000_000
+PROGRESS = """
+for n, label in enumerate(("one", "two"), 1):
+    print('::progress:: {"step": %d, "of": 2, "label": "%s"}' % (n, label))
+    print(label)
+"""
 SLOW = "import time\nfor n in range(300): print('line', n, flush=True); time.sleep(0.02)"
 PIPELINES: dict[str, dict[str, Any]] = {
     "hello": {"command": ["python", "-c", "print('hello')"], "artifacts": {}},
     "three": {"command": ["python", "-c", "raise SystemExit(3)"], "artifacts": {}},
     "hostile": {"command": ["python", "-c", f"print({HOSTILE!r})"], "artifacts": {}},
+    "progress": {"command": ["python", "-c", PROGRESS], "artifacts": {}},
+    "big": {"command": ["python", "-c", f"print(('x' * 999 + chr(10)) * {BIG_BYTES // 1000})"], "artifacts": {}},
     "slow": {"command": ["python", "-u", "-c", SLOW], "artifacts": {}},
     "sleep": {"command": ["python", "-c", "print('up', flush=True); import time; time.sleep(600)"], "artifacts": {}},
 }
@@ -61,10 +69,17 @@ def slipway(
     )
 
 
+def check_schema(name: str, document: Any) -> None:
+    """Check what a command printed against what the documentation says that it prints."""
+    schema = json.loads((ROOT / "docs/command-line.schema.json").read_text())
+    jsonschema_rs.validator_for({"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]}).validate(document)
+
+
 def answer(launcher: Launcher, *arguments: str, schema: str | None = None, input: str | None = None) -> Any:
     done = slipway(launcher, *arguments, "--json", input=input)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
+    check_schema("-".join(arguments[:2]) if arguments[0] == "artifacts" else arguments[0], document)
     if schema:
         openapi = launcher.client.get("/openapi.json").json()
         root = {"$ref": f"#/components/schemas/{schema}", "components": openapi["components"]}
@@ -80,6 +95,8 @@ def test_run_follow_status_artifacts_retry_and_cancel(launcher: Launcher, tmp_pa
     run = answer(launcher, "status", "--job-id", "4711", schema="RunView")
     assert answer(launcher, "status", run["run_id"][:-1], schema="RunView") == run
     assert slipway(launcher, "logs", run["run_id"]).stdout.encode() == launcher.log(run["run_id"])
+    assert answer(launcher, "logs", run["run_id"])["text"].encode() == launcher.log(run["run_id"])
+    assert "cv_md_url" in answer(launcher, "artifacts", "list", run["run_id"])["artifacts"]
     assert "CV.md" in slipway(launcher, "artifacts", "list", run["run_id"]).stdout.splitlines()
     got = answer(launcher, "artifacts", "get", run["run_id"], "CV.md", "--to", str(tmp_path))
     assert Path(got["files"][0]).read_text().startswith("#")
@@ -128,6 +145,55 @@ def test_what_goes_wrong_is_a_sentence_and_a_code(
     done = slipway(launcher, *arguments, **environ)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code", "status"),
+    [
+        (["status", "nobody"], {}, 65, None),
+        (["run", "x", "--pipeline", "none"], {}, 65, 422),
+        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, 401),
+        (["ps"], {"RUNNER_URL": "http://127.0.0.1:9"}, 69, None),
+        (["logs", "-f", "nobody"], {}, 65, None),
+        (["artifacts", "get", "nobody"], {}, 65, None),
+        (["token"], {"RUNNER_API_SECRET": ""}, 65, None),
+        (["pause"], {"RUNNER_URL": "http://127.0.0.1:9"}, 69, None),
+        (["ps", "--limit", "many"], {}, 2, None),
+        (["no-such-command"], {}, 2, None),
+    ],
+)
+def test_for_programs_what_goes_wrong_is_a_problem(
+    launcher: Launcher, arguments: list[str], environ: dict[str, str], code: int, status: int | None
+) -> None:
+    done = slipway(launcher, *arguments, "--json", **environ)
+    problem = json.loads(done.stderr)
+    check_schema("problem", problem)
+    assert (done.returncode, problem["exit_code"], problem["status"], done.stdout) == (code, code, status, "")
+
+
+def test_a_followed_run_is_one_event_a_line_for_programs(launcher: Launcher) -> None:
+    done = slipway(launcher, "run", "e", "--pipeline", "progress", "--follow", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    for event in events:
+        check_schema("event", event)
+    assert done.returncode == 0
+    assert [event["text"] for event in events if event["event"] == "line"][1:] == ["one", "two"]
+    assert {"status", "progress", "end"} <= {event["event"] for event in events}
+
+
+def test_a_log_of_many_megabytes_is_printed_without_being_held(launcher: Launcher) -> None:
+    run_id = launcher.wait(launcher.run("big", pipeline="big")["run_id"], SECONDS)["run_id"]
+    for arguments in (("logs", run_id), ("logs", run_id, "--json")):
+        limited = ["bash", "-c", 'ulimit -v "$1"; shift; exec "$@"', "bash", str(160 << 10), *command(*arguments)]
+        with subprocess.Popen(
+            limited, cwd=ROOT, env=environment(launcher, MALLOC_ARENA_MAX="1"), stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            printed = 0
+            while piece := process.stdout.read(1 << 20):
+                printed += len(piece)
+            assert process.wait(SECONDS) == 0
+        assert printed > BIG_BYTES
 
 
 def test_a_token_may_do_only_what_its_scope_says(launcher: Launcher) -> None:
@@ -186,6 +252,16 @@ def test_ctrl_c_asks_and_cancels(launcher: Launcher) -> None:
         launcher, "run", "c", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"y\n")]
     )
     assert code == 130, shown
+
+
+def test_ctrl_c_and_no_leaves_the_run_going_and_says_how_to_follow_it_again(launcher: Launcher) -> None:
+    code, shown = at_a_terminal(
+        launcher, "run", "c4", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"n\n")]
+    )
+    run = answer(launcher, "status", "--job-id", "c4")
+    assert (code, run["status"]) == (75, "running")
+    assert f"slipway logs -f {run['run_id']}".encode() in shown.replace(b"\r\n", b" ")
+    launcher.client.delete(f"/jobs/{run['run_id']}")
 
 
 def test_a_second_ctrl_c_leaves_the_run_going(launcher: Launcher) -> None:

@@ -54,7 +54,7 @@ def test_launcher_and_front_end_start_with_one_address_and_end_together(tmp_path
     with together(tmp_path) as (process, printed):
         url = re.fullmatch(r"Slipway's pages are on (http://127\.0\.0\.1:\d+)\n", printed)
         assert url, printed
-        assert httpx.get(url[1], trust_env=False).status_code == 200  # without a launcher it would be 503
+        assert httpx.get(f"{url[1]}/runs", trust_env=False).status_code == 200  # without a launcher it would be 503
         both = children(process.pid)
         assert len(both) == 2
         process.send_signal(number)

@@ -24,4 +24,5 @@ def test_a_database_that_is_away_lets_nobody_in_and_says_so() -> None:
     answer = browser.post("/login", data={"password": "open sesame", "csrf_token": "token"})
     assert answer.status_code == 503
     assert "MONGODB_URI" in answer.get_data(as_text=True)
-    browser.application.extensions["attempts"].close()
+    for database in ("attempts", "postings"):
+        browser.application.extensions[database].close()

@@ -1,0 +1,81 @@
+"""What goes wrong, as the browser shows it: which fault it is, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from frontend.keys import launch_key
+from launching.site import Site
+
+
+def test_a_run_that_does_not_exist_is_a_page(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+    with Site(tmp_path) as site:
+        page = visit(site)
+        for path in ("/runs/no-such-run", "/runs/no-such-run/files/CV.md", "/runs/..%2F..%2Fhealth"):
+            answer = page.goto(site.frontend.url + path)
+            assert answer and answer.status == 404
+            assert "Traceback" not in page.content()
+        page.goto(f"{site.frontend.url}/runs/no-such-run")
+        expect(page.get_by_role("heading", level=1)).to_have_text("There is no such run")
+        page.get_by_role("link", name="Jobs").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+
+
+def test_each_refusal_of_the_launcher_is_told_in_words(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+    with Site(tmp_path, MAX_QUEUED="1") as site:
+        page = visit(site)
+        site.launcher.client.post("/queue/pause")
+        expect(page.get_by_text("The queue is paused.")).to_be_visible()
+        key = {"Idempotency-Key": launch_key("4711", "")}
+        other = {"job_id": "4711", "profile_ref": "senior"}
+        run_id = site.launcher.client.post("/jobs/run", json=other, headers=key).json()["run_id"]
+        site.launcher.client.delete(f"/jobs/{run_id}")
+        site.launcher.wait(run_id)
+        page.route("**/live*", lambda route: route.abort())  # this tab has not heard of it
+        page.evaluate("() => {}")
+        press(page, "4711")
+        expect(page.locator("td .problem")).to_contain_text("Load the page again")  # 409
+        site.launcher.run("4713")
+        press(page, "4712")
+        expect(page.locator("#status-4712 .problem")).to_contain_text("MAX_QUEUED")  # 429
+        site.launcher.kill()
+        press(page, "4712")
+        expect(page.locator("#status-4712 .problem")).to_contain_text("The launcher does not answer")  # 503
+        page.unroute("**/live*")
+        page.goto(f"{site.frontend.url}/runs")
+        expect(page.get_by_role("heading", level=1)).to_have_text("The launcher does not answer")
+        expect(page.get_by_text("RUNNER_URL")).to_be_visible()
+        page.goto(f"{site.frontend.url}/jobs")
+        expect(page.locator("#live .problem")).to_contain_text("Check that it is up")
+        site.launcher.start()
+        expect(page.get_by_text("slots in use")).to_be_visible()  # it heals by itself
+
+
+def press(page: Page, job_id: str) -> None:
+    page.get_by_role("button", name=f"Process job {job_id}").click()
+
+
+def test_a_launcher_that_does_not_know_the_front_end_is_told_with_the_setting(
+    tmp_path: Path, visit: Callable[[Site], Page]
+) -> None:
+    with Site(tmp_path, secret="w" * 64) as site:
+        page = visit(site)
+        press(page, "4711")
+        expect(page.locator("#status-4711 .problem")).to_contain_text("RUNNER_API_SECRET must be the same")
+        page.goto(f"{site.frontend.url}/runs")
+        expect(page.get_by_role("heading", level=1)).to_have_text("The launcher does not know us")
+
+
+def test_a_wrong_password_is_told_and_signing_out_closes_the_door(
+    tmp_path: Path, visit: Callable[[Site], Page]
+) -> None:
+    with Site(tmp_path) as site:
+        page = visit(site)
+        page.get_by_role("button", name="Sign out").click()
+        page.goto(f"{site.frontend.url}/jobs")
+        page.get_by_label("Password").fill("guess")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert").filter(has_text="That is not the password")).to_be_visible()

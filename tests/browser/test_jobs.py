@@ -1,0 +1,85 @@
+"""The postings in a real browser: one is processed and read, five at once, and two tabs make one run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from launching.site import Site
+
+MORE = ["5001", "5002", "5003", "5004", "5005", "5006", "-odd"]
+SECONDS = 60_000
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("jobs"), postings=MORE) as running:
+        yield running
+
+
+def test_a_job_is_processed_watched_and_its_cv_read(site: Site, visit: Callable[[Site], Page]) -> None:
+    page = visit(site)
+    page.get_by_role("button", name="Process job 4711").click()
+    page.get_by_role("link", name="Watch job 4711").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Job 4711")
+    lines = page.locator("#logs .line:not(.step)")
+    expect(lines.first).to_contain_text("Starting pipeline", timeout=SECONDS)
+    before = lines.count()
+    expect(page.locator("#run-status .badge")).to_have_text("completed", timeout=SECONDS)
+    expect(page.locator("#receipt")).to_contain_text("Log complete")
+    expect(page.locator("#progress")).to_contain_text("steps done")
+    assert lines.count() >= before
+    run = site.launcher.client.get("/jobs", params={"job_id": "4711"}).json()["runs"][0]
+    assert page.locator("#logs .line").last.get_attribute("data-n") == str(run["log"]["lines"])
+    page.get_by_role("link", name="Preview CV.md").click()
+    expect(page.locator("#preview h1").first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download CV.docx").click()
+    assert download.value.suggested_filename == "CV.docx"
+    page.get_by_role("button", name="Run again").click()
+    expect(page.locator("#run-status .badge")).to_have_text("completed", timeout=SECONDS)
+    assert site.launcher.client.get("/jobs", params={"job_id": "4711"}).json()["total"] == 2
+
+
+def test_five_selected_jobs_run_with_one_bar_for_all(site: Site, visit: Callable[[Site], Page]) -> None:
+    page = visit(site)
+    for job_id in MORE[:5]:
+        page.get_by_label(f"Select job {job_id}", exact=True).check()
+    expect(page.locator("#selected-count")).to_have_text("5 selected")
+    page.get_by_role("button", name="Process selected").click()
+    expect(page.get_by_text("5 of 5 selected runs have ended")).to_be_visible(timeout=2 * SECONDS)
+    for job_id in MORE[:5]:
+        expect(page.get_by_role("link", name=f"Job {job_id}: completed")).to_be_visible(timeout=SECONDS)
+        assert site.launcher.client.get("/jobs", params={"job_id": job_id}).json()["total"] == 1
+
+
+def test_two_tabs_press_process_at_once_and_it_is_one_run(site: Site, visit: Callable[[Site], Page]) -> None:
+    first = visit(site)
+    second = first.context.new_page()
+    second.goto(first.url)
+    for page in (first, second):  # the press itself, in both before either is answered
+        button = page.get_by_role("button", name="Process job 5006")
+        expect(button).to_be_visible()
+        button.evaluate("button => { setTimeout(() => button.click()) }")
+    for page in (first, second):
+        expect(page.get_by_role("link", name=re.compile("Job 5006: "))).to_be_visible()
+    assert site.launcher.client.get("/jobs", params={"job_id": "5006"}).json()["total"] == 1
+
+
+def test_a_job_that_the_launcher_refuses_says_why_beside_its_button(site: Site, visit: Callable[[Site], Page]) -> None:
+    page = visit(site)
+    page.get_by_role("button", name="Process job -odd").click()
+    problem = page.locator(".problem")
+    expect(problem).to_contain_text("The launcher refuses this")
+    expect(problem).to_contain_text("must not begin with '-'")
+
+
+def test_the_postings_are_searched_and_filtered_while_typing(site: Site, visit: Callable[[Site], Page]) -> None:
+    page = visit(site)
+    page.get_by_role("searchbox", name="Search").fill("no posting has this")
+    expect(page.get_by_text("No posting fits.")).to_be_visible()
+    page.get_by_role("link", name="Show all").click()
+    expect(page.get_by_label("Select job 4712")).to_be_visible()

@@ -1,0 +1,157 @@
+"""The doctor before each fault between here and the cluster: it names the fault and what mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launching.launcher import INHERITED, ROOT, Launcher
+
+SECONDS = 60
+HEALTH = {
+    "status": "healthy",
+    "active_runs": 0,
+    "max_concurrency": 3,
+    "queued": 0,
+    "paused": False,
+    "redis": "off",
+    "mongodb": "off",
+    "engine": "local",
+    "kubernetes": "off",
+}
+
+
+def doctor(**environ: str) -> dict[str, dict[str, str]]:
+    """What it finds, by check; PATH leads to no kubectl unless a test gives one."""
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environment |= {"PATH": "/nowhere"} | environ
+    done = subprocess.run(
+        [sys.executable, "-m", "launcher.cli.main", "doctor", "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    checks = json.loads(done.stdout)["checks"]
+    assert (done.returncode, done.stderr) == (int(any(each["state"] == "fail" for each in checks)), "")
+    for each in checks:
+        assert each["do"] or each["state"] in ("ok", "skip"), each  # a fault without a way out is no finding
+    return {each["check"]: each for each in checks}
+
+
+@contextmanager
+def answering(health: Any, certificate: Path | None = None) -> Iterator[str]:
+    """A real server that answers every call with this, as some other launcher or program might."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(health).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # a caller that does not trust the certificate hangs up
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"{'https' if certificate else 'http'}://localhost:{server.server_port}"
+        server.shutdown()
+        thread.join(SECONDS)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*make, *names, "-keyout", str(file), "-out", f"{file}.crt"], check=True, capture_output=True)
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+@pytest.mark.parametrize(
+    ("url", "found", "do"),
+    [
+        ("http://127.0.0.1:9", "nothing listens there", "slipway-launcher serve"),
+        ("http://no-such-host.invalid", "no such host name", "DNS"),
+        ("runner.example.com", "is no address", "RUNNER_URL"),
+    ],
+)
+def test_a_launcher_that_is_not_reached_is_told_with_its_cause(url: str, found: str, do: str) -> None:
+    check = doctor(RUNNER_URL=url)["launcher"]
+    assert check["state"] == "fail"
+    assert found in check["found"] and do in check["do"]
+
+
+def test_faults_of_tls_are_told_apart(certificate: Path) -> None:
+    with answering(HEALTH, certificate) as url:
+        untrusted = doctor(RUNNER_URL=url)["launcher"]
+        assert "certificate is not trusted" in untrusted["found"] and "SSL_CERT_FILE" in untrusted["do"]
+        assert doctor(RUNNER_URL=url, SSL_CERT_FILE=f"{certificate}.crt")["launcher"]["state"] == "ok"
+        plain = doctor(RUNNER_URL=url.replace("https", "http"))["launcher"]
+        assert plain["state"] == "fail" and "https://" in plain["do"]
+    with answering(HEALTH) as url:
+        assert "http://" in doctor(RUNNER_URL=url.replace("http", "https"))["launcher"]["do"]
+
+
+@pytest.mark.parametrize(
+    ("health", "check", "state", "says"),
+    [
+        (HEALTH, "version", "warn", "too old to say"),
+        (HEALTH | {"version": "99.0"}, "version", "warn", "99.0"),
+        (HEALTH | {"engine": "kubernetes", "kubernetes": "away"}, "engine", "fail", "away"),
+        ({"hello": "there"}, "health", "fail", "no launcher's"),
+        (["not", "an", "object"], "launcher", "fail", "does not answer as a launcher"),
+    ],
+)
+def test_what_another_launcher_or_program_answers_is_judged(health: Any, check: str, state: str, says: str) -> None:
+    with answering(health) as url:
+        found = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[check]
+    assert (found["state"], says in found["found"]) == (state, True), found
+
+
+def test_a_wrong_secret_and_stores_that_are_away_are_told_beside_each_other(tmp_path: Path) -> None:
+    away: dict[str, Any] = {
+        "REDIS_URL": "redis://127.0.0.1:9/0",
+        "MONGODB_URI": "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200",
+    }
+    with Launcher(tmp_path, **away) as launcher:
+        checks = doctor(RUNNER_URL=launcher.url, RUNNER_API_SECRET="w" * 64)
+        assert (checks["credential"]["state"], "slipway token" in checks["credential"]["do"]) == ("fail", True)
+        for store, setting in (("redis", "REDIS_URL"), ("mongodb", "MONGODB_URI")):
+            assert (checks[store]["state"], setting in checks[store]["do"]) == ("warn", True), checks[store]
+        right = doctor(RUNNER_URL=launcher.url, RUNNER_API_SECRET=launcher.secret)
+        assert {right[name]["state"] for name in ("launcher", "version", "credential", "secret", "queue")} == {"ok"}
+
+
+def test_kubernetes_that_cannot_be_reached_is_told_in_its_own_words(tmp_path: Path) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho 'The connection to the server 127.0.0.1:9 was refused' >&2; exit 1\n")
+    kubectl.chmod(0o755)
+    with answering(HEALTH) as url:
+        check = doctor(RUNNER_URL=url, PATH=f"{tmp_path}:/bin", KUBECONFIG=str(tmp_path / "config"))["cluster"]
+    assert (check["state"], "was refused" in check["found"], "KUBECONFIG" in check["do"]) == ("fail", True, True)
