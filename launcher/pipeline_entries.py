@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from launcher.domain.errors import ConfigurationError
-from launcher.domain.pipelines import DEFAULT_ARTIFACTS, Pipeline
+from launcher.domain.pipelines import DEFAULT_ARTIFACTS, ExitMeaning, Pipeline
+from launcher.domain.reasons import Reason
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
@@ -22,6 +23,23 @@ _OF_THE_POD = re.compile(r"user|group|security|privileged|capabilit|host|volume|
 
 _FileName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]
 _Amounts = dict[str, str | int | float]
+_ExitCode = Annotated[int, Field(ge=1, le=255)]
+
+
+class ExitCodeEntry(BaseModel):
+    """What an entry says of one exit code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$")
+    message: str = Field(min_length=1, max_length=500)
+
+    @field_validator("reason")
+    @classmethod
+    def _is_not_ours(cls, reason: str) -> str:
+        if reason in set(Reason):
+            raise ValueError(f"{reason} is a reason of Slipway's own; give the pipeline's another name")
+        return reason
 
 
 class PipelineEntry(BaseModel):
@@ -34,6 +52,7 @@ class PipelineEntry(BaseModel):
     timeout_seconds: int | None = Field(None, ge=1)
     image: str | None = Field(None, min_length=1, pattern=r"^\S+$")
     resources: dict[str, _Amounts] = Field(default_factory=dict)
+    exit_codes: dict[_ExitCode, ExitCodeEntry] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -58,6 +77,11 @@ class PipelineEntry(BaseModel):
                     raise ValueError(f"{kind}.{name}: {amount!r} is no amount; write it as 500m, 2 or 1Gi")
         return resources
 
+    def pipeline(self, name: str) -> Pipeline:
+        """Return the pipeline that the entry describes."""
+        meanings = {code: ExitMeaning(**said.model_dump()) for code, said in self.exit_codes.items()}
+        return Pipeline(name=name, **self.model_dump(exclude={"exit_codes"}), exit_codes=meanings)
+
 
 def read_pipelines(path: Path) -> dict[str, Pipeline]:
     """Return the pipelines that a file names. Raises `ConfigurationError` with every fault, each with its entry."""
@@ -74,7 +98,7 @@ def read_pipelines(path: Path) -> dict[str, Pipeline]:
             faults.append(f"{name!r} is no name: lower-case letters, digits and hyphens, at most 63")
             continue
         try:
-            found[name] = Pipeline(name=name, **PipelineEntry.model_validate(entry).model_dump())
+            found[name] = PipelineEntry.model_validate(entry).pipeline(name)
         except ValidationError as exc:
             faults += [_fault_text(name, fault) for fault in exc.errors()]
     if faults:

@@ -28,6 +28,11 @@ def annotation(job: Manifest, name: str) -> str | None:
     return text
 
 
+def names_its_pipeline(job: Manifest) -> bool:
+    """Whether the Job says of which pipeline it is; one by hand that does not has exit codes of its own."""
+    return annotation(job, labels.PIPELINE) is not None
+
+
 def phase_of(job: Manifest) -> str:
     """Return how far the operator is with the Job; one that somebody else made, or copied, begins as queued."""
     if annotation(job, labels.PHASE_OF) != job["metadata"].get("uid"):

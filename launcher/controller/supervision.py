@@ -190,12 +190,15 @@ class Supervision:
             run, ended = self._run, pods.exit_of(sight.pod) if sight.pod is not None else None
             if outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
                 run = run.started(self._moment(None))
+            pipeline, artifacts = self._settings.pipelines.get(run.pipeline), {}
             receipt = self._close_log(outcome)
-            pipeline = self._settings.pipelines.get(run.pipeline)
-            artifacts = self._storage.artifacts.discover(run.run_id, pipeline.artifacts) if pipeline else {}
+            if pipeline and sight.job is not None and jobs.names_its_pipeline(sight.job):
+                outcome = pipeline.explained(outcome)
+            if pipeline:
+                artifacts = self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
             self._ended = run.ended(outcome, self._moment(ended.finished_at if ended else None), receipt, artifacts)
         self._keep(self._ended)
-        RUNS.labels(self._run.pipeline, outcome.status, outcome.reason).inc()
+        RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()
 
     def _close_log(self, outcome: Outcome) -> Receipt:
         """Close the log where there is one; of a run that failed before it began the log says why."""

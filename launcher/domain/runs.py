@@ -52,10 +52,11 @@ def now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended: a terminal status, a stable reason, a sentence, the exit code (None: there was no process)."""
+    """How a run ended: a terminal status, a reason (a `Reason`, or a code of the pipeline's own), a sentence, the exit
+    code (None: there was no process)."""
 
     status: RunStatus
-    reason: Reason
+    reason: str
     message: str
     exit_code: int | None = None
 

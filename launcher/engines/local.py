@@ -200,8 +200,10 @@ class LocalEngine:
             self._admit()
 
     async def _end(self, run: Run, outcome: Outcome, log_receipt: Receipt) -> None:
-        pipeline = self._settings.pipelines.get(run.pipeline)
-        artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts) if pipeline else {}
+        pipeline, artifacts = self._settings.pipelines.get(run.pipeline), {}
+        if pipeline:
+            outcome = pipeline.explained(outcome)
+            artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts)
         while True:
             try:
                 await self._keep(run.ended(outcome, now(), log_receipt, artifacts))

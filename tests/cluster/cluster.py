@@ -118,6 +118,16 @@ class Cluster:
         """Create or change objects."""
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
 
+    def make_namespace(self, name: str) -> None:
+        """Create a namespace that enforces *restricted*, and wait until pods can be made in it.
+
+        The controller that gives it its service account comes back up to half a minute later than an API server that
+        was away.
+        """
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        self.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=90s")
+
     def load_image(self, archive: Path) -> None:
         """Load the images of an archive into the node."""
         _run([HERE / "load", archive], COMMAND_SECONDS)

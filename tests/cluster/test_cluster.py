@@ -49,8 +49,7 @@ RESTRICTED = {
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     name = f"test-{secrets.token_hex(4)}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    cluster.make_namespace(name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

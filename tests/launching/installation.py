@@ -96,17 +96,23 @@ class Installation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            print(self.state())
         with contextlib.ExitStack() as stack:
             stack.callback(self._uninstall)
             if self.operator.running:
                 stack.callback(self.operator.stop)
             self.launcher.__exit__(kind, error, trace)
 
+    def state(self) -> str:
+        """Tell what the cluster and the operator say, for whoever has to find out why a test failed."""
+        said = self.operator.log.read_text(errors="replace") if self.operator.log.exists() else ""
+        objects = self.kubectl("get", "jobs,pods", "--output=wide")
+        events = self.kubectl("get", "events", "--sort-by=.metadata.creationTimestamp")
+        return f"{objects}\n{events[-3000:]}\nThe operator's last lines:\n{said[-5000:]}"
+
     def _install(self) -> None:
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
-        )
+        self.cluster.make_namespace(self.namespace)
         objects = list(yaml.safe_load_all(MANIFESTS.read_text()))
         for each in objects:
             if each["kind"] == "ResourceQuota":

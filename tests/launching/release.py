@@ -53,10 +53,7 @@ class Release:
         return [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
 
     def __enter__(self) -> Self:
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
-        )
+        self.cluster.make_namespace(self.namespace)
         uri = {"MONGODB_URI": self._mongodb_uri}
         master_cv = (ROOT / "pipeline-image/samples/master-cv.md").read_text()
         objects = [

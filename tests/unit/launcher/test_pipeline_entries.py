@@ -8,9 +8,12 @@ import pytest
 
 from launcher.artifacts import ArtifactFolder
 from launcher.domain.errors import ConfigurationError
-from launcher.domain.pipelines import DEFAULT_ARTIFACTS
+from launcher.domain.pipelines import DEFAULT_ARTIFACTS, DEFAULT_EXIT_CODES
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import RunStatus, failure, outcome_of_process
 from launcher.pipeline_entries import read_pipelines
 from launcher.settings import Settings
+from pipeline_runner.errors import MasterCvMissingError, ModelRefusedError, PostingNotFoundError, ProfileUnreadableError
 
 ENTRY = """
 report:
@@ -64,6 +67,11 @@ def test_the_default_pipeline_is_there_beside_them_and_may_be_replaced(file: Pat
         ("a: {command: [x], artifacts: {k: ../x}}", "a.artifacts.k"),
         ("a: {command: [x], resources: {limit: {cpu: 1}}}", "only requests and limits"),
         ("a: {command: [x], resources: {limits: {memory: 1 GB}}}", "limits.memory: '1 GB' is no amount"),
+        ("a: {command: [x], exit_codes: {0: {reason: Well, message: m}}}", "a.exit_codes.0"),
+        ("a: {command: [x], exit_codes: {300: {reason: Far, message: m}}}", "a.exit_codes.300"),
+        ("a: {command: [x], exit_codes: {3: {reason: no reason, message: m}}}", "a.exit_codes.3.reason"),
+        ("a: {command: [x], exit_codes: {3: {reason: Evicted, message: m}}}", "Evicted is a reason of Slipway's own"),
+        ("a: {command: [x], exit_codes: {3: NotFound}}", "a.exit_codes.3"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place_of_the_fault(file: Path, text: str, said: str) -> None:
@@ -89,6 +97,31 @@ def test_all_that_is_wrong_is_said_at_once(file: Path) -> None:
         read_pipelines(file)
     assert "a.command" in refused.value.message
     assert "b: user" in refused.value.message
+
+
+def test_an_exit_code_means_what_its_entry_says_and_nothing_where_another_ended_the_run(file: Path) -> None:
+    file.write_text("a: {command: [x], exit_codes: {3: {reason: NothingFound, message: There is nothing.}}}")
+    explained = read_pipelines(file)["a"].explained
+    ended = explained(failure(Reason.PIPELINE_ERROR, exit_code=3))
+    assert (ended.status, ended.reason, ended.message, ended.exit_code) == (
+        RunStatus.FAILED,
+        "NothingFound",
+        "There is nothing.",
+        3,
+    )
+    for other in (
+        failure(Reason.PIPELINE_ERROR, exit_code=4),
+        failure(Reason.TIMED_OUT, exit_code=3, limit=9),
+        failure(Reason.CANNOT_START),
+        outcome_of_process(0, ended_for=None, timeout=9, cap=9),
+    ):
+        assert explained(other) == other
+
+
+def test_the_default_pipelines_exit_codes_are_those_that_it_ends_with() -> None:
+    faults = [PostingNotFoundError, MasterCvMissingError, ModelRefusedError, ProfileUnreadableError]
+    assert {fault.exit_code for fault in faults} == set(DEFAULT_EXIT_CODES)
+    assert DEFAULT_EXIT_CODES[PostingNotFoundError.exit_code].reason == "PostingNotFound"
 
 
 def test_an_artifact_is_found_by_its_pattern_the_shallowest_first(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from launcher.cluster import jobs, manifests
+from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster, Listing
 from launcher.controller.picture import Picture
 from launcher.controller.settings import OperatorSettings
@@ -431,7 +431,7 @@ def test_a_record_that_the_disk_refused_is_written_again_and_nothing_is_said_twi
         lines = scene.lines
         run = await scene.end()
         assert run == refused[0]
-        assert run.reason == ("PipelineError" if begins else "InvalidImage")
+        assert run.reason == ("PostingNotFound" if begins else "InvalidImage")
         assert scene.lines == lines == [FIRST, (LineKind.LINE, b"one") if begins else (LineKind.SYSTEM, said(run))]
         assert run.log.complete
 
@@ -556,6 +556,19 @@ def test_a_log_that_has_ended_is_not_read_again_at_each_news_before_the_pods_end
     play(scenario)
 
 
+def test_a_job_that_names_no_pipeline_has_exit_codes_of_its_own(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        del scene.job["metadata"]["annotations"][labels.PIPELINE]
+        await scene.supervise()
+        await scene.release()
+        scene.see_pod("Failed", **ended(3))
+        run = await scene.end()
+        assert (run.reason, run.exit_code) == ("PipelineError", 3)
+
+    play(scenario)
+
+
 def test_a_finished_job_whose_pods_news_is_late_waits_for_the_listing_of_pods(play: Play) -> None:
     async def scenario(scene: Scene) -> None:
         scene.cluster.told = {"Job"}
@@ -568,7 +581,7 @@ def test_a_finished_job_whose_pods_news_is_late_waits_for_the_listing_of_pods(pl
         assert scene.picture.sight(NAME).pod is None
         scene.finish_job("Failed")
         run = await scene.end()
-        assert (run.status, run.reason, run.exit_code) == (RunStatus.FAILED, "PipelineError", 3)
+        assert (run.status, run.reason, run.exit_code) == (RunStatus.FAILED, "PostingNotFound", 3)
         assert scene.lines == [FIRST, (LineKind.LINE, b"one")]
         assert scene.cluster.calls.count("list Pod") == 1
 
