@@ -1,7 +1,7 @@
 """JSON schemas of Kubernetes' objects for kubeconform, from Kubernetes' own description of its API.
 
-`python3 kubernetes_schemas.py swagger.json FOLDER` writes a file a kind, such as deployment-apps-v1.json. They are strict:
-a field that Kubernetes does not know is a fault.
+`python3 kubernetes_schemas.py swagger.json FOLDER` writes a file a kind, such as deployment-apps-v1.json. They
+are strict: a field that Kubernetes does not know is a fault.
 """
 
 from __future__ import annotations
