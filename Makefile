@@ -85,10 +85,11 @@ golden: $(VENV)/.dev ## Write anew what the samples' documents are compared with
 	@RENEW_GOLDEN=1 $(BIN)/pytest -q tests/unit/pipeline/test_pipeline_golden.py
 
 .PHONY: manifests
-manifests: $(VENV)/.dev ## Make the chart's schema, README and plain manifests anew
+manifests: $(VENV)/.dev ## Make the chart's schema, README, plain manifests and what the tests compare with anew
 	@$(BIN)/python tests/chart/schema.py
-	@programs=$$(tests/chart/install) && $$programs/helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
-	  && $$programs/helm template slipway charts/slipway --namespace slipway --skip-tests > k8s/rendered/slipway.yaml
+	@PATH=$$(tests/chart/install):$$PATH && helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
+	  && helm template slipway charts/slipway --namespace slipway --no-hooks > k8s/rendered/slipway.yaml \
+	  && helm template slipway charts/slipway --namespace slipway --values tests/chart/everything.yaml > tests/chart/everything.rendered.yaml
 
 .PHONY: chart
 chart: $(VENV)/.dev ## Test the chart without a cluster

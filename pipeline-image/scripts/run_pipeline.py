@@ -1,5 +1,6 @@
 """Run the pipeline for one job: ``python scripts/run_pipeline.py --job-id ID [--profile NAME]``."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,4 +10,5 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from pipeline_runner.main import main
 
 if __name__ == "__main__":
+    os.umask(0o027)  # artifacts are for their user and group alone
     sys.exit(main())

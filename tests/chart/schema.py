@@ -1,13 +1,12 @@
 """The chart's closed schema, made from its documented values: `python tests/chart/schema.py`.
 
-A value's type is its default's. A comment on its line opens a map (`# @schema additionalProperties: true`) or says what
-a list holds (`# @schema item: string`).
+A value's type is its default's, and maps are closed. A comment on its line says what JSON Schema says more: `# @schema
+minimum: 1, maximum: 65535`. `items: string` is what a list holds, `is: NAME` stands for a definition below.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,23 @@ import yaml
 
 CHART = Path(__file__).resolve().parents[2] / "charts/slipway"
 _TYPES = {"bool": "boolean", "int": "integer", "str": "string"}
+_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+_QUANTITY = {"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"}
+_QUANTITIES = {"type": "object", "additionalProperties": _QUANTITY}
+_ADDRESSES = {"type": "string", "pattern": r"^([0-9]{1,3}\.){3}[0-9]{1,3}/([0-9]|[12][0-9]|3[0-2])$"}
+_DEFINITIONS: dict[str, dict[str, Any]] = {
+    "addresses": {"type": "array", "items": _ADDRESSES, "uniqueItems": True},
+    "bytes": {"type": ["string", "integer"], "pattern": "^[1-9][0-9]*$", "minimum": 1},
+    "open": {"type": "object", "additionalProperties": True},
+    "ports": {"type": "array", "items": _PORT, "uniqueItems": True},
+    "quantities": _QUANTITIES,
+    "quantity": _QUANTITY,
+    "resources": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"requests": _QUANTITIES, "limits": _QUANTITIES},
+    },
+}
 
 
 def make_schema(text: str) -> str:
@@ -26,19 +42,19 @@ def make_schema(text: str) -> str:
 
 
 def _schema(node: Any, lines: list[str], comment: str) -> dict[str, Any]:
+    said = yaml.safe_load(f"{{{comment.partition('@schema ')[2]}}}")
+    if "is" in said:
+        return _DEFINITIONS[said["is"]]
     if isinstance(node, yaml.ScalarNode):
-        return {"type": _TYPES[node.tag.rpartition(":")[2]]}
+        return {"type": _TYPES[node.tag.rpartition(":")[2]], **said}
     if isinstance(node, yaml.SequenceNode):
-        item = re.search(r"@schema item: (\w+)", comment)
-        return {"type": "array", "items": {"type": item[1]} if item else {}}
-    if "@schema additionalProperties: true" in comment:
-        return {"type": "object"}
+        return {"type": "array", **said, "items": {"type": said["items"]}}
     properties = {}
     for key, value in node.value:
         line = key.start_mark.line
-        found = _schema(value, lines, lines[line].partition(" #")[2])
-        above = re.match(r" *# -- (.*)", lines[line - 1]) if line else None
-        properties[key.value] = {**found, "description": above[1]} if above else found
+        found = _schema(value, lines, lines[line].partition(" # ")[2])
+        above = lines[line - 1].partition("# -- ")[2] if line else ""
+        properties[key.value] = {**found, "description": above} if above else found
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 

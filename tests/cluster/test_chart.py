@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +22,23 @@ from cluster.cluster import Cluster
 from cluster.conftest import until
 from cluster.scenario import a_posting_becomes_a_cv
 from cluster.viewers import Viewer
-from launching.release import TESTS_IMAGE, Release
+from launching.release import CHART, TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer
 
 LINES, RUNS, SLOTS = 1000, 10, 3
-PIPELINES = {"printer": {"image": TESTS_IMAGE, "command": printer(LINES, rate=100), "artifacts": {}}}
+PIPELINES = {
+    "printer": {"image": TESTS_IMAGE, "command": printer(LINES, rate=100), "artifacts": {}},
+    "sleeper": {"image": TESTS_IMAGE, "command": ["sleep", "600"], "artifacts": {}},
+}
+RIGHTS = Path(__file__).with_name("rights.txt")
+MODES = """
+import os, stat
+for folder, _, files in os.walk("/data"):
+    for path in (os.path.join(folder, name) for name in files):
+        found = os.lstat(path)
+        print(stat.filemode(found.st_mode), found.st_uid, found.st_gid, path)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +69,63 @@ def test_a_posting_in_mongodb_becomes_a_cv_and_kubectl_tells_the_same(
     assert (health["engine"], health["kubernetes"]) == ("kubernetes", "ok")
 
 
+def test_the_example_of_a_schedule_makes_a_run(release: Release) -> None:
+    release.upgrade(cronJob={"enabled": True, "schedule": "0 3 1 1 *", "jobId": "4711"})
+    release.kubectl("create", "job", "by-schedule", "--from=cronjob/slipway-example")
+
+    def status() -> dict[str, Any]:
+        answer = release.client.get("/jobs/by-schedule/status")
+        found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        return found
+
+    until(lambda: status().get("completed_at"), 120)
+    run = status()
+    assert (run["status"], run["job_id"], run["exit_code"], run["log"]["complete"]) == ("completed", "4711", 0, True), (
+        run
+    )
+    assert release.client.get(run["artifacts"]["cv_md_url"]).text.startswith("# ")
+
+
+def test_accounts_may_do_what_was_looked_at_and_nothing_else(release: Release) -> None:
+    """As `kubectl auth can-i --list` says; RENEW_GOLDEN=1 writes it anew. Runs are `default`, without its token."""
+    told = ""
+    for account in ("slipway-launcher", "slipway-operator", "default"):
+        user = f"--as=system:serviceaccount:{release.namespace}:{account}"
+        groups = ["--as-group=system:serviceaccounts", "--as-group=system:authenticated"]
+        head, *rules = release.kubectl("auth", "can-i", "--list", user, *groups).splitlines()
+        told += "\n".join([f"{account}:", *(line.rstrip() for line in [head, *sorted(rules)])]) + "\n\n"
+    if os.environ.get("RENEW_GOLDEN"):
+        RIGHTS.write_text(told)
+    assert told == RIGHTS.read_text()
+
+
+def test_archives_and_artifacts_are_for_the_stamped_user_and_group_alone(release: Release) -> None:
+    told = release.kubectl("exec", "deployment/slipway-operator", "--", "python", "-c", MODES).splitlines()
+    assert {path.split("/")[2] for path in told} >= {"archive", "applications"}
+    for line in told:
+        mode, user, group, _ = line.split(maxsplit=3)
+        assert (mode[5], mode[7:], user, group) == ("-", "---", "10001", "10001"), line
+
+
 def test_helms_own_test_passes(release: Release) -> None:
     assert "Phase:          Succeeded" in release.helm("test", "slipway", "--timeout=120s")
 
 
-def test_an_upgrade_while_runs_queue_and_run_loses_no_run_no_line_and_no_outcome(release: Release) -> None:
+def test_a_new_chart_while_runs_queue_and_run_loses_no_run_no_line_and_no_outcome(
+    release: Release, tmp_path: Path
+) -> None:
     before = _services(release)
+    newer = shutil.copytree(CHART, tmp_path / "slipway")
+    (newer / "Chart.yaml").write_text((newer / "Chart.yaml").read_text().replace("version: 0.1.0", "version: 9.9.9"))
     with Watcher(release.kubectl_command, release.namespace) as watcher:
         queued = [_queued(_launched(release, str(n))) for n in range(RUNS)]
         viewers = [Viewer(release, run.run_id) for run in queued]
         for viewer in viewers:
             viewer.start()
         until(lambda: release.client.get(f"/jobs/{queued[0].run_id}/status").json()["status"] == "running")
-        release.upgrade(launcher={"rateLimitPerMinute": 600_000})
+        release.chart = newer
+        release.upgrade(launcher={"rateLimitPerMinute": 600_000}, queue={"timeoutSeconds": 500})
+        assert "slipway-9.9.9" in release.helm("list")
         assert not before & _services(release), "both services were to be replaced"
 
         def all_over(watched: Watched) -> bool:
@@ -95,24 +153,37 @@ def test_an_upgrade_leaves_the_queue_paused(release: Release) -> None:
         release.client.post("/queue/resume").raise_for_status()
 
 
-def test_an_uninstall_ends_by_itself_and_leaves_the_data_alone(release: Release) -> None:
+def test_an_uninstall_ends_all_runs_and_leaves_nothing_but_the_data(release: Release) -> None:
+    run_ids = [_launched(release, f"cut-off-{n}", "sleeper")["run_id"] for n in range(SLOTS + 2)]
+    until(lambda: len(_running(release)) == SLOTS)
     said = release.helm("uninstall", "slipway", "--wait", "--timeout=120s")
-    assert "slipway-data" in said
-    kinds = "deployments,statefulsets,services,configmaps,secrets,roles,rolebindings,resourcequotas,limitranges,"
-    kinds += "networkpolicies,ingresses,cronjobs"
+    assert f"kubectl --namespace {release.namespace} delete persistentvolumeclaim slipway-data" in said
+    kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings,resourcequotas,"
+    kinds += "limitranges,networkpolicies,ingresses,cronjobs,jobs,pods"
     left = {f"{each['kind']}/{each['metadata']['name']}" for each in release.json("get", kinds)["items"]}
-    ours = {"Secret/slipway-env", "Secret/slipway-pipeline", "ConfigMap/slipway-master-cv"}
-    assert left - ours == {"ConfigMap/kube-root-ca.crt"}
+    given = {"Secret/slipway-env", "Secret/slipway-pipeline", "ConfigMap/slipway-master-cv"}
+    assert left - given == {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
     until(lambda: _claims(release) == ["slipway-data"])
-    assert release.json("get", "jobs")["items"], "runs are nobody's but the user's"
+    everywhere = "validatingadmissionpolicies,validatingadmissionpolicybindings,priorityclasses"
+    assert release.namespace not in release.kubectl("get", everywhere)
+    with pytest.raises(RuntimeError, match="not found"):
+        release.helm("uninstall", "slipway")
+    release.upgrade()  # what was kept is taken up again
+
+    def ends() -> set[str]:
+        return {release.client.get(f"/jobs/{run_id}/status").json()["status"] for run_id in run_ids}
+
+    until(lambda: ends() == {"failed"}, 120)
+    completed = release.client.get("/jobs", params={"status": "completed", "pipeline": "printer"}).json()["runs"]
+    assert len(completed) == RUNS
 
 
 def _claims(release: Release) -> list[str]:
     return [each["metadata"]["name"] for each in release.json("get", "persistentvolumeclaims")["items"]]
 
 
-def _launched(release: Release, job_id: str) -> dict[str, Any]:
-    answer = release.client.post("/jobs/run", json={"job_id": job_id, "pipeline": "printer"})
+def _launched(release: Release, job_id: str, pipeline: str = "printer") -> dict[str, Any]:
+    answer = release.client.post("/jobs/run", json={"job_id": job_id, "pipeline": pipeline})
     run: dict[str, Any] = answer.raise_for_status().json()
     return run
 
@@ -120,6 +191,11 @@ def _launched(release: Release, job_id: str) -> dict[str, Any]:
 def _queued(run: dict[str, Any]) -> QueuedRun:
     created_at = datetime.fromisoformat(run["created_at"])
     return QueuedRun(run_id=run["run_id"], queued_at=round(created_at.timestamp() * 1e6), queued=time.time())
+
+
+def _running(release: Release) -> list[dict[str, Any]]:
+    pods = release.json("get", "pods", "--selector=slipway.dev/run")["items"]
+    return [pod for pod in pods if pod["status"]["phase"] == "Running"]
 
 
 def _services(release: Release) -> set[str]:

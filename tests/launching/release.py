@@ -32,6 +32,8 @@ _VALUES: dict[str, Any] = {
 class Release:
     """A release of the chart in a namespace of its own, with the Secrets and the ConfigMap that its values name."""
 
+    chart = CHART
+
     def __init__(
         self, cluster: Cluster, *, mongodb_uri: str, pipelines: dict[str, Any], values: dict[str, Any] | None = None
     ) -> None:
@@ -82,10 +84,10 @@ class Release:
         self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
 
     def upgrade(self, **changes: Any) -> None:
-        """Install, or upgrade to changed values, and wait until all is ready."""
+        """Install `chart`, or upgrade to it and to changed values, and wait until all is ready."""
         self.values |= changes
         self.helm(
-            "upgrade", "--install", NAME, str(CHART), "--values=-", "--wait", f"--timeout={TIMEOUT_SECONDS}s",
+            "upgrade", "--install", NAME, str(self.chart), "--values=-", "--wait", f"--timeout={TIMEOUT_SECONDS}s",
             input=yaml.safe_dump(self.values),
         )  # fmt: skip
 

@@ -9,8 +9,10 @@
 {{- define "slipway.runs" -}}slipway-runs{{- end -}}
 {{- define "slipway.test" -}}slipway-test{{- end -}}
 {{- define "slipway.cronJob" -}}slipway-example{{- end -}}
+{{- define "slipway.uninstall" -}}slipway-uninstall{{- end -}}
 {{- define "slipway.redirect" -}}slipway-https{{- end -}}
 {{- define "slipway.policy" -}}slipway-runs-{{ .Release.Namespace }}{{- end -}}
+{{- define "slipway.priorityClass" -}}slipway-services-{{ .Release.Namespace }}{{- end -}}
 {{- define "slipway.claim" -}}{{ .Values.data.existingClaim | default "slipway-data" }}{{- end -}}
 {{- define "slipway.secret" -}}{{ if .Values.secrets.values }}{{ include "slipway.name" . }}{{ else }}{{ .Values.secrets.existing }}{{ end }}{{- end -}}
 {{- define "slipway.image" -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end -}}
@@ -36,6 +38,11 @@ fsGroup: 10001
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
+{{- define "slipway.priority" -}}
+{{- if .Values.priorityClass.enabled }}
+priorityClassName: {{ include "slipway.priorityClass" . }}
+{{- end }}
+{{- end -}}
 {{- define "slipway.containerSecurity" -}}
 allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
@@ -52,6 +59,17 @@ imagePullSecrets:
 {{- define "slipway.secretVariable" -}}
 - name: {{ .key }}
   valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ .key }}, optional: {{ .optional }}}}
+{{- end -}}
+{{/* What launcher and operator both learn from Secrets. */}}
+{{- define "slipway.serviceSecrets" -}}
+{{ include "slipway.secretVariable" (dict "secret" (include "slipway.secret" .) "key" "MONGODB_URI" "optional" true) }}
+{{- with .Values.redis.externalUrlSecret }}
+{{ include "slipway.secretVariable" (dict "secret" . "key" "REDIS_URL" "optional" false) }}
+{{- end }}
+{{- end -}}
+{{/* Files are for the stamped user and group alone; a pod's description cannot say so. */}}
+{{- define "slipway.command" -}}
+[sh, -c, 'umask 0027 && exec "$@"', sh]
 {{- end -}}
 {{- define "slipway.serviceMounts" -}}
 - {name: data, mountPath: /data}

@@ -1,0 +1,50 @@
+{{/* What exists already has all that the values ask of it. Says nothing without a cluster, as in `helm template`. */}}
+{{- define "slipway.checkExisting" -}}
+{{- $namespace := .Release.Namespace }}
+{{- $v := .Values }}
+{{- $secret := dict }}
+{{- range $value, $name := dict "secrets.existing" (ternary "" $v.secrets.existing (not (empty $v.secrets.values))) "secrets.pipeline" $v.secrets.pipeline "secrets.credentials" $v.secrets.credentials "redis.externalUrlSecret" $v.redis.externalUrlSecret }}
+{{- if $name }}
+{{- $found := lookup "v1" "Secret" $namespace $name }}
+{{- if not $found }}
+{{- fail (printf "Create the Secret %s in namespace %s first, or change %s" $name $namespace $value) }}
+{{- end }}
+{{- $_ := set $secret $value ($found.data | default dict) }}
+{{- end }}
+{{- end }}
+{{- range $v.imagePullSecrets }}
+{{- if not (lookup "v1" "Secret" $namespace .) }}
+{{- fail (printf "Create the Secret %s in namespace %s first (kubectl create secret docker-registry), or take it out of imagePullSecrets" . $namespace) }}
+{{- end }}
+{{- end }}
+{{- with $v.secrets.masterCv }}
+{{- $found := lookup "v1" "ConfigMap" $namespace . }}
+{{- if not (and $found (hasKey ($found.data | default dict) "master-cv.md")) }}
+{{- fail (printf "Create the ConfigMap %s with master-cv.md in namespace %s first (kubectl create configmap %s --from-file=master-cv.md), or set secrets.masterCv to an empty string" . $namespace .) }}
+{{- end }}
+{{- end }}
+{{- with index $secret "secrets.existing" }}
+{{- include "slipway.checkSecret" (dict "data" . "name" $v.secrets.existing) }}
+{{- else }}
+{{- if hasKey $secret "secrets.existing" }}{{ include "slipway.checkSecret" (dict "data" dict "name" $v.secrets.existing) }}{{ end }}
+{{- end }}
+{{- range $key := list "RUNNER_API_SECRET" "RUNNER_API_SECRET_PREVIOUS" }}
+{{- if hasKey (index $secret "secrets.pipeline" | default dict) $key }}
+{{- fail (printf "Take %s out of the Secret %s: it is the runs' environment, and runs must not see it" $key $v.secrets.pipeline) }}
+{{- end }}
+{{- end }}
+{{- if and $v.redis.externalUrlSecret (not (hasKey (index $secret "redis.externalUrlSecret") "REDIS_URL")) }}
+{{- fail (printf "Put REDIS_URL into the Secret %s: redis://:password@host:6379/0" $v.redis.externalUrlSecret) }}
+{{- end }}
+{{- end -}}
+{{- define "slipway.checkSecret" -}}
+{{- $name := .name }}
+{{- if not (hasKey .data "RUNNER_API_SECRET") }}
+{{- fail (printf "Put RUNNER_API_SECRET into the Secret %s; make one with: openssl rand -hex 32" $name) }}
+{{- end }}
+{{- range $key := list "RUNNER_API_SECRET" "RUNNER_API_SECRET_PREVIOUS" }}
+{{- if and (hasKey $.data $key) (lt (index $.data $key | b64dec | len) 32) }}
+{{- fail (printf "Give %s in the Secret %s 32 bytes or more; make one with: openssl rand -hex 32" $key $name) }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,180 @@
+"""Who may reach whom: the whole table, and cyclonus's word that the chart's network policies say just that.
+
+k3s enforces policies, the cluster of the tests does not; so they are judged by a simulator of their meaning. It leaves
+out that a node always reaches its own pods (the kubelet's probes), and that no policy guards a pod of the host network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chart.conftest import EVERYTHING, Objects
+from chart.simulation import Peer, Traffic, allowed
+from launcher.cluster import labels
+
+NODE = "203.0.113.7"
+NODE_PRIVATE = "10.0.0.5"
+
+
+def ours(address: str, **found: str) -> Peer:
+    return Peer(address=address, namespace="slipway", labels=found)
+
+
+def named(name: str, address: str) -> Peer:
+    return ours(address, **{"app.kubernetes.io/name": name})
+
+
+PEERS = {
+    "launcher": named("slipway-launcher", "10.42.0.10"),
+    "operator": named("slipway-operator", "10.42.0.11"),
+    "redis": named("slipway-redis", "10.42.0.12"),
+    "helm-test": named("slipway-test", "10.42.0.13"),
+    "run": ours("10.42.0.20", **{labels.RUN: labels.RUN_VALUE, labels.JOB_NAME: "4711-x"}),
+    "other-run": ours("10.42.0.21", **{labels.RUN: labels.RUN_VALUE, labels.JOB_NAME: "4712-x"}),
+    "stray": ours("10.42.0.30", app="stray"),
+    "traefik": Peer(address="10.42.0.40", namespace="kube-system", labels={"app.kubernetes.io/name": "traefik"}),
+    "dns": Peer(address="10.42.0.41", namespace="kube-system", labels={"k8s-app": "kube-dns"}),
+    "neighbour": Peer(address="10.42.0.50", namespace="default", labels={"app.kubernetes.io/name": "slipway-launcher"}),
+    "prometheus": Peer(address="10.42.0.60", namespace="monitoring", labels={"app": "prometheus"}),
+    "internet": Peer(address="198.51.100.9"),
+    "api": Peer(address="10.43.0.1"),  # the Service kubernetes
+    "node": Peer(address=NODE),
+    "node-private": Peer(address=NODE_PRIVATE),
+    "metadata": Peer(address="169.254.169.254"),
+    "private": Peer(address="10.9.0.4"),
+    "internet-v6": Peer(address="2001:db8::9"),
+}
+SERVICES = {"launcher", "operator"}
+INSIDE = {name for name, peer in PEERS.items() if peer.namespace == "slipway"}
+OUTSIDE = {"traefik", "neighbour", "prometheus", "internet", "dns"}
+"""Those outside whose attempts to get in are tried too."""
+
+# Who reaches what; everybody else does not.
+REACHED_BY: dict[str, set[str]] = {
+    "launcher 8000": {"traefik", "helm-test"},
+    "launcher 22": set(),
+    "operator 8081": set(),  # probes come from the node
+    "operator 8082": set(),
+    "redis 6379": SERVICES,
+    "redis 22": set(),
+    "run 8000": set(),
+    "run 443": set(),  # runs let nobody in, not even the services, whose way out names no address
+    "other-run 80": set(),
+    "stray 8000": set(),
+    "dns 53/UDP": SERVICES | {"run", "other-run", "helm-test"},
+    "dns 53": SERVICES | {"run", "other-run", "helm-test"},
+    "dns 9153": set(),
+    "traefik 8000": set(),
+    "traefik 8443": set(),
+    "neighbour 80": set(),
+    "api 443": SERVICES,
+    "node-private 6443": SERVICES,
+    "node-private 443": SERVICES,
+    "node-private 10250": set(),
+    "node 443": SERVICES,
+    "node 80": set(),
+    "node 6443": SERVICES,
+    "node 22": set(),
+    "node 27017": SERVICES,
+    "internet 443": SERVICES | {"run", "other-run"},
+    "internet 80": {"run", "other-run"},
+    "internet 6443": SERVICES,
+    "internet 25": set(),
+    "internet 27017": SERVICES | {"run", "other-run"},
+    "internet-v6 443": SERVICES,
+    "metadata 80": set(),
+    "private 27017": SERVICES,
+    "private 443": SERVICES,
+    "private 5432": set(),
+}
+
+# What changes with everything on: metrics, another Redis, one more way out for runs.
+REACHED_BY_WITH_EVERYTHING = REACHED_BY | {
+    "launcher 8000": {"traefik", "helm-test", "prometheus"},
+    "operator 8082": {"prometheus"},
+    "redis 6379": set(),
+    "internet 6380": SERVICES,
+    "private 5432": {"run", "other-run"},
+}
+
+
+def table(
+    objects: Callable[..., Objects], programs: Path, folder: Path, destinations: list[str], *given: Any
+) -> dict[str, set[str]]:
+    policies = [
+        each | {"metadata": {**each["metadata"], "namespace": "slipway"}} for each in _policies(objects(*given))
+    ]
+    tried = [
+        (source, destination)
+        for destination in destinations
+        for source in sorted(INSIDE | OUTSIDE if destination.split()[0] in INSIDE else INSIDE)
+        if source != destination.split()[0]
+    ]
+    answers = allowed(programs / "cyclonus", policies, [_traffic(*each) for each in tried], folder)
+    found: dict[str, set[str]] = {destination: set() for destination in destinations}
+    for (source, destination), through in zip(tried, answers, strict=True):
+        if through:
+            found[destination].add(source)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        (REACHED_BY, (f"networkPolicy.nodeAddresses={{{NODE}/32}}",)),
+        (REACHED_BY_WITH_EVERYTHING, ("", EVERYTHING)),
+    ],
+)
+def test_everybody_reaches_what_the_table_says_and_nothing_else(
+    expected: dict[str, set[str]],
+    given: tuple[Any, ...],
+    objects: Callable[..., Objects],
+    programs: Path,
+    tmp_path: Path,
+) -> None:
+    assert table(objects, programs, tmp_path, list(expected), *given) == expected
+
+
+def test_runs_never_reach_redis_the_api_server_or_the_launcher() -> None:
+    for expected in (REACHED_BY, REACHED_BY_WITH_EVERYTHING):
+        for destination, sources in expected.items():
+            if destination.split()[0] in ("launcher", "operator", "redis", "api", "traefik", "node", "node-private"):
+                assert not sources & {"run", "other-run"}, destination
+
+
+def test_without_the_nodes_address_runs_reach_what_it_serves_in_public(
+    objects: Callable[..., Objects], programs: Path, tmp_path: Path
+) -> None:
+    found = table(objects, programs, tmp_path, ["node 443", "node 6443"])
+    assert found == {"node 443": SERVICES | {"run", "other-run"}, "node 6443": SERVICES}
+
+
+def test_without_policies_everybody_reaches_everybody(
+    objects: Callable[..., Objects], programs: Path, tmp_path: Path
+) -> None:
+    found = table(objects, programs, tmp_path, ["redis 6379", "api 443"], "networkPolicy.enabled=false")
+    assert found == {"redis 6379": INSIDE - {"redis"} | OUTSIDE, "api 443": INSIDE}
+
+
+def test_the_peers_bear_the_labels_of_the_charts_pods(objects: Callable[..., Objects]) -> None:
+    found = objects("cronJob.enabled=true")
+    for kind, name in (("Deployment", "launcher"), ("Deployment", "operator"), ("StatefulSet", "redis")):
+        pod = found[kind, f"slipway-{name}"]["spec"]["template"]["metadata"]["labels"]
+        assert pod == PEERS[name].labels
+    assert found["Pod", "slipway-test"]["metadata"]["labels"] == PEERS["helm-test"].labels
+    job = found["CronJob", "slipway-example"]["spec"]["jobTemplate"]["spec"]
+    assert job["template"]["metadata"]["labels"].items() <= PEERS["run"].labels.items()
+
+
+def _policies(found: Objects) -> list[dict[str, Any]]:
+    return [each for (kind, _), each in found.items() if kind == "NetworkPolicy"]
+
+
+def _traffic(source: str, destination: str) -> Traffic:
+    peer, port = destination.split()
+    number, _, protocol = port.partition("/")
+    return Traffic(source=PEERS[source], destination=PEERS[peer], port=int(number), protocol=protocol or "TCP")
