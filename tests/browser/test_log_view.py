@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
 from frontend.app import create_app
@@ -59,26 +58,15 @@ def url(launcher: Launcher) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser_page() -> Iterator[Page]:
-    chromium = shutil.which("chromium")
-    assert chromium, "No Chromium: run tests/servers/install"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_page(viewport={"width": 1280, "height": 1000})
-        browser.close()
-
-
 @pytest.fixture
-def page(browser_page: Page) -> Iterator[Page]:
+def page(browser: Browser) -> Iterator[Page]:
     """A page on which no script fails and no dialog opens."""
     faults: list[str] = []
-    note = lambda fault: faults.append(str(fault))  # noqa: E731 - the same one is taken off again
-    browser_page.on("pageerror", note)
-    browser_page.on("dialog", note)
-    yield browser_page
-    browser_page.remove_listener("pageerror", note)
-    browser_page.remove_listener("dialog", note)
+    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    yield opened
+    opened.close()
     assert faults == []
 
 
@@ -118,8 +106,7 @@ def parsed(page: Page, *lines: str) -> list[tuple[str, dict[str, Any]]]:
 def test_colours_become_styles_and_all_other_sequences_vanish(
     page: Page, url: str, line: str, pieces: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    if not page.url.startswith(url):
-        page.goto(f"{url}/jobs")
+    page.goto(f"{url}/jobs")
     found = parsed(page, line)
     assert "".join(text for text, _ in found) == "".join(text for text, _ in pieces)
     assert [piece for piece in found if piece[1]] == [piece for piece in pieces if piece[1]]
