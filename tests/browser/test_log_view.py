@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 from werkzeug.serving import make_server
 
 from frontend.app import create_app
@@ -63,8 +63,13 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page on which no script fails and no dialog opens."""
     faults: list[str] = []
     opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+
+    def dismiss(dialog: Dialog) -> None:
+        faults.append(dialog.message)
+        dialog.dismiss()
+
     opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    opened.on("dialog", dismiss)
     yield opened
     opened.close()
     assert faults == []
