@@ -30,6 +30,7 @@ class Served(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "timeout": SILENT_WORKER_SECONDS,
             "graceful_timeout": LAST_ANSWERS_SECONDS,
             "loglevel": "warning",
+            "limit_request_line": 8190,  # a page's poll names each posting that it shows
             "control_socket_disable": True,
         }
         for name, value in settings.items():

@@ -10,7 +10,9 @@ from typing import Any
 STATUSES = ("queued", "running", "completed", "failed", "cancelled")
 LIVE = frozenset({"queued", "running"})
 
-UNREACHABLE = "The launcher does not answer. Check that it is up, and that RUNNER_URL leads to it."
+_SILENT = "The launcher does not answer"
+_LOOK = "Check that it is up, and that RUNNER_URL leads to it."
+UNREACHABLE = f"{_SILENT}. {_LOOK}"
 _ADVICE = {
     401: "The launcher does not take our secret. RUNNER_API_SECRET must be the same here and there.",
     403: "Our credential may not do this. Give RUNNER_API_SECRET here the launcher's own secret, not a narrower token.",
@@ -40,7 +42,7 @@ class Problem:
 
 def unreachable() -> Problem:
     """Return what is said when no connection comes about, or no answer in time."""
-    return Problem(503, "The launcher does not answer", UNREACHABLE)
+    return Problem(503, _SILENT, _LOOK)
 
 
 def problem_of(status: int, detail: str = "", retry_after: str = "") -> Problem:

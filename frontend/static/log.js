@@ -41,7 +41,7 @@ export class LogView {
     return this.list.children[Math.floor(index / BLOCK_LINES)]?.children[index % BLOCK_LINES];
   }
 
-  /** Scroll a line into the middle, without moving the page. */
+  /** Scroll a line into the middle, and the log into sight. */
   reveal(index) {
     this.follow(false);
     const scroll = () => {
@@ -49,6 +49,7 @@ export class LogView {
       this.scroller.scrollTop += line.top - frame.top - (frame.height - line.height) / 2;
     };
     scroll();
+    this.scroller.scrollIntoView({ block: 'nearest' });
     requestAnimationFrame(scroll); // what has come into sight now has its real height
   }
 

@@ -75,6 +75,17 @@ for (const name of ['htmx:sendError', 'htmx:timeout']) {
   });
 }
 
+// Where the keyboard was, it stays, when the element it was on is replaced by its successor.
+
+let focused = '';
+document.addEventListener('focusin', ({ target }) => (focused = target.id));
+document.addEventListener('pointerdown', () => (focused = ''));
+for (const name of ['htmx:afterSettle', 'htmx:oobAfterSwap', 'htmx:afterRequest']) {
+  document.addEventListener(name, () => {
+    if (focused && document.activeElement === document.body) byId(focused)?.focus({ preventScroll: true });
+  });
+}
+
 document.addEventListener('announce', ({ detail }) => announce(detail.value));
 
 window.htmx.onLoad((root) => {

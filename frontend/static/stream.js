@@ -81,7 +81,7 @@ async function open() {
   source.addEventListener('away', () => {
     clearTimeout(patience);
     troubled = true;
-    tell('connection', 'The launcher does not answer. Trying again …');
+    tell('connection', 'The launcher is away. Trying again …');
   });
   source.addEventListener('end', ({ data }) => {
     heard();

@@ -161,6 +161,7 @@ _PROBLEM = {
     }
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The body is no text", **_PROBLEM},
     401: {"description": "No valid credential", **_PROBLEM},
     403: {"description": "Not within the credential's scope, or outside the run's folder", **_PROBLEM},
     404: {"description": "Unknown run or artifact", **_PROBLEM},
