@@ -68,9 +68,6 @@ class Release:
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
         try:
             self.upgrade()
-            address = self.json("get", "service", "slipway-launcher")["spec"]["clusterIP"]
-            self.url = f"http://{address}"
-            self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=60)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -90,6 +87,11 @@ class Release:
             "upgrade", "--install", NAME, str(self.chart), "--values=-", "--wait", f"--timeout={TIMEOUT_SECONDS}s",
             input=yaml.safe_dump(self.values),
         )  # fmt: skip
+        address = self.json("get", "service", "slipway-launcher")["spec"]["clusterIP"]
+        if self.url != f"http://{address}":  # after an uninstall it is another one
+            self.url = f"http://{address}"
+            self.client.close()
+            self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=60)
 
     def helm(self, *args: str, input: str | None = None) -> str:
         """Run helm in this namespace and return what it printed; its errors are the exception's text."""
@@ -102,11 +104,11 @@ class Release:
         done = subprocess.run(command, capture_output=True, text=True, input=input, timeout=TIMEOUT_SECONDS + 60)
         if done.returncode:
             raise RuntimeError(f"helm {args[0]} failed: {done.stderr}{done.stdout}\n{self._state()}")
-        return done.stdout
+        return done.stdout + done.stderr  # what a hook's pod says is on stderr
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """Run kubectl in this namespace."""
-        return self.cluster.kubectl(*args, f"--namespace={self.namespace}", input=input)
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
 
     def json(self, *args: str) -> dict[str, Any]:
         """Ask kubectl for objects of this namespace."""
