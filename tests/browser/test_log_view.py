@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 from werkzeug.serving import make_server
 
 from frontend.app import create_app
@@ -64,7 +64,12 @@ def page(browser: Browser) -> Iterator[Page]:
     faults: list[str] = []
     opened = browser.new_page(viewport={"width": 1280, "height": 1000})
     opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+
+    def dismissed(dialog: Dialog) -> None:
+        faults.append(dialog.message)
+        dialog.dismiss()
+
+    opened.on("dialog", dismissed)
     yield opened
     opened.close()
     assert faults == []
