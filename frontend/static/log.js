@@ -4,7 +4,7 @@ import { PLAIN, paint, parse } from './ansi.js';
 
 const BLOCK_LINES = 200;
 const BUDGET_MS = 8;
-const AT_THE_END_PX = 8;
+const AT_THE_END_PX = 2;
 
 export class LogView {
   texts = []; // of each line as it is shown, for search and copy
@@ -19,6 +19,7 @@ export class LogView {
   constructor(scroller, list, changed) {
     [this.scroller, this.list, this.changed] = [scroller, list, changed];
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    scroller.addEventListener('wheel', ({ deltaY }) => this.#wheeled(deltaY), { passive: true });
     const sizes = new ResizeObserver(() => this.#pin());
     sizes.observe(list);
     sizes.observe(scroller);
@@ -100,10 +101,17 @@ export class LogView {
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const before = this.following;
-    if (scrollHeight - clientHeight - scrollTop <= AT_THE_END_PX) this.following = true;
-    else if (scrollTop < this.#top - 1 && clientHeight === this.#height) this.following = false; // it was a person
+    const atTheEnd = scrollHeight - clientHeight - scrollTop <= AT_THE_END_PX;
+    const up = scrollTop < this.#top;
+    if (atTheEnd && !up) this.following = true;
+    else if (!atTheEnd && up && clientHeight === this.#height) this.following = false; // it was a person
     [this.#top, this.#height] = [scrollTop, clientHeight];
     if (this.following !== before) this.changed();
+  }
+
+  /** Stop at the first turn of the wheel: to go to the end once more would undo it. */
+  #wheeled(by) {
+    if (by < 0 && this.following && this.scroller.scrollTop > 0) this.follow(false);
   }
 
   #pin() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -132,11 +133,13 @@ def test_drain_waits_for_what_runs_and_holds_back_the_rest_until_resume(server: 
     until(lambda: json.loads(server.slipway("status", first, "--json"))["status"] == "running")
     # Who runs tests in the background has SIGINT ignored, and a shell traps no signal that it was started to ignore.
     interruptible = ["env", "--default-signal=INT", *server.command("drain.sh")]
-    with subprocess.Popen(interruptible, env=server.environment, stdout=subprocess.PIPE, text=True) as drain:
+    with subprocess.Popen(
+        interruptible, env=server.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as drain:
         lines = said_by(drain)
         until(lambda: first in lines.readline())
         second = json.loads(server.slipway("run", "second", "--pipeline", "held", "--json"))["run_id"]
-        drain.send_signal(signal.SIGINT)
+        os.killpg(drain.pid, signal.SIGINT)  # as a terminal does: to the script and to what it has called
         assert "The queue stays paused" in lines.read()
         assert drain.wait(30) == 130
     with subprocess.Popen(

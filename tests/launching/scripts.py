@@ -87,7 +87,7 @@ class Server:
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """Run kubectl in the namespace, as the administrator."""
-        return self.cluster.kubectl(*args, f"--namespace={self.namespace}", input=input)
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
 
     def json(self, *args: str) -> dict[str, Any]:
         """Ask kubectl for objects of the namespace."""
