@@ -149,7 +149,7 @@ class Edge:
         def issued() -> Mapping[str, Any] | None:
             try:
                 return self.certificate()
-            except ssl.SSLCertVerificationError:  # until it has one, Traefik shows a certificate of its own
+            except OSError:  # until it has one, Traefik shows a certificate of its own; or its pod was just replaced
                 return None
 
         found = wait_until(issued, START_SECONDS, f"a certificate for {HOST}")
