@@ -88,6 +88,16 @@ configure_traefik() {
   done
 }
 
+# What Traefik serves on the server's own address is not for runs either. An account that may not see nodes leaves what an
+# earlier install has found; the policy's range is IPv4's.
+node_addresses() {
+  {
+    kubectl get nodes -o jsonpath='{.items[*].status.addresses[?(@.type!="Hostname")].address}' 2>/dev/null | tr ' ' '\n' || true
+    echo
+    [ -z "$host" ] || getent ahostsv4 "$host" | cut -d ' ' -f 1 || true
+  } | awk -F . 'NF == 4 && $1 != 127 && /^[0-9.]+$/ {print $0 "/32"}' | sort -u | paste -s -d ,
+}
+
 make_namespace
 [ -z "$config" ] || NAMESPACE=$namespace python3 "$here/config.py" "$config"
 for secret in slipway-env slipway-pipeline slipway-credentials; do
@@ -103,6 +113,8 @@ registry=$(kube get secret slipway-registry --ignore-not-found -o name)
 [ -z "$images" ] || options+=(--set "image.repository=$images/runner" --set "pipelineImage.repository=$images/pipeline")
 [ -z "$tag" ] || options+=(--set-string "image.tag=$tag" --set-string "pipelineImage.tag=$tag")
 [ -z "$host" ] || options+=(--set "ingress.enabled=true" --set "ingress.host=$host")
+nodes=$(node_addresses)
+[ -z "$nodes" ] || options+=(--set "networkPolicy.nodeAddresses={$nodes}")
 upgrade=(upgrade --install "$release" "$chart" --reset-then-reuse-values "${files[@]}" "${options[@]}" "${changes[@]}" --timeout "${timeout}s")
 
 say "checking the chart against the cluster, and pulling images"

@@ -17,6 +17,7 @@ from httpx_sse import connect_sse
 
 from bench import plain
 from bench.browsing import browser
+from bench.footprint import footprint
 from bench.images import archive_of, layers_on_base
 from bench.row import Row, spread
 from checkers.collecting import check_log
@@ -206,6 +207,7 @@ def pipeline_image(site: Installation, repeats: int) -> list[Row]:
 
 MEASUREMENTS: dict[str, Measurement] = {
     "memory": memory,
+    "footprint": footprint,
     "first-line": first_line,
     "makespan": makespan,
     "lines": lines_stored,

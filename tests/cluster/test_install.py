@@ -51,6 +51,14 @@ def test_runs_get_cv_credentials_and_their_part_of_env_but_not_the_secret(server
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+def test_runs_may_not_reach_what_the_server_serves_on_its_own_address(server: Server) -> None:
+    (node,) = server.cluster.json("get", "nodes")["items"]
+    own = {each["address"] for each in node["status"]["addresses"] if each["type"] != "Hostname"}
+    rules = server.json("get", "networkpolicy", "slipway-runs")["spec"]["egress"]
+    blocks = [each["ipBlock"] for rule in rules for each in rule.get("to", ()) if "ipBlock" in each]
+    assert blocks and all({f"{address}/32" for address in own} <= set(block["except"]) for block in blocks)
+
+
 def test_the_next_run_sees_a_changed_cv_and_an_upgrade_leaves_it_alone(server: Server) -> None:
     (server.config / "master-cv.md").write_text("# Another person\n")
     assert "changed slipway-master-cv" in server.run("config.py", str(server.config))
