@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launcher.cli.doctor import Finding
+from launcher.cli.findings import Finding
 
 _SECONDS = 15
 _RIGHTS = (("create", "jobs"), ("get", "pods"), ("get", "pods/log"))

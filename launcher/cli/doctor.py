@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from launcher.cli.client import Client
+from launcher.cli.cluster import examine_cluster
 from launcher.cli.failures import Exit, Failure
-
-
-class Finding(NamedTuple):
-    """One check: what was found and, where it is not well, what to do."""
-
-    check: str
-    state: Literal["ok", "warn", "fail", "skip"]
-    found: str
-    do: str = ""
+from launcher.cli.findings import Finding
 
 
 def examine() -> list[Finding]:
     """Look at everything that can be seen from here."""
-    from launcher.cli.cluster import examine_cluster
-
     return [_environment(), *_secret(), *_launcher(), *examine_cluster()]
 
 
