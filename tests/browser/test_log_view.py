@@ -63,13 +63,13 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page on which no script fails and no dialog opens."""
     faults: list[str] = []
     opened = browser.new_page(viewport={"width": 1280, "height": 1000})
-    opened.on("pageerror", lambda error: faults.append(str(error)))
 
-    def dismissed(dialog: Dialog) -> None:
+    def dismiss(dialog: Dialog) -> None:
         faults.append(dialog.message)
         dialog.dismiss()
 
-    opened.on("dialog", dismissed)
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("dialog", dismiss)
     yield opened
     opened.close()
     assert faults == []
