@@ -32,7 +32,7 @@ if [ "$1" = backup ]; then
   exit
 fi
 tar --list --file "$file" --gzip >/dev/null || fail "$file is no backup, or not whole"
-in_pod tar --directory /data --extract --gzip --skip-old-files --no-same-owner --no-overwrite-dir <"$file"
+in_pod tar --directory /data --extract --gzip --skip-old-files --no-same-owner <"$file"
 say "restored; launcher and operator start again, to see it"
 kube rollout restart "$launcher" deployment/slipway-operator >/dev/null
 for each in "$launcher" deployment/slipway-operator; do kubectl --namespace "$namespace" rollout status "$each" --timeout=180s; done

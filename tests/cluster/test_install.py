@@ -165,9 +165,8 @@ def test_drain_waits_for_what_runs_and_holds_back_the_rest_until_resume(server: 
 
 
 def test_a_backup_brings_logs_back_after_everything_was_deleted(server: Server, tmp_path: Path) -> None:
-    run_id = json.loads(server.slipway("run", "kept", "--pipeline", "told", "--follow", "--json").splitlines()[-1])[
-        "run_id"
-    ]
+    followed = server.slipway("run", "kept", "--pipeline", "told", "--follow", "--json").splitlines()
+    run_id = json.loads(followed[-1])["data"]["run_id"]
     log = server.slipway("logs", run_id)
     saved = tmp_path / "slipway.tar.gz"
     server.run("data.sh", "backup", str(saved))

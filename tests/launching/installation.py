@@ -145,6 +145,7 @@ class Installation:
         }
         self.cluster.apply(volume)
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all([*objects, claim]))
+        self.kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/slipway-data", "--timeout=90s")
         # Pods are refused until the controller has counted, which takes its time after an API server's absence.
         counted = "--for=jsonpath={.status.used.pods}=0"
         self.kubectl("wait", counted, "resourcequota/slipway-runs", "--timeout=90s")
