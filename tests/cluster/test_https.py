@@ -86,6 +86,13 @@ class Http2Viewer:
     def __init__(self, edge: Edge, release: Release, run_id: str) -> None:
         command = ["curl", "--silent", "--show-error", "--fail", "--no-buffer", "--http2", "--noproxy", "*"]
         command += ["--cacert", str(edge.root), "--resolve", f"{HOST}:443:{edge.address}", "--max-time", "120"]
+        command += [
+            "--retry",
+            "20",
+            "--retry-delay",
+            "1",
+            "--retry-connrefused",
+        ]  # a replaced pod's place, for a moment
         command += ["--header", f"Authorization: {release.headers['Authorization']}"]
         command += ["--write-out", "HTTP/%{http_version}", f"{edge.url}/jobs/{run_id}/logs"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -266,7 +273,7 @@ def _launched(client: httpx.Client, pipeline: str) -> str:
 def _answers(client: httpx.Client) -> bool:
     """Whether Traefik shows the right certificate and has the launcher behind it."""
     try:
-        return client.get("/health").is_success
+        return client.get("/health", headers={"Connection": "close"}).is_success  # by a connection of its own
     except httpx.TransportError:  # its pod has just been replaced
         return False
 
