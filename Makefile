@@ -44,12 +44,15 @@ serve: $(VENV)/.run ## Serve launcher and pages with the sample postings, and sa
 	@exec $(BIN)/python -m frontend --with-launcher
 
 .PHONY: check
-check: $(VENV)/.dev ## What needs no server: lint, types, import rules, unit tests
+check: lint ## What needs no server: lint, types, import rules, unit tests
+	@$(BIN)/pytest -q tests/unit
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Lint, types, import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q tests/unit
 
 .PHONY: servers
 servers: $(VENV)/.dev ## Install the real servers and the browser that the tests use
@@ -71,7 +74,7 @@ cluster-down: ## End the tests' Kubernetes
 	@tests/cluster/down
 
 .PHONY: test
-test: check servers cluster ## Everything there is
+test: lint servers cluster ## Everything there is
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser tests/chart tests/deploy tests/cluster
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
