@@ -52,7 +52,7 @@ export class Finder {
 
   #tell() {
     const count = this.#hits.length.toLocaleString();
-    if (this.#words) this.output.textContent = this.#hits.length ? `${this.#current + 1} of ${count}` : 'No hits';
+    if (this.#words) this.output.textContent = this.#hits.length ? `${(this.#current + 1).toLocaleString()} of ${count}` : 'No hits';
   }
 
   #mark(on) {

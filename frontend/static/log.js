@@ -1,8 +1,10 @@
-// The log: lines in blocks, of which the browser lays out only those in sight; a frame shows as many as it has time for.
+// The log: lines in blocks. All of a log of usual length are elements; of a longer one, those near what is in sight.
 
-import { PLAIN, paint, parse } from './ansi.js';
+import { PLAIN, parse } from './ansi.js';
+import { BLOCK_LINES, Block } from './block.js';
 
-const BLOCK_LINES = 200;
+const MOST_FILLED = 100; // blocks, so 5,000 lines: a browser's own search and selection reach that far
+const NEAR = '1000px 0px';
 const BUDGET_MS = 8;
 const AT_THE_END_PX = 2;
 
@@ -12,17 +14,22 @@ export class LogView {
   #waiting = [];
   #frame = 0;
   #style = PLAIN;
+  #blocks = [];
+  #filled = new Set(); // the one that was longest out of sight comes first
+  #near = new Set();
   #top = 0;
   #height = 0;
+  #width = 0;
 
   /** `scroller` shows what is in `list`; `changed` is called when lines have come, or following has begun or ended. */
   constructor(scroller, list, changed) {
     [this.scroller, this.list, this.changed] = [scroller, list, changed];
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     scroller.addEventListener('wheel', ({ deltaY }) => this.#wheeled(deltaY), { passive: true });
-    const sizes = new ResizeObserver(() => this.#pin());
+    const sizes = new ResizeObserver(() => this.#resized());
     sizes.observe(list);
     sizes.observe(scroller);
+    this.sight = new IntersectionObserver((entries) => this.#moved(entries), { root: scroller, rootMargin: NEAR });
   }
 
   /** Add one line: its number, its text, and `gap` or `step` where it is none of the pipeline's own. */
@@ -39,7 +46,14 @@ export class LogView {
 
   /** The element of a line, by its place in `texts`. */
   line(index) {
-    return this.list.children[Math.floor(index / BLOCK_LINES)]?.children[index % BLOCK_LINES];
+    const block = this.#blocks[Math.floor(index / BLOCK_LINES)];
+    this.#fill([block]);
+    return block.element.children[index % BLOCK_LINES];
+  }
+
+  /** Lines are of another height now. */
+  reflow() {
+    for (const block of this.#blocks) block.forget();
   }
 
   /** Scroll a line into the middle, and the log into sight. */
@@ -59,43 +73,57 @@ export class LogView {
     const until = performance.now() + BUDGET_MS;
     let shown = 0;
     while (shown < this.#waiting.length && (shown === 0 || performance.now() < until)) {
-      this.#block().append(this.#element(this.#waiting[shown]));
+      this.#take(this.#waiting[shown]);
       shown += 1;
     }
     this.#waiting.splice(0, shown);
+    if (this.following) this.#fill(this.#blocks.slice(-2)); // others follow when they come into sight
+    this.list.dataset.lines = this.texts.length;
     if (this.#waiting.length) this.#frame = requestAnimationFrame(() => this.#show());
     this.changed();
   }
 
-  #block() {
-    let block = this.list.lastElementChild;
-    if (!block || block.childElementCount === BLOCK_LINES) {
-      block = document.createElement('div');
-      block.className = 'block';
-      this.list.append(block);
-    }
-    block.style.setProperty('--lines', block.childElementCount + 1);
+  #take({ number, text, kind }) {
+    const before = kind ? PLAIN : this.#style;
+    const { pieces, style } = parse(text, before);
+    if (!kind) this.#style = style;
+    this.texts.push(pieces.map((piece) => piece.text).join(''));
+    this.#last().add({ number, text, kind, style: before });
+  }
+
+  /** The block that takes the next line. */
+  #last() {
+    const last = this.#blocks.at(-1);
+    if (last && !last.full) return last;
+    const block = new Block();
+    block.element.block = block;
+    this.#blocks.push(block);
+    if (this.#filled.size < MOST_FILLED) this.#fill([block]);
+    this.list.append(block.element);
+    this.sight.observe(block.element);
     return block;
   }
 
-  #element({ number, text, kind }) {
-    const element = document.createElement('div');
-    element.className = `line ${kind}`;
-    element.dataset.n = number;
-    const { pieces, style } = parse(text, kind ? PLAIN : this.#style);
-    if (!kind) this.#style = style;
-    for (const piece of pieces) {
-      if (piece.style === PLAIN) {
-        element.append(piece.text);
-        continue;
-      }
-      const span = document.createElement('span');
-      span.textContent = piece.text;
-      paint(span, piece.style);
-      element.append(span);
+  #moved(entries) {
+    for (const { target, isIntersecting } of entries) this.#near[isIntersecting ? 'add' : 'delete'](target.block);
+    this.#fill(entries.filter(({ isIntersecting }) => isIntersecting).map(({ target }) => target.block));
+  }
+
+  /** Fill blocks, and empty as many of those that are out of sight. */
+  #fill(blocks) {
+    for (const block of blocks) {
+      this.#filled.delete(block);
+      this.#filled.add(block);
     }
-    this.texts.push(element.textContent);
-    return element;
+    const most = this.#filled.size - MOST_FILLED;
+    const spare = (block) => !blocks.includes(block) && !this.#near.has(block) && !block.held;
+    const surplus = most > 0 ? [...this.#filled].filter(spare).slice(0, most) : [];
+    const heights = surplus.map(({ element }) => element.getBoundingClientRect().height); // before anything changes
+    surplus.forEach((block, index) => {
+      this.#filled.delete(block);
+      block.empty(heights[index]);
+    });
+    for (const block of blocks) block.fill();
   }
 
   #scrolled() {
@@ -112,6 +140,12 @@ export class LogView {
   /** Stop at the first turn of the wheel: to go to the end once more would undo it. */
   #wheeled(by) {
     if (by < 0 && this.following && this.scroller.scrollTop > 0) this.follow(false);
+  }
+
+  #resized() {
+    if (this.scroller.clientWidth !== this.#width) this.reflow();
+    this.#width = this.scroller.clientWidth;
+    this.#pin();
   }
 
   #pin() {

@@ -100,7 +100,10 @@ byId('find-text').addEventListener('keydown', (event) => {
 });
 
 const wrap = byId('wrap');
-const wrapping = () => byId('logs').classList.toggle('wrap', wrap.checked);
+const wrapping = () => {
+  byId('logs').classList.toggle('wrap', wrap.checked);
+  view.reflow();
+};
 wrap.checked = localStorage.getItem('wrap') !== 'off';
 wrapping();
 wrap.addEventListener('change', () => {

@@ -22,10 +22,7 @@ ARGUMENTS = [
 ]
 
 SECONDS = 60_000.0  # Playwright counts in milliseconds
-_COUNT = """() => {
-  const [first, last] = [logs.firstElementChild, logs.lastElementChild];
-  return first ? (logs.childElementCount - 1) * first.childElementCount + last.childElementCount : 0;
-}"""
+_COUNT = "() => Number(logs.dataset.lines ?? 0)"
 _LONGEST = """
 window.longest = 0;
 new PerformanceObserver((list) => {
@@ -54,7 +51,7 @@ def sign_in(page: Page, frontend: Frontend) -> None:
 
 
 def wait_for_lines(page: Page, lines: int, milliseconds: float = SECONDS) -> None:
-    """Wait until so many lines stand there; the page's own policy forbids what Playwright waits with."""
+    """Wait until so many lines have come; the page's own policy forbids what Playwright waits with."""
     deadline = time.monotonic() + milliseconds / 1000
     while (count := page.evaluate(_COUNT)) < lines:
         assert time.monotonic() < deadline, f"{count} of {lines} lines"
