@@ -76,7 +76,7 @@ cluster-down: ## End the tests' Kubernetes
 .PHONY: test
 test: lint servers cluster ## Everything there is
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -q tests/unit tests/contract tests/servers tests/integration tests/faults tests/browser tests/chart tests/deploy tests/cluster
+	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
 	@$(BIN)/pytest -q tests/load
 ifeq ($(CLUSTER),none)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from launching.browser import chromium, sign_in
 from launching.site import Site
 
 Visit = Callable[[Site], Page]
+
+expect.set_options(timeout=30_000)  # milliseconds; others may keep the machine busy
 
 
 @pytest.fixture(scope="session")
