@@ -13,7 +13,7 @@ from typing import Any
 from launcher.artifacts import ArtifactFolder
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, failure, outcome_of_process
-from launcher.engines.process import PipelineProcess
+from launcher.engines.process import PipelineProcess, marks_of
 from launcher.settings import Settings
 
 _WATCH_SECONDS = 2.0  # between two looks at the size of a run's artifacts
@@ -33,7 +33,7 @@ class Execution:
         pipeline = self._settings.pipelines.get(run.pipeline)
         if pipeline is None:
             return failure(Reason.CANNOT_START, detail=f"Pipeline {run.pipeline} is no longer configured.")
-        process = PipelineProcess(run.run_id, take)
+        process = PipelineProcess(marks_of(run.run_id, self._settings.ARCHIVE_DIR), take)
         command = pipeline.command_for(run.job_id, run.profile_ref)
         try:
             await process.start(command, self._settings.PIPELINE_DIR, self._environment(run))

@@ -23,7 +23,7 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
 from launcher.engines.execution import Execution
 from launcher.engines.port import QueueState
-from launcher.engines.process import end_leftovers
+from launcher.engines.process import end_leftovers, marks_of
 from launcher.logs.pump import LogPump
 from launcher.retention import forget_before
 from launcher.settings import Settings
@@ -192,7 +192,7 @@ class LocalEngine:
             except Exception as exc:  # a fault of ours must not leave a run for ever running
                 log.exception("run %s", run.run_id)
                 outcome = failure(Reason.CANNOT_START, detail=f"{type(exc).__name__}: {exc}")
-                await end_leftovers(run.run_id)
+                await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
             await self._end(await self.get(run.run_id), outcome, pump.close())
         finally:
             self._active.pop(run.run_id, None)
@@ -214,7 +214,7 @@ class LocalEngine:
         RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()
 
     async def _lost(self, run: Run) -> None:
-        await end_leftovers(run.run_id)
+        await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
         pump = LogPump(self._archive, self._publisher, run.run_id)
         pump.gap("The launcher stopped here; what the pipeline printed from then on is not kept.")
         await self._end(run, failure(Reason.LAUNCHER_LOST), pump.close())

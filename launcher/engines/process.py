@@ -12,18 +12,25 @@ from pathlib import Path
 
 import psutil
 
-RUN_ID_VARIABLE = "SLIPWAY_RUN_ID"
 _PIPE_BYTES = 1 << 20
 _DRAIN_SECONDS = 2.0  # for output still in the pipe when every process is gone
 _LOOK_SECONDS = 0.05
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 
 
+def marks_of(run_id: str, archive: Path) -> dict[str, str]:
+    """Return the environment variables by which a run's processes are known.
+
+    The archive is one of them, as the same Idempotency-Key gives runs of two launchers the same name.
+    """
+    return {"SLIPWAY_RUN_ID": run_id, "SLIPWAY_ARCHIVE": str(archive.resolve())}
+
+
 class PipelineProcess:
     """One pipeline's processes. `start`, then `wait`; `end` at any time between."""
 
-    def __init__(self, run_id: str, take: Callable[[bytes], None]) -> None:
-        self._run_id, self._take = run_id, take
+    def __init__(self, marks: Mapping[str, str], take: Callable[[bytes], None]) -> None:
+        self._marks, self._take = marks, take
         self._process: asyncio.subprocess.Process | None = None
         self._pump: asyncio.Task[None] | None = None
 
@@ -39,7 +46,7 @@ class PipelineProcess:
                 stdout=write_end,
                 stderr=write_end,
                 cwd=directory,
-                env={**environment, RUN_ID_VARIABLE: self._run_id, "PYTHONUNBUFFERED": "1"},
+                env={**environment, **self._marks, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
         except OSError:
@@ -47,7 +54,7 @@ class PipelineProcess:
             raise
         finally:
             os.close(write_end)
-        self._pump = asyncio.create_task(self._read(read_end), name=f"output {self._run_id}")
+        self._pump = asyncio.create_task(self._read(read_end), name=f"output {self._marks['SLIPWAY_RUN_ID']}")
 
     async def wait(self) -> int:
         """Return the exit code of the pipeline itself, negative for a signal."""
@@ -56,14 +63,12 @@ class PipelineProcess:
 
     async def end(self, grace_seconds: float) -> None:
         """End all that belongs to the run: SIGTERM, the grace, SIGKILL. When it returns nothing runs any more."""
-        _signal_all(self._run_id, signal.SIGTERM, self._group)
+        _signal_all(self._marks, signal.SIGTERM, self._group)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_seconds
-        while loop.time() < deadline and processes_of(self._run_id, self._group):
+        while loop.time() < deadline and processes_of(self._marks, self._group):
             await asyncio.sleep(_LOOK_SECONDS)
-        while _signal_all(
-            self._run_id, signal.SIGKILL, self._group
-        ):  # again: a process may have started another meanwhile
+        while _signal_all(self._marks, signal.SIGKILL, self._group):  # again: one may have started another meanwhile
             await asyncio.sleep(_LOOK_SECONDS)
 
     @property
@@ -90,29 +95,29 @@ class PipelineProcess:
             transport.close()
 
 
-def processes_of(run_id: str, group: int | None = None) -> list[psutil.Process]:
-    """Return every living process of a run: of its group, or with the run's name in its environment.
+def processes_of(marks: Mapping[str, str], group: int | None = None) -> list[psutil.Process]:
+    """Return every living process of a run: of its group, or with the run's marks in its environment.
 
-    The name finds what left the group (a daemon), the group what dropped its environment.
+    The marks find what left the group (a daemon), the group what dropped its environment.
     """
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if os.getpgid(process.pid) == group or process.environ().get(RUN_ID_VARIABLE) == run_id:
+            if os.getpgid(process.pid) == group or marks.items() <= process.environ().items():
                 found.append(process)
     return found
 
 
-async def end_leftovers(run_id: str) -> None:
+async def end_leftovers(marks: Mapping[str, str]) -> None:
     """Kill what a lost launcher left running."""
-    while _signal_all(run_id, signal.SIGKILL):
+    while _signal_all(marks, signal.SIGKILL):
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _signal_all(run_id: str, number: signal.Signals, group: int | None = None) -> int:
-    found = processes_of(run_id, group)
+def _signal_all(marks: Mapping[str, str], number: signal.Signals, group: int | None = None) -> int:
+    found = processes_of(marks, group)
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)

@@ -31,7 +31,7 @@ GRACE_SECONDS = 10.0  # for what a visit does beside loading: starting, settling
 END_SECONDS = 0.7  # the way out on SIGTERM has 1.5 in all
 MOST_LINKS = 500
 LONGEST_TMPDIR = 40  # characters
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PLAYWRIGHT_BROWSERS_PATH", "SLIPWAY_RUN_ID")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PLAYWRIGHT_BROWSERS_PATH", "SLIPWAY_RUN_ID", "SLIPWAY_ARCHIVE")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -247,6 +247,18 @@ def test_after_a_crash_running_runs_are_lost_and_queued_ones_go_on(tmp_path: Pat
         assert_receipt_is_true(launcher, lost)
 
 
+def test_two_launchers_leave_each_others_runs_of_the_same_name_alone(tmp_path: Path) -> None:
+    pipelines = {"sleeps": {"command": ["python", "-c", PROGRAMS["sleeps"]]}}
+    with Launcher(tmp_path / "one", pipelines) as one, Launcher(tmp_path / "other", pipelines) as other:
+        key = {"Idempotency-Key": "the same"}
+        body = {"job_id": "1", "pipeline": "sleeps"}
+        (run_id,) = {at.client.post("/jobs/run", json=body, headers=key).json()["run_id"] for at in (one, other)}
+        until(lambda: all(b"asleep" in at.log(run_id) for at in (one, other)))
+        one.client.delete(f"/jobs/{run_id}")
+        assert one.wait(run_id)["status"] == "cancelled"
+        assert other.status(run_id)["status"] == "running"
+
+
 def test_a_launcher_that_is_told_to_stop_ends_its_runs_and_says_so(tmp_path: Path) -> None:
     with Launcher(tmp_path, {"sleeps": {"command": ["python", "-c", PROGRAMS["sleeps"]]}}) as launcher:
         run_id = launcher.run("1", pipeline="sleeps")["run_id"]
