@@ -82,10 +82,14 @@ def _launched(run: dict[str, Any]) -> Response:
 
 def _launched_many(answer: dict[str, Any]) -> Response:
     rows = [row_of(item["run"]) for item in answer["runs"] if item.get("run")]
-    refusals = [item for item in answer["runs"] if item.get("problem")]
+    refusals = [(item["job_id"], _in_words(item["problem"])) for item in answer["runs"] if item.get("problem")]
     batch = {"run_ids": answer["run_ids"], "total": len(rows), "ended": 0, "counts": {}}
     page = render_template("_launched.html", rows=rows, batch=batch, refusals=refusals)
     return announced(make_response(page), f"{answer['accepted']} runs asked for, {answer['refused']} refused.")
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    return problem_of(problem["status"], problem["detail"]).text
 
 
 def _status(run: dict[str, Any]) -> Response:

@@ -14,8 +14,9 @@ from frontend import chart, words
 from frontend.calls import MOST_RUNS, POLLED_RUNS, Refused, beginning, call, changes, last_runs
 from frontend.fragments import as_fragment, refused, seen, state_of
 from frontend.keys import launch_key
-from frontend.postings import NEW, LastRun, PostingQuery, Postings, PostingsUnavailable
+from frontend.postings import NEW, PostingQuery, Postings, PostingsUnavailable
 from frontend.previews import MOST_BYTES, kind_of, rendered
+from frontend.shown import read_shown
 
 pages = Blueprint("pages", __name__)
 pages.after_app_request(as_fragment)
@@ -52,8 +53,7 @@ def jobs() -> ResponseReturnValue:
 @pages.get("/live")
 def live() -> ResponseReturnValue:
     """How the launcher stands, and those of the shown postings whose newest run is not as shown."""
-    sent = [text.split(" ", 2) for text in request.args.getlist("shown")[: 4 * PER_PAGE]]
-    shown = {parts[2]: LastRun(parts[1], parts[0] if parts[1] else "") for parts in sent if len(parts) == 3}
+    shown = read_shown(request.args.getlist("shown"))
     try:
         changed, problem = changes(shown) if shown else {}, None
     except Refused as exc:

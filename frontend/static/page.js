@@ -52,13 +52,6 @@ document.addEventListener('change', ({ target }) => {
   select();
 });
 
-// One press is one run of each job: the key is what the page shows as each job's newest run.
-document.addEventListener('htmx:configRequest', ({ detail }) => {
-  if (detail.elt.id !== 'bulk-process') return;
-  const keys = [...document.querySelectorAll('[data-key]')].map((element) => element.dataset.key.slice(0, 8));
-  detail.headers['Idempotency-Key'] = keys.join('');
-});
-
 // What polls tells its own faults in one place, and takes them back when it is answered again.
 
 document.addEventListener('htmx:afterRequest', ({ detail }) => {

@@ -117,6 +117,31 @@ def test_two_tabs_press_process_at_once_and_it_is_one_run(browser: FlaskClient, 
     assert again == launch_key("4711", run_id) != key
 
 
+def test_process_and_process_selected_on_pages_that_show_the_same_are_one_run(
+    browser: FlaskClient, launcher: Launcher
+) -> None:
+    def runs_of(answer: TestResponse) -> set[str]:
+        return set(re.findall(r'id="status-4712".*?href="/runs/([^"]+)"', text_of(answer), re.DOTALL))
+
+    def press_selected(page: str) -> set[str]:
+        shown = [unescape(found) for found in re.findall(r'name="shown" value="([^"]*)"', page)]
+        data = {"selected_jobs": ["4712"], "shown": shown}
+        return runs_of(browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX))
+
+    def press_alone(page: str) -> set[str]:
+        headers = HX | {"Idempotency-Key": key_on(page, "4712")}
+        answer = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=headers)
+        return set(re.findall(r'href="/runs/([^"]+)"', text_of(answer)))
+
+    made = set()
+    for presses in ([press_alone, press_selected], [press_selected, press_alone], [press_selected, press_selected]):
+        page = text_of(browser.get("/jobs"))
+        [run_id] = set().union(*(press(page) for press in presses))
+        launcher.wait(run_id)
+        made.add(run_id)
+    assert len(made) == 3, "a page that shows the run before makes another"
+
+
 def test_htmx_gets_pieces_of_the_page_and_others_get_json(browser: FlaskClient, launcher: Launcher) -> None:
     started = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
     assert "queued" in text_of(started) and "Job 4712 is queued" in started.headers["HX-Trigger"]
@@ -276,6 +301,12 @@ def test_a_full_queue_and_a_used_key_are_told_in_words(tmp_path: Path) -> None:
         text_of(browser.post("/api/runner/jobs/run", data=first, headers=HX | key))
         other = browser.post("/api/runner/jobs/run", data=first | {"profile_ref": "senior"}, headers=HX | key)
         assert "started again meanwhile" in text_of(other, 409)
+        bulk = {"selected_jobs": ["4711"], "shown": "new  4711"}
+        used = {"job_id": "4711", "priority": 1}
+        launcher.client.delete(f"/jobs/{launcher.client.get('/jobs').json()['runs'][0]['run_id']}")
+        launcher.client.post("/jobs/run", json=used, headers={"Idempotency-Key": launch_key("4711", "")})
+        among = text_of(browser.post("/api/runner/jobs/run-bulk", data=bulk, headers=HX))
+        assert "Job 4711 was not started" in among and "started again meanwhile" in among
         full = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
         assert "MAX_QUEUED" in text_of(full, 429) and "Try again in" in text_of(full, 429)
 
