@@ -41,7 +41,7 @@ def refused(problem: Problem) -> Response:
     """Return a problem where its button stands, or where the page's own faults are told when nobody pressed one."""
     answer = make_response(render_template("_problem.html", problem=problem), problem.status)
     if request.method == "GET" or request.endpoint == "runner.cancel_run":
-        return _with(answer, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"})
+        return _with(answer, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".problem"})
     return announced(answer, f"{problem.title}. {problem.text}")
 
 

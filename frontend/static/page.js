@@ -52,18 +52,24 @@ document.addEventListener('change', ({ target }) => {
   select();
 });
 
-// What polls tells its own faults in one place, and takes them back when it is answered again.
+// A poll's fault is told in one place, and taken back when that poll is answered again; a lost connection, when any call is.
 
+const LOST = 'The connection to this site is lost. It is tried again by itself.';
+let teller = '';
 document.addEventListener('htmx:afterRequest', ({ detail }) => {
-  if (detail.successful && detail.elt.hasAttribute('data-poll')) byId('notice').replaceChildren();
+  const asked = detail.requestConfig.elt; // detail.elt is a parent of it, once it has been replaced
+  if (!detail.successful && asked.hasAttribute('data-poll')) teller = asked.id;
+  if (!detail.successful || !teller || ![asked.id, LOST].includes(teller)) return;
+  byId('notice').replaceChildren();
+  teller = '';
 });
 for (const name of ['htmx:sendError', 'htmx:timeout']) {
   document.addEventListener(name, () => {
-    const text = 'The connection to this site is lost. It is tried again by itself.';
-    if (byId('notice').textContent === text) return;
+    teller = LOST;
+    if (byId('notice').textContent === LOST) return;
     const problem = document.createElement('p');
     problem.className = 'problem';
-    problem.textContent = text;
+    problem.textContent = LOST;
     byId('notice').replaceChildren(problem);
   });
 }
