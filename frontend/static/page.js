@@ -52,6 +52,17 @@ document.addEventListener('change', ({ target }) => {
   select();
 });
 
+// The batch that the address has come to name goes along to the other pages of the postings.
+document.addEventListener('htmx:replacedInHistory', () => {
+  const batch = new URLSearchParams(location.search).get('batch');
+  for (const link of document.querySelectorAll('.pager a')) {
+    const url = new URL(link.href);
+    url.searchParams.delete('batch');
+    if (batch) url.searchParams.set('batch', batch);
+    link.href = url;
+  }
+});
+
 // A poll's fault is told in one place, and taken back when that poll is answered again; a lost connection, when any call is.
 
 const LOST = 'The connection to this site is lost. It is tried again by itself.';

@@ -163,6 +163,36 @@ def test_selected_jobs_start_with_one_bar_and_refusals_are_named(browser: FlaskC
     assert "2 completed" in bar and "hx-trigger" not in bar
 
 
+def test_the_address_of_the_postings_names_the_runs_of_the_last_press(browser: FlaskClient, launcher: Launcher) -> None:
+    data = {"selected_jobs": ["4711", "4712"]}
+    here = "http://localhost/jobs?q=a+b&batch=before&page=1"
+    pressed = browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX | {"HX-Current-URL": here})
+    address = pressed.headers["HX-Replace-Url"]
+    run_ids = re.findall(r'id="status-.*?href="/runs/([^"]+)"', text_of(pressed), re.DOTALL)
+    assert address == f"/jobs?q=a+b&page=1&batch={'.'.join(run_ids)}" and len(run_ids) == 2
+    assert f'hx-get="/batch?batch={".".join(run_ids)}" hx-trigger="load, ' in text_of(browser.get(address))
+    none = {"selected_jobs": [" not so "]}
+    refused = browser.post("/api/runner/jobs/run-bulk", data=none, headers=HX | {"HX-Current-URL": here})
+    assert refused.headers["HX-Replace-Url"] == "/jobs?q=a+b&page=1"
+    for elsewhere in ({}, {"HX-Current-URL": "http://localhost/other"}, {"HX-Current-URL": "nonsense"}):
+        answer = browser.post("/api/runner/jobs/run-bulk", data=none, headers=HX | elsewhere)
+        assert answer.status_code == 200 and "HX-Replace-Url" not in answer.headers
+    for run_id in run_ids:
+        launcher.wait(run_id)
+
+
+def test_a_batch_counts_runs_that_are_no_longer_kept_and_one_of_none_is_none(
+    browser: FlaskClient, alone: FlaskClient, launcher: Launcher
+) -> None:
+    run_id = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])["run_id"]
+    bar = text_of(browser.get(f"/batch?batch={run_id}.gone-1", headers=HX))
+    assert "2 of 2 selected runs have ended" in bar and "1 completed, 1 no longer kept" in bar
+    assert "hx-trigger" not in bar
+    assert "names no run" in text_of(browser.get("/batch?batch=%3Cscript%3E"), 404)
+    assert 'id="batch"' not in text_of(browser.get("/jobs?batch=%3Cscript%3E..&batch=x"))
+    assert alone.get(f"/batch?batch={run_id}", headers=HX).status_code == 204, "the bar stays, and asks again"
+
+
 def test_one_poll_brings_those_rows_that_have_changed(browser: FlaskClient, launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])
     stale, fresh = "new  4713", f"completed {run['run_id']} 4713"
