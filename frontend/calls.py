@@ -9,6 +9,7 @@ import httpx
 from flask import g
 
 from frontend.api.runner import ask
+from frontend.batch import GONE
 from frontend.postings import LastRun
 from frontend.words import LIVE, Problem, problem_of, unreachable
 
@@ -83,6 +84,12 @@ def known_runs() -> dict[str, LastRun]:
     return last_runs()[0]
 
 
+def statuses_of(run_ids: Iterable[str]) -> dict[str, str]:
+    """Return how each of these runs stands, `GONE` where the launcher has none such; raises `Refused`."""
+    newest = {run["run_id"]: run["status"] for run in call("jobs", params={"per_page": POLLED_RUNS})["runs"]}
+    return {run_id: newest.get(run_id) or _status_of(run_id) for run_id in run_ids}
+
+
 def changes(shown: Mapping[str, LastRun]) -> dict[str, LastRun]:
     """Return those jobs whose newest run is not as shown, with that run; raises `Refused`.
 
@@ -97,6 +104,15 @@ def changes(shown: Mapping[str, LastRun]) -> dict[str, LastRun]:
                 if exc.problem.status != 404:
                     raise
     return {job_id: newest[job_id] for job_id in shown if newest.get(job_id, shown[job_id]) != shown[job_id]}
+
+
+def _status_of(run_id: str) -> str:
+    try:
+        return str(call("jobs", run_id, "status")["status"])
+    except Refused as exc:
+        if exc.problem.status == 404:
+            return GONE
+        raise
 
 
 def _problem(answer: httpx.Response, document: dict[str, Any] | None) -> Problem:

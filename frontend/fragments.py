@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from flask import Response, make_response, render_template, request
+from flask import Response, make_response, render_template, request, url_for
 
+from frontend.batch import MOST, Batch
 from frontend.keys import anchor, launch_key
 from frontend.postings import LastRun
 from frontend.sign_in import signed_in
@@ -41,7 +43,7 @@ def refused(problem: Problem) -> Response:
     """Return a problem where its button stands, or where the page's own faults are told when nobody pressed one."""
     answer = make_response(render_template("_problem.html", problem=problem), problem.status)
     if request.method == "GET" or request.endpoint == "runner.cancel_run":
-        return _with(answer, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"})
+        return _with(answer, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".problem"})
     return announced(answer, f"{problem.title}. {problem.text}")
 
 
@@ -82,10 +84,27 @@ def _launched(run: dict[str, Any]) -> Response:
 
 def _launched_many(answer: dict[str, Any]) -> Response:
     rows = [row_of(item["run"]) for item in answer["runs"] if item.get("run")]
-    refusals = [item for item in answer["runs"] if item.get("problem")]
-    batch = {"run_ids": answer["run_ids"], "total": len(rows), "ended": 0, "counts": {}}
-    page = render_template("_launched.html", rows=rows, batch=batch, refusals=refusals)
-    return announced(make_response(page), f"{answer['accepted']} runs asked for, {answer['refused']} refused.")
+    refusals = [(item["job_id"], _in_words(item["problem"])) for item in answer["runs"] if item.get("problem")]
+    states = {row["run_id"]: row["status"] for row in rows[:MOST]}
+    batch = Batch(list(states), states)
+    page = make_response(render_template("_launched.html", rows=rows, batch=batch, refusals=refusals))
+    told = announced(page, f"{answer['accepted']} runs asked for, {answer['refused']} refused.")
+    return _with(told, **_at_address(batch))
+
+
+def _at_address(batch: Batch) -> dict[str, str]:
+    """Have the address of the postings name this batch, so that the page can be loaded again, or linked to."""
+    current = urlsplit(request.headers.get("HX-Current-URL", ""))
+    if current.path != url_for("pages.jobs"):
+        return {}
+    query = [(name, value) for name, value in parse_qsl(current.query) if name != "batch"]
+    if batch.run_ids:
+        query.append(("batch", batch.address))
+    return {"HX-Replace-Url": urlunsplit(("", "", current.path, urlencode(query), ""))}
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    return problem_of(problem["status"], problem["detail"]).text
 
 
 def _status(run: dict[str, Any]) -> Response:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
+
+from frontend.postings import LastRun
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -11,6 +14,14 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def launch_key(job_id: str, last_run_id: str) -> str:
     """Return the Idempotency-Key of *Process*: the same for all who see this run, or none, as the job's newest."""
     return _digest(f"{job_id}\0{last_run_id}")
+
+
+def keyed(job_ids: Iterable[str], shown: Mapping[str, LastRun]) -> list[str | dict[str, str]]:
+    """Return the items of *Process selected*, each job once: with the key of its own *Process* where it is shown."""
+    return [
+        {"job_id": job_id, "idempotency_key": launch_key(job_id, shown[job_id].run_id)} if job_id in shown else job_id
+        for job_id in dict.fromkeys(job_ids)
+    ]
 
 
 def anchor(job_id: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -11,11 +10,13 @@ from flask import Blueprint, abort, current_app, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 
 from frontend import chart, words
-from frontend.calls import MOST_RUNS, POLLED_RUNS, Refused, beginning, call, changes, last_runs
+from frontend.batch import Batch, read_address
+from frontend.calls import MOST_RUNS, Refused, beginning, call, changes, last_runs, statuses_of
 from frontend.fragments import as_fragment, refused, seen, state_of
 from frontend.keys import launch_key
-from frontend.postings import NEW, LastRun, PostingQuery, Postings, PostingsUnavailable
+from frontend.postings import NEW, PostingQuery, Postings, PostingsUnavailable
 from frontend.previews import MOST_BYTES, kind_of, rendered
+from frontend.shown import read_shown
 
 pages = Blueprint("pages", __name__)
 pages.after_app_request(as_fragment)
@@ -32,7 +33,7 @@ def start() -> ResponseReturnValue:
 
 @pages.get("/jobs")
 def jobs() -> ResponseReturnValue:
-    """The postings, each with its newest run."""
+    """The postings, each with its newest run, and the batch that the address names."""
     status = request.args.get("status", "")
     query = PostingQuery(
         text=request.args.get("q", "")[:200].strip(),
@@ -46,14 +47,14 @@ def jobs() -> ResponseReturnValue:
     rows = [(each, state_of(each.job_id, runs.get(each.job_id, each.last_run))) for each in found]
     for posting, row in rows:  # what the database alone calls live may have ended unnoticed: it can be processed
         row["live"] &= posting.job_id in runs
-    return render_template("jobs.html", rows=rows, query=query, total=total, live=_strip(problem))
+    pressed = Batch(read_address(request.args.get("batch", "")))
+    return render_template("jobs.html", rows=rows, query=query, total=total, live=_strip(problem), batch=pressed)
 
 
 @pages.get("/live")
 def live() -> ResponseReturnValue:
     """How the launcher stands, and those of the shown postings whose newest run is not as shown."""
-    sent = [text.split(" ", 2) for text in request.args.getlist("shown")[: 4 * PER_PAGE]]
-    shown = {parts[2]: LastRun(parts[1], parts[0] if parts[1] else "") for parts in sent if len(parts) == 3}
+    shown = read_shown(request.args.getlist("shown"))
     try:
         changed, problem = changes(shown) if shown else {}, None
     except Refused as exc:
@@ -65,12 +66,16 @@ def live() -> ResponseReturnValue:
 @pages.get("/batch")
 def batch() -> ResponseReturnValue:
     """How far the runs of one press of *Process selected* have come."""
-    run_ids = request.args.getlist("run")[: 4 * PER_PAGE]
-    states = {run["run_id"]: run["status"] for run in call("jobs", params={"per_page": POLLED_RUNS})["runs"]}
-    counts = Counter(states.get(run_id) or call("jobs", run_id, "status")["status"] for run_id in run_ids)
-    ended = sum(count for status, count in counts.items() if status not in words.LIVE)
-    shown = {"run_ids": run_ids, "total": len(run_ids), "ended": ended, "counts": counts}
-    return render_template("_batch.html", batch=shown)
+    run_ids = read_address(request.args.get("batch", ""))
+    if not run_ids:
+        abort(404, "The address names no run.")
+    try:
+        return render_template("_batch.html", batch=Batch(run_ids, statuses_of(run_ids)))
+    except Refused:
+        return (
+            "",
+            204,
+        )  # the bar stays as it is and asks again; why, is said where the page says how the launcher stands
 
 
 @pages.get("/runs")

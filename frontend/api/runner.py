@@ -15,6 +15,8 @@ import httpx
 from flask import Blueprint, Response, abort, current_app, request
 
 from frontend.config import Config
+from frontend.keys import keyed
+from frontend.shown import read_shown
 from frontend.streaming import RETRY, until
 from frontend.words import UNREACHABLE
 
@@ -44,13 +46,21 @@ HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content
 @runner.post("/api/runner/jobs/run")
 def trigger_run() -> Response:
     """Start one run; form or JSON."""
-    return _call("POST", "jobs", "run", body=_body())
+    return _call("POST", "jobs", "run", body=_sent() if request.is_json else _fields())
 
 
 @runner.post("/api/runner/jobs/run-bulk")
 def trigger_bulk_run() -> Response:
-    """Start one run for each selected job; form fields `selected_jobs` (or `job_ids`), or JSON."""
-    return _call("POST", "jobs", "run-bulk", body=_body("job_ids", "selected_jobs"))
+    """Start one run for each selected job; form fields `selected_jobs` (or `job_ids`), or JSON.
+
+    Where the form says what is `shown` of a job, that is the same press as the job's own *Process*.
+    """
+    if request.is_json:
+        return _call("POST", "jobs", "run-bulk", body=_sent())
+    lists = {name: request.form.getlist(name) for name in ("job_ids", "selected_jobs", "shown")}
+    items = keyed(lists["job_ids"] + lists["selected_jobs"], read_shown(lists["shown"]))
+    safe = not any(isinstance(item, str) for item in items)
+    return _call("POST", "jobs", "run-bulk", body=_fields(*lists) | {"job_ids": items}, safe=safe)
 
 
 @runner.get("/api/runner/jobs/<run_id>/status")
@@ -211,12 +221,12 @@ def _away() -> bytes:
     return RETRY + b"event: away\ndata: " + json.dumps({"message": UNREACHABLE}).encode() + b"\n\n"
 
 
-def _call(method: str, *parts: str, body: dict[str, Any] | None = None) -> Response:
+def _call(method: str, *parts: str, body: dict[str, Any] | None = None, safe: bool = False) -> Response:
     """The launcher's answer, problem details and all; a call that is safe to repeat is tried again."""
     headers = _headers()
     if key := request.headers.get("Idempotency-Key"):
         headers["Idempotency-Key"] = key
-    tries = TRIES if method in {"GET", "DELETE"} or key else 1
+    tries = TRIES if method in {"GET", "DELETE"} or key or safe else 1
     for left in reversed(range(tries)):
         try:
             answer = httpx.request(method, _url(*parts), json=body, headers=headers, timeout=ANSWER_SECONDS / tries)
@@ -246,17 +256,15 @@ def ask(
     return httpx.request(method, _url(*parts), params=params, json=body, headers=sent, timeout=seconds)
 
 
-def _body(lists: str = "", alias: str = "") -> dict[str, Any]:
-    """What was sent, as the launcher takes it; a list of a form keeps all its values."""
-    if request.is_json:
-        sent = request.get_json()
-        return sent if isinstance(sent, dict) else {"body": sent}
-    fields: dict[str, Any] = {
-        name: value for name, value in request.form.items() if value and name not in (lists, alias)
-    }
-    if lists:
-        fields[lists] = request.form.getlist(lists) + request.form.getlist(alias)
-    return fields
+def _sent() -> dict[str, Any]:
+    """The JSON that was sent; what is no object, the launcher refuses."""
+    sent = request.get_json()
+    return sent if isinstance(sent, dict) else {"body": sent}
+
+
+def _fields(*without: str) -> dict[str, Any]:
+    """The form that was sent, as the launcher takes it: what is left empty is not given."""
+    return {name: value for name, value in request.form.items() if value and name not in without}
 
 
 def _config() -> Config:

@@ -52,25 +52,35 @@ document.addEventListener('change', ({ target }) => {
   select();
 });
 
-// One press is one run of each job: the key is what the page shows as each job's newest run.
-document.addEventListener('htmx:configRequest', ({ detail }) => {
-  if (detail.elt.id !== 'bulk-process') return;
-  const keys = [...document.querySelectorAll('[data-key]')].map((element) => element.dataset.key.slice(0, 8));
-  detail.headers['Idempotency-Key'] = keys.join('');
+// The batch that the address has come to name goes along to the other pages of the postings.
+document.addEventListener('htmx:replacedInHistory', () => {
+  const batch = new URLSearchParams(location.search).get('batch');
+  for (const link of document.querySelectorAll('.pager a')) {
+    const url = new URL(link.href);
+    url.searchParams.delete('batch');
+    if (batch) url.searchParams.set('batch', batch);
+    link.href = url;
+  }
 });
 
-// What polls tells its own faults in one place, and takes them back when it is answered again.
+// A poll's fault is told in one place, and taken back when that poll is answered again; a lost connection, when any call is.
 
+const LOST = 'The connection to this site is lost. It is tried again by itself.';
+let teller = '';
 document.addEventListener('htmx:afterRequest', ({ detail }) => {
-  if (detail.successful && detail.elt.hasAttribute('data-poll')) byId('notice').replaceChildren();
+  const asked = detail.requestConfig.elt; // detail.elt is a parent of it, once it has been replaced
+  if (!detail.successful && asked.hasAttribute('data-poll')) teller = asked.id;
+  if (!detail.successful || !teller || ![asked.id, LOST].includes(teller)) return;
+  byId('notice').replaceChildren();
+  teller = '';
 });
 for (const name of ['htmx:sendError', 'htmx:timeout']) {
   document.addEventListener(name, () => {
-    const text = 'The connection to this site is lost. It is tried again by itself.';
-    if (byId('notice').textContent === text) return;
+    teller = LOST;
+    if (byId('notice').textContent === LOST) return;
     const problem = document.createElement('p');
     problem.className = 'problem';
-    problem.textContent = text;
+    problem.textContent = LOST;
     byId('notice').replaceChildren(problem);
   });
 }

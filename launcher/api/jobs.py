@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
-from pydantic import TypeAdapter, ValidationError
 
 from launcher.api.auth import TICKET_SECONDS
+from launcher.api.bulk import Refused, Wanted, items_of
 from launcher.api.dependencies import Canceller, Parts, PartsDep, Reader, Runner
 from launcher.api.launching import check_key, check_options, launch
-from launcher.api.problems import problem, problem_of
+from launcher.api.problems import problem_of
 from launcher.api.schemas import (
-    MAX_JOB_ID,
     BulkRequest,
     BulkView,
-    JobId,
+    LaunchOptions,
     RunPage,
     RunRequest,
     RunView,
@@ -31,7 +30,6 @@ IdempotencyKey = Annotated[
     str | None,
     Header(alias="Idempotency-Key", description="Makes a repeated request safe: the same key, the same run."),
 ]
-_JOB_ID: TypeAdapter[str] = TypeAdapter(JobId)
 
 
 async def shown(parts: Parts, run: Run) -> dict[str, Any]:
@@ -48,45 +46,27 @@ async def run(request: RunRequest, parts: PartsDep, caller: Runner, key: Idempot
 
 @router.post("/jobs/run-bulk", response_model=BulkView, summary="Launch a run for each of many job_ids")
 async def run_bulk(request: BulkRequest, parts: PartsDep, caller: Runner, key: IdempotencyKey = None) -> dict[str, Any]:
-    """Queue many runs with the same options. Each item has its own result; with the same key a repeat does the rest."""
+    """Queue many runs with the same options. Each item has its own result; with the same key a repeat does the rest.
+
+    An item with an `idempotency_key` of its own is launched as `POST /jobs/run` does with that key: one run for both.
+    """
     most = parts.settings.MAX_BULK_ITEMS
     if len(request.job_ids) > most:
         raise InvalidRequest(f"job_ids: {len(request.job_ids)} items; at most {most} in one call (MAX_BULK_ITEMS).")
     check_options(parts, request)
-    check_key(key)
-    results: list[dict[str, Any]] = []
-    first_at: dict[str, int] = {}
-    for index, item in enumerate(request.job_ids):
-        try:
-            job_id = _JOB_ID.validate_python(item)
-        except ValidationError as exc:
-            faults = "; ".join(fault["msg"] for fault in exc.errors())
-            results.append({"job_id": _echo(item), "problem": problem(422, f"job_ids.{index}: {faults}")})
-            continue
-        if job_id in first_at:
-            text = f"job_ids.{index}: the same as job_ids.{first_at[job_id]}; it is launched once."
-            results.append({"job_id": item, "problem": problem(409, text)})
-            continue
-        first_at[job_id] = index
-        try:
-            launched = await shown(parts, await launch(parts, job_id, request, key and f"{key}\n{job_id}"))
-        except SlipwayError as exc:
-            results.append({"job_id": item, "problem": problem_of(exc)})
-            continue
-        results.append({"job_id": item, "run_id": launched["run_id"], "status": launched["status"], "run": launched})
+    results = [await _result(parts, item, request) for item in items_of(request.job_ids, check_key(key))]
     run_ids = [result["run_id"] for result in results if "run_id" in result]
     return {"runs": results, "run_ids": run_ids, "accepted": len(run_ids), "refused": len(results) - len(run_ids)}
 
 
-def _echo(item: Any) -> str | int | None:
-    """Return a refused item so that its sender knows it again, and no hostile one breaks or swells the answer."""
-    match item:
-        case str():
-            return item[:MAX_JOB_ID].encode("utf-8", "replace").decode()
-        case int() if abs(item) < 2**53:
-            return item
-        case _:
-            return None
+async def _result(parts: Parts, item: Wanted | Refused, options: LaunchOptions) -> dict[str, Any]:
+    if isinstance(item, Refused):
+        return {"job_id": item.job_id, "problem": item.problem}
+    try:
+        launched = await shown(parts, await launch(parts, item.job_id, options, item.key))
+    except SlipwayError as exc:
+        return {"job_id": item.job_id, "problem": problem_of(exc)}
+    return {"job_id": item.job_id, "run_id": launched["run_id"], "status": launched["status"], "run": launched}
 
 
 @router.get("/jobs", response_model=RunPage, summary="List runs")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from launcher.api.dependencies import Parts
-from launcher.api.schemas import LaunchOptions, request_hash
+from launcher.api.schemas import MAX_KEY, LaunchOptions, request_hash
 from launcher.domain.errors import InvalidRequest, UnknownPipeline
 from launcher.domain.names import hash_of, new_run_id
 from launcher.domain.runs import Run, now
-
-MAX_KEY = 255
 
 
 def check_key(key: str | None) -> str | None:

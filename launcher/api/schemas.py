@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from launcher.artifacts import artifact_urls
 from launcher.domain.admission import QueuePlace
@@ -15,6 +15,7 @@ from launcher.domain.names import hash_of
 from launcher.domain.runs import Run
 
 MAX_JOB_ID = 200
+MAX_KEY = 255
 MAX_PARAMS_BYTES = 65536
 """Half of what Linux takes in one environment variable."""
 _MAX_PARAMS = 50
@@ -32,6 +33,19 @@ JobId = Annotated[
     str,
     Field(min_length=1, max_length=MAX_JOB_ID, strict=True, description="The work item; `jobId` in MongoDB."),
     AfterValidator(_printable),
+]
+
+
+def _as_in_a_header(text: str) -> str:
+    if not (text.isascii() and text.isprintable()) or text != text.strip():
+        raise ValueError("must be as a header can hold it: printable ASCII, no space at either end")
+    return text
+
+
+Key = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_KEY, strict=True, description="As a single run's header `Idempotency-Key`."),
+    AfterValidator(_as_in_a_header),
 ]
 ProfileRef = Annotated[str, Field(strict=True, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ParamName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -74,12 +88,34 @@ class RunRequest(LaunchOptions):
     job_id: JobId
 
 
+class BulkJob(BaseModel):
+    """A job_id of a bulk, with a key of its own where that is wished."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job_id: JobId
+    idempotency_key: Key | None = None
+
+
+BulkEntry = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, BulkJob.model_json_schema()]})]
+
+
 class BulkRequest(LaunchOptions):
     """One run for each job_id, with the same options."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"job_ids": ["4711", "4712"]}]})
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"job_ids": ["4711", "4712"]},
+                {"job_ids": ["4711", {"job_id": "4712", "idempotency_key": "4712, first time"}]},
+            ]
+        },
+    )
 
-    job_ids: list[Any] = Field(min_length=1, description="Each is checked for itself: one bad item refuses no other.")
+    job_ids: list[BulkEntry] = Field(
+        min_length=1, description="Each is checked for itself: one bad item refuses no other."
+    )
 
 
 class RunView(BaseModel):
@@ -179,5 +215,5 @@ def view(run: Run, place: QueuePlace | None) -> dict[str, Any]:
 
 
 def request_hash(job_id: str, options: Mapping[str, Any]) -> str:
-    """Return what tells two requests apart under one Idempotency-Key."""
+    """Return what tells two requests apart under one Idempotency-Key, whether asked for one by one or in bulk."""
     return hash_of(repr((job_id, sorted(options.items()))))

@@ -61,7 +61,8 @@ def test_no_page_has_a_serious_fault(
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.set_viewport_size(size)  # type: ignore[arg-type]
     seen: dict[str, list[str]] = {}
-    for path in ("/jobs", "/jobs?q=nothing+has+this", "/runs", "/runs/no-such-run"):
+    bar = f"/jobs?batch={'.'.join(runs.values())}"
+    for path in ("/jobs", bar, "/jobs?q=nothing+has+this", "/runs", "/runs/no-such-run"):
         page.goto(site.frontend.url + path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         seen[path] = faults(page)
@@ -105,4 +106,7 @@ def test_without_the_launcher_the_jobs_page_has_no_serious_fault_either(
     with Frontend(directory, "http://127.0.0.1:9", site.launcher.secret) as alone:
         page = visit(type("Alone", (), {"frontend": alone})())
         expect(page.locator("#live .problem")).to_be_visible()
+        assert not faults(page)
+        page.goto(f"{alone.url}/jobs?batch=some-run")
+        expect(page.get_by_text("Looking up how the selected runs stand")).to_be_visible()
         assert not faults(page)

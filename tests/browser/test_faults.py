@@ -58,6 +58,37 @@ def press(page: Page, job_id: str) -> None:
     page.get_by_role("button", name=f"Process job {job_id}").click()
 
 
+def test_a_lost_connection_is_told_until_it_is_back_and_other_faults_stay(
+    tmp_path: Path, visit: Callable[[Site], Page]
+) -> None:
+    with Site(tmp_path) as site:
+        page = visit(site)
+        notice = page.locator("#notice")
+        page.context.set_offline(True)
+        expect(notice).to_contain_text("The connection to this site is lost")
+        page.context.set_offline(False)
+        expect(notice).to_be_empty()
+        (tmp_path / "postings").rename(tmp_path / "away")
+        page.get_by_role("searchbox", name="Search").fill("engineer")
+        expect(notice).to_contain_text("The postings cannot be had")
+        for _ in range(2):
+            page.wait_for_event("requestfinished", lambda request: "/live" in request.url)
+        expect(notice).to_contain_text("The postings cannot be had")
+
+
+def test_a_table_that_cannot_be_polled_says_why_until_it_can(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+    with Site(tmp_path) as site:
+        page = visit(site)
+        site.launcher.client.post("/queue/pause")
+        site.launcher.run("4711")
+        page.goto(f"{site.frontend.url}/runs")
+        site.launcher.kill()
+        notice = page.locator("#notice")
+        expect(notice).to_contain_text("The launcher does not answer", timeout=30_000)
+        site.launcher.start()
+        expect(notice).to_be_empty(timeout=30_000)
+
+
 def test_a_launcher_that_does_not_know_the_front_end_is_told_with_the_setting(
     tmp_path: Path, visit: Callable[[Site], Page]
 ) -> None:

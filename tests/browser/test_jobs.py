@@ -1,4 +1,4 @@
-"""The postings in a real browser: one is processed and read, five at once, and two tabs make one run."""
+"""The postings in a real browser: one is processed and read, five at once, and two tabs make one run of each."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from launching.site import Site
 
-MORE = ["5001", "5002", "5003", "5004", "5005", "5006", "-odd"]
+MORE = ["5001", "5002", "5003", "5004", "5005", "-odd"]
+TABS = [f"tab-{n}" for n in range(8)]
 SECONDS = 60_000
+Press = Callable[[Page, list[str]], Locator]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Site(tmp_path_factory.mktemp("jobs"), postings=MORE) as running:
+    with Site(tmp_path_factory.mktemp("jobs"), postings=MORE + TABS) as running:
         yield running
 
 
@@ -56,17 +58,44 @@ def test_five_selected_jobs_run_with_one_bar_for_all(site: Site, visit: Callable
         assert site.launcher.client.get("/jobs", params={"job_id": job_id}).json()["total"] == 1
 
 
-def test_two_tabs_press_process_at_once_and_it_is_one_run(site: Site, visit: Callable[[Site], Page]) -> None:
+def process_selected(page: Page, job_ids: list[str]) -> Locator:
+    for job_id in job_ids:
+        page.get_by_label(f"Select job {job_id}", exact=True).check()
+    return page.get_by_role("button", name="Process selected")
+
+
+def process(page: Page, job_ids: list[str]) -> Locator:
+    return page.get_by_role("button", name=f"Process job {job_ids[0]}", exact=True)
+
+
+@pytest.mark.parametrize(
+    ("job_ids", "presses"),
+    [
+        (TABS[0:2], (process, process)),
+        (TABS[2:4], (process_selected, process_selected)),
+        (TABS[4:6], (process, process_selected)),
+        (TABS[6:8], (process_selected, process)),
+    ],
+    ids=["process twice", "selected twice", "process, selected", "selected, process"],
+)
+def test_two_tabs_press_at_once_and_it_is_one_run_of_each_job(
+    site: Site, visit: Callable[[Site], Page], job_ids: list[str], presses: tuple[Press, Press]
+) -> None:
     first = visit(site)
     second = first.context.new_page()
     second.goto(first.url)
-    for page in (first, second):  # the press itself, in both before either is answered
-        button = page.get_by_role("button", name="Process job 5006")
-        expect(button).to_be_visible()
+    for page in (first, second):
+        page.route("**/live*", lambda route: route.abort())  # neither hears of the other's press
+    buttons = [press(page, job_ids) for press, page in zip(presses, (first, second), strict=True)]
+    for button in buttons:
+        expect(button).to_be_enabled()
+    for button in buttons:  # the press itself, in both before either is answered
         button.evaluate("button => { setTimeout(() => button.click()) }")
     for page in (first, second):
-        expect(page.get_by_role("link", name=re.compile("Job 5006: "))).to_be_visible()
-    assert site.launcher.client.get("/jobs", params={"job_id": "5006"}).json()["total"] == 1
+        expect(page.get_by_role("link", name=re.compile(f"Job {job_ids[0]}: "))).to_be_visible()
+    others = int(process_selected in presses)
+    totals = [site.launcher.client.get("/jobs", params={"job_id": job_id}).json()["total"] for job_id in job_ids]
+    assert totals == [1, others]
 
 
 def test_a_job_that_the_launcher_refuses_says_why_beside_its_button(site: Site, visit: Callable[[Site], Page]) -> None:

@@ -117,6 +117,31 @@ def test_two_tabs_press_process_at_once_and_it_is_one_run(browser: FlaskClient, 
     assert again == launch_key("4711", run_id) != key
 
 
+def test_process_and_process_selected_on_pages_that_show_the_same_are_one_run(
+    browser: FlaskClient, launcher: Launcher
+) -> None:
+    def runs_of(answer: TestResponse) -> set[str]:
+        return set(re.findall(r'id="status-4712".*?href="/runs/([^"]+)"', text_of(answer), re.DOTALL))
+
+    def press_selected(page: str) -> set[str]:
+        shown = [unescape(found) for found in re.findall(r'name="shown" value="([^"]*)"', page)]
+        data = {"selected_jobs": ["4712"], "shown": shown}
+        return runs_of(browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX))
+
+    def press_alone(page: str) -> set[str]:
+        headers = HX | {"Idempotency-Key": key_on(page, "4712")}
+        answer = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=headers)
+        return set(re.findall(r'href="/runs/([^"]+)"', text_of(answer)))
+
+    made = set()
+    for presses in ([press_alone, press_selected], [press_selected, press_alone], [press_selected, press_selected]):
+        page = text_of(browser.get("/jobs"))
+        [run_id] = set().union(*(press(page) for press in presses))
+        launcher.wait(run_id)
+        made.add(run_id)
+    assert len(made) == 3, "a page that shows the run before makes another"
+
+
 def test_htmx_gets_pieces_of_the_page_and_others_get_json(browser: FlaskClient, launcher: Launcher) -> None:
     started = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
     assert "queued" in text_of(started) and "Job 4712 is queued" in started.headers["HX-Trigger"]
@@ -136,6 +161,36 @@ def test_selected_jobs_start_with_one_bar_and_refusals_are_named(browser: FlaskC
         assert time.monotonic() < deadline, bar
         time.sleep(0.1)
     assert "2 completed" in bar and "hx-trigger" not in bar
+
+
+def test_the_address_of_the_postings_names_the_runs_of_the_last_press(browser: FlaskClient, launcher: Launcher) -> None:
+    data = {"selected_jobs": ["4711", "4712"]}
+    here = "http://localhost/jobs?q=a+b&batch=before&page=1"
+    pressed = browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX | {"HX-Current-URL": here})
+    address = pressed.headers["HX-Replace-Url"]
+    run_ids = re.findall(r'id="status-.*?href="/runs/([^"]+)"', text_of(pressed), re.DOTALL)
+    assert address == f"/jobs?q=a+b&page=1&batch={'.'.join(run_ids)}" and len(run_ids) == 2
+    assert f'hx-get="/batch?batch={".".join(run_ids)}" hx-trigger="load, ' in text_of(browser.get(address))
+    none = {"selected_jobs": [" not so "]}
+    refused = browser.post("/api/runner/jobs/run-bulk", data=none, headers=HX | {"HX-Current-URL": here})
+    assert refused.headers["HX-Replace-Url"] == "/jobs?q=a+b&page=1"
+    for elsewhere in ({}, {"HX-Current-URL": "http://localhost/other"}, {"HX-Current-URL": "nonsense"}):
+        answer = browser.post("/api/runner/jobs/run-bulk", data=none, headers=HX | elsewhere)
+        assert answer.status_code == 200 and "HX-Replace-Url" not in answer.headers
+    for run_id in run_ids:
+        launcher.wait(run_id)
+
+
+def test_a_batch_counts_runs_that_are_no_longer_kept_and_one_of_none_is_none(
+    browser: FlaskClient, alone: FlaskClient, launcher: Launcher
+) -> None:
+    run_id = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])["run_id"]
+    bar = text_of(browser.get(f"/batch?batch={run_id}.gone-1", headers=HX))
+    assert "2 of 2 selected runs have ended" in bar and "1 completed, 1 no longer kept" in bar
+    assert "hx-trigger" not in bar
+    assert "names no run" in text_of(browser.get("/batch?batch=%3Cscript%3E"), 404)
+    assert 'id="batch"' not in text_of(browser.get("/jobs?batch=%3Cscript%3E..&batch=x"))
+    assert alone.get(f"/batch?batch={run_id}", headers=HX).status_code == 204, "the bar stays, and asks again"
 
 
 def test_one_poll_brings_those_rows_that_have_changed(browser: FlaskClient, launcher: Launcher) -> None:
@@ -276,6 +331,12 @@ def test_a_full_queue_and_a_used_key_are_told_in_words(tmp_path: Path) -> None:
         text_of(browser.post("/api/runner/jobs/run", data=first, headers=HX | key))
         other = browser.post("/api/runner/jobs/run", data=first | {"profile_ref": "senior"}, headers=HX | key)
         assert "started again meanwhile" in text_of(other, 409)
+        bulk = {"selected_jobs": ["4711"], "shown": "new  4711"}
+        used = {"job_id": "4711", "priority": 1}
+        launcher.client.delete(f"/jobs/{launcher.client.get('/jobs').json()['runs'][0]['run_id']}")
+        launcher.client.post("/jobs/run", json=used, headers={"Idempotency-Key": launch_key("4711", "")})
+        among = text_of(browser.post("/api/runner/jobs/run-bulk", data=bulk, headers=HX))
+        assert "Job 4711 was not started" in among and "started again meanwhile" in among
         full = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
         assert "MAX_QUEUED" in text_of(full, 429) and "Try again in" in text_of(full, 429)
 

@@ -118,6 +118,14 @@ def test_what_stands_before_the_launcher_is_named_and_its_page_not_passed_on(sta
     assert seen.count("/jobs/some-run/status") == (3 if status in {502, 503} else 1)  # safe to repeat
 
 
+@pytest.mark.parametrize(("shown", "calls"), [(["new  4711", "new  4712"], 3), (["new  4711"], 1), ([], 1)])
+def test_selected_jobs_are_asked_for_again_only_where_each_has_its_key(shown: list[str], calls: int) -> None:
+    with peer(503) as (url, seen, _):
+        data = {"selected_jobs": ["4711", "4712"], "shown": shown}
+        assert browser_of(url, "s" * 32).post("/api/runner/jobs/run-bulk", data=data).status_code == 503
+    assert seen == ["/jobs/run-bulk"] * calls
+
+
 def test_a_ticket_leads_straight_to_the_launcher_where_browsers_reach_it(launcher: Launcher) -> None:
     environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": launcher.url}
     browser = create_app(environment | {"RUNNER_PUBLIC_URL": launcher.url}, "127.0.0.1").test_client()
@@ -139,7 +147,7 @@ def test_a_ticket_leads_straight_to_the_launcher_where_browsers_reach_it(launche
 
 @contextmanager
 def peer(status: int) -> Iterator[tuple[str, list[str], threading.Event]]:
-    """A real server that answers each GET with this status, and keeps a stream of status 200 quiet until told."""
+    """A real server that answers each call with this status, and keeps a stream of status 200 quiet until told."""
     seen: list[str] = []
     over = threading.Event()
 
@@ -151,6 +159,12 @@ def peer(status: int) -> Iterator[tuple[str, list[str], threading.Event]]:
             if status == 200:
                 self.wfile.write(b"id: 1\ndata: one\n\n")
                 over.wait(30)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(self.path)
+            self.send_response(status)
+            self.end_headers()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)

@@ -92,10 +92,11 @@ def test_its_schemas_are_schemas_and_their_examples_keep_them(document: dict[str
 def test_the_answers_keep_it(launcher: Launcher, document: dict[str, Any]) -> None:
     run = launcher.run("doc", pipeline="hello")
     run_id = run["run_id"]
+    keyed = {"job_id": "doc", "idempotency_key": "of its own"}
     answers = {
         "RunView": [run, launcher.wait(run_id), launcher.client.delete(f"/jobs/{run_id}").json()],
         "RunPage": [launcher.client.get("/jobs").json(), launcher.client.get("/jobs", params={"job_id": "no"}).json()],
-        "BulkView": [launcher.client.post("/jobs/run-bulk", json={"job_ids": ["doc", "", "doc", 7]}).json()],
+        "BulkView": [launcher.client.post("/jobs/run-bulk", json={"job_ids": ["doc", "", "doc", 7, keyed]}).json()],
         "TicketView": [launcher.client.post(f"/jobs/{run_id}/ticket").json()],
     }
     for schema, values in answers.items():
