@@ -17,6 +17,7 @@ sign_in = Blueprint("sign_in", __name__)
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"sign_in.login", "static"})
+MOST_WANTED = 1500  # characters; a cookie has 4096
 WRONG = "That is not the password."
 NO_DATABASE = "The database that counts attempts does not answer. Check MONGODB_URI, or try again."
 TOO_MANY = "Too many attempts. Try again in a quarter of an hour."
@@ -31,6 +32,9 @@ def guard() -> ResponseReturnValue | None:
         return None
     if request.path.startswith("/api/"):
         abort(401, "Sign in first.")
+    if request.method == "GET" and request.endpoint and "HX-Request" not in request.headers:
+        wanted = request.full_path.removesuffix("?")  # one of ours, as it has an endpoint: it leads nowhere else
+        session["wanted"] = wanted if len(wanted) <= MOST_WANTED else request.path
     return redirect(url_for("sign_in.login"))
 
 
@@ -51,9 +55,10 @@ def login() -> ResponseReturnValue:
         return render_template("login.html", error=WRONG), 401
     with suppress(PyMongoError):  # the attempts so far then count on for a while
         attempts.forget(visitor)
+    wanted = session.get("wanted", "/")
     session.clear()  # a token from before the sign-in is worth nothing after it
     session["signed_in"] = True
-    return redirect("/", 303)
+    return redirect(wanted, 303)
 
 
 @sign_in.post("/logout")

@@ -105,6 +105,17 @@ def test_postings_are_searched_and_filtered_and_an_empty_answer_says_so(browser:
     assert "no more postings" in text_of(browser.get("/jobs?page=99"))
 
 
+def test_paging_keeps_what_the_address_asks_for_whatever_it_is_named(tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number}.json").write_text(json.dumps({"jobId": number, "title": "Engineer & more"}))
+    browser = browser_of("http://127.0.0.1:9", "s" * 32, tmp_path)
+    page = unescape(text_of(browser.get("/jobs?q=engineer+%26&page=2&endpoint=x&_external=1")))
+    assert re.findall(r'rel="(\w+)" href="/jobs\?(.*?)"', page) == [
+        ("prev", "q=engineer+%26&page=1&endpoint=x&_external=1"),
+        ("next", "q=engineer+%26&page=3&endpoint=x&_external=1"),
+    ]
+
+
 def test_two_tabs_press_process_at_once_and_it_is_one_run(browser: FlaskClient, launcher: Launcher) -> None:
     key = key_on(text_of(browser.get("/jobs")), "4711")
     answers = [

@@ -43,6 +43,23 @@ def test_the_password_opens_the_calls_and_signing_out_closes_them(browser: Flask
     assert browser.get("/api/runner/jobs/some-run/status").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("asked", "landed"),
+    [
+        ("/runs/4711-01jd", "/runs/4711-01jd"),
+        ("/jobs?q=a+b&page=2", "/jobs?q=a+b&page=2"),
+        ("/jobs?batch=" + "x" * 5000, "/jobs"),
+        ("/no-such-page", "/"),
+        ("/api/runner/jobs/4711-01jd/log", "/"),
+    ],
+)
+def test_whoever_signs_in_gets_to_where_they_wanted(browser: FlaskClient, asked: str, landed: str) -> None:
+    browser.get(asked)
+    browser.get("/live", headers={"HX-Request": "true"})
+    answer = browser.post("/login", data={"password": PASSWORD, "csrf_token": token_of(browser)})
+    assert (answer.status_code, answer.location) == (303, landed)
+
+
 @pytest.mark.parametrize("token", ["", "wrong", "ä"])
 def test_no_change_is_made_without_the_sessions_token(browser: FlaskClient, token: str) -> None:
     signed_in(browser)
