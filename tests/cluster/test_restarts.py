@@ -33,7 +33,7 @@ def _kill_ten_times(installation: Installation) -> None:
     viewers = [Viewer(installation.launcher, run_id) for run_id in runs]
     for viewer in viewers:
         viewer.start()
-    until(lambda: b"0000" in installation.launcher.log(runs[0]))
+    until(lambda: f"{runs[0]} 1 ".encode() in installation.launcher.log(runs[0]))
     for _ in range(10):
         time.sleep(moments.uniform(0.05, 2))
         installation.operator.kill()
