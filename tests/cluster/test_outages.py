@@ -23,7 +23,7 @@ from servers.mongodb_server import MongodbServer
 from servers.redis_server import RedisServer
 
 LINES = 1200
-RUNS = 5
+RUNS = 4
 SLOTS = 2
 APISERVER_AWAY_SECONDS = 60
 PIPELINES: dict[str, dict[str, Any]] = {"printer": {"command": printer(LINES, rate=200), "artifacts": {}}}
