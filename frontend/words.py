@@ -24,10 +24,12 @@ _AWAY_TITLES = {
     503: "The launcher cannot take this now",
     504: "No answer in time",
 }
-_STORES = {
+_AWAY = {
     "redis": "Redis does not answer. Runs and logs go on from the archive.",
     "mongodb": "MongoDB does not answer. Runs go on; what they came to is written there when it is back.",
     "kubernetes": "Kubernetes does not answer. Runs that are going go on; others start when it is back.",
+    "operator": "The operator is away. Runs that are going go on, and how they end shows when it is back; "
+    "no other starts until then.",
 }
 
 
@@ -73,7 +75,7 @@ def problem_of(status: int, detail: str = "", retry_after: str = "") -> Problem:
 def notices(health: Mapping[str, Any]) -> list[str]:
     """Return what is out of order, a sentence each."""
     paused = ["The queue is paused. Runs that are going go on; no other starts until it is resumed."]
-    away = [text for name, text in _STORES.items() if health.get(name) == "away"]
+    away = [text for name, text in _AWAY.items() if health.get(name) == "away"]
     return (paused if health.get("paused") else []) + away
 
 

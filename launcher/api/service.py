@@ -16,7 +16,9 @@ router = APIRouter(tags=["service"])
 
 @router.get("/health", summary="How the service stands")
 async def health(parts: PartsDep) -> dict[str, Any]:
-    """Tell how the service stands. Open, and 200 also when `degraded`: runs go on without Redis and MongoDB."""
+    """Tell how the service stands. Open, and 200 also when `degraded`: runs go on without Redis and MongoDB,
+    and those that have started without the operator.
+    """
     queue = await parts.engine.queue()
     stores = dict.fromkeys(("redis", "mongodb"), "off")
     owed = 0
@@ -24,7 +26,7 @@ async def health(parts: PartsDep) -> dict[str, Any]:
         stores[mirror.name] = {True: "ok", False: "away", None: "connecting"}[mirror.up]
         owed += mirror.owed
     return {
-        "status": "degraded" if "away" in (*stores.values(), queue.cluster) else "healthy",
+        "status": "degraded" if "away" in (*stores.values(), queue.cluster, queue.operator) else "healthy",
         "active_runs": queue.active,
         "max_concurrency": queue.limit,
         "queued": queue.queued,
@@ -34,6 +36,7 @@ async def health(parts: PartsDep) -> dict[str, Any]:
         "version": VERSION,
         "engine": parts.settings.ENGINE,
         "kubernetes": queue.cluster,
+        "operator": queue.operator,
     }
 
 

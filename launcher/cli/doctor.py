@@ -91,4 +91,19 @@ def _launcher() -> list[Finding]:
         else ""
     )
     findings.append(Finding("engine", "fail" if away else "ok", f"{engine}, Kubernetes {kubernetes}", do))
-    return findings
+    return [*findings, *_operator(str(health.get("operator", "off")), away)]
+
+
+def _operator(state: str, cluster_away: bool) -> list[Finding]:
+    match state:
+        case "up":
+            return [Finding("operator", "ok", "it renews its Lease")]
+        case "away":
+            where = f"kubectl -n {os.environ.get('KUBE_NAMESPACE') or 'NAMESPACE'}"
+            do = f"See: {where} get pods; {where} logs deployment/slipway-operator"
+            return [Finding("operator", "fail", "away: no run starts until it is back", do)]
+        case "unknown" if not cluster_away:
+            found = "unknown: the launcher has just started, or does not see the Lease slipway-operator"
+            do = "Look again in half a minute; then upgrade the chart, which has the Lease and the right to read it."
+            return [Finding("operator", "warn", found, do)]
+    return []

@@ -39,6 +39,7 @@ _PATHS = {
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "ResourceQuota": "/api/v1/namespaces/{namespace}/resourcequotas",
     "Event": "/api/v1/namespaces/{namespace}/events",
+    "Lease": "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
 }
 _CONNECTIONS = 512  # each log that is followed holds one
 _MERGE_PATCH = "application/merge-patch+json"

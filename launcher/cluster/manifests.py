@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from launcher.cluster import labels
+from launcher.cluster.leases import LEASE_SECONDS
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
@@ -177,6 +178,18 @@ def record_patch(job: Mapping[str, Any], run: Run, ttl_seconds: int, *, suspend:
             "annotations": {labels.PHASE_OF: job["metadata"]["uid"], labels.RECORD: run.to_json().decode()},
         },
         "spec": {"ttlSecondsAfterFinished": ttl_seconds, **({"suspend": True} if suspend else {})},
+    }
+
+
+def renewal_patch(holder: str, since: datetime, at: datetime) -> Manifest:
+    """Say that the operator lives; the Lease itself is the chart's, and goes with it."""
+    return {
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "acquireTime": since.isoformat(timespec="microseconds"),
+            "renewTime": at.isoformat(timespec="microseconds"),
+        }
     }
 
 

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from launcher.cluster import jobs, labels
 from launcher.cluster.client import Cluster, Manifest
 from launcher.controller.admission import Admission
+from launcher.controller.heartbeat import beat
 from launcher.controller.picture import Picture
 from launcher.controller.settings import OperatorSettings
 from launcher.controller.supervision import Supervision
@@ -53,6 +54,7 @@ class Controller:
         self._spawn(self._reconcile(), "reconcile")
         self._spawn(self._admit(), "admission")
         self._spawn(self._clean(), "clean")
+        self._spawn(beat(self._cluster), "heartbeat")
 
     async def stop(self) -> None:
         """Let go of every run as it is; the next operator goes on."""

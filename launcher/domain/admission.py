@@ -40,17 +40,27 @@ def typical_seconds(durations: Sequence[float], default: float | None = None) ->
 
 
 def place_of(
-    run_id: str, waiting: Iterable[Run], *, remaining: Sequence[float], typical: float | None, limit: int, paused: bool
+    run_id: str,
+    waiting: Iterable[Run],
+    *,
+    remaining: Sequence[float],
+    typical: float | None,
+    limit: int,
+    paused: bool,
+    operator_away: bool = False,
 ) -> QueuePlace | None:
     """Return a waiting run's place; None where it does not wait.
 
     `remaining` holds the seconds that each running run will about still need. The ETA plays the queue forward:
-    each slot that gets free takes the next run for `typical` seconds.
+    each slot that gets free takes the next run for `typical` seconds. Nothing is foretold while nothing can start.
     """
     ordered = sorted(waiting, key=queue_order)
     position = next((place for place, run in enumerate(ordered, 1) if run.run_id == run_id), None)
     if position is None:
         return None
+    if operator_away:
+        why = "The operator is away: nothing starts until it is back."
+        return QueuePlace(position=position, eta_seconds=None, why=why)
     if paused:
         return QueuePlace(position=position, eta_seconds=None, why="The queue is paused.")
     ahead = position - 1

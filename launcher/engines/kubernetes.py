@@ -27,6 +27,7 @@ from launcher.domain.errors import (
 )
 from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, RunStatus, now
+from launcher.engines.heartbeat import Hearing
 from launcher.engines.port import QueueState
 from launcher.settings import Settings
 from launcher.storage import Storage
@@ -61,12 +62,18 @@ class KubernetesEngine:
         self._away_until: dict[int, float] = {}
         self._durations: Mapping[str, list[float]] = {}
         self._durations_at = float("-inf")
+        self._operator = Hearing(cluster)
+        self._hears: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """See `Engine`. The cluster may be away: the launcher answers all the same."""
+        self._hears = asyncio.create_task(self._operator.run(), name="heartbeat")
 
     async def stop(self) -> None:
         """See `Engine`. Runs go on without the launcher."""
+        if self._hears is not None:
+            self._hears.cancel()
+            await asyncio.gather(self._hears, return_exceptions=True)
         await self._cluster.close()
 
     async def submit(self, run: Run) -> Run:
@@ -148,11 +155,15 @@ class KubernetesEngine:
             live = await self._look()
         except ClusterUnavailable:
             live = self._live
+        away = self._operator.state == "away"
         released = next((run for run in live.released if run.run_id == run_id), None)
         if released is not None:
             current = await self.get(run_id)
             if current.status is not RunStatus.QUEUED:
                 return None
+            if away:  # its pod is made and runs all the same
+                why = "Its slot is free; the operator is away, and tells how the run goes once it is back."
+                return QueuePlace(position=0, eta_seconds=None, why=why)
             why = current.waiting_for or "Its slot is free; the pod is being made."
             return QueuePlace(position=0, eta_seconds=0.0, why=why)
         if all(run.run_id != run_id for run in live.waiting):
@@ -172,6 +183,7 @@ class KubernetesEngine:
             typical=typical_seconds(self._durations.get(waiting.pipeline, [])),
             limit=self._settings.MAX_CONCURRENCY,
             paused=live.paused,
+            operator_away=away,
         )
 
     async def pause(self, paused: bool) -> None:
@@ -189,6 +201,7 @@ class KubernetesEngine:
             queued=len(self._live.waiting),
             paused=self._live.paused,
             cluster="ok" if self._reachable else "away",
+            operator=self._operator.state,
         )
 
     async def _look(self) -> _Live:

@@ -20,6 +20,8 @@ class QueueState:
     paused: bool
     cluster: str = "off"
     """Whether Kubernetes answers: `ok` or `away`; `off` where there is none."""
+    operator: str = "off"
+    """Whether the operator lives: `up` or `away`, `unknown` while nobody can tell; `off` where there is none."""
 
 
 class Engine(Protocol):

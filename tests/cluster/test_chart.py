@@ -67,6 +67,7 @@ def test_a_posting_in_mongodb_becomes_a_cv_and_kubectl_tells_the_same(
     health = release.client.get("/health").json()
     assert (health["redis"], health["mongodb"]) == ("ok", "ok")
     assert (health["engine"], health["kubernetes"]) == ("kubernetes", "ok")
+    until(lambda: release.client.get("/health").json()["operator"] == "up")  # known once a renewal was seen
 
 
 def test_the_example_of_a_schedule_makes_a_run(release: Release) -> None:
@@ -160,7 +161,7 @@ def test_an_uninstall_ends_all_runs_and_leaves_nothing_but_the_data(release: Rel
     said = release.helm("uninstall", "slipway", "--wait", "--timeout=120s")
     assert f"kubectl --namespace {release.namespace} delete persistentvolumeclaim slipway-data" in said
     kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings,resourcequotas,"
-    kinds += "limitranges,networkpolicies,ingresses,cronjobs,jobs,pods"
+    kinds += "limitranges,networkpolicies,ingresses,cronjobs,jobs,pods,leases"
     left = {f"{each['kind']}/{each['metadata']['name']}" for each in release.json("get", kinds)["items"]}
     given = {"Secret/slipway-env", "Secret/slipway-pipeline", "ConfigMap/slipway-master-cv"}
     assert left - given == {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}

@@ -172,7 +172,7 @@ def test_a_backup_brings_logs_back_after_everything_was_deleted(server: Server, 
     server.run("data.sh", "backup", str(saved))
     said = server.run("uninstall.sh", "--yes")
     assert "slipway-data" in said and "not done" not in said
-    left = server.json("get", "all,secrets,configmaps,persistentvolumeclaims,roles,rolebindings")["items"]
+    left = server.json("get", "all,secrets,configmaps,persistentvolumeclaims,roles,rolebindings,leases")["items"]
     names = {f"{each['kind']}/{each['metadata']['name']}" for each in left}
     of_deploying = {name for name in names if "slipway-deploy" in name}
     assert names - of_deploying == {"ConfigMap/kube-root-ca.crt", "PersistentVolumeClaim/slipway-data"}

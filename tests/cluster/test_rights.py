@@ -16,6 +16,7 @@ EVERYBODY_MAY = ("selfsubject", "clustertrustbundles")
 LAUNCHER = {
     "batch/jobs": {"create", "get", "list", "patch"},
     "/configmaps:slipway-queue": {"get", "patch"},
+    "coordination.k8s.io/leases:slipway-operator": {"get"},
 }
 OPERATOR = {
     "batch/jobs": {"get", "list", "watch", "patch", "delete"},
@@ -24,6 +25,7 @@ OPERATOR = {
     "/events": {"list"},
     "/configmaps:slipway-queue": {"get", "list", "watch"},
     "/resourcequotas:slipway-runs": {"get", "list", "watch"},
+    "coordination.k8s.io/leases:slipway-operator": {"patch"},
 }
 
 

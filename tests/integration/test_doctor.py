@@ -29,6 +29,7 @@ HEALTH = {
     "mongodb": "off",
     "engine": "local",
     "kubernetes": "off",
+    "operator": "off",
 }
 
 
@@ -124,6 +125,14 @@ def test_faults_of_tls_are_told_apart(certificate: Path) -> None:
         (HEALTH, "version", "warn", "too old to say"),
         (HEALTH | {"version": "99.0"}, "version", "warn", "99.0"),
         (HEALTH | {"engine": "kubernetes", "kubernetes": "away"}, "engine", "fail", "away"),
+        (HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "up"}, "operator", "ok", "Lease"),
+        (
+            HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"},
+            "operator",
+            "fail",
+            "no run starts",
+        ),
+        (HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "unknown"}, "operator", "warn", "Lease"),
         ({"hello": "there"}, "health", "fail", "no launcher's"),
         (["not", "an", "object"], "launcher", "fail", "does not answer as a launcher"),
     ],
@@ -132,6 +141,14 @@ def test_what_another_launcher_or_program_answers_is_judged(health: Any, check: 
     with answering(health) as url:
         found = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[check]
     assert (found["state"], says in found["found"]) == (state, True), found
+
+
+def test_an_operator_that_is_away_is_told_with_where_to_look() -> None:
+    with answering(HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"}) as url:
+        do = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64, KUBE_NAMESPACE="other")["operator"]["do"]
+    assert "kubectl -n other get pods" in do and "kubectl -n other logs deployment/slipway-operator" in do
+    with answering(HEALTH) as url:
+        assert "operator" not in doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)  # the local engine has none
 
 
 def test_a_wrong_secret_and_stores_that_are_away_are_told_beside_each_other(tmp_path: Path) -> None:

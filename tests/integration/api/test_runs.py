@@ -43,6 +43,7 @@ def test_a_running_run_and_a_waiting_one_show_how_they_stand(narrow: Launcher) -
     assert (now["status"], now["queue"], now["completed_at"]) == ("running", None, None)
     health = narrow.client.get("/health").json()
     assert (health["active_runs"], health["max_concurrency"], health["queued"]) == (1, 1, 1)
+    assert (health["status"], health["kubernetes"], health["operator"]) == ("healthy", "off", "off")  # none is needed
     release(narrow, "w1")
     assert narrow.wait(waiting["run_id"])["queue"] is None
 

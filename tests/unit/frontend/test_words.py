@@ -92,3 +92,6 @@ def test_notices_name_each_thing_that_is_out_of_order() -> None:
     assert notices({"status": "healthy", "redis": "ok", "mongodb": "off", "paused": False}) == []
     told = notices({"status": "degraded", "redis": "away", "mongodb": "away", "kubernetes": "away", "paused": True})
     assert [text.split()[0] for text in told] == ["The", "Redis", "MongoDB", "Kubernetes"]
+    assert notices({"status": "healthy", "kubernetes": "ok", "operator": "up"}) == []
+    (away,) = notices({"status": "degraded", "kubernetes": "ok", "operator": "away"})
+    assert "operator is away" in away and "no other starts" in away

@@ -75,6 +75,15 @@ def test_a_place_says_why_and_who_does_not_wait_has_none() -> None:
     assert (paused.why, paused.eta_seconds) == ("The queue is paused.", None)
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_while_the_operator_is_away_nobody_is_told_a_time(paused: bool) -> None:
+    runs = [run("a"), run("b", microseconds=1)]
+    place = place_of("b", runs, remaining=[], typical=1.0, limit=1, paused=paused, operator_away=True)
+    assert place is not None
+    assert (place.position, place.eta_seconds) == (2, None)
+    assert "operator is away" in place.why and "until it is back" in place.why
+
+
 def test_one_hanging_run_does_not_move_the_typical_one() -> None:
     assert typical_seconds([10, 11, 9000]) == 11
     assert typical_seconds([]) is None

@@ -1,0 +1,52 @@
+"""The operator's heartbeat as the launcher hears it: one task looks at the Lease, whoever asks how the operator is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from prometheus_client import Gauge
+
+from launcher.cluster import labels, leases
+from launcher.cluster.client import Cluster
+from launcher.domain.errors import ClusterError
+
+_LOOK_SECONDS = 5.0
+log = logging.getLogger(__name__)
+UP = Gauge("slipway_operator_up", "0 while the operator does not renew its Lease")
+
+
+class Hearing:
+    """Knows whether the operator lives. Looks all the time: a Lease that is looked at once tells nothing of its age."""
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster, self._clock = cluster, clock
+        self._heartbeat: leases.Heartbeat | None = None
+
+    @property
+    def state(self) -> Literal["up", "away", "unknown"]:
+        """How the operator was at the last look; unknown where Kubernetes did not tell."""
+        return self._heartbeat.state if self._heartbeat else "unknown"
+
+    async def run(self) -> None:
+        """Look every few seconds."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Look once. Nothing is raised: what cannot be seen now may be seen the next time."""
+        before = self.state
+        try:
+            lease = await self._cluster.get("Lease", labels.LEASE)
+            self._heartbeat = leases.look(self._heartbeat, lease, self._clock())
+        except Exception as exc:
+            if not isinstance(exc, ClusterError):
+                log.exception("the operator's Lease")
+            self._heartbeat = self._heartbeat and self._heartbeat.missed()
+        UP.set(self.state != "away")
+        if before != self.state and "away" in (before, self.state):
+            log.warning("the operator was %s, and is %s", before, self.state)
