@@ -78,7 +78,6 @@ test: lint servers cluster ## Everything there is
 	@rm -f .coverage .coverage.*
 	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
-	@$(BIN)/pytest -q tests/load
 ifeq ($(CLUSTER),none)
 	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
 endif

@@ -127,7 +127,7 @@ def test_a_new_chart_while_runs_queue_and_run_loses_no_run_no_line_and_no_outcom
         release.chart = newer
         release.upgrade(launcher={"rateLimitPerMinute": 600_000}, queue={"timeoutSeconds": 500})
         assert "slipway-9.9.9" in release.helm("list")
-        assert not before & _services(release), "both services were to be replaced"
+        until(lambda: not before & _services(release))  # both were replaced, and the old ones have closed their streams
 
         def all_over(watched: Watched) -> bool:
             over = {pod.run_id for pod in watched.pods if pod.phase in ("Succeeded", "Failed")}
