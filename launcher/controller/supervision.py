@@ -64,6 +64,8 @@ class Supervision:
 
     async def follow(self) -> None:
         """See the run through."""
+        if self._run.status.terminal and self._storage.archive.has_log(self._run.run_id):
+            self._storage.publisher.finish(self._run.run_id)  # the operator before this one may not have come to it
         try:
             while not self._run.status.terminal:
                 sight = self._sight
@@ -216,7 +218,8 @@ class Supervision:
         """Write the record onto the Job once every store has it; delete a Job that was cancelled before its release."""
         run_id = self._run.run_id
         completed_at = self._run.completed_at or now()
-        while self._storage.recorder.owes(run_id) and now() - completed_at < _NOT_HELD_BACK_AFTER:
+        recorder, publisher = self._storage.recorder, self._storage.publisher
+        while (recorder.owes(run_id) or publisher.owes(run_id)) and now() - completed_at < _NOT_HELD_BACK_AFTER:
             await asyncio.sleep(min(1.0, 0.02 + (now() - completed_at).total_seconds() / 10))
         while True:
             sight = self._sight

@@ -43,6 +43,10 @@ class Publisher:
         self._finished.add(run_id)
         self.wake(run_id)
 
+    def owes(self, run_id: str) -> bool:
+        """Whether the tail may still lack lines of a log that is written, or has ended."""
+        return run_id in self._news
+
     async def stop(self) -> None:
         """End; what a tail lacks, readers take from the archive."""
         for task in self._tasks:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +20,14 @@ from launcher.controller.picture import Picture
 from launcher.controller.settings import OperatorSettings
 from launcher.controller.supervision import Supervision
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
-from launcher.domain.loglines import LineKind, Receipt, receipt_of
+from launcher.domain.loglines import LineKind, LogLine, Receipt, receipt_of
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
+from launcher.logs.publisher import Publisher
 from launcher.logs.pump import timestamp
 from launcher.storage import Storage, open_storage
+from launcher.stores.memory import InMemoryLogTail
 
 NAME = "4711-01jd"
 POD = f"{NAME}-x7k2p"
@@ -677,5 +680,51 @@ def test_a_job_that_is_no_run_is_suspended_and_ends_only_when_its_pod_has(play: 
         assert run.message is not None
         assert "spec.suspend must be true" in run.message
         assert "spec.backoffLimit must be 0" in run.message
+
+    play(scenario)
+
+
+class Tail(InMemoryLogTail):
+    """A tail that takes nothing before it is free."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.free = asyncio.Event()
+        self.numbers: list[int] = []
+
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+        await self.free.wait()
+        self.numbers += [line.number for line in lines]
+        await super().publish(run_id, lines, anew=anew)
+
+
+def test_a_tail_that_a_killed_operator_left_short_is_whole_before_the_job_says_recorded(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        tails = []
+
+        async def begin() -> None:
+            tails.append(Tail(scene.settings.LOG_BUFFER_LIMIT))
+            publisher = Publisher(scene.storage.archive, tails[-1], scene.settings.LOG_BUFFER_LIMIT)
+            scene.storage = replace(scene.storage, publisher=publisher)
+            await scene.supervise()
+
+        scene.make_job()
+        await begin()
+        await scene.release()
+        scene.see_pod("Running", **running())
+        scene.cluster.say(POD, "one", "two")
+        scene.see_pod("Succeeded", **ended(0))
+        await scene.until(lambda: scene.kept.status.terminal)
+        await scene.kill()
+        await scene.storage.publisher.stop()
+        assert tails[0].numbers == []
+        assert jobs.phase_of(scene.job) == "released"
+        await begin()
+        for _ in range(20):  # it has had its chances
+            await asyncio.sleep(0.01)
+            assert jobs.phase_of(scene.job) == "released"
+        tails[1].free.set()
+        await scene.end()
+        assert tails[1].numbers == [1, 2, 3]
 
     play(scenario)
