@@ -149,14 +149,16 @@ class Cluster:
     def start(self, component: str) -> None:
         """Start a component and wait until it is well; after the kubelet's, until the node is ready.
 
-        After the API server, those that work through it begin anew, as in k3s, where they are one process. Left as they
-        are, they would look for what they missed up to a minute later.
+        After the API server, those that work through it begin anew, as in k3s, where they are one process, and so does
+        the cluster's DNS. Left as they are, they would look for what they missed up to a minute later.
         """
         self._control("start", component)
         if component == "apiserver":
             for name in filter(self.running, ("controller-manager", "scheduler", "proxy", "kubelet")):
                 self.kill(name)
                 self.start(name)
+            self.kubectl("rollout", "restart", "deployment/coredns", "--namespace=kube-system")
+            self.kubectl("rollout", "status", "deployment/coredns", "--namespace=kube-system", "--timeout=90s")
         if component == "kubelet":
             self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
 
