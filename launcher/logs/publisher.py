@@ -35,7 +35,7 @@ class Publisher:
             self._news[run_id] = asyncio.Event()
             task = asyncio.create_task(self._follow(run_id), name=f"publish {run_id}")
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda task: self._ended(run_id, task))
         self._news[run_id].set()
 
     def finish(self, run_id: str) -> None:
@@ -52,6 +52,13 @@ class Publisher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, run_id: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()):  # the log's next line begins it anew
+            log.error("run %s: its tail is not brought up", run_id, exc_info=fault)
+            self._finished.discard(run_id)
+            del self._news[run_id]
 
     async def _follow(self, run_id: str) -> None:
         sent: int | None = None

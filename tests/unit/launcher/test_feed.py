@@ -141,6 +141,37 @@ def test_a_chunk_gives_what_comes_after_a_cursor() -> None:
     assert [chunk.after(cursor) for cursor in (2, 3, 4, 5, 6)] == [b"456", b"456", b"56", b"6", b""]
 
 
+def test_a_tail_that_fails_for_no_known_reason_holds_nothing_back_and_the_next_line_begins_it_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FaultyTail(InMemoryLogTail):
+        faults = 1
+
+        async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+            if self.faults:
+                self.faults -= 1
+                raise ValueError("nobody thought of this")
+            await super().publish(run_id, lines, anew=anew)
+
+    async def scenario() -> None:
+        archive, tail = Archive(tmp_path), FaultyTail(50)
+        publisher = Publisher(archive, tail, 50)
+        writer = archive.writer("a")
+        async with asyncio.timeout(10):
+            for number in (1, 2):
+                writer.append([StampedPiece(STAMP, LineKind.LINE, b"line")])
+                publisher.wake("a")
+                while publisher.owes("a") and await tail.last_number("a") < number:
+                    await asyncio.sleep(0)
+                assert publisher.owes("a") is (number == 2)
+        assert await tail.last_number("a") == 2
+        assert "nobody thought of this" in caplog.text
+        writer.close()
+        await publisher.stop()
+
+    asyncio.run(scenario())
+
+
 def waiting(position: int, eta: float | None, status: str = "queued") -> dict[str, Any]:
     return {"status": status, "queue": {"position": position, "eta_seconds": eta, "why": "x"}}
 
