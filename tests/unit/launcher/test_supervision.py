@@ -3,290 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from launcher.cluster import jobs, labels, manifests
-from launcher.cluster.client import Cluster, Listing
-from launcher.controller.picture import Picture
-from launcher.controller.settings import OperatorSettings
-from launcher.controller.supervision import Supervision
-from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
-from launcher.domain.loglines import LineKind, LogLine, Receipt, receipt_of
-from launcher.domain.pipelines import Pipeline
+from launcher.cluster import jobs, labels
+from launcher.domain.errors import ClusterUnavailable
+from launcher.domain.loglines import LineKind, LogLine, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launcher.logs.publisher import Publisher
-from launcher.logs.pump import timestamp
-from launcher.storage import Storage, open_storage
 from launcher.stores.memory import InMemoryLogTail
-
-NAME = "4711-01jd"
-POD = f"{NAME}-x7k2p"
-Manifest = dict[str, Any]
-
-
-class FakeCluster:
-    """Keeps objects as the API server does, tells a picture of each change, and serves logs as the kubelet does."""
-
-    def __init__(self, picture: Picture) -> None:
-        self.objects: dict[tuple[str, str], Manifest] = {}
-        self.told = {"Job", "Pod"}
-        """Kinds of whose changes the picture is told."""
-        self.calls: list[str] = []
-        self.faults: dict[str, list[Exception]] = {}
-        """What the next calls with this beginning are answered."""
-        self._picture, self._version = picture, 0
-        self._lines: dict[str, list[bytes]] = {}
-        self._changed = asyncio.Event()
-
-    def put(self, kind: str, manifest: Manifest) -> Manifest:
-        self._version += 1
-        kept = copy.deepcopy(manifest)
-        kept["metadata"]["resourceVersion"] = str(self._version)
-        kept["metadata"].setdefault("uid", f"{kind}-{self._version}")
-        kept["metadata"].setdefault("creationTimestamp", f"{now():%Y-%m-%dT%H:%M:%SZ}")
-        self.objects[kind, kept["metadata"]["name"]] = kept
-        self._tell(kind, kept, gone=False)
-        return copy.deepcopy(kept)
-
-    def take_away(self, kind: str, name: str) -> None:
-        self._version += 1
-        kept = self.objects.pop((kind, name))
-        kept["metadata"]["resourceVersion"] = str(self._version)
-        self._tell(kind, kept, gone=True)
-
-    def say(self, pod: str, *lines: str) -> None:
-        """Print lines in the pod's container."""
-        self._lines.setdefault(pod, []).extend(f"{timestamp()} {line}\n".encode() for line in lines)
-        self._wake()
-
-    async def get(self, kind: str, name: str) -> Manifest:
-        self._call(f"get {kind}")
-        return copy.deepcopy(self._kept(kind, name))
-
-    async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
-        self._call(f"list {kind}")
-        wanted = [term.split("=", 1) for term in [*labels.split(","), *fields.split(",")] if term]
-        found = [
-            copy.deepcopy(kept)
-            for (held, _), kept in self.objects.items()
-            if held == kind and all(text == field(kept, name) for name, text in wanted)
-        ]
-        return Listing(found, self._version)
-
-    async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
-        self._call(f"patch {kind}")
-        kept = self._kept(kind, name)
-        if patch.get("metadata", {}).get("uid", kept["metadata"]["uid"]) != kept["metadata"]["uid"]:
-            raise ClusterError("Kubernetes refused: metadata.uid: Invalid value: field is immutable")
-        return self.put(kind, merged(kept, patch))
-
-    async def delete(self, kind: str, name: str, uid: str) -> None:
-        self._call(f"delete {kind}")
-        if self._kept(kind, name)["metadata"]["uid"] != uid:
-            raise ObjectChanged("Precondition failed: UID in precondition")
-        self.take_away(kind, name)
-
-    @asynccontextmanager
-    async def log(
-        self, pod: str, container: str, *, since: str | None = None, follow: bool = True, last_lines: int | None = None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        self._call(f"log {pod}")
-        [status] = self._kept("Pod", pod)["status"].get("containerStatuses") or [{"name": container, "state": {}}]
-        assert status["name"] == container
-        if not status["state"].keys() & {"running", "terminated"}:
-            raise ClusterError(f'Kubernetes refused: container "{container}" in pod "{pod}" is waiting to start')
-        yield self._log(pod, since, follow, last_lines)
-
-    async def _log(self, pod: str, since: str | None, follow: bool, last_lines: int | None) -> AsyncIterator[bytes]:
-        sent = 0
-        while True:
-            lines = [line for line in self._lines.get(pod, []) if since is None or line.decode()[:19] >= since[:19]]
-            lines = lines if last_lines is None else lines[-last_lines:]
-            if chunk := b"".join(lines[sent:]):
-                sent = len(lines)
-                yield chunk
-                continue
-            held = self.objects.get(("Pod", pod))
-            if not follow or held is None or held["status"]["phase"] != "Running" or ended_in(held):
-                return
-            await self._changed.wait()
-
-    def _call(self, call: str) -> None:
-        self.calls.append(call)
-        for beginning, faults in self.faults.items():
-            if call.startswith(beginning) and faults:
-                raise faults.pop(0)
-
-    def _kept(self, kind: str, name: str) -> Manifest:
-        if (kind, name) not in self.objects:
-            raise ObjectMissing(f'"{name}" not found')
-        return self.objects[kind, name]
-
-    def _tell(self, kind: str, kept: Manifest, *, gone: bool) -> None:
-        if kind in self.told:
-            see = {"Job": self._picture.see_job, "Pod": self._picture.see_pod}[kind]
-            see(copy.deepcopy(kept), gone=gone)
-        self._wake()
-
-    def _wake(self) -> None:
-        event, self._changed = self._changed, asyncio.Event()
-        event.set()
-
-
-def field(kept: Manifest, name: str) -> Any:
-    """What a selector means: a label, or a field by its path."""
-    if name in (kept["metadata"].get("labels") or {}):
-        return kept["metadata"]["labels"][name]
-    value: Any = kept
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
-
-
-def merged(target: Manifest, patch: Manifest) -> Manifest:
-    """RFC 7396."""
-    result = dict(target)
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name) or {}, value) if isinstance(value, dict) else value
-    return result
-
-
-class Scene:
-    """A run on the cluster, and the operator that supervises it; the test plays Kubernetes and people."""
-
-    def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
-        self.settings = OperatorSettings.from_environment(
-            {"ARCHIVE_DIR": f"{folder}/archive", "APPLICATIONS_DIR": f"{folder}/applications", **environ}
-        )
-        self.storage: Storage = open_storage(self.settings, stack)
-        self.picture = Picture()
-        self.cluster = FakeCluster(self.picture)
-        self.run = Run(run_id=NAME, job_id="4711", created_at=now(), updated_at=now())
-        self.following: asyncio.Task[None] | None = None
-
-    def make_job(self, **spec: Any) -> Manifest:
-        """The run's Job as the launcher makes it, or as somebody else does."""
-        job = manifests.make_job(self.run, Pipeline(), self.settings)
-        return self.cluster.put("Job", merged(job, {"spec": spec}))
-
-    async def supervise(self) -> None:
-        """Begin to supervise, as the first operator or as the next one; from then on the archive knows the run."""
-        found = self.storage.archive.get(NAME) or self.run
-        supervision = Supervision(found, cast(Cluster, self.cluster), self.picture, self.storage, self.settings)
-        self.following = asyncio.create_task(supervision.follow())
-        await self.until(lambda: self.storage.archive.get(NAME))
-
-    async def kill(self) -> None:
-        """End the operator, wherever it is."""
-        assert self.following is not None
-        self.following.cancel()
-        await asyncio.gather(self.following, return_exceptions=True)
-
-    async def release(self) -> None:
-        await self.cluster.patch("Job", NAME, manifests.release_patch(self.job))
-
-    async def cancel(self) -> None:
-        await self.cluster.patch("Job", NAME, manifests.cancel_patch(now()))
-
-    def see_pod(self, phase: str = "Pending", *, node: str | None = "node", **status: Any) -> None:
-        """Write the pod as scheduler and kubelet do; the first time, make it."""
-        made: Manifest = {
-            "metadata": {
-                "name": POD,
-                "labels": {
-                    "slipway.dev/run": "true",
-                    "batch.kubernetes.io/job-name": NAME,
-                    "batch.kubernetes.io/controller-uid": self.job["metadata"]["uid"],
-                },
-                "ownerReferences": [
-                    {"kind": "Job", "name": NAME, "uid": self.job["metadata"]["uid"], "controller": True}
-                ],
-            },
-            "spec": {"activeDeadlineSeconds": 1200, "containers": [{"name": "pipeline", "image": "image"}]},
-        }
-        pod = self.cluster.objects.get(("Pod", POD), made)
-        spec = {**pod["spec"], "nodeName": node} if node else pod["spec"]
-        self.cluster.put("Pod", {**pod, "spec": spec, "status": {"phase": phase, **status}})
-
-    def finish_job(self, condition: str) -> None:
-        status = {"conditions": [{"type": condition, "status": "True"}]}
-        self.cluster.put("Job", {**self.job, "status": status})
-
-    @property
-    def job(self) -> Manifest:
-        return self.cluster.objects["Job", NAME]
-
-    @property
-    def kept(self) -> Run:
-        """The run as the archive has it."""
-        run = self.storage.archive.get(NAME)
-        assert run is not None
-        return run
-
-    @property
-    def lines(self) -> list[tuple[LineKind, bytes]]:
-        return [(line.kind, line.data) for line in self.storage.archive.read(NAME, 0)]
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for what must come; where the operator fails, say so."""
-        assert self.following is not None
-        async with asyncio.timeout(4):
-            while not condition():
-                if self.following.done():
-                    self.following.result()
-                await asyncio.sleep(0.005)
-
-    async def end(self) -> Run:
-        """Wait until the operator is done with the run; return it as the archive and its Job, if it has one, say."""
-        assert self.following is not None
-        async with asyncio.timeout(4):
-            await self.following
-        run = self.kept
-        assert run.status.terminal
-        if ("Job", NAME) in self.cluster.objects:
-            assert jobs.phase_of(self.job) == "recorded"
-            assert jobs.record_of(self.job) == run
-        if self.storage.archive.has_log(NAME):
-            lines = self.storage.archive.read(NAME, 0)
-            assert run.log == receipt_of(lines, complete=True)
-        return run
-
-
-def waiting(reason: str, message: str = "") -> Manifest:
-    return container(waiting={"reason": reason, "message": message})
-
-
-def running() -> Manifest:
-    return container(running={"startedAt": f"{now():%Y-%m-%dT%H:%M:%SZ}"})
-
-
-def ended(code: int) -> Manifest:
-    moment = f"{now():%Y-%m-%dT%H:%M:%SZ}"
-    reason = "Error" if code else "Completed"
-    return container(terminated={"exitCode": code, "reason": reason, "startedAt": moment, "finishedAt": moment})
-
-
-def ended_in(pod: Manifest) -> bool:
-    """Whether the container has ended, which the kubelet knows before the pod's phase says so."""
-    return any("terminated" in status["state"] for status in pod["status"].get("containerStatuses") or ())
-
-
-def container(**state: Manifest) -> Manifest:
-    return {"containerStatuses": [{"name": "pipeline", "image": "image", "restartCount": 0, "state": state}]}
-
+from launching.fake_cluster import Manifest
+from launching.scene import NAME, POD, Scene, container, ended, running, waiting
 
 LATE: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
@@ -698,33 +432,43 @@ class Tail(InMemoryLogTail):
         await super().publish(run_id, lines, anew=anew)
 
 
+class AskedPublisher(Publisher):
+    """One that counts who waits for it."""
+
+    asked = 0
+
+    def owes(self, run_id: str) -> bool:
+        self.asked += 1
+        return super().owes(run_id)
+
+
 def test_a_tail_that_a_killed_operator_left_short_is_whole_before_the_job_says_recorded(play: Play) -> None:
     async def scenario(scene: Scene) -> None:
-        tails = []
+        limit = scene.settings.LOG_BUFFER_LIMIT
 
-        async def begin() -> None:
-            tails.append(Tail(scene.settings.LOG_BUFFER_LIMIT))
-            publisher = Publisher(scene.storage.archive, tails[-1], scene.settings.LOG_BUFFER_LIMIT)
+        async def begin() -> tuple[Tail, AskedPublisher]:
+            tail = Tail(limit)
+            publisher = AskedPublisher(scene.storage.archive, tail, limit)
             scene.storage = replace(scene.storage, publisher=publisher)
             await scene.supervise()
+            return tail, publisher
 
         scene.make_job()
-        await begin()
+        killed, publisher = await begin()
         await scene.release()
         scene.see_pod("Running", **running())
         scene.cluster.say(POD, "one", "two")
         scene.see_pod("Succeeded", **ended(0))
         await scene.until(lambda: scene.kept.status.terminal)
+        await scene.until(lambda: publisher.asked)
         await scene.kill()
-        await scene.storage.publisher.stop()
-        assert tails[0].numbers == []
+        await publisher.stop()
+        assert killed.numbers == []
+        tail, publisher = await begin()
+        await scene.until(lambda: publisher.asked > 2)  # so it waits
         assert jobs.phase_of(scene.job) == "released"
-        await begin()
-        for _ in range(20):  # it has had its chances
-            await asyncio.sleep(0.01)
-            assert jobs.phase_of(scene.job) == "released"
-        tails[1].free.set()
+        tail.free.set()
         await scene.end()
-        assert tails[1].numbers == [1, 2, 3]
+        assert tail.numbers == [1, 2, 3]
 
     play(scenario)

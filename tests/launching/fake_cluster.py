@@ -1,0 +1,152 @@
+"""A Kubernetes that is played: it keeps objects, tells a picture of each change, and serves logs as a kubelet does."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from launcher.cluster.client import Listing
+from launcher.controller.picture import Picture
+from launcher.domain.errors import ClusterError, ObjectChanged, ObjectMissing
+from launcher.domain.runs import now
+from launcher.logs.pump import timestamp
+
+Manifest = dict[str, Any]
+
+
+class FakeCluster:
+    """Keeps objects as the API server does, tells a picture of each change, and serves logs as the kubelet does."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.objects: dict[tuple[str, str], Manifest] = {}
+        self.told = {"Job", "Pod"}
+        """Kinds of whose changes the picture is told."""
+        self.calls: list[str] = []
+        self.faults: dict[str, list[Exception]] = {}
+        """What the next calls with this beginning are answered."""
+        self._picture, self._version = picture, 0
+        self._lines: dict[str, list[bytes]] = {}
+        self._changed = asyncio.Event()
+
+    def put(self, kind: str, manifest: Manifest) -> Manifest:
+        self._version += 1
+        kept = copy.deepcopy(manifest)
+        kept["metadata"]["resourceVersion"] = str(self._version)
+        kept["metadata"].setdefault("uid", f"{kind}-{self._version}")
+        kept["metadata"].setdefault("creationTimestamp", f"{now():%Y-%m-%dT%H:%M:%SZ}")
+        self.objects[kind, kept["metadata"]["name"]] = kept
+        self._tell(kind, kept, gone=False)
+        return copy.deepcopy(kept)
+
+    def take_away(self, kind: str, name: str) -> None:
+        self._version += 1
+        kept = self.objects.pop((kind, name))
+        kept["metadata"]["resourceVersion"] = str(self._version)
+        self._tell(kind, kept, gone=True)
+
+    def say(self, pod: str, *lines: str) -> None:
+        """Print lines in the pod's container."""
+        self._lines.setdefault(pod, []).extend(f"{timestamp()} {line}\n".encode() for line in lines)
+        self._wake()
+
+    async def get(self, kind: str, name: str) -> Manifest:
+        self._call(f"get {kind}")
+        return copy.deepcopy(self._kept(kind, name))
+
+    async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
+        self._call(f"list {kind}")
+        wanted = [term.split("=", 1) for term in [*labels.split(","), *fields.split(",")] if term]
+        found = [
+            copy.deepcopy(kept)
+            for (held, _), kept in self.objects.items()
+            if held == kind and all(text == field(kept, name) for name, text in wanted)
+        ]
+        return Listing(found, self._version)
+
+    async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
+        self._call(f"patch {kind}")
+        kept = self._kept(kind, name)
+        if patch.get("metadata", {}).get("uid", kept["metadata"]["uid"]) != kept["metadata"]["uid"]:
+            raise ClusterError("Kubernetes refused: metadata.uid: Invalid value: field is immutable")
+        return self.put(kind, merged(kept, patch))
+
+    async def delete(self, kind: str, name: str, uid: str) -> None:
+        self._call(f"delete {kind}")
+        if self._kept(kind, name)["metadata"]["uid"] != uid:
+            raise ObjectChanged("Precondition failed: UID in precondition")
+        self.take_away(kind, name)
+
+    @asynccontextmanager
+    async def log(
+        self, pod: str, container: str, *, since: str | None = None, follow: bool = True, last_lines: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        self._call(f"log {pod}")
+        [status] = self._kept("Pod", pod)["status"].get("containerStatuses") or [{"name": container, "state": {}}]
+        assert status["name"] == container
+        if not status["state"].keys() & {"running", "terminated"}:
+            raise ClusterError(f'Kubernetes refused: container "{container}" in pod "{pod}" is waiting to start')
+        yield self._log(pod, since, follow, last_lines)
+
+    async def _log(self, pod: str, since: str | None, follow: bool, last_lines: int | None) -> AsyncIterator[bytes]:
+        sent = 0
+        while True:
+            lines = [line for line in self._lines.get(pod, []) if since is None or line.decode()[:19] >= since[:19]]
+            lines = lines if last_lines is None else lines[-last_lines:]
+            if chunk := b"".join(lines[sent:]):
+                sent = len(lines)
+                yield chunk
+                continue
+            held = self.objects.get(("Pod", pod))
+            if not follow or held is None or held["status"]["phase"] != "Running" or ended_in(held):
+                return
+            await self._changed.wait()
+
+    def _call(self, call: str) -> None:
+        self.calls.append(call)
+        for beginning, faults in self.faults.items():
+            if call.startswith(beginning) and faults:
+                raise faults.pop(0)
+
+    def _kept(self, kind: str, name: str) -> Manifest:
+        if (kind, name) not in self.objects:
+            raise ObjectMissing(f'"{name}" not found')
+        return self.objects[kind, name]
+
+    def _tell(self, kind: str, kept: Manifest, *, gone: bool) -> None:
+        if kind in self.told:
+            see = {"Job": self._picture.see_job, "Pod": self._picture.see_pod}[kind]
+            see(copy.deepcopy(kept), gone=gone)
+        self._wake()
+
+    def _wake(self) -> None:
+        event, self._changed = self._changed, asyncio.Event()
+        event.set()
+
+
+def field(kept: Manifest, name: str) -> Any:
+    """What a selector means: a label, or a field by its path."""
+    if name in (kept["metadata"].get("labels") or {}):
+        return kept["metadata"]["labels"][name]
+    value: Any = kept
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def merged(target: Manifest, patch: Manifest) -> Manifest:
+    """RFC 7396."""
+    result = dict(target)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name) or {}, value) if isinstance(value, dict) else value
+    return result
+
+
+def ended_in(pod: Manifest) -> bool:
+    """Whether the container has ended, which the kubelet knows before the pod's phase says so."""
+    return any("terminated" in status["state"] for status in pod["status"].get("containerStatuses") or ())

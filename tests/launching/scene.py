@@ -1,0 +1,142 @@
+"""One run on a cluster that is played, and the operator that supervises it, with the real archive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, cast
+
+from launcher.cluster import jobs, manifests
+from launcher.cluster.client import Cluster
+from launcher.controller.picture import Picture
+from launcher.controller.settings import OperatorSettings
+from launcher.controller.supervision import Supervision
+from launcher.domain.loglines import LineKind, receipt_of
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.runs import Run, now
+from launcher.storage import Storage, open_storage
+from launching.fake_cluster import FakeCluster, Manifest, merged
+
+NAME = "4711-01jd"
+POD = f"{NAME}-x7k2p"
+
+
+class Scene:
+    """A run on the cluster, and the operator that supervises it; the test plays Kubernetes and people."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
+        self.settings = OperatorSettings.from_environment(
+            {"ARCHIVE_DIR": f"{folder}/archive", "APPLICATIONS_DIR": f"{folder}/applications", **environ}
+        )
+        self.storage: Storage = open_storage(self.settings, stack)
+        self.picture = Picture()
+        self.cluster = FakeCluster(self.picture)
+        self.run = Run(run_id=NAME, job_id="4711", created_at=now(), updated_at=now())
+        self.following: asyncio.Task[None] | None = None
+
+    def make_job(self, **spec: Any) -> Manifest:
+        """The run's Job as the launcher makes it, or as somebody else does."""
+        job = manifests.make_job(self.run, Pipeline(), self.settings)
+        return self.cluster.put("Job", merged(job, {"spec": spec}))
+
+    async def supervise(self) -> None:
+        """Begin to supervise, as the first operator or as the next one; from then on the archive knows the run."""
+        found = self.storage.archive.get(NAME) or self.run
+        supervision = Supervision(found, cast(Cluster, self.cluster), self.picture, self.storage, self.settings)
+        self.following = asyncio.create_task(supervision.follow())
+        await self.until(lambda: self.storage.archive.get(NAME))
+
+    async def kill(self) -> None:
+        """End the operator, wherever it is."""
+        assert self.following is not None
+        self.following.cancel()
+        await asyncio.gather(self.following, return_exceptions=True)
+
+    async def release(self) -> None:
+        await self.cluster.patch("Job", NAME, manifests.release_patch(self.job))
+
+    async def cancel(self) -> None:
+        await self.cluster.patch("Job", NAME, manifests.cancel_patch(now()))
+
+    def see_pod(self, phase: str = "Pending", *, node: str | None = "node", **status: Any) -> None:
+        """Write the pod as scheduler and kubelet do; the first time, make it."""
+        made: Manifest = {
+            "metadata": {
+                "name": POD,
+                "labels": {
+                    "slipway.dev/run": "true",
+                    "batch.kubernetes.io/job-name": NAME,
+                    "batch.kubernetes.io/controller-uid": self.job["metadata"]["uid"],
+                },
+                "ownerReferences": [
+                    {"kind": "Job", "name": NAME, "uid": self.job["metadata"]["uid"], "controller": True}
+                ],
+            },
+            "spec": {"activeDeadlineSeconds": 1200, "containers": [{"name": "pipeline", "image": "image"}]},
+        }
+        pod = self.cluster.objects.get(("Pod", POD), made)
+        spec = {**pod["spec"], "nodeName": node} if node else pod["spec"]
+        self.cluster.put("Pod", {**pod, "spec": spec, "status": {"phase": phase, **status}})
+
+    def finish_job(self, condition: str) -> None:
+        status = {"conditions": [{"type": condition, "status": "True"}]}
+        self.cluster.put("Job", {**self.job, "status": status})
+
+    @property
+    def job(self) -> Manifest:
+        return self.cluster.objects["Job", NAME]
+
+    @property
+    def kept(self) -> Run:
+        """The run as the archive has it."""
+        run = self.storage.archive.get(NAME)
+        assert run is not None
+        return run
+
+    @property
+    def lines(self) -> list[tuple[LineKind, bytes]]:
+        return [(line.kind, line.data) for line in self.storage.archive.read(NAME, 0)]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for what must come; where the operator fails, say so."""
+        assert self.following is not None
+        async with asyncio.timeout(4):
+            while not condition():
+                if self.following.done():
+                    self.following.result()
+                await asyncio.sleep(0.005)
+
+    async def end(self) -> Run:
+        """Wait until the operator is done with the run; return it as the archive and its Job, if it has one, say."""
+        assert self.following is not None
+        async with asyncio.timeout(4):
+            await self.following
+        run = self.kept
+        assert run.status.terminal
+        if ("Job", NAME) in self.cluster.objects:
+            assert jobs.phase_of(self.job) == "recorded"
+            assert jobs.record_of(self.job) == run
+        if self.storage.archive.has_log(NAME):
+            lines = self.storage.archive.read(NAME, 0)
+            assert run.log == receipt_of(lines, complete=True)
+        return run
+
+
+def waiting(reason: str, message: str = "") -> Manifest:
+    return container(waiting={"reason": reason, "message": message})
+
+
+def running() -> Manifest:
+    return container(running={"startedAt": f"{now():%Y-%m-%dT%H:%M:%SZ}"})
+
+
+def ended(code: int) -> Manifest:
+    moment = f"{now():%Y-%m-%dT%H:%M:%SZ}"
+    reason = "Error" if code else "Completed"
+    return container(terminated={"exitCode": code, "reason": reason, "startedAt": moment, "finishedAt": moment})
+
+
+def container(**state: Manifest) -> Manifest:
+    return {"containerStatuses": [{"name": "pipeline", "image": "image", "restartCount": 0, "state": state}]}
