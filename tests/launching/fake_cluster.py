@@ -6,11 +6,12 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from launcher.cluster.client import Listing
 from launcher.controller.picture import Picture
-from launcher.domain.errors import ClusterError, ObjectChanged, ObjectMissing
+from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import now
 from launcher.logs.pump import timestamp
 
@@ -27,6 +28,7 @@ class FakeCluster:
         self.calls: list[str] = []
         self.faults: dict[str, list[Exception]] = {}
         """What the next calls with this beginning are answered."""
+        self.away_at: datetime | None = None
         self._picture, self._version = picture, 0
         self._lines: dict[str, list[bytes]] = {}
         self._changed = asyncio.Event()
@@ -108,7 +110,10 @@ class FakeCluster:
         self.calls.append(call)
         for beginning, faults in self.faults.items():
             if call.startswith(beginning) and faults:
-                raise faults.pop(0)
+                fault = faults.pop(0)
+                if isinstance(fault, ClusterUnavailable) and not call.startswith("log"):
+                    self.away_at = now()
+                raise fault
 
     def _kept(self, kind: str, name: str) -> Manifest:
         if (kind, name) not in self.objects:
