@@ -14,8 +14,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from prometheus_client import Counter
-
 from launcher.background import contained, report
 from launcher.cluster import jobs, labels, manifests, pods
 from launcher.cluster.client import Cluster, Manifest
@@ -27,6 +25,7 @@ from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChang
 from launcher.domain.loglines import Gap, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, failure, now
+from launcher.metrics import RUNS
 from launcher.recorder import no_room
 from launcher.storage import Storage
 
@@ -39,7 +38,6 @@ _SIZE_SECONDS = 10.0  # between two looks at the size of a run's artifacts
 _WHILE_AWAY = timedelta(seconds=10)  # a pod's time that is older than this tells of what nobody saw happen
 _NOT_HELD_BACK_AFTER = timedelta(days=1)  # a store that is away for longer no longer keeps a Job from its end
 log = logging.getLogger(__name__)
-RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
 
 
 class Supervision:
@@ -256,6 +254,8 @@ class Supervision:
             if no_room(exc):
                 raise
             report("log", f"run {self._run.run_id}: its log cannot be closed")
+            self._log = None
+            self._storage.publisher.finish(self._run.run_id)
             return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
     def _close_log(self, outcome: Outcome) -> Receipt:

@@ -12,8 +12,6 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from prometheus_client import Counter, Gauge
-
 from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
@@ -25,6 +23,7 @@ from launcher.engines.execution import Execution
 from launcher.engines.port import QueueState
 from launcher.engines.process import end_leftovers, marks_of
 from launcher.logs.pump import LogPump
+from launcher.metrics import ACTIVE, QUEUED, RUNS
 from launcher.retention import forget_before
 from launcher.settings import Settings
 from launcher.storage import Storage
@@ -37,9 +36,6 @@ _CANCEL_SECONDS = 2.0
 _REMEMBERED_DURATIONS = 20
 _ALL = 1_000_000
 log = logging.getLogger(__name__)
-RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
-ACTIVE = Gauge("slipway_active_runs", "Runs that are running")
-QUEUED = Gauge("slipway_queued_runs", "Runs that wait")
 
 
 class LocalEngine:
@@ -205,7 +201,7 @@ class LocalEngine:
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 with contained("execute", f"run {run.run_id}: what is left of it cannot be stopped"):
                     await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
-            await self._end(await self.get(run.run_id), outcome, _close(pump))
+            await self._end(await self.get(run.run_id), outcome, self._closed(run, pump))
         finally:
             self._active.pop(run.run_id, None)
             self._ends.pop(run.run_id, None)
@@ -236,7 +232,15 @@ class LocalEngine:
         with contained("start", f"run {run.run_id}: its log cannot be closed"):
             pump = LogPump(self._archive, self._publisher, run.run_id)
             pump.gap("The launcher stopped here; what the pipeline printed from then on is not kept.")
-        await self._end(run, failure(Reason.LAUNCHER_LOST), _close(pump))
+        await self._end(run, failure(Reason.LAUNCHER_LOST), self._closed(run, pump))
+
+    def _closed(self, run: Run, pump: LogPump | None) -> Receipt:
+        """Close a run's log and return its receipt; of a log that cannot be opened or closed, one that says so."""
+        if pump is not None:
+            with contained("log", f"run {run.run_id}: its log cannot be closed"):
+                return pump.close()
+        self._publisher.finish(run.run_id)
+        return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
     async def _keep(self, run: Run) -> Run:
         self._recorder.record(run)
@@ -274,18 +278,6 @@ class LocalEngine:
             self._by_key.pop(run.idempotency_hash or "", None)
         await self._runs.delete_ended_before(moment)
         await forget_before(moment, old, self._storage)
-
-
-def _close(pump: LogPump | None) -> Receipt:
-    """Close a run's log and return its receipt; of a log that cannot be opened or closed, one that says so."""
-    lost = Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
-    if pump is None:
-        return lost
-    try:
-        return pump.close()
-    except Exception:
-        report("log", "a log cannot be closed")
-        return lost
 
 
 def _ask(end: asyncio.Future[Reason], reason: Reason) -> None:
