@@ -71,7 +71,7 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
     async def look(run_id: str) -> dict[str, Any]:
         return view(await engine.get(run_id), await engine.place(run_id))
 
-    hub = FeedHub(storage.archive, storage.tail, look)
+    hub = FeedHub(storage.archive, storage.tail, look, engine.unfinished)
     storage.recorder.start(only_watch=settings.ENGINE == "kubernetes")  # there the operator records
     stack.push_async_callback(storage.recorder.stop)
     stack.push_async_callback(storage.publisher.stop)

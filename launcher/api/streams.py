@@ -27,7 +27,10 @@ _MEDIA_TYPES = {".md": "text/markdown; charset=utf-8", ".txt": "text/plain; char
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Server-sent events: unnamed for a line (id = its number), status, progress, gap, end.",
+            "description": (
+                "Server-sent events: unnamed for a line (id = its number), progress and gap (with an id too), status, "
+                "partial (what a line shows that redraws itself, before it is finished; local engine), end."
+            ),
             "content": {
                 "text/event-stream": {
                     "example": "data: Starting pipeline default for job 4711\nid: 1\n\nevent: end\ndata: {…}\n\n"

@@ -188,6 +188,10 @@ class KubernetesEngine:
             operator_away=away,
         )
 
+    def unfinished(self, run_id: str) -> str | None:
+        """See `Engine`. The kubelet gives whole lines alone."""
+        return None
+
     async def pause(self, paused: bool) -> None:
         """See `Engine`. Kept in a ConfigMap."""
         await self._asked(self._cluster.patch("ConfigMap", labels.QUEUE, manifests.pause_patch(paused)))

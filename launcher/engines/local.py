@@ -57,6 +57,7 @@ class LocalEngine:
         self._active: dict[str, Run] = {}
         self._by_key: dict[str, str] = {}
         self._durations: dict[str, list[float]] = {}
+        self._pumps: dict[str, LogPump] = {}
         self._ends: dict[str, asyncio.Future[Reason]] = {}
         """Of each active run: why it is to end before its time."""
         self._runs_tasks, self._tasks = Tasks(), Tasks()
@@ -147,6 +148,11 @@ class LocalEngine:
             paused=self._paused,
         )
 
+    def unfinished(self, run_id: str) -> str | None:
+        """See `Engine`."""
+        pump = self._pumps.get(run_id)
+        return pump.unfinished if pump else None
+
     async def pause(self, paused: bool) -> None:
         """See `Engine`. Kept as a file beside the archives."""
         if paused:
@@ -190,7 +196,7 @@ class LocalEngine:
                 return
             try:
                 run = self._active[run.run_id] = await self._keep(run.started(now()))
-                pump = LogPump(self._archive, self._publisher, run.run_id)
+                pump = self._pumps[run.run_id] = LogPump(self._archive, self._publisher, run.run_id)
                 pump.open(run)
                 outcome = await self._execution.outcome(run, pump.feed, end)
             except OSError as exc:
@@ -203,8 +209,8 @@ class LocalEngine:
                     await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
             await self._end(await self.get(run.run_id), outcome, self._closed(run, pump))
         finally:
-            self._active.pop(run.run_id, None)
-            self._ends.pop(run.run_id, None)
+            for of_runs in (self._active, self._ends, self._pumps):
+                of_runs.pop(run.run_id, None)
             self._admit()
 
     async def _end(self, run: Run, outcome: Outcome, log_receipt: Receipt) -> None:

@@ -58,6 +58,10 @@ class Engine(Protocol):
         """Return a waiting run's place in the queue."""
         ...
 
+    def unfinished(self, run_id: str) -> str | None:
+        """Return what a run's last line shows that redraws itself and is not finished; None where nobody knows."""
+        ...
+
     async def pause(self, paused: bool) -> None:
         """Hold the queue, or let it go on. Survives restarts."""
         ...
