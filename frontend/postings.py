@@ -17,7 +17,8 @@ from frontend.words import STATUSES
 NEW = "new"
 MOST_SIGNS = 300  # of a title, on the page
 _TIMEOUT_MS = 5000
-_INTEGER = re.compile(r"[0-9]{1,18}")  # what surely fits the 64 bits of MongoDB's integers
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits MongoDB's 64 bits
+_SURROGATES = re.compile("[\ud800-\udfff]")  # JSON can hold halves of a pair, and no encoder takes one
 _SEARCHED = ("title", "role", "company", "location")
 _FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_status")
 
@@ -73,14 +74,14 @@ def posting_of(document: Mapping[str, Any]) -> Posting:
 
     def line(*names: str) -> str:
         texts = (" ".join(_text(document.get(name))[: 4 * MOST_SIGNS].split()) for name in names)
-        return next(filter(None, texts), "")[:MOST_SIGNS]
+        return _SURROGATES.sub("\ufffd", next(filter(None, texts), "")[:MOST_SIGNS])
 
     url = line("url", "jobUrl")
     status = document.get("pipeline_status")
     run_id = document.get("pipeline_run_id")
     known = isinstance(run_id, str) and run_id and status in STATUSES
     return Posting(
-        job_id=_id_text(document.get("jobId")),
+        job_id=_SURROGATES.sub("\ufffd", _id_text(document.get("jobId"))),
         title=line("title", "role"),
         company=line("company"),
         location=line("location"),

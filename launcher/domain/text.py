@@ -1,7 +1,8 @@
 """Text from outside, made clean at the border: after it, nothing can fail on encoding.
 
-Python keeps a byte of a file name that is not UTF-8, and half of a surrogate pair in JSON (`"\\ud83d"`), as a lone surrogate,
-which every UTF-8 encoder refuses. `NaN` and `Infinity` are Python's JSON alone: no browser's `JSON.parse` takes them.
+Python keeps a byte of a file name that is not UTF-8, and half of a surrogate pair in JSON (`"\\ud83d"`), as a lone
+surrogate, which every UTF-8 encoder refuses. `NaN` and `Infinity` are Python's JSON alone: no browser's `JSON.parse`
+takes them.
 """
 
 from __future__ import annotations

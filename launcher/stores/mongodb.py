@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ from launcher.stores.ports import RunQuery, work_item_fields
 log = logging.getLogger(__name__)
 DATABASE = "jobs"
 _TIMEOUT_MS = 5000
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits BSON's 64 bits
 _ENDED = sorted(str(status) for status in TERMINAL)
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -110,7 +112,7 @@ class MongoWorkItems:
     async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
         """See `WorkItems`."""
         names: list[Any] = [run.job_id]
-        if run.job_id.isascii() and run.job_id.isdigit() and len(run.job_id) < 19:  # BSON has 64-bit integers
+        if _INTEGER.fullmatch(run.job_id):
             names.append(int(run.job_id))
         created_at = run.created_at.replace(microsecond=run.created_at.microsecond // 1000 * 1000)  # BSON: milliseconds
         mine = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _ENDED}}

@@ -102,6 +102,18 @@ def test_hostile_fields_count_as_missing_or_are_cut(filled: Filled, document: di
     assert len(posting.title) <= 300 and not posting.url.startswith("javascript")
 
 
+def test_a_posting_with_half_an_emoji_is_shown_without_it(tmp_path: Path) -> None:
+    (tmp_path / "1.json").write_text('{"jobId": "\\ud83d1", "title": "Half \\ud83d", "company": "a\\udcfcb"}')
+    [posting] = PostingsInFolder(str(tmp_path)).find(PostingQuery())[0]
+    assert (posting.job_id, posting.title, posting.company) == ("\ufffd1", "Half \ufffd", "a\ufffdb")
+
+
+def test_a_number_is_found_by_its_own_decimal_form_alone(filled: Filled) -> None:
+    postings = filled([{"jobId": 7, "title": "int"}, {"jobId": "007", "title": "str"}])
+    assert ids(postings, text="7") == {"7"}
+    assert ids(postings, text="007") == {"007"}
+
+
 def test_an_empty_place_has_none(filled: Filled) -> None:
     assert filled([]).find(PostingQuery(text="x")) == ([], 0)
 
