@@ -10,7 +10,7 @@ from flask import g
 
 from frontend.api.runner import ask
 from frontend.batch import GONE
-from frontend.postings import LastRun
+from frontend.last_run import LastRun
 from frontend.words import LIVE, Problem, problem_of, unreachable
 
 MOST_RUNS = 500  # that the launcher lists at once

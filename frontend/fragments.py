@@ -11,7 +11,7 @@ from flask import Response, make_response, render_template, request, url_for
 
 from frontend.batch import MOST, Batch
 from frontend.keys import anchor, launch_key
-from frontend.postings import LastRun
+from frontend.last_run import LastRun
 from frontend.sign_in import signed_in
 from frontend.words import LIVE, Problem, problem_of
 

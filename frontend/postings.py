@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from pymongo import DESCENDING, MongoClient
 from pymongo.errors import PyMongoError
 
+from frontend.last_run import LastRun
 from frontend.words import STATUSES
 
 NEW = "new"
@@ -24,13 +25,6 @@ _FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_st
 
 class PostingsUnavailable(Exception):
     """The postings cannot be had; the message says what to do."""
-
-
-class LastRun(NamedTuple):
-    """The newest run of a job, as far as it is known; both empty: none yet."""
-
-    run_id: str = ""
-    status: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from frontend.postings import LastRun
+from frontend.last_run import LastRun
 
 MOST = 100
 
