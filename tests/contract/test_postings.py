@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from frontend.postings import LastRun, PostingQuery, Postings, PostingsInFolder, PostingsInMongoDB, PostingsUnavailable
+from frontend.last_run import LastRun
+from frontend.postings import PostingQuery, Postings, PostingsInFolder, PostingsInMongoDB, PostingsUnavailable
 
 Filled = Callable[[list[dict[str, Any]]], Postings]
 DOCUMENTS: list[dict[str, Any]] = [

@@ -52,7 +52,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 
 def browser_of(url: str, secret: str, postings: Path = ROOT / "pipeline-image/samples/postings") -> FlaskClient:
     environment = {
-        "FRONTEND_PASSWORD": "open sesame",
+        "FRONTEND_PASSWORD": "open sesame, please",
         "RUNNER_API_SECRET": secret,
         "RUNNER_URL": url,
         "POSTINGS_DIR": str(postings),
