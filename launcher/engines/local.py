@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from prometheus_client import Counter, Gauge
 
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.loglines import Receipt
 from launcher.domain.names import is_run_id
@@ -116,6 +117,10 @@ class LocalEngine:
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `Engine`."""
         return await self._runs.find(query)
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `Engine`."""
+        return await self._runs.count_between(edges)
 
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`."""
