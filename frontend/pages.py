@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from frontend import chart, words
 from frontend.batch import Batch, read_address
-from frontend.calls import MOST_RUNS, Refused, beginning, call, changes, last_runs, statuses_of
+from frontend.calls import Refused, beginning, call, changes, last_runs, statuses_of
 from frontend.fragments import as_fragment, refused, seen, state_of
 from frontend.keys import launch_key
 from frontend.postings import NEW, PostingQuery, Postings, PostingsUnavailable
@@ -23,6 +23,8 @@ pages.after_app_request(as_fragment)
 
 PER_PAGE = 25
 MOST_PAGES = 100_000
+ZONE_COOKIE = "slipway_tz"
+"""The browser's time zone, which `page.js` writes."""
 
 
 @pages.get("/")
@@ -88,8 +90,7 @@ def runs() -> ResponseReturnValue:
     asked |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
     found = call("jobs", params=asked)
     polled = request.headers.get("HX-Target") == "runs"  # by the table, which takes itself alone
-    newest = [] if polled else call("jobs", params={"per_page": MOST_RUNS})["runs"]
-    days = chart.days_of(newest, datetime.now(UTC).date())
+    zone, days = ("", []) if polled else _charted()
     return render_template(
         "runs.html",
         runs=found["runs"],
@@ -98,7 +99,7 @@ def runs() -> ResponseReturnValue:
         days=days,
         bars=chart.bars_of(days),
         size=chart.size_of(days),
-        charted=len(newest) if len(newest) == MOST_RUNS else 0,
+        zone=zone,
         live=None if polled else _strip(None),
     )
 
@@ -184,6 +185,16 @@ def _strip(problem: words.Problem | None) -> dict[str, Any]:
     except Refused as exc:
         return {"problem": exc.problem}
     return {"health": health, "notices": words.notices(health)}
+
+
+def _charted() -> tuple[str, list[chart.Day]]:
+    """Return the days of the chart and their time zone: the viewer's, else UTC. No days if the launcher counts none."""
+    zone = request.cookies.get(ZONE_COOKIE, "")[:64]
+    for name in dict.fromkeys((zone or "UTC", "UTC")):  # the launcher may not know the viewer's
+        with suppress(Refused):
+            counted = call("jobs", "stats", params={"days": chart.DAYS, "tz": name})
+            return counted["tz"], chart.days_of(counted["days"])
+    return "", []
 
 
 def _page() -> int:

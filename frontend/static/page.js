@@ -19,6 +19,10 @@ function tick() {
   }
 }
 
+// Days begin and end where the viewer is: the server learns it with the next page.
+const secure = location.protocol === 'https:' ? '; Secure' : '';
+document.cookie = `slipway_tz=${Intl.DateTimeFormat().resolvedOptions().timeZone}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+
 const localTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 function localise(root) {

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from frontend.app import create_app
 from frontend.keys import launch_key
+from frontend.pages import ZONE_COOKIE
 from launching.launcher import ROOT, Launcher
 
 TOKEN = "the token of this session"
@@ -306,6 +308,23 @@ def test_the_history_is_filtered_and_charted(browser: FlaskClient, launcher: Lau
     assert failed["run_id"] not in text_of(browser.get("/runs?status=cancelled"))
     assert "No run fits" in text_of(browser.get("/runs?job_id=nobody"))
     assert "no more runs" in text_of(browser.get("/runs?page=999&status=failed"))
+
+
+def test_the_chart_counts_every_run_and_names_the_viewers_time_zone(tmp_path: Path) -> None:
+    archive, today = tmp_path / "archive", datetime.now(UTC)
+    for number in range(620):
+        text = (today - timedelta(days=2 if number < 60 else 0)).isoformat()
+        run = {"run_id": f"many-{number}", "job_id": "4711", "status": "completed"}
+        (archive / f"many-{number}").mkdir(parents=True)
+        record = json.dumps(run | {"created_at": text, "updated_at": text})
+        (archive / f"many-{number}" / "run.json").write_text(record)
+    with Launcher(tmp_path, PIPELINES) as launcher:
+        browser = browser_of(launcher.url, launcher.secret)
+        page = text_of(browser.get("/runs"))
+        assert "The last 14 days (UTC)" in page and ": 60 completed</title>" in page and ": 560 completed<" in page
+        for zone, named in (("Asia/Tokyo", "Asia/Tokyo"), ("Mars/Base", "UTC"), ("<b>", "UTC"), ("x" * 999, "UTC")):
+            browser.set_cookie(ZONE_COOKIE, zone)
+            assert f"The last 14 days ({named})" in text_of(browser.get("/runs"))
 
 
 @pytest.mark.parametrize("path", ["/runs/nothing-here", "/runs/%3Cscript%3E", "/runs/%2e%2e", "/runs/" + "x" * 300])
