@@ -57,8 +57,8 @@ def row_of(run: Mapping[str, Any]) -> dict[str, Any]:
     return state_of(run["job_id"], LastRun(run["run_id"], run["status"]))
 
 
-def state_of(job_id: str, last_run: LastRun) -> dict[str, Any]:
-    """Return what a row of the postings shows, and the key of its button."""
+def state_of(job_id: str, last_run: LastRun, *, away: bool = False) -> dict[str, Any]:
+    """Return what a row of the postings shows, and the key of its button; `away`: the launcher takes no runs."""
     return {
         "job_id": job_id,
         "anchor": anchor(job_id),
@@ -66,6 +66,7 @@ def state_of(job_id: str, last_run: LastRun) -> dict[str, Any]:
         "run_id": last_run.run_id,
         "status": last_run.status,
         "live": last_run.status in LIVE,
+        "away": away,
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 UNKNOWN = "unknown"
-"""The status of a job whose newest run only the launcher knows, while the launcher does not say."""
+"""The status of a run, or of a job that may have one, while the launcher does not say."""
+_SETTLED = frozenset({"completed", "failed", "cancelled", UNKNOWN})
 
 
 class LastRun(NamedTuple):
@@ -13,3 +14,7 @@ class LastRun(NamedTuple):
 
     run_id: str = ""
     status: str = ""
+
+    def without_launcher(self) -> LastRun:
+        """Return what can still be said of it while the launcher is silent: an end, as that never changes."""
+        return self if self.status in _SETTLED else LastRun(self.run_id, UNKNOWN)

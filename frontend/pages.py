@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
-from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from frontend import chart, words
@@ -14,6 +14,7 @@ from frontend.batch import Batch, read_address
 from frontend.calls import Refused, beginning, call, changes, last_runs, statuses_of
 from frontend.fragments import as_fragment, refused, seen, state_of
 from frontend.keys import launch_key
+from frontend.last_run import UNKNOWN
 from frontend.postings import NEW, PostingQuery, Postings, PostingsUnavailable
 from frontend.previews import MOST_BYTES, kind_of, rendered
 from frontend.shown import read_shown
@@ -46,7 +47,10 @@ def jobs() -> ResponseReturnValue:
     postings: Postings = current_app.extensions["postings"]
     found, total = postings.find(query)
     runs, problem = last_runs()
-    rows = [(each, state_of(each.job_id, runs.get(each.job_id, each.last_run))) for each in found]
+    rows = []
+    for posting in found:
+        last_run = posting.last_run.without_launcher() if problem else runs.get(posting.job_id, posting.last_run)
+        rows.append((posting, state_of(posting.job_id, last_run, away=bool(problem))))
     for posting, row in rows:  # what the database alone calls live may have ended unnoticed: it can be processed
         row["live"] &= posting.job_id in runs
     pressed = Batch(read_address(request.args.get("batch", "")))
@@ -60,9 +64,12 @@ def live() -> ResponseReturnValue:
     try:
         changed, problem = changes(shown) if shown else {}, None
     except Refused as exc:
-        changed, problem = {}, exc.problem
-    rows = [state_of(job_id, run) for job_id, run in changed.items()]
-    return render_template("_live.html", live=_strip(problem), rows=rows)
+        changed, problem = {job_id: run.without_launcher() for job_id, run in shown.items()}, exc.problem
+    rows = [state_of(job_id, run, away=bool(problem)) for job_id, run in changed.items() if run != shown[job_id]]
+    answer = make_response(render_template("_live.html", live=_strip(problem), rows=rows))
+    if not problem and any(run.status == UNKNOWN for run in shown.values()):
+        answer.headers["HX-Trigger"] = "launcher-back"  # the page takes its postings again: it knows too little of them
+    return answer
 
 
 @pages.get("/batch")

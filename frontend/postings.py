@@ -83,7 +83,11 @@ def posting_of(document: Mapping[str, Any]) -> Posting:
     )
 
 
-def open_postings(environment: Mapping[str, str], last_runs: Callable[[], Mapping[str, LastRun]]) -> Postings:
+LastRuns = Callable[[], Mapping[str, LastRun] | None]
+"""Each job's newest run; None while nobody knows."""
+
+
+def open_postings(environment: Mapping[str, str], last_runs: LastRuns) -> Postings:
     """Return the postings that the environment names: MONGODB_URI's, else POSTINGS_DIR's."""
     if uri := environment.get("MONGODB_URI", ""):
         return PostingsInMongoDB(uri)
@@ -132,7 +136,7 @@ def _selector(query: PostingQuery) -> dict[str, Any]:
 class PostingsInFolder:
     """A folder of JSON files; `last_runs` says what nobody writes into them: each job's newest run."""
 
-    def __init__(self, folder: str, last_runs: Callable[[], Mapping[str, LastRun]] = dict) -> None:
+    def __init__(self, folder: str, last_runs: LastRuns = dict) -> None:
         self._folder, self._last_runs = folder, last_runs
 
     def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
@@ -143,9 +147,13 @@ class PostingsInFolder:
         if not folder.is_dir():
             raise PostingsUnavailable(f"There is no folder {folder}. Set POSTINGS_DIR, or MONGODB_URI.")
         runs = self._last_runs()
+        if runs is None and query.status:
+            raise PostingsUnavailable(
+                "The launcher does not say which runs there are. Show all statuses, or try again."
+            )
         documents = map(_document, sorted(folder.glob("*.json")))
         there = [posting_of(document) for document in documents if document is not None]
-        postings = [replace(each, last_run=runs.get(each.job_id, each.last_run)) for each in there]
+        postings = [replace(each, last_run=(runs or {}).get(each.job_id, each.last_run)) for each in there]
         fitting = [posting for posting in postings if _fits(posting, query)]
         start = (query.page - 1) * query.per_page
         return fitting[start : start + query.per_page], len(fitting)

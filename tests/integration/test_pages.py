@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from pymongo import MongoClient
 from werkzeug.test import TestResponse
 
 from frontend.app import create_app
@@ -52,12 +53,15 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
         yield running
 
 
-def browser_of(url: str, secret: str, postings: Path = ROOT / "pipeline-image/samples/postings") -> FlaskClient:
+def browser_of(
+    url: str, secret: str, postings: Path = ROOT / "pipeline-image/samples/postings", **settings: str
+) -> FlaskClient:
     environment = {
         "FRONTEND_PASSWORD": "open sesame, please",
         "RUNNER_API_SECRET": secret,
         "RUNNER_URL": url,
         "POSTINGS_DIR": str(postings),
+        **settings,
     }
     browser = create_app(environment, "127.0.0.1").test_client()
     with browser.session_transaction() as session:
@@ -343,6 +347,60 @@ def test_without_a_launcher_postings_are_shown_and_all_else_says_what_to_do(alon
     assert "RUNNER_URL" in text_of(pressed, 503) and "HX-Retarget" not in pressed.headers
     polled = alone.get("/api/runner/jobs/some-run/status", headers=HX)
     assert "RUNNER_URL" in text_of(polled, 503) and polled.headers["HX-Retarget"] == "#notice"
+
+
+def buttons_of(page: str) -> dict[str, bool]:
+    """Each job with a button, and whether it can be pressed."""
+    found = re.findall(r'<button id="process-([^"]+)"([^>]*)>', page)
+    return {job_id: not re.search(r"\bdisabled(?![-\w])", rest) for job_id, rest in found}
+
+
+def states_of(page: str) -> dict[str, str]:
+    """Each job's status as it is shown."""
+    return dict(re.findall(r'<div id="status-([^"]+)".*?<span class="badge [^"]+">([^<]+)</span>', page, re.DOTALL))
+
+
+def test_without_a_launcher_states_are_unknown_and_nothing_can_be_processed(alone: FlaskClient) -> None:
+    page = text_of(alone.get("/jobs"))
+    assert set(states_of(page).values()) == {"unknown"} and "not yet run" not in page
+    assert list(buttons_of(page).values()) == [False] * 3
+    assert "RUNNER_URL" in page and "no job can be processed" in page
+    assert re.search('<button id="bulk-process" disabled', page)
+    for status in ("new", "completed"):
+        assert "does not say which runs" in text_of(alone.get(f"/jobs?status={status}"), 503)
+
+
+def test_without_a_launcher_an_end_that_the_database_knows_is_shown(mongodb_uri: str) -> None:
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        items = client["jobs"]["level-2"]
+        items.insert_one({"jobId": 1, "pipeline_run_id": "1-a", "pipeline_status": "completed"})
+        items.insert_one({"jobId": 2, "pipeline_run_id": "2-a", "pipeline_status": "running"})
+        items.insert_one({"jobId": 3})
+    browser = browser_of("http://127.0.0.1:9", "s" * 32, MONGODB_URI=mongodb_uri)
+    page = text_of(browser.get("/jobs"))
+    assert states_of(page) == {"1": "completed", "2": "unknown", "3": "unknown"}
+    assert buttons_of(page) == {"1": False, "2": False, "3": False}
+    for database in ("attempts", "postings"):
+        browser.application.extensions[database].close()
+
+
+def test_an_open_page_hears_that_the_launcher_is_away_and_that_it_is_back(
+    browser: FlaskClient, alone: FlaskClient, launcher: Launcher
+) -> None:
+    done = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])["run_id"]
+    shown = ["new  4711", "running 4712-x 4712", f"completed {done} 4713"]
+    page = text_of(alone.get("/live", query_string={"shown": shown}, headers=HX))
+    assert states_of(page) == {"4711": "unknown", "4712": "unknown"}, "an end never changes"
+    assert "data-away" in page and not any(buttons_of(page).values())
+    shown = [unescape(found) for found in re.findall(r'name="shown" value="([^"]*)"', page)]
+    assert shown == ["unknown  4711", "unknown 4712-x 4712"]
+    again = text_of(alone.get("/live", query_string={"shown": shown}, headers=HX))
+    assert states_of(again) == {}, "nothing is sent twice"
+    back = browser.get("/live", query_string={"shown": shown}, headers=HX)
+    assert back.headers["HX-Trigger"] == "launcher-back" and "data-away" not in text_of(back)
+    assert 'hx-trigger="launcher-back from:body"' in text_of(browser.get("/jobs"))
+    quiet = browser.get("/live", query_string={"shown": [f"completed {done} 4713"]}, headers=HX)
+    assert "HX-Trigger" not in quiet.headers
 
 
 def test_a_launcher_that_does_not_know_us_says_which_setting_is_wrong(launcher: Launcher) -> None:
