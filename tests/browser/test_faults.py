@@ -94,8 +94,8 @@ def test_a_launcher_that_does_not_know_the_front_end_is_told_with_the_setting(
 ) -> None:
     with Site(tmp_path, secret="w" * 64) as site:
         page = visit(site)
-        press(page, "4711")
-        expect(page.locator("#status-4711 .problem")).to_contain_text("RUNNER_API_SECRET must be the same")
+        expect(page.locator("#live .problem")).to_contain_text("RUNNER_API_SECRET must be the same")
+        expect(page.get_by_role("button", name="Process job 4711")).to_be_disabled()
         page.goto(f"{site.frontend.url}/runs")
         expect(page.get_by_role("heading", level=1)).to_have_text("The launcher does not know us")
 
