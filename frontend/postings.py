@@ -18,6 +18,7 @@ from frontend.words import STATUSES
 NEW = "new"
 MOST_SIGNS = 300  # of a title, on the page
 _TIMEOUT_MS = 5000
+_HALF_SIGN = re.compile("[\ud800-\udfff]")  # JSON can hold half a surrogate pair, which no page can show
 _INTEGER = re.compile(r"[0-9]{1,18}")  # what surely fits the 64 bits of MongoDB's integers
 _SEARCHED = ("title", "role", "company", "location")
 _FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_status")
@@ -180,10 +181,12 @@ def _document(path: Path) -> dict[str, Any] | None:
 def _id_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return "" if _HALF_SIGN.search(text) else text
 
 
 def _text(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(_text, value))
-    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return _HALF_SIGN.sub("\N{REPLACEMENT CHARACTER}", text)

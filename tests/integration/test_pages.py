@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
 from pymongo import MongoClient
 from werkzeug.test import TestResponse
 
@@ -44,6 +45,22 @@ HOSTILE: list[dict[str, Any]] = [
     {"jobId": "a' b", "title": ["one", 2], "url": "javascript:alert(1)"},
     {"title": "Nobody's"},
     {"jobId": True, "company": None},
+]
+ODD = [
+    'a\'b "c"',
+    "a/b",
+    "..",
+    "../../health",
+    "100%",
+    "a%2Fb",
+    "%00",
+    "a&b=c#d?e",
+    "<b>",
+    "{{ x }}",
+    "a\\b",
+    "求人",
+    "'",
+    "日 本",
 ]
 
 
@@ -231,6 +248,60 @@ def test_hostile_postings_stay_text(launcher: Launcher, tmp_path: Path) -> None:
     assert all(re.fullmatch("status-x-[0-9a-f]{16}", target) and f'id="{target}"' in page for target in targets)
     refused = browser.post("/api/runner/jobs/run", data={"job_id": HOSTILE[1]["jobId"] + "\0"}, headers=HX)
     assert "control characters" in text_of(refused, 422)
+
+
+@pytest.mark.parametrize("job_id", ODD)
+def test_an_odd_job_id_survives_buttons_keys_links_and_polls(launcher: Launcher, tmp_path: Path, job_id: str) -> None:
+    (tmp_path / "1.json").write_text(json.dumps({"jobId": job_id, "title": "Engineer"}))
+    browser = browser_of(launcher.url, launcher.secret, tmp_path)
+    page = text_of(browser.get("/jobs"))
+    [values] = [json.loads(unescape(found)) for found in re.findall(r"hx-vals='(.*?)'", page)]
+    [box] = re.findall(r'name="selected_jobs" value="([^"]*)"', page)
+    [shown] = re.findall(r'name="shown" value="([^"]*)"', page)
+    [anchor] = re.findall(r'<button id="process-([^"]+)"', page)
+    assert values == {"job_id": job_id} and unescape(box) == job_id and unescape(shown) == f"new  {job_id}"
+    key = key_on(page, anchor)
+    assert key == launch_key(job_id, "")
+    data = {"selected_jobs": unescape(box), "shown": unescape(shown)}
+    made = set()
+    for answer in (
+        browser.post("/api/runner/jobs/run", data=values, headers=HX | {"Idempotency-Key": key}),
+        browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX),
+    ):
+        made |= set(re.findall(r'href="/runs/([^"]+)"', text_of(answer)))
+    [run_id] = made
+    assert launcher.wait(run_id)["job_id"] == job_id
+    polled = text_of(browser.get("/live", query_string={"shown": unescape(shown)}, headers=HX))
+    assert f'id="status-{anchor}"' in polled and f'href="/runs/{run_id}"' in polled
+    history = text_of(browser.get("/runs"))
+    [link] = re.findall(rf'id="job-of-{run_id}" href="([^"]+)"', history)
+    assert run_id in text_of(browser.get(unescape(link)))
+    again = browser.post(f"/runs/{run_id}/again", data={"csrf_token": TOKEN, "last_run": run_id})
+    second = launcher.wait(again.headers["Location"].rpartition("/")[2])
+    assert second["job_id"] == job_id and second["run_id"] != run_id
+    assert f"<h1>{escape(f'Job {job_id}')}</h1>" in text_of(browser.get(f"/runs/{second['run_id']}"))
+
+
+def test_joiners_in_a_job_id_reach_the_launcher_unchanged(launcher: Launcher, tmp_path: Path) -> None:
+    job_id = "\U0001f468\N{ZERO WIDTH JOINER}\U0001f469\N{ZERO WIDTH JOINER}\U0001f467 می\N{ZERO WIDTH NON-JOINER}خواهم"
+    (tmp_path / "1.json").write_text(json.dumps({"jobId": job_id}))
+    browser = browser_of(launcher.url, launcher.secret, tmp_path)
+    page = text_of(browser.get("/jobs"))
+    [shown] = re.findall(r'name="shown" value="([^"]*)"', page)
+    assert unescape(shown) == f"new  {job_id}"
+    [values] = [json.loads(unescape(found)) for found in re.findall(r"hx-vals='(.*?)'", page)]
+    assert values == {"job_id": job_id}
+    through = browser.post("/api/runner/jobs/run", data=values, headers={"X-CSRF-Token": TOKEN})
+    assert through.status_code == launcher.client.post("/jobs/run", json=values).status_code
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\x00b", "\ufeff", "\u202eabc"])
+def test_a_posting_with_any_text_hides_no_other(launcher: Launcher, tmp_path: Path, text: str) -> None:
+    (tmp_path / "1.json").write_text(json.dumps({"jobId": text, "title": text, "company": text}))
+    (tmp_path / "2.json").write_text(json.dumps({"jobId": 4712, "title": "Engineer"}))
+    browser = browser_of(launcher.url, launcher.secret, tmp_path)
+    page = text_of(browser.get("/jobs"))
+    assert "Engineer" in page and len(buttons_of(page)) == (1 if text == "\ud83d" else 2)
 
 
 def test_a_run_says_how_it_stands_and_what_is_kept_of_its_log(browser: FlaskClient, launcher: Launcher) -> None:
