@@ -64,7 +64,7 @@ def test_under_a_prefix_a_ticket_leads_back_to_the_prefix(launcher: Launcher) ->
     [
         ("RUNNER_URL", "", "RUNNER_URL is not set"),
         ("RUNNER_API_SECRET", "", "RUNNER_API_SECRET is not set"),
-        ("RUNNER_URL", "runner.example.com", "RUNNER_URL="),
+        ("RUNNER_URL", "runner.example.com", "RUNNER_URL"),
     ],
 )
 def test_registering_it_with_a_wrong_setting_names_the_setting(
