@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.loglines import Gap, Receipt
 from launcher.domain.names import is_run_id
@@ -112,6 +113,10 @@ class LocalEngine:
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `Engine`."""
         return await self._runs.find(query)
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `Engine`."""
+        return await self._runs.count_between(edges)
 
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`."""
