@@ -47,7 +47,6 @@ class Supervision:
         self._limits = Limits(
             grace_seconds=settings.grace_seconds,
             start_seconds=settings.START_GRACE_SECONDS,
-            max_artifact_bytes=settings.MAX_ARTIFACT_BYTES,
         )
         job = picture.sight(run.run_id).job
         self._uid: str | None = job["metadata"]["uid"] if job else None
@@ -98,7 +97,7 @@ class Supervision:
         self._attend(sight)
         self._facts = replace(self._facts, now=now())
         if sight.pod_over:
-            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
+            self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
         match next_step(self._run, sight, self._facts, self._limits):
             case Conclude() if sight.pod is None and not self._pods_listed:
                 await self._list_pods()
@@ -143,7 +142,7 @@ class Supervision:
             self._keep(self._run.waiting(why[:500], now()))
         seconds = look.seconds
         if self._run.status is RunStatus.RUNNING:
-            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
+            self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
             seconds = min(_SIZE_SECONDS, look.seconds or _SIZE_SECONDS)
         await self._picture.news(self._run.run_id, sight, seconds)
 
@@ -197,7 +196,7 @@ class Supervision:
             if pipeline and sight.job is not None and jobs.names_its_pipeline(sight.job):
                 outcome = pipeline.explained(outcome)
             if pipeline:
-                artifacts = self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
+                artifacts = await self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
             self._ended = run.ended(outcome, self._moment(ended.finished_at if ended else None), receipt, artifacts)
         self._keep(self._ended)
         RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()

@@ -203,7 +203,7 @@ class LocalEngine:
         pipeline, artifacts = self._settings.pipelines.get(run.pipeline), {}
         if pipeline:
             outcome = pipeline.explained(outcome)
-            artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts)
+            artifacts = await self._artifacts.discover(run.run_id, pipeline.artifacts)
         while True:
             try:
                 await self._keep(run.ended(outcome, now(), log_receipt, artifacts))
@@ -253,8 +253,10 @@ class LocalEngine:
         old = [run for run in runs if run.completed_at and run.completed_at < moment]
         for run in old:
             self._by_key.pop(run.idempotency_hash or "", None)
+        left = await forget_before(moment, old, self._storage)
         await self._runs.delete_ended_before(moment)
-        await forget_before(moment, old, self._storage)
+        for run in left:  # for the next time
+            await self._runs.put(run)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
