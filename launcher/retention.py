@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
+from launcher.background import contained
 from launcher.domain.runs import Run
 from launcher.storage import Storage
 
@@ -25,12 +26,9 @@ async def forget_before(moment: datetime, runs: Iterable[Run], storage: Storage)
 
 
 async def _forgotten(run: Run, storage: Storage) -> bool:
-    try:
-        if not await storage.artifacts.delete(run.run_id):
-            log.warning("run %s: its artifacts are not all deleted yet", run.run_id)
-            return False
-        await asyncio.to_thread(storage.archive.delete, run.run_id)
-    except Exception:  # one run must not keep the others
-        log.exception("run %s: it cannot be deleted", run.run_id)
-        return False
-    return True
+    with contained("retention", f"run {run.run_id} cannot be deleted"):
+        if await storage.artifacts.delete(run.run_id):
+            await asyncio.to_thread(storage.archive.delete, run.run_id)
+            return True
+        log.warning("run %s: its artifacts are not all deleted yet", run.run_id)
+    return False

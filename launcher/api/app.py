@@ -33,7 +33,11 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.parts = await _assemble(settings, os.environ if environ is None else environ, stack)
+            try:
+                app.state.parts = await _assemble(settings, os.environ if environ is None else environ, stack)
+            except Exception as exc:
+                app.state.start_fault = exc
+                raise
             yield
 
     app = FastAPI(
@@ -43,6 +47,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
         lifespan=lifespan,
         redirect_slashes=False,
     )
+    app.state.start_fault = None
     problems.install(app)
     for part in (jobs, streams, service):
         app.include_router(part.router, responses=_PROBLEMS)

@@ -55,7 +55,9 @@ async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingRespo
     return StreamingResponse(parts.archive.text(run_id), media_type="text/plain; charset=utf-8", headers=headers)
 
 
-@router.get("/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200)
+@router.get(
+    "/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200
+)
 async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
     """Return one file of the run's own folder, or a part of it (`Range`)."""
     run = await parts.engine.get(run_id)

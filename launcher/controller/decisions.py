@@ -13,6 +13,8 @@ from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure
 
 Manifest = Mapping[str, Any]
+_SETTLING = timedelta(seconds=20)
+"""So long after the API server is back, scheduler and controllers may still be electing their leaders (15 s)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +59,14 @@ Step = Look | End | Conclude
 class Facts:
     """What the sight does not tell: the moment, and for what cause the run has waited since when.
 
-    `excess`: which limit its artifacts exceed, as a sentence. `ending_for` and `detail`: why the operator has begun to
-    end the run, where it has.
+    `away_at`: when Kubernetes last did not answer. `excess`: which limit its artifacts exceed, as a sentence.
+    `ending_for` and `detail`: why the operator has begun to end the run, where it has.
     """
 
     now: datetime
     cause: str | None = None
     cause_since: datetime
+    away_at: datetime | None = None
     excess: str = ""
     ending_for: Reason | None = None
     detail: str = ""
@@ -155,8 +158,14 @@ def _with_pod(run: Run, sight: Sight, pod: Manifest, why: Reason | None, facts: 
 
 
 def _patiently(waiting: pods.Waiting, cause: str, grace: float, facts: Facts) -> Step:
-    """Wait for as long as the cause may last, then end the run for it. A cause that is new has just begun."""
-    lasted = (facts.now - facts.cause_since).total_seconds() if facts.cause == cause else 0.0
+    """Wait for as long as the cause may last, then end the run for it. A cause that is new has just begun.
+
+    Only time since the control plane's last outage counts: what is waited for is Kubernetes itself.
+    """
+    since = facts.cause_since if facts.cause == cause else facts.now
+    if facts.away_at is not None:
+        since = max(since, facts.away_at + _SETTLING)
+    lasted = (facts.now - since).total_seconds()
     if lasted >= grace:
         return End(reason=waiting.reason, detail=waiting.why)
     return Look(seconds=grace - lasted, waiting_for=waiting.why, cause=cause)

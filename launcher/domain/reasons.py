@@ -28,6 +28,7 @@ class Reason(StrEnum):
     DELETED = "Deleted"
     NODE_LOST = "NodeLost"
     REJECTED = "Rejected"
+    INTERNAL_ERROR = "InternalError"
 
 
 def signal_name(number: int) -> str:
@@ -57,6 +58,9 @@ _SENTENCES = {
     Reason.DELETED: "The run's Job or pod was deleted before the pipeline ended; run it again.",
     Reason.NODE_LOST: "The node went away while the pipeline ran; run it again.",
     Reason.REJECTED: "This Job does not keep the form of a run, so it is not executed.",
+    Reason.INTERNAL_ERROR: (
+        "Slipway itself failed while it handled the run; report this with the launcher's or operator's log."
+    ),
 }
 
 

@@ -118,6 +118,12 @@ class Run:
             artifacts=dict(artifacts or {}),
         )
 
+    def bare(self) -> Run:
+        """Return the run without what came from outside, for a record that cannot be written otherwise."""
+        message = (self.message or "").encode("ascii", "backslashreplace").decode()
+        message = f"{message} Its files could not be recorded.".strip()
+        return dataclasses.replace(self, params={}, artifacts={}, waiting_for=None, message=message)
+
     def _moved(self, status: RunStatus, at: datetime, **changes: Any) -> Run:
         if status not in TRANSITIONS[self.status]:
             raise IllegalTransition(f"{self.run_id} is {self.status}: it cannot become {status}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.artifacts import ArtifactFolder
+from launcher.background import contained
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, failure, outcome_of_process
 from launcher.engines.process import PipelineProcess, marks_of
@@ -45,7 +46,7 @@ class Execution:
         finally:
             await process.end(self._settings.TERMINATION_GRACE_SECONDS)  # also what outlived the pipeline itself
             await process.drained()
-        if ended_for is None and (excess := await self._artifacts.excess(run.run_id)):
+        if ended_for is None and (excess := await self._excess(run.run_id)):
             ended_for = Reason.ARTIFACTS_TOO_LARGE
         return outcome_of_process(await exited, ended_for=ended_for, timeout=run.timeout_seconds, detail=excess)
 
@@ -68,9 +69,14 @@ class Execution:
         return Reason.TIMED_OUT, ""
 
     async def _until_too_large(self, run_id: str) -> str:
-        while not (excess := await self._artifacts.excess(run_id)):
+        while not (excess := await self._excess(run_id)):
             await asyncio.sleep(_WATCH_SECONDS)
         return excess
+
+    async def _excess(self, run_id: str) -> str:
+        with contained("size", f"run {run_id}: its files cannot be counted"):
+            return await self._artifacts.excess(run_id)
+        return ""
 
     def _environment(self, run: Run) -> dict[str, str]:
         environment = self._settings.environment_for_pipeline(self._environ)

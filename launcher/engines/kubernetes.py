@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from launcher.background import Tasks, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster
 from launcher.domain.admission import QueuePlace, place_of, typical_seconds
@@ -63,17 +64,15 @@ class KubernetesEngine:
         self._durations: Mapping[str, list[float]] = {}
         self._durations_at = float("-inf")
         self._operator = Hearing(cluster)
-        self._hears: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
 
     async def start(self) -> None:
         """See `Engine`. The cluster may be away: the launcher answers all the same."""
-        self._hears = asyncio.create_task(self._operator.run(), name="heartbeat")
+        self._tasks.start(self._operator.run(), "operator's heartbeat")
 
     async def stop(self) -> None:
         """See `Engine`. Runs go on without the launcher."""
-        if self._hears is not None:
-            self._hears.cancel()
-            await asyncio.gather(self._hears, return_exceptions=True)
+        await self._tasks.stop()
         await self._cluster.close()
 
     async def submit(self, run: Run) -> Run:
@@ -130,6 +129,9 @@ class KubernetesEngine:
             runs, total = await self._storage.history.find(query)
             known = set(await self._storage.history.revisions([run.run_id for run in live]))
         except StoreUnavailable:
+            runs, total, known = await asyncio.to_thread(self._in_archive, query)
+        except Exception:
+            report("list", "the history cannot be listed; the archive is asked instead")
             runs, total, known = await asyncio.to_thread(self._in_archive, query)
         new = [run for run in live if run.run_id not in known and query.matches(run)]
         new.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
@@ -249,6 +251,9 @@ class KubernetesEngine:
             return await store.get(run_id)
         except StoreUnavailable:
             self._away_until[id(store)] = loop.time() + _AWAY_SECONDS
+            return None
+        except Exception:  # what one store has wrong, another may have right
+            report("get", f"run {run_id} cannot be read from a store")
             return None
 
     def _in_archive(self, query: RunQuery) -> tuple[list[Run], int, set[str]]:

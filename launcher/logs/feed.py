@@ -17,7 +17,8 @@ from typing import Any
 from fastapi.sse import format_sse_event
 from prometheus_client import Gauge
 
-from launcher.domain.errors import ClusterUnavailable, StoreUnavailable
+from launcher.background import report
+from launcher.domain.errors import ClusterUnavailable, RunNotFound, StoreUnavailable
 from launcher.domain.loglines import Gap, LineKind, LogLine, as_display, gap_of, progress_of
 from launcher.domain.runs import RunStatus
 from launcher.stores.archive import Archive
@@ -30,6 +31,7 @@ _RING_BYTES = 2 << 20
 _AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
 _ETA_STEP_SECONDS = 5.0  # an ETA that has moved by this much is told
 _CATCH_UP_LINES = 1000
+_MAX_FAULTS = 5  # in a row
 _RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
 _PING = b": ping\n\n"
@@ -125,28 +127,46 @@ class Feed:
         return format_sse_event(event="gap", data_str=document, id=str(until)), until
 
     async def _read(self) -> None:
+        faults = 0
         try:
             while not self.ended:
-                run = await self._state()  # before the lines: an ended run's lines are all there
-                lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else _WAIT_SECONDS)
-                self._push(lines)
-                self.ended = RunStatus(run["status"]).terminal and not lines
-                changed = self.ended or _differs(run, self.run)
-                if changed:
-                    self.run = run
-                if lines or changed:
-                    self.announce()
-                await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
+                try:
+                    await self._read_on()
+                    faults = 0
+                except (RunNotFound, StoreUnavailable, ClusterUnavailable):  # viewers are told, or come back
+                    raise
+                except Exception:
+                    faults += 1
+                    report("feed", f"run {self._run_id}: its log cannot be read for those who follow it")
+                    if faults == _MAX_FAULTS:
+                        raise
+                    await asyncio.sleep(_AWAY_SECONDS * 2**faults)
         finally:
             self.announce()
+
+    async def _read_on(self) -> None:
+        run = await self._state()  # before the lines: an ended run's lines are all there
+        lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else _WAIT_SECONDS)
+        self._push(lines)
+        self.ended = RunStatus(run["status"]).terminal and not lines
+        changed = self.ended or _differs(run, self.run)
+        if changed:
+            self.run = run
+        if lines or changed:
+            self.announce()
+        await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
 
     async def _state(self) -> RunDocument:
         try:
             return await self._look(self._run_id)
-        except (StoreUnavailable, ClusterUnavailable):
+        except RunNotFound:
+            raise
+        except Exception as exc:
             if self.run is None:
                 raise
-            return self.run  # lines go on while nobody can say how the run stands
+            if not isinstance(exc, StoreUnavailable | ClusterUnavailable):
+                report("feed", f"run {self._run_id}: nobody can say what state it is in")
+            return self.run  # lines go on meanwhile
 
     async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
         loop = asyncio.get_running_loop()
@@ -155,7 +175,9 @@ class Feed:
             return self._archive.read(self._run_id, self.last)
         try:
             lines = await self._tail.read(self._run_id, self.last, wait_seconds=wait_seconds)
-        except StoreUnavailable:
+        except Exception as exc:
+            if not isinstance(exc, StoreUnavailable):
+                report("feed", f"run {self._run_id}: its tail cannot be read")
             self._away_until = loop.time() + _AWAY_RETRY_SECONDS
             return self._archive.read(self._run_id, self.last)
         if not lines or lines[0].number > self.last + 1:

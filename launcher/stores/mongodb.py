@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -15,6 +16,7 @@ from launcher.domain.errors import ConfigurationError, StoreUnavailable
 from launcher.domain.runs import TERMINAL, Run
 from launcher.stores.ports import RunQuery, work_item_fields
 
+log = logging.getLogger(__name__)
 DATABASE = "jobs"
 _TIMEOUT_MS = 5000
 _ENDED = sorted(str(status) for status in TERMINAL)
@@ -66,7 +68,7 @@ class MongoRunStore:
         """See `RunStore`."""
         async with _unavailable():
             document = await self._runs.find_one({"_id": run_id})
-        return Run.from_document(document) if document else None
+        return _run_of(document) if document else None
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `RunStore`."""
@@ -76,13 +78,15 @@ class MongoRunStore:
             total = await self._runs.count_documents(selector)
             cursor = self._runs.find(selector).sort([("created_at", DESCENDING), ("_id", DESCENDING)])
             documents = await cursor.skip((query.page - 1) * query.per_page).limit(query.per_page).to_list()
-        return [Run.from_document(document) for document in documents], total
+        return [run for document in documents if (run := _run_of(document))], total
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""
         async with _unavailable():
             found = await self._runs.find({"_id": {"$in": list(run_ids)}}, {"revision": 1}).to_list()
-        return {document["_id"]: document["revision"] for document in found}
+        return {
+            document["_id"]: document["revision"] for document in found if isinstance(document.get("revision"), int)
+        }
 
     async def delete_ended_before(self, moment: datetime) -> int:
         """See `RunStore`."""
@@ -118,6 +122,14 @@ class MongoWorkItems:
         async with _unavailable():
             answer = await self._items.update_one(selector, {"$set": work_item_fields(run, artifact_urls)})
         return answer.matched_count > 0
+
+
+def _run_of(document: Mapping[str, Any]) -> Run | None:
+    try:
+        return Run.from_document(document)
+    except ValueError as exc:  # somebody else wrote it, or a newer version did: it counts as not kept
+        log.error("the record of run %s in MongoDB cannot be read: %s", document.get("_id"), exc)
+        return None
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -458,3 +459,18 @@ def test_what_is_concluded_can_be_recorded(run: Run, sight: Sight, known: Facts)
             run = run.started(AT)  # nobody saw it start: the supervision says so first
         ended = run.ended(step.outcome, AT, Receipt(complete=True))
         assert Run.from_json(ended.to_json()) == ended
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_patience_ends_only_after_time_in_which_the_control_plane_answered(cause: str) -> None:
+    grace = GRACES.get(cause, 0)
+    sight = Sight(job=job(), pod=CAUSES[cause])
+    if grace == 0:  # no patience to begin with
+        return
+    waited = Facts(now=AT, cause=cause, cause_since=AT - timedelta(seconds=10 * grace))
+    assert isinstance(next_step(QUEUED, sight, waited, LIMITS), End)
+    away = replace(waited, away_at=AT - timedelta(seconds=5))
+    step = next_step(QUEUED, sight, away, LIMITS)
+    assert isinstance(step, Look) and step.seconds == grace + 15  # 20 s in which Kubernetes finds itself again
+    later = replace(away, now=AT + timedelta(seconds=grace + 15))
+    assert isinstance(next_step(QUEUED, sight, later, LIMITS), End)
