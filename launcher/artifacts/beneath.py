@@ -39,7 +39,7 @@ def open_root(path: Path) -> int:
 
 def open_beneath(place: int, path: bytes, flags: int = FILE) -> int:
     """Return a new descriptor for a relative path beneath the folder `place`. Raises `OSError`."""
-    return (open_at_once if _kernel_resolves() else open_by_components)(place, path, flags)
+    return (open_at_once if kernel_resolves() else open_by_components)(place, path, flags)
 
 
 def open_at_once(place: int, path: bytes, flags: int) -> int:
@@ -110,7 +110,7 @@ def _components(path: bytes) -> list[bytes]:
 
 
 @cache
-def _kernel_resolves() -> bool:
+def kernel_resolves() -> bool:
     """Say whether openat2 works: an old kernel does not know it, a sandbox may refuse it."""
     if sys.platform != "linux":
         return False

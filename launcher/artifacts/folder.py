@@ -163,10 +163,12 @@ def artifact_urls(run: Run) -> dict[str, str]:
 
 
 def _bytes_of(entry: os.stat_result) -> int:
-    """Return what an entry counts for: its size, or what it holds on the disk where that is far more.
+    """Return what an entry counts for: a file's size, or what it holds on the disk where that is far more.
 
     Space can be allocated beyond a file's end; file systems do that too, up to a file's size, for one that grows.
     """
+    if stat.S_ISDIR(entry.st_mode):
+        return 0
     held: int = entry.st_blocks * 512
     return held if held > 2 * entry.st_size + _PREALLOCATED else entry.st_size
 
