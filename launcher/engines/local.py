@@ -223,7 +223,7 @@ class LocalEngine:
         if pipeline:
             outcome = pipeline.explained(outcome)
             with contained("discover", f"run {run.run_id}: its files cannot be listed"):
-                artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts)
+                artifacts = await self._artifacts.discover(run.run_id, pipeline.artifacts)
         ended = await self._recorder.record_end(run.ended(outcome, now(), log_receipt, artifacts))
         await self._remember(ended)
         RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()
@@ -287,8 +287,10 @@ class LocalEngine:
         old = [run for run in runs if run.completed_at and run.completed_at < moment]
         for run in old:
             self._by_key.pop(run.idempotency_hash or "", None)
+        left = await forget_before(moment, old, self._storage)
         await self._runs.delete_ended_before(moment)
-        await forget_before(moment, old, self._storage)
+        for run in left:  # for the next time
+            await self._runs.put(run)
 
 
 def _ask(end: asyncio.Future[Reason], reason: Reason) -> None:
