@@ -16,6 +16,12 @@ from launcher.logs.publisher import Publisher
 from launcher.stores.archive import Archive
 
 LINES = Counter("slipway_log_lines_total", "Log lines kept in the archive")
+_lost_lines = 0
+
+
+def lost_lines() -> int:
+    """Return how many lines the disk has refused since this process started."""
+    return _lost_lines
 
 
 def timestamp() -> str:
@@ -72,5 +78,7 @@ class LogPump:
         try:
             LINES.inc(self._writer.append([StampedPiece(at, kind, data) for kind, data in pieces]))
         except OSError:  # the pipeline never waits for the disk
+            global _lost_lines
+            _lost_lines += len(pieces)
             self._writer.give_up("The disk refused lines: they are not kept. Free some space (RETENTION_DAYS).")
         self._publisher.wake(self._run_id)
