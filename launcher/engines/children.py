@@ -19,7 +19,7 @@ from launcher.engines.marks import end_leftovers, processes_of, send
 from launcher.engines.orphans import ORPHANS, Orphans
 
 _LOOK_SECONDS = 0.05
-_STUCK_SECONDS = 10.0
+_STUCK_SECONDS = 5.0
 """How long after the grace a shim may take to end its run. One that takes longer was stopped, or is overwhelmed."""
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class ShimmedChild:
         try:
             await asyncio.wait_for(self._shim.wait(), self._grace_seconds + _STUCK_SECONDS)
         except TimeoutError:
-            log.warning("The shim of run %s does not end it", self._marks["SLIPWAY_RUN_ID"])
+            log.warning("The shim of run %s is stuck; the launcher ends the run itself", self._marks["SLIPWAY_RUN_ID"])
             with contextlib.suppress(ProcessLookupError):
                 self._shim.kill()
         if await self._shim.wait() != 0:
@@ -140,5 +140,6 @@ class GroupChild:
         deadline = loop.time() + self._grace_seconds
         while loop.time() < deadline and processes_of(self._marks, group):
             await asyncio.sleep(_LOOK_SECONDS)
-        while send(signal.SIGKILL, processes_of(self._marks, group)):  # again: one may have started another meanwhile
+        while found := processes_of(self._marks, group):  # again: one may have started another meanwhile
+            send(signal.SIGKILL, found)
             await asyncio.sleep(_LOOK_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ import psutil
 
 _LOOK_SECONDS = 0.05
 _SHIM_SECONDS = 5.0  # for the shim of a lost launcher to finish
+_UNKILLABLE_SECONDS = 10.0
+log = logging.getLogger(__name__)
 
 
 def marks_of(run_id: str, archive: Path) -> dict[str, str]:
@@ -45,16 +48,20 @@ async def end_leftovers(marks: Mapping[str, str]) -> None:
     while loop.time() < deadline and (shims := _shims_of(marks)):
         send(signal.SIGCONT, shims)  # its run may have stopped it
         await asyncio.sleep(_LOOK_SECONDS)
-    while send(signal.SIGKILL, processes_of(marks)):
+    deadline = loop.time() + _UNKILLABLE_SECONDS
+    while found := processes_of(marks):
+        if loop.time() > deadline:
+            log.error("Processes of a run cannot be ended: %s", ", ".join(str(process.pid) for process in found))
+            return
+        send(signal.SIGKILL, found)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def send(number: signal.Signals, processes: list[psutil.Process]) -> int:
-    """Send a signal to processes and return how many there are."""
+def send(number: signal.Signals, processes: list[psutil.Process]) -> None:
+    """Send a signal to processes, those that are gone by now excepted."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)
-    return len(processes)
 
 
 def _shims_of(marks: Mapping[str, str]) -> list[psutil.Process]:
