@@ -41,6 +41,8 @@ CHART_VALUES = {
     "MAX_ARTIFACT_BYTES": "retention.maxArtifactBytes",
     "CORS_ORIGINS": "launcher.corsOrigins",
     "RATE_LIMIT_PER_MINUTE": "launcher.rateLimitPerMinute",
+    "TICKET_RATE_LIMIT_PER_MINUTE": "launcher.ticketRateLimitPerMinute",
+    "MAX_STREAMS": "launcher.maxStreams",
 }
 """Settings that are values of the chart: the quota and others hang on them too."""
 OF_THE_CHART = (
