@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from launcher.api import jobs, problems, service, streams
+from launcher.api import jobs, problems, service, statistics, streams
 from launcher.api.auth import Gate
 from launcher.api.dependencies import Parts
 from launcher.api.health import HealthCheck
@@ -33,7 +33,11 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.parts = await _assemble(settings, os.environ if environ is None else environ, stack)
+            try:
+                app.state.parts = await _assemble(settings, os.environ if environ is None else environ, stack)
+            except Exception as exc:
+                app.state.start_fault = exc
+                raise
             yield
 
     app = FastAPI(
@@ -43,8 +47,9 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
         lifespan=lifespan,
         redirect_slashes=False,
     )
+    app.state.start_fault = None
     problems.install(app)
-    for part in (jobs, streams, service):
+    for part in (statistics, jobs, streams, service):
         app.include_router(part.router, responses=_PROBLEMS)
     app.add_middleware(BodyLimit)  # the last to be added is the first to see a request
     if not settings.secrets:
@@ -70,7 +75,7 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
     async def look(run_id: str) -> dict[str, Any]:
         return view(await engine.get(run_id), await engine.place(run_id))
 
-    hub = FeedHub(storage.archive, storage.tail, look)
+    hub = FeedHub(storage.archive, storage.tail, look, engine.unfinished)
     storage.recorder.start(only_watch=settings.ENGINE == "kubernetes")  # there the operator records
     stack.push_async_callback(storage.recorder.stop)
     stack.push_async_callback(storage.publisher.stop)

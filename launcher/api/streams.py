@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
-from fastapi.responses import FileResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from launcher.api.dependencies import PartsDep, RunReader, stream_slot
+from launcher.api.files import FileAnswer
 from launcher.api.threads import DaemonThreads
 from launcher.domain.errors import ArchiveUnavailable
 
 router = APIRouter(tags=["logs and artifacts"])
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-_FILE_HEADERS = {  # what a pipeline wrote is data: no browser may run it as a page of ours
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "Cache-Control": "private, no-cache",
-}
 _BLOCK_SECONDS = 30.0  # in which the archive's disk gives a block of a log
-_MEDIA_TYPES = {".md": "text/markdown; charset=utf-8", ".txt": "text/plain; charset=utf-8"}
 
 
 class _Stream(StreamingResponse):
@@ -43,7 +36,10 @@ class _Stream(StreamingResponse):
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Server-sent events: unnamed for a line (id = its number), status, progress, gap, end.",
+            "description": (
+                "Server-sent events: unnamed for a line (id = its number), progress and gap (with an id too), status, "
+                "partial (what a line shows that redraws itself, before it is finished; local engine), end."
+            ),
             "content": {
                 "text/event-stream": {
                     "example": "data: Starting pipeline default for job 4711\nid: 1\n\nevent: end\ndata: {…}\n\n"
@@ -100,10 +96,10 @@ async def _text(first: bytes | None, blocks: Iterator[bytes], threads: DaemonThr
         block = await _next(blocks, threads)
 
 
-@router.get("/artifacts/{run_id}/{filename:path}", summary="Download an artifact", response_class=FileResponse)
-async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileResponse:
-    """Return one file of the run's own folder."""
+@router.get(
+    "/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200
+)
+async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
+    """Return one file of the run's own folder, or a part of it (`Range`)."""
     run = await parts.engine.get(run_id)
-    path: Path = await run_in_threadpool(parts.artifacts.locate, run, filename)
-    media_type = _MEDIA_TYPES.get(path.suffix)
-    return FileResponse(path, filename=path.name, media_type=media_type, headers=_FILE_HEADERS)
+    return FileAnswer(await parts.artifacts.open(run, filename))

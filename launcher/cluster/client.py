@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -28,6 +29,7 @@ from launcher.domain.errors import (
     ObjectExists,
     ObjectMissing,
 )
+from launcher.domain.runs import now
 
 Manifest = dict[str, Any]
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -57,6 +59,8 @@ class Cluster:
 
     def __init__(self, api: ApiClient, namespace: str) -> None:
         self._api, self.namespace = api, namespace
+        self.away_at: datetime | None = None
+        """When Kubernetes last did not answer."""
 
     @classmethod
     async def connect(cls, namespace: str | None = None) -> Self:
@@ -140,13 +144,17 @@ class Cluster:
         return path if name is None else f"{path}/{name}"
 
     async def _object(self, method: str, path: str, query: Mapping[str, str] | None = None, **body: Any) -> Manifest:
-        async with _translated():
-            response = await self._request(method, path, query or {}, **body)
-            content = await response.read()
-            if response.status >= 400:
-                raise _error(method, response.status, content)
-            found: Manifest = json.loads(content)
-            return found
+        try:
+            async with _translated():
+                response = await self._request(method, path, query or {}, **body)
+                content = await response.read()
+                if response.status >= 400:
+                    raise _error(method, response.status, content)
+                found: Manifest = json.loads(content)
+                return found
+        except ClusterUnavailable:  # only here: a log that breaks off says nothing about the control plane
+            self.away_at = now()
+            raise
 
     async def _request(
         self,

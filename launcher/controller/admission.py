@@ -5,22 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
+from typing import NamedTuple
 
-from prometheus_client import Gauge
-
+from launcher.background import repeat, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster
 from launcher.controller.picture import Picture
 from launcher.domain.admission import to_release
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run
+from launcher.metrics import ACTIVE, QUEUED
 
 _TICK_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
+_HELD_BACK_MAX_SECONDS = 30.0
 log = logging.getLogger(__name__)
-ACTIVE = Gauge("slipway_active_runs", "Runs that hold a slot")
-QUEUED = Gauge("slipway_queued_runs", "Runs that wait")
+
+
+class _HeldBack(NamedTuple):
+    """Until when a run that could not be released is not tried again, and for how long that is, in seconds."""
+
+    until: float
+    pause: float
+
+
+_NOT_HELD_BACK = _HeldBack(float("-inf"), 1.0)
 
 
 class Admission:
@@ -34,25 +45,22 @@ class Admission:
         limit: int,
         waiting: Callable[[], list[Run]],
         prepare: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._picture = cluster, picture
-        self._limit, self._waiting, self._prepare = limit, waiting, prepare
+        self._limit, self._waiting, self._prepare, self._clock = limit, waiting, prepare, clock
+        self._held_back: dict[str, _HeldBack] = {}
 
     async def run(self) -> None:
         """Admit whenever something has changed, and every few seconds."""
-        while True:
-            self._picture.changed.clear()
-            try:
-                await self.admit()
-            except ClusterUnavailable as exc:
-                log.info("admission: %s", exc)
-                await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:  # whatever it is, those who wait must not wait for ever
-                log.exception("admission")
-                await asyncio.sleep(_RETRY_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TICK_SECONDS):
-                    await self._picture.changed.wait()
+        await repeat("admission", self._round, expected=(ClusterUnavailable,), retry_seconds=_RETRY_SECONDS)
+
+    async def _round(self) -> None:
+        self._picture.changed.clear()
+        await self.admit()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_SECONDS):
+                await self._picture.changed.wait()
 
     async def admit(self) -> None:
         """Release as many runs as have a slot.
@@ -62,33 +70,41 @@ class Admission:
         asked as well: who has paused the queue must not see a run start after the answer.
         """
         waiting = self._waiting()
+        self._held_back = {run.run_id: self._held_back[run.run_id] for run in waiting if run.run_id in self._held_back}
         busy = [sight for _, sight in self._picture.sights() if sight.busy]
         ACTIVE.set(len(busy))
         QUEUED.set(len(waiting))
-        free = to_release(waiting, busy=len(busy), limit=self._limit, paused=self._picture.paused)
-        if not free:
+        slots = 0 if self._picture.paused else self._limit - len(busy)
+        ready = [run for run in waiting if self._clock() >= self._held_back.get(run.run_id, _NOT_HELD_BACK).until]
+        if slots <= 0 or not ready:
             return
         room, paused = await asyncio.gather(self._room(), self._paused_now())
-        if paused:
-            return
         if room is not None:
-            free = free[: max(0, room - sum(sight.pod is None for sight in busy))]
-        for run in free:
-            await self._release(run)
+            slots = min(slots, room - sum(sight.pod is None for sight in busy))
+        for run in to_release(ready, busy=0, limit=len(ready), paused=paused):
+            if slots <= 0:
+                return
+            slots -= await self._release(run)  # one that cannot be released leaves its slot to those behind it
 
-    async def _release(self, run: Run) -> None:
+    async def _release(self, run: Run) -> bool:
         job = self._picture.sight(run.run_id).job
         if job is None or jobs.phase_of(job) != labels.PHASE_QUEUED:
-            return
+            return False
         try:
             self._prepare(run.run_id)
             self._picture.see_job(await self._cluster.patch("Job", run.run_id, manifests.release_patch(job)))
+            return True
         except (ObjectChanged, ObjectMissing):  # cancelled or deleted at this moment: its event comes
-            return
+            return False
         except ClusterUnavailable:
             raise
-        except (ClusterError, OSError) as exc:  # those behind it must not wait for it
+        except (ClusterError, OSError) as exc:
             log.error("run %s cannot be released: %s", run.run_id, exc)
+        except Exception:
+            report("admission", f"run {run.run_id} cannot be released")
+        pause = min(2 * self._held_back.get(run.run_id, _NOT_HELD_BACK).pause, _HELD_BACK_MAX_SECONDS)
+        self._held_back[run.run_id] = _HeldBack(self._clock() + pause, pause)
+        return False
 
     async def _paused_now(self) -> bool:
         with contextlib.suppress(ObjectMissing):

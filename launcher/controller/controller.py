@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
 from datetime import datetime, timedelta
-from typing import Any
 
 from prometheus_client import Counter
 
+from launcher.background import Tasks, contained, repeat, report
 from launcher.cluster import jobs, labels
 from launcher.cluster.client import Cluster, Manifest
 from launcher.controller.admission import Admission
@@ -38,7 +37,7 @@ class Controller:
         self._cluster, self._storage, self._settings = cluster, storage, settings
         self._picture = Picture()
         self._supervised: dict[str, Supervision] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._reconciled = asyncio.Event()
         self._alive_at = time.monotonic()
         self._admission = Admission(
@@ -51,16 +50,26 @@ class Controller:
 
     def start(self) -> None:
         """Begin; nothing is released before everything has been listed once."""
-        self._spawn(self._reconcile(), "reconcile")
-        self._spawn(self._admit(), "admission")
-        self._spawn(self._clean(), "clean")
-        self._spawn(beat(self._cluster), "heartbeat")
+        self._tasks.start(
+            repeat(
+                "reconcile",
+                self._reconcile,
+                every_seconds=RECONCILE_SECONDS,
+                expected=(ClusterUnavailable,),
+                retry_seconds=_AWAY_SECONDS,
+            ),
+            "reconcile",
+        )
+        self._tasks.start(self._admit(), "admission")
+        self._tasks.start(
+            repeat("retention", self._clean, every_seconds=_CLEANING_SECONDS, expected=(StoreUnavailable, OSError)),
+            "retention",
+        )
+        self._tasks.start(beat(self._cluster), "heartbeat")
 
     async def stop(self) -> None:
         """Let go of every run as it is; the next operator goes on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     @property
     def idle_seconds(self) -> float:
@@ -103,14 +112,14 @@ class Controller:
             assert job is not None
             run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
         self._supervised[run_id] = Supervision(run, self._cluster, self._picture, self._storage, self._settings)
-        self._spawn(self._see_through(run_id), f"run {run_id}")
+        self._tasks.start(self._see_through(run_id), f"run {run_id}")
 
     async def _see_through(self, run_id: str) -> None:
         try:
             await self._reconciled.wait()  # a Job's news may come before its pod's
             await self._supervised[run_id].follow()
-        except Exception:  # one run's fault must not stop the others; reconciliation begins it anew
-            log.exception("run %s", run_id)
+        except Exception:  # reconciliation starts it again
+            report("supervise", f"run {run_id}")
             DRIFT.labels("fault").inc()
         else:
             asyncio.get_running_loop().call_soon(self._carefully_supervise, run_id)  # its name may have a new Job
@@ -123,23 +132,24 @@ class Controller:
         try:
             self._supervise(run_id)
         except Exception:
-            log.exception("run %s", run_id)
+            report("supervise", f"run {run_id}")
             DRIFT.labels("fault").inc()
 
     def _waiting(self) -> list[Run]:
         """Return the runs that may be released: recorded as queued, Jobs waiting, and nobody wants them to end."""
         found = []
         for run_id, supervision in self._supervised.items():
-            job = self._picture.sight(run_id).job
-            if (
-                job is not None
-                and not self._picture.sight(run_id).job_gone
-                and supervision.run.status is RunStatus.QUEUED
-                and jobs.phase_of(job) == labels.PHASE_QUEUED
-                and jobs.ended_for(job) is None
-                and not jobs.form_faults(job)
-            ):
-                found.append(supervision.run)
+            with contained("admission", f"run {run_id}: nobody can say whether it waits"):
+                job = self._picture.sight(run_id).job
+                if (
+                    job is not None
+                    and not self._picture.sight(run_id).job_gone
+                    and supervision.run.status is RunStatus.QUEUED
+                    and jobs.phase_of(job) == labels.PHASE_QUEUED
+                    and jobs.ended_for(job) is None
+                    and not jobs.form_faults(job)
+                ):
+                    found.append(supervision.run)
         return found
 
     async def _admit(self) -> None:
@@ -147,19 +157,11 @@ class Controller:
         await self._admission.run()
 
     async def _reconcile(self) -> None:
-        while True:
-            try:
-                await self._compare()
-                self._reconciled.set()
-                wait = RECONCILE_SECONDS
-            except ClusterUnavailable as exc:
-                log.info("reconciliation: %s", exc)
-                wait = _AWAY_SECONDS
-            except Exception:  # whatever it is, the next round may do better
-                log.exception("reconciliation")
-                wait = RECONCILE_SECONDS if self._reconciled.is_set() else _AWAY_SECONDS
+        try:
+            await self._compare()
+            self._reconciled.set()
+        finally:
             self._alive_at = time.monotonic()
-            await asyncio.sleep(wait)
 
     async def _compare(self) -> None:
         """Compare cluster, picture and archive; what differs is seen anew."""
@@ -190,17 +192,9 @@ class Controller:
                         await self._cluster.delete("Job", run.run_id, job["metadata"]["uid"])
 
     async def _clean(self) -> None:
-        while True:
-            moment = now() - timedelta(days=self._settings.RETENTION_DAYS)
-            with contextlib.suppress(StoreUnavailable, OSError):
-                old = await asyncio.to_thread(self._ended_before, moment)
-                await forget_before(moment, old, self._storage)
-            await asyncio.sleep(_CLEANING_SECONDS)
+        moment = now() - timedelta(days=self._settings.RETENTION_DAYS)
+        old = await asyncio.to_thread(self._ended_before, moment)
+        await forget_before(moment, old, self._storage)
 
     def _ended_before(self, moment: datetime) -> list[Run]:
         return [run for run in self._storage.archive.runs() if run.completed_at and run.completed_at < moment]
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -14,26 +14,30 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from prometheus_client import Counter
-
+from launcher.background import contained, report
 from launcher.cluster import jobs, labels, manifests, pods
 from launcher.cluster.client import Cluster, Manifest
 from launcher.controller.decisions import Conclude, End, Facts, Limits, Look, next_step
 from launcher.controller.picture import Picture, Sight
 from launcher.controller.pumping import PodLog
 from launcher.controller.settings import OperatorSettings
-from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
-from launcher.domain.loglines import Receipt
+from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
+from launcher.domain.loglines import Gap, Receipt
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run, RunStatus, now
+from launcher.domain.runs import Outcome, Run, RunStatus, failure, now
+from launcher.metrics import RUNS
+from launcher.recorder import no_room
 from launcher.storage import Storage
 
 _RETRY_SECONDS = 0.5
+_RETRY_MAX_SECONDS = 10.0
+_MAX_FAULTS = 5
+"""So many unexpected exceptions in a row, over some 15 seconds, end a run, or the reading of its log."""
+_REFRESH_SECONDS = 2.0  # between two looks at the pods of a run whose patience is measured
 _SIZE_SECONDS = 10.0  # between two looks at the size of a run's artifacts
 _WHILE_AWAY = timedelta(seconds=10)  # a pod's time that is older than this tells of what nobody saw happen
 _NOT_HELD_BACK_AFTER = timedelta(days=1)  # a store that is away for longer no longer keeps a Job from its end
 log = logging.getLogger(__name__)
-RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
 
 
 class Supervision:
@@ -47,7 +51,6 @@ class Supervision:
         self._limits = Limits(
             grace_seconds=settings.grace_seconds,
             start_seconds=settings.START_GRACE_SECONDS,
-            max_artifact_bytes=settings.MAX_ARTIFACT_BYTES,
         )
         job = picture.sight(run.run_id).job
         self._uid: str | None = job["metadata"]["uid"] if job else None
@@ -56,6 +59,7 @@ class Supervision:
         self._pump: asyncio.Task[None] | None = None
         self._pods_listed = False
         self._ended: Run | None = None
+        self._faults = 0
 
     @property
     def run(self) -> Run:
@@ -68,15 +72,18 @@ class Supervision:
             self._storage.publisher.finish(self._run.run_id)  # the operator before this one may not have come to it
         try:
             while not self._run.status.terminal:
-                sight = self._sight
                 try:
-                    await self._go_on(sight)
+                    await self._go_on(self._sight)
+                    self._faults = 0
                 except (ClusterUnavailable, ObjectChanged) as exc:
                     log.info("run %s: %s", self._run.run_id, exc)
                     await asyncio.sleep(_RETRY_SECONDS)
                 except OSError as exc:  # a full disk: the record waits for room, it is not lost
                     log.error("run %s: its record cannot be written: %s", self._run.run_id, exc)
                     await asyncio.sleep(_RETRY_SECONDS)
+                except Exception as exc:
+                    report("supervise", f"run {self._run.run_id} cannot be handled")
+                    await self._retry_or_abort(exc)
             await self._finish()
         finally:
             if self._pump is not None:
@@ -96,12 +103,13 @@ class Supervision:
     async def _go_on(self, sight: Sight) -> None:
         self._storage.recorder.record(self._run)  # no change where it is recorded already
         self._attend(sight)
-        self._facts = replace(self._facts, now=now())
-        if sight.pod_over:
-            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
+        self._facts = replace(self._facts, now=now(), away_at=self._cluster.away_at)
+        if sight.pod_over or self._run.status is RunStatus.RUNNING:
+            await self._measure()
         match next_step(self._run, sight, self._facts, self._limits):
             case Conclude() if sight.pod is None and not self._pods_listed:
                 await self._list_pods()
+                self._pods_listed = True
             case Conclude(outcome=outcome):
                 await self._conclude(outcome, sight)
             case End(reason=reason, detail=detail):
@@ -116,15 +124,28 @@ class Supervision:
             self._keep(self._run.cancelling(now()))
         if sight.pod is None or _never_released(sight) or self._ended is not None:
             return
-        if self._pump is not None and self._pump.done() and not self._pump.cancelled() and self._pump.exception():
-            log.error("run %s: its log pump fails and is begun anew", self._run.run_id, exc_info=self._pump.exception())
-            self._pump = None
         if self._pump is None and pods.scheduled(sight.pod):
-            self._pump = asyncio.create_task(self._open_log().follow(), name=f"log {self._run.run_id}")
+            self._pump = asyncio.create_task(self._read_log(), name=f"log {self._run.run_id}")
             self._pump.add_done_callback(lambda _: self._picture.wake(self._run.run_id))
         began = (self._log is not None and self._log.opened) or pods.started_at(sight.pod) is not None
         if began and self._run.status is RunStatus.QUEUED:
             self._keep(self._run.started(self._moment(pods.started_at(sight.pod))))
+
+    async def _read_log(self) -> None:
+        """Follow the pod's log to its end; after a fault once more, until it has failed too often."""
+        faults = 0
+        while faults < _MAX_FAULTS:
+            try:
+                await self._open_log().follow()
+                return
+            except Exception as exc:
+                report("log", f"run {self._run.run_id}: its log cannot be read; it is tried again")
+                faults += not no_room(exc)
+            await asyncio.sleep(min(_RETRY_SECONDS * 2**faults, _RETRY_MAX_SECONDS))
+
+    async def _measure(self) -> None:
+        with contained("size", f"run {self._run.run_id}: its files cannot be counted"):
+            self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
 
     def _moment(self, told: datetime | None) -> datetime:
         """Return when something happened: now, or, where it happened while nobody looked, as the pod tells."""
@@ -143,19 +164,26 @@ class Supervision:
             self._keep(self._run.waiting(why[:500], now()))
         seconds = look.seconds
         if self._run.status is RunStatus.RUNNING:
-            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
             seconds = min(_SIZE_SECONDS, look.seconds or _SIZE_SECONDS)
+        if look.cause is not None:
+            seconds = min(_REFRESH_SECONDS, look.seconds or _REFRESH_SECONDS)
         await self._picture.news(self._run.run_id, sight, seconds)
+        if look.cause is not None and self._sight.version == sight.version:
+            await self._list_pods()  # patience ends only while Kubernetes answers, and never on old news
 
     async def _list_pods(self) -> None:
         """Ask for the run's pods: the Job's news may be here before its pod's."""
-        self._pods_listed = True
         for pod in (await self._cluster.list("Pod", labels=f"{labels.JOB_NAME}={self._run.run_id}")).items:
             self._picture.see_pod(pod)
 
     async def _why_no_pod(self) -> str | None:
         fields = f"involvedObject.kind=Job,involvedObject.name={self._run.run_id},reason=FailedCreate"
-        events = (await self._cluster.list("Event", fields=fields)).items
+        try:
+            events = (await self._cluster.list("Event", fields=fields)).items
+        except ClusterUnavailable:
+            raise
+        except ClusterError:  # nobody may have let us see Events
+            return None
         newest = max(events, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
         return f"Kubernetes refuses the pod: {newest.get('message', '')}" if newest else None
 
@@ -184,23 +212,50 @@ class Supervision:
         """Record the run's end: the archive at once, the stores as soon as they can."""
         if self._pump is not None:
             await asyncio.wait([self._pump])
-            if self._pump.exception() and sight.pod is not None:  # it is begun anew: the end waits for the log
-                await asyncio.sleep(_RETRY_SECONDS)
-                return
             self._pump = None
         if self._ended is None:
-            run, ended = self._run, pods.exit_of(sight.pod) if sight.pod is not None else None
+            run, ended_at = self._run, None
+            with contained("supervise", f"run {run.run_id}: nobody can say when it ended"):
+                ended = pods.exit_of(sight.pod) if sight.pod is not None else None
+                ended_at = ended.finished_at if ended else None
             if outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
                 run = run.started(self._moment(None))
             pipeline, artifacts = self._settings.pipelines.get(run.pipeline), {}
-            receipt = self._close_log(outcome)
+            receipt = self._closed_log(outcome)
             if pipeline and sight.job is not None and jobs.names_its_pipeline(sight.job):
                 outcome = pipeline.explained(outcome)
             if pipeline:
-                artifacts = self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
-            self._ended = run.ended(outcome, self._moment(ended.finished_at if ended else None), receipt, artifacts)
-        self._keep(self._ended)
+                with contained("discover", f"run {run.run_id}: its files cannot be listed"):
+                    artifacts = await self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
+            self._ended = run.ended(outcome, self._moment(ended_at), receipt, artifacts)
+        self._run = await self._storage.recorder.record_end(self._ended)
         RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()
+
+    async def _retry_or_abort(self, exc: Exception) -> None:
+        """Wait before the next try; after too many, stop the run's pod and record what is known of its end."""
+        self._faults += 1
+        if self._faults < _MAX_FAULTS:
+            await asyncio.sleep(min(_RETRY_SECONDS * 2**self._faults, _RETRY_MAX_SECONDS))
+            return
+        detail = f"{type(exc).__name__}: {exc}"[:500]
+        while not _nothing_runs(sight := self._sight):
+            with contained("supervise", f"run {self._run.run_id} cannot be stopped yet"):
+                await self._end(sight, Reason.INTERNAL_ERROR, detail)
+            await self._picture.news(self._run.run_id, sight, _RETRY_MAX_SECONDS)
+        with contained("supervise", f"the end of run {self._run.run_id} cannot be recorded yet"):
+            await self._conclude(failure(Reason.INTERNAL_ERROR, detail=detail), sight)
+
+    def _closed_log(self, outcome: Outcome) -> Receipt:
+        """Close the log; of one that cannot be opened or closed, the receipt says so."""
+        try:
+            return self._close_log(outcome)
+        except Exception as exc:
+            if no_room(exc):
+                raise
+            report("log", f"run {self._run.run_id}: its log cannot be closed")
+            self._log = None
+            self._storage.publisher.finish(self._run.run_id)
+            return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
     def _close_log(self, outcome: Outcome) -> Receipt:
         """Close the log where there is one; of a run that failed before it began the log says why."""
@@ -221,6 +276,18 @@ class Supervision:
         recorder, publisher = self._storage.recorder, self._storage.publisher
         while (recorder.owes(run_id) or publisher.owes(run_id)) and now() - completed_at < _NOT_HELD_BACK_AFTER:
             await asyncio.sleep(min(1.0, 0.02 + (now() - completed_at).total_seconds() / 10))
+        for tries in range(1, _MAX_FAULTS + 1):  # then it is begun again by reconciliation
+            try:
+                await self._write_record()
+                return
+            except ObjectMissing:
+                return
+            except Exception:
+                report("supervise", f"the record of run {run_id} cannot be written onto its Job")
+                await asyncio.sleep(min(_RETRY_SECONDS * 2**tries, _RETRY_MAX_SECONDS))
+
+    async def _write_record(self) -> None:
+        run_id = self._run.run_id
         while True:
             sight = self._sight
             if sight.job is None or sight.job_gone or jobs.phase_of(sight.job) == labels.PHASE_RECORDED:
@@ -235,9 +302,7 @@ class Supervision:
                         manifests.record_patch(sight.job, self._run, self._settings.JOB_TTL_SECONDS, suspend=stop)
                     )
                 return
-            except ObjectMissing:
-                return
-            except ClusterUnavailable as exc:
+            except (ClusterUnavailable, ObjectChanged) as exc:
                 log.info("run %s: %s", run_id, exc)
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -255,6 +320,12 @@ class Supervision:
     def _keep(self, run: Run) -> None:
         self._storage.recorder.record(run)
         self._run = run
+
+
+def _nothing_runs(sight: Sight) -> bool:
+    if sight.pod is not None:
+        return sight.pod_over
+    return sight.job is None or sight.job_gone or jobs.suspended(sight.job) or jobs.finished(sight.job) is not None
 
 
 def _never_released(sight: Sight) -> bool:

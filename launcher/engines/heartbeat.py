@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Literal
 
 from prometheus_client import Gauge
 
+from launcher.background import repeat
 from launcher.cluster import labels, leases
 from launcher.cluster.client import Cluster
 from launcher.domain.errors import ClusterError
@@ -33,9 +33,7 @@ class Hearing:
 
     async def run(self) -> None:
         """Look every few seconds."""
-        while True:
-            await self.look()
-            await asyncio.sleep(_LOOK_SECONDS)
+        await repeat("operator's heartbeat", self.look, every_seconds=_LOOK_SECONDS)
 
     async def look(self) -> None:
         """Look once. Nothing is raised: what cannot be seen now may be seen the next time."""

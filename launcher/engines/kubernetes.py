@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
+from launcher.background import Tasks, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster
 from launcher.domain.admission import QueuePlace, place_of, typical_seconds
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import (
     ClusterError,
     ClusterUnavailable,
@@ -29,6 +32,7 @@ from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines.heartbeat import Hearing
 from launcher.engines.port import QueueState
+from launcher.engines.run_counts import RunCounts
 from launcher.settings import Settings
 from launcher.storage import Storage
 from launcher.stores.ports import RunQuery, RunStore
@@ -56,6 +60,7 @@ class KubernetesEngine:
 
     def __init__(self, settings: Settings, cluster: Cluster, storage: Storage) -> None:
         self._settings, self._cluster, self._storage = settings, cluster, storage
+        self._counts = RunCounts(storage.history, storage.archive)
         self._live = _Live(at=float("-inf"))
         self._asking = asyncio.Lock()
         self._reachable = True
@@ -63,17 +68,15 @@ class KubernetesEngine:
         self._durations: Mapping[str, list[float]] = {}
         self._durations_at = float("-inf")
         self._operator = Hearing(cluster)
-        self._hears: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
 
     async def start(self) -> None:
         """See `Engine`. The cluster may be away: the launcher answers all the same."""
-        self._hears = asyncio.create_task(self._operator.run(), name="heartbeat")
+        self._tasks.start(self._operator.run(), "operator's heartbeat")
 
     async def stop(self) -> None:
         """See `Engine`. Runs go on without the launcher."""
-        if self._hears is not None:
-            self._hears.cancel()
-            await asyncio.gather(self._hears, return_exceptions=True)
+        await self._tasks.stop()
         await self._cluster.close()
 
     async def submit(self, run: Run) -> Run:
@@ -131,11 +134,22 @@ class KubernetesEngine:
             known = set(await self._storage.history.revisions([run.run_id for run in live]))
         except StoreUnavailable:
             runs, total, known = await asyncio.to_thread(self._in_archive, query)
+        except Exception:
+            report("list", "the history cannot be listed; the archive is asked instead")
+            runs, total, known = await asyncio.to_thread(self._in_archive, query)
         new = [run for run in live if run.run_id not in known and query.matches(run)]
         new.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
         if query.page == 1:
             runs = [*new, *runs]  # more than a page rather than to hide some between two pages
         return runs, total + len(new)
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `Engine`."""
+        live: list[Run] = []
+        with contextlib.suppress(ClusterUnavailable):
+            now_live = await self._look()
+            live = [*now_live.waiting, *now_live.released]
+        return await self._counts.between(edges, live)
 
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`. The wish is stored on the Job; the operator does it."""
@@ -185,6 +199,10 @@ class KubernetesEngine:
             paused=live.paused,
             operator_away=away,
         )
+
+    def unfinished(self, run_id: str) -> str | None:
+        """See `Engine`. The kubelet gives whole lines alone."""
+        return None
 
     async def pause(self, paused: bool) -> None:
         """See `Engine`. Kept in a ConfigMap."""
@@ -253,6 +271,9 @@ class KubernetesEngine:
             return await store.get(run_id)
         except StoreUnavailable:
             self._away_until[id(store)] = loop.time() + _AWAY_SECONDS
+            return None
+        except Exception:  # what one store has wrong, another may have right
+            report("get", f"run {run_id} cannot be read from a store")
             return None
 
     def _in_archive(self, query: RunQuery) -> tuple[list[Run], int, set[str]]:

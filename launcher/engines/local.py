@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from prometheus_client import Counter, Gauge
-
+from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
-from launcher.domain.loglines import Receipt
+from launcher.domain.loglines import Gap, Receipt
 from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
@@ -25,6 +24,7 @@ from launcher.engines.execution import Execution
 from launcher.engines.port import QueueState
 from launcher.engines.process import end_leftovers, marks_of
 from launcher.logs.pump import LogPump
+from launcher.metrics import ACTIVE, QUEUED, RUNS
 from launcher.retention import forget_before
 from launcher.settings import Settings
 from launcher.storage import Storage
@@ -32,13 +32,11 @@ from launcher.stores.memory import InMemoryRunStore
 from launcher.stores.ports import RunQuery
 
 _CLEANING_SECONDS = 3600.0
-_DISK_RETRY_SECONDS = 1.0
+_CANCEL_SECONDS = 2.0
+"""So long a cancellation waits for the end to be recorded."""
 _REMEMBERED_DURATIONS = 20
 _ALL = 1_000_000
 log = logging.getLogger(__name__)
-RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
-ACTIVE = Gauge("slipway_active_runs", "Runs that are running")
-QUEUED = Gauge("slipway_queued_runs", "Runs that wait")
 
 
 class LocalEngine:
@@ -60,9 +58,10 @@ class LocalEngine:
         self._active: dict[str, Run] = {}
         self._by_key: dict[str, str] = {}
         self._durations: dict[str, list[float]] = {}
+        self._pumps: dict[str, LogPump] = {}
         self._ends: dict[str, asyncio.Future[Reason]] = {}
         """Of each active run: why it is to end before its time."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs_tasks, self._tasks = Tasks(), Tasks()
         self._pause_file = settings.ARCHIVE_DIR / "paused"
         self._paused = False
         self._stopping = False
@@ -74,25 +73,23 @@ class LocalEngine:
         for run in await self._left_in_shared():
             if run.run_id not in known:
                 known[run.run_id] = run
-                self._recorder.record(run)
+                with contained("start", f"run {run.run_id} of Redis cannot be recorded"):
+                    self._recorder.record(run)
         for run in sorted(known.values(), key=lambda run: run.created_at):
-            await self._remember(run)
-            if run.status is RunStatus.RUNNING:
-                await self._lost(run)
-            elif run.status is RunStatus.QUEUED:
-                self._waiting[run.run_id] = run
-        self._spawn(self._clean(), "clean")
+            with contained("start", f"run {run.run_id} cannot be taken up"):
+                await self._take_up(run)
+        self._tasks.start(
+            repeat("retention", self._clean, every_seconds=_CLEANING_SECONDS, expected=(StoreUnavailable,)), "retention"
+        )
         self._admit()
 
     async def stop(self) -> None:
         """End what runs; each run gets its outcome. Queued runs stay queued."""
         self._stopping = True
-        for task in list(self._tasks):
-            if task.get_name() == "clean":
-                task.cancel()
+        await self._tasks.stop()
         for end in self._ends.values():
             _ask(end, Reason.LAUNCHER_LOST)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._runs_tasks.join()
 
     async def submit(self, run: Run) -> Run:
         """See `Engine`."""
@@ -119,16 +116,24 @@ class LocalEngine:
         """See `Engine`."""
         return await self._runs.find(query)
 
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `Engine`."""
+        return await self._runs.count_between(edges)
+
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`."""
         run = await self.get(run_id)
-        if run.status is RunStatus.QUEUED:
-            self._waiting.pop(run_id, None)
-            await self._end(run, cancelled_before_start(), Receipt(complete=True))
+        if self._waiting.pop(run_id, None) is not None:
+            ending = self._runs_tasks.start(
+                self._end(run, cancelled_before_start(), Receipt(complete=True)), f"cancel {run_id}"
+            )
+            await asyncio.wait([ending], timeout=_CANCEL_SECONDS)  # a full disk makes it wait for room
             self._admit()
-        elif run.status is RunStatus.RUNNING and not run.cancel_requested:
-            self._active[run_id] = await self._keep(run.cancelling(now()))
-            _ask(self._ends[run_id], Reason.CANCELLED)
+        elif end := self._ends.get(run_id):
+            _ask(end, Reason.CANCELLED)  # first: what fills the disk must be possible to cancel
+            if run.status is RunStatus.RUNNING and not run.cancel_requested:
+                with contextlib.suppress(OSError):
+                    self._active[run_id] = await self._keep(run.cancelling(now()))
         return await self.get(run_id)
 
     async def place(self, run_id: str) -> QueuePlace | None:
@@ -149,6 +154,11 @@ class LocalEngine:
             limit=self._settings.MAX_CONCURRENCY,
             paused=self._paused,
         )
+
+    def unfinished(self, run_id: str) -> str | None:
+        """See `Engine`."""
+        pump = self._pumps.get(run_id)
+        return pump.unfinished if pump else None
 
     async def pause(self, paused: bool) -> None:
         """See `Engine`. Kept as a file beside the archives."""
@@ -179,48 +189,72 @@ class LocalEngine:
                 del self._waiting[run.run_id]
                 self._active[run.run_id] = run
                 self._ends[run.run_id] = asyncio.get_running_loop().create_future()
-                self._spawn(self._execute(run), f"run {run.run_id}")
+                self._runs_tasks.start(self._execute(run), f"run {run.run_id}")
         ACTIVE.set(len(self._active))
         QUEUED.set(len(self._waiting))
 
     async def _execute(self, run: Run) -> None:
+        """Execute a run. Whatever goes wrong in here, it gets its end, and its slot is free again."""
+        pump: LogPump | None = None
         try:
-            if (await self.get(run.run_id)).status.terminal:  # cancelled between admission and now
+            end = self._ends[run.run_id]
+            if end.done():  # between its admission and now
+                if end.result() is Reason.CANCELLED:  # else it stays queued for the next launcher
+                    await self._end(run, cancelled_before_start(), Receipt(complete=True))
                 return
-            run = self._active[run.run_id] = await self._keep(run.started(now()))
-            pump = LogPump(self._archive, self._publisher, run.run_id)
-            pump.open(run)
             try:
-                outcome = await self._execution.outcome(run, pump.feed, self._ends[run.run_id])
-            except Exception as exc:  # a fault of ours must not leave a run for ever running
-                log.exception("run %s", run.run_id)
-                outcome = failure(Reason.CANNOT_START, detail=f"{type(exc).__name__}: {exc}")
-                await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
-            await self._end(await self.get(run.run_id), outcome, pump.close())
+                run = self._active[run.run_id] = await self._keep(run.started(now()))
+                pump = self._pumps[run.run_id] = LogPump(self._archive, self._publisher, run.run_id)
+                pump.open(run)
+                outcome = await self._execution.outcome(run, pump.feed, end)
+            except OSError as exc:
+                detail = f"The archive cannot be written: {exc.strerror or exc}. Free some space, or check ARCHIVE_DIR."
+                outcome = failure(Reason.CANNOT_START, detail=detail)
+            except Exception as exc:
+                report("execute", f"run {run.run_id} cannot be executed")
+                outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
+                with contained("execute", f"run {run.run_id}: what is left of it cannot be stopped"):
+                    await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
+            await self._end(await self.get(run.run_id), outcome, self._closed(run, pump))
         finally:
-            self._active.pop(run.run_id, None)
-            self._ends.pop(run.run_id, None)
+            for of_runs in (self._active, self._ends, self._pumps):
+                of_runs.pop(run.run_id, None)
             self._admit()
 
     async def _end(self, run: Run, outcome: Outcome, log_receipt: Receipt) -> None:
         pipeline, artifacts = self._settings.pipelines.get(run.pipeline), {}
         if pipeline:
             outcome = pipeline.explained(outcome)
-            artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts)
-        while True:
-            try:
-                await self._keep(run.ended(outcome, now(), log_receipt, artifacts))
-                break
-            except OSError as exc:  # a full disk: the outcome waits for room, it is not lost
-                log.error("run %s has ended, but its record cannot be written: %s", run.run_id, exc)
-                await asyncio.sleep(_DISK_RETRY_SECONDS)
+            with contained("discover", f"run {run.run_id}: its files cannot be listed"):
+                artifacts = await self._artifacts.discover(run.run_id, pipeline.artifacts)
+        ended = await self._recorder.record_end(run.ended(outcome, now(), log_receipt, artifacts))
+        await self._remember(ended)
         RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()
 
+    async def _take_up(self, run: Run) -> None:
+        """Take up a run that the launcher before this one left."""
+        await self._remember(run)
+        if run.status is RunStatus.QUEUED:
+            self._waiting[run.run_id] = run
+        elif run.status is RunStatus.RUNNING:
+            await self._lost(run)
+
     async def _lost(self, run: Run) -> None:
-        await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
-        pump = LogPump(self._archive, self._publisher, run.run_id)
-        pump.gap("The launcher stopped here; what the pipeline printed from then on is not kept.")
-        await self._end(run, failure(Reason.LAUNCHER_LOST), pump.close())
+        pump: LogPump | None = None
+        with contained("start", f"run {run.run_id}: what is left of it cannot be stopped"):
+            await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
+        with contained("start", f"run {run.run_id}: its log cannot be closed"):
+            pump = LogPump(self._archive, self._publisher, run.run_id)
+            pump.gap("The launcher stopped here; what the pipeline printed from then on is not kept.")
+        await self._end(run, failure(Reason.LAUNCHER_LOST), self._closed(run, pump))
+
+    def _closed(self, run: Run, pump: LogPump | None) -> Receipt:
+        """Close a run's log and return its receipt; of a log that cannot be opened or closed, one that says so."""
+        if pump is not None:
+            with contained("log", f"run {run.run_id}: its log cannot be closed"):
+                return pump.close()
+        self._publisher.finish(run.run_id)
+        return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
     async def _keep(self, run: Run) -> Run:
         self._recorder.record(run)
@@ -243,26 +277,23 @@ class LocalEngine:
             runs, _ = await self._shared.find(RunQuery(per_page=_ALL))
         except StoreUnavailable:
             return []
+        except Exception:  # the archive has them as well, in almost every case
+            report("start", "the runs that Redis has cannot be listed")
+            return []
         return [run for run in runs if not run.status.terminal]
 
     async def _clean(self) -> None:
-        while True:
-            with contextlib.suppress(StoreUnavailable):
-                await self._forget_before(now() - timedelta(days=self._settings.RETENTION_DAYS))
-            await asyncio.sleep(_CLEANING_SECONDS)
+        await self._forget_before(now() - timedelta(days=self._settings.RETENTION_DAYS))
 
     async def _forget_before(self, moment: datetime) -> None:
         runs, _ = await self._runs.find(RunQuery(per_page=_ALL))
         old = [run for run in runs if run.completed_at and run.completed_at < moment]
         for run in old:
             self._by_key.pop(run.idempotency_hash or "", None)
+        left = await forget_before(moment, old, self._storage)
         await self._runs.delete_ended_before(moment)
-        await forget_before(moment, old, self._storage)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for run in left:  # for the next time
+            await self._runs.put(run)
 
 
 def _ask(end: asyncio.Future[Reason], reason: Reason) -> None:

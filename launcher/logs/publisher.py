@@ -7,17 +7,16 @@ tail's last number stands. More than `limit` lines behind, it leaves out what th
 from __future__ import annotations
 
 import asyncio
-import logging
 
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
-
+from launcher.background import Tasks, report
 from launcher.domain.errors import StoreUnavailable
 from launcher.stores.archive import Archive
 from launcher.stores.ports import LogTail
 
 _BATCH_LINES = 1000  # at a time
-_RETRY_MAX_SECONDS = 2.0
-log = logging.getLogger(__name__)
+_RETRY_SECONDS, _RETRY_MAX_SECONDS = 0.1, 2.0
+_MAX_FAULTS = 3
+"""So often in a row a tail is tried that fails for no known reason; readers have the archive."""
 
 
 class Publisher:
@@ -27,15 +26,13 @@ class Publisher:
         self._archive, self._tail, self._limit = archive, tail, limit
         self._news: dict[str, asyncio.Event] = {}
         self._finished: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def wake(self, run_id: str) -> None:
         """Say that a log has grown."""
         if run_id not in self._news:
             self._news[run_id] = asyncio.Event()
-            task = asyncio.create_task(self._follow(run_id), name=f"publish {run_id}")
-            self._tasks.add(task)
-            task.add_done_callback(lambda task: self._ended(run_id, task))
+            self._tasks.start(self._follow(run_id), f"publish {run_id}")
         self._news[run_id].set()
 
     def finish(self, run_id: str) -> None:
@@ -49,37 +46,42 @@ class Publisher:
 
     async def stop(self) -> None:
         """End; what a tail lacks, readers take from the archive."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
-    def _ended(self, run_id: str, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (fault := task.exception()):  # the log's next line begins it anew
-            log.error("run %s: its tail is not brought up", run_id, exc_info=fault)
+    async def _follow(self, run_id: str) -> None:
+        """Bring a tail up to its log until the log has ended; where that is given up, the next line starts it again."""
+        try:
+            sent: int | None = None
+            while True:
+                await self._news[run_id].wait()
+                self._news[run_id].clear()
+                sent = await self._insist(run_id, sent)
+                if sent is None or (run_id in self._finished and not self._news[run_id].is_set()):
+                    return
+        finally:
             self._finished.discard(run_id)
             del self._news[run_id]
 
-    async def _follow(self, run_id: str) -> None:
-        sent: int | None = None
-        while True:
-            await self._news[run_id].wait()
-            self._news[run_id].clear()
-            retrying = AsyncRetrying(
-                retry=retry_if_exception_type(StoreUnavailable), wait=wait_random_exponential(0.1, _RETRY_MAX_SECONDS)
-            )
-            async for attempt in retrying:
-                with attempt:
-                    if sent is None or attempt.retry_state.attempt_number > 1:
-                        sent = await self._tail.last_number(run_id)
-                    sent = await self._bring_up(run_id, sent)
-                    finished = run_id in self._finished and not self._news[run_id].is_set()
-                    if finished:
-                        await self._tail.finish(run_id)
-            if finished:
-                self._finished.discard(run_id)
-                del self._news[run_id]
-                return
+    async def _insist(self, run_id: str, sent: int | None) -> int | None:
+        """Bring a tail up, however often that takes; return its last number, None where it is given up."""
+        faults, pause = 0, _RETRY_SECONDS
+        while faults < _MAX_FAULTS:
+            try:
+                if sent is None:
+                    sent = await self._tail.last_number(run_id)
+                sent = await self._bring_up(run_id, sent)
+                if run_id in self._finished and not self._news[run_id].is_set():
+                    await self._tail.finish(run_id)
+                return sent
+            except StoreUnavailable:
+                pass
+            except Exception:
+                report("publish", f"run {run_id}: its tail cannot be brought up")
+                faults += 1
+            sent = None
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _RETRY_MAX_SECONDS)
+        return None
 
     async def _bring_up(self, run_id: str, sent: int) -> int:
         """Publish what the tail lacks, but not what it would drop again at once."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import Counter
 
-from launcher.domain.loglines import LineKind, LineSplitter, Receipt, StampedPiece
+from launcher.domain.loglines import LineKind, LineSplitter, Receipt, StampedPiece, as_display
 from launcher.domain.runs import Run
 from launcher.logs.publisher import Publisher
 from launcher.stores.archive import Archive
@@ -52,6 +52,12 @@ class LogPump:
         """Take output as it comes."""
         if pieces := self._splitter.feed(chunk):
             self._append(pieces)
+
+    @property
+    def unfinished(self) -> str | None:
+        """What a line shows now that has been redrawn, but not finished; None where there is none."""
+        rest = self._splitter.rest
+        return as_display(rest) if b"\r" in rest else None
 
     def gap(self, why: str) -> None:
         """Mark that lines are missing here."""

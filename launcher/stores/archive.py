@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -51,6 +52,8 @@ class Archive:
         self._max_log_bytes = max_log_bytes
         root.mkdir(parents=True, exist_ok=True)
         self._index = lru_cache(maxsize=512)(_Index)
+        self.unreadable: set[str] = set()
+        """Runs whose record could not be read when it was last looked at."""
 
     def writer(self, run_id: str) -> LogWriter:
         """Open a log for writing."""
@@ -100,33 +103,48 @@ class Archive:
         return self._log(run_id).exists()
 
     def put(self, run: Run) -> bool:
-        """Keep the run's state if it supersedes what is kept; say whether it was kept. On the disk when it returns."""
+        """Keep the run's state if it supersedes what is kept; say whether it was kept. On the disk when it returns.
+
+        Raises `OSError` where the disk refuses it. A record that cannot be read is replaced.
+        """
+        text = run.to_json() + b"\n"
         if not supersedes(run, self.get(run.run_id)):
             return False
         path = self._root / run.run_id / "run.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         with new.open("wb") as file:
-            file.write(run.to_json() + b"\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        if path.is_dir():  # not ours: set aside rather than deleted
+            path.rename(path.with_suffix(f".set-aside-{time.time_ns()}"))
         new.replace(path)
+        self.unreadable.discard(run.run_id)
         return True
 
     def get(self, run_id: str) -> Run | None:
-        """Return the run as it was last kept."""
+        """Return the run as it was last kept; None where nothing is, or nothing that can be read."""
         try:
-            return Run.from_json((self._root / run_id / "run.json").read_bytes())
+            found = Run.from_json((self._root / run_id / "run.json").read_bytes())
+            if found.run_id != run_id:
+                raise ValueError(f"it is the record of {found.run_id}")
         except (FileNotFoundError, NotADirectoryError):
+            found = None
+        except (OSError, ValueError) as exc:
+            if run_id not in self.unreadable:  # once is enough
+                log.error("the record of run %s cannot be read: %s", run_id, exc)
+            self.unreadable.add(run_id)
             return None
-        except ValueError:
-            log.exception("the record of run %s cannot be read", run_id)
-            return None
+        self.unreadable.discard(run_id)
+        return found
 
     def runs(self) -> Iterable[Run]:
         """Return every run there is, in the order of nothing."""
-        for path in self._root.glob("*/run.json"):
-            if run := self.get(path.parent.name):  # it may be forgotten while we look
+        with os.scandir(self._root) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        for name in names:
+            if run := self.get(name):  # it may be forgotten while we look
                 yield run
 
     def delete(self, run_id: str) -> None:

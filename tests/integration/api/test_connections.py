@@ -1,4 +1,4 @@
-"""Connections of clients that dawdle, leave or take nothing: each is closed in time, and others are served meanwhile."""
+"""Connections of clients that dawdle, leave or take nothing: each is closed in time, and others are served."""
 
 from __future__ import annotations
 
@@ -116,8 +116,7 @@ def trickle(connection: socket.socket, byte: bytes, seconds: float = 8) -> float
 def test_many_half_open_connections_hold_up_nobody_and_are_closed(service: Service) -> None:
     with contextlib.ExitStack() as stack:
         halves = [
-            stack.enter_context(service.connect(b"GET /health HTTP/1.1\r\nHost: x\r\nSlow: "))
-            for _ in range(HALF_OPEN)
+            stack.enter_context(service.connect(b"GET /health HTTP/1.1\r\nHost: x\r\nSlow: ")) for _ in range(HALF_OPEN)
         ]
         began = time.monotonic()
         assert service.client.get("/health").status_code == 200

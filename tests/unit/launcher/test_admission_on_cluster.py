@@ -106,7 +106,9 @@ class Scene:
             limit=limit,
             waiting=lambda: [run for run in self.waiting if self.phase(run.run_id) == "queued"],
             prepare=self.prepare,
+            clock=lambda: self.seconds,
         )
+        self.seconds = 0.0
 
     def phase(self, run_id: str) -> str:
         job = self.picture.sight(run_id).job
@@ -300,6 +302,7 @@ def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: C
     assert scene.admit() == ["b"]
     assert scene.cluster.objects["Job", "a"]["spec"]["suspend"]
     scene.picture.see_job(anew)
+    scene.seconds += 2
     assert scene.admit() == ["a"]
 
 
@@ -313,7 +316,18 @@ def test_a_run_that_cannot_be_released_does_not_keep_the_others_waiting(fault: s
     assert scene.admit() == ["b"]
     assert scene.unsuspended() == {"b"}
     scene.cluster.refused_for = scene.unprepared = set()
+    scene.seconds += 2
     assert scene.admit() == ["a"]
+
+
+def test_runs_that_cannot_be_released_leave_their_slots_to_those_behind_them_and_are_tried_ever_less_often() -> None:
+    scene = Scene([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=2, hard=2)
+    scene.cluster.refused_for = {"a", "b"}
+    assert scene.admit() == ["c"]
+    for _ in range(60):
+        scene.seconds += 1
+        assert scene.admit() == []
+    assert 5 <= scene.cluster.calls.count("patch a") <= 8
 
 
 def test_a_job_that_is_gone_meanwhile_is_passed_over() -> None:

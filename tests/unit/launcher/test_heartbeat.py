@@ -131,13 +131,14 @@ def test_every_renewal_differs_and_says_who_lives_and_since_when(impatient: None
 
 
 def test_renewals_that_fail_are_told_once_and_tried_again(impatient: None, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, heartbeat.__name__)
+    caplog.set_level(logging.INFO, "launcher.background")
     away = ClusterUnavailable("Kubernetes does not answer: refused")
     fails = (None, away, away, away, None, ClusterError("Kubernetes refused: forbidden"), ValueError("whatever"), None)
     assert len(asyncio.run(beaten(*fails))) == len(fails)
     assert caplog.messages == [
-        "heartbeat: the Lease is not renewed: Kubernetes does not answer: refused",
-        "heartbeat: the Lease is renewed again",
-        "heartbeat: the Lease is not renewed: Kubernetes refused: forbidden",
-        "heartbeat: the Lease is renewed again",
+        "heartbeat: Kubernetes does not answer: refused",
+        "heartbeat: works again",
+        "heartbeat: Kubernetes refused: forbidden",
+        "heartbeat failed; trying again in 0 s",
+        "heartbeat: works again",
     ]
