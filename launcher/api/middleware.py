@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class HeadAsGet:
-    """Answers HEAD as GET without a body: as soon as the header is there, the rest is not even begun."""
+    """Answers HEAD as GET without a body: as soon as the header is there, the rest is not even begun.
+
+    `Range` counts for GET alone (RFC 9110, 14.2).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -44,7 +47,8 @@ class HeadAsGet:
                 raise _HeaderSent
 
         with contextlib.suppress(_HeaderSent):
-            await self._app({**scope, "method": "GET"}, receive, send_header)
+            headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+            await self._app({**scope, "method": "GET", "headers": headers}, receive, send_header)
 
 
 class _HeaderSent(Exception):

@@ -1,4 +1,4 @@
-"""Connections of clients that dawdle, leave or take nothing: each is closed in time, and others are served meanwhile."""
+"""Connections of clients that dawdle, leave or take nothing: each is closed in time, and others are served."""
 
 from __future__ import annotations
 

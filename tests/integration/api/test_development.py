@@ -34,8 +34,20 @@ def test_loopback_names_are_answered_on_any_port(open_launcher: Launcher, host: 
 
 @pytest.mark.parametrize(
     "host",
-    ["rebound.example", "localhost.rebound.example", "127.0.0.1.rebound.example", "rebound.example:8000"]
-    + ["localhost:8000.rebound.example", "192.168.0.1", "0.0.0.0", "[::]", "::1", "", "localhost:", "localhost@x"],
+    [
+        "rebound.example",
+        "localhost.rebound.example",
+        "127.0.0.1.rebound.example",
+        "rebound.example:8000",
+        "localhost:8000.rebound.example",
+        "192.168.0.1",
+        "0.0.0.0",
+        "[::]",
+        "::1",
+        "",
+        "localhost:",
+        "localhost@x",
+    ],
 )
 def test_a_foreign_name_that_leads_here_is_answered_nothing(open_launcher: Launcher, host: str) -> None:
     for method, path in (("GET", "/jobs"), ("GET", "/health"), ("POST", "/jobs/run"), ("HEAD", "/jobs")):

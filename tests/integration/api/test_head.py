@@ -36,6 +36,11 @@ def test_head_answers_as_get_without_a_body(launcher: Launcher, run: dict[str, A
     assert launcher.client.head(url, headers={"Authorization": ""}).status_code in (expected.status_code, 401)
 
 
+def test_head_of_an_artifact_announces_the_whole_file(launcher: Launcher, run: dict[str, Any]) -> None:
+    answer = launcher.client.head(run["artifacts"]["percent_url"], headers={"Range": "bytes=0-1"})
+    assert (answer.status_code, answer.headers["content-length"]) == (200, str(len("50%25.txt")))
+
+
 @pytest.mark.parametrize(
     "path", ["/jobs/run", "/jobs/run-bulk", "/queue/pause", "/jobs/some-run/ticket", "/jobs/some-run"]
 )
