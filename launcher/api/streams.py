@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
+from launcher.api import problems
 from launcher.api.dependencies import PartsDep, RunReader
 from launcher.api.files import FileAnswer
 
@@ -59,7 +60,19 @@ async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingRespo
 
 
 @router.get(
-    "/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200
+    "/artifacts/{run_id}/{filename:anypath}",
+    summary="Download an artifact",
+    response_class=FileAnswer,
+    status_code=200,
+    responses={
+        200: {"description": "The file, as an attachment", "content": {"application/octet-stream": {}}},
+        206: {"description": "The part that `Range` asks for", "content": {"application/octet-stream": {}}},
+        304: {"description": "`If-None-Match` names the file as it is"},
+        416: {
+            "description": "The file has none of the bytes that `Range` asks for",
+            "content": {problems.MEDIA_TYPE: {}},
+        },
+    },
 )
 async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
     """Return one file of the run's own folder, or a part of it (`Range`)."""
