@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from launcher.api import problems
 from launcher.api.dependencies import PartsDep, RunReader, stream_slot
 from launcher.api.files import FileAnswer
 from launcher.api.threads import DaemonThreads
@@ -97,7 +98,19 @@ async def _text(first: bytes | None, blocks: Iterator[bytes], threads: DaemonThr
 
 
 @router.get(
-    "/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200
+    "/artifacts/{run_id}/{filename:anypath}",
+    summary="Download an artifact",
+    response_class=FileAnswer,
+    status_code=200,
+    responses={
+        200: {"description": "The file, as an attachment", "content": {"application/octet-stream": {}}},
+        206: {"description": "The part that `Range` asks for", "content": {"application/octet-stream": {}}},
+        304: {"description": "`If-None-Match` names the file as it is"},
+        416: {
+            "description": "The file has none of the bytes that `Range` asks for",
+            "content": {problems.MEDIA_TYPE: {}},
+        },
+    },
 )
 async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
     """Return one file of the run's own folder, or a part of it (`Range`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from launcher.artifacts import ArtifactFolder
 from launching.launcher import Launcher
 
 SWAPPED = "harmless\n" * 2000
@@ -110,9 +112,16 @@ def test_a_launcher_whose_run_swaps_its_artifact_for_a_fifo_stops_when_told(tmp_
 
 
 def test_fifteen_hundred_nested_folders_end_no_run_and_no_start(launcher: Launcher) -> None:
-    run = launcher.wait(launcher.run("1", pipeline="deep-folder")["run_id"])
-    assert (run["status"], run["artifacts"]) == ("completed", {})
-    assert launcher.client.delete(f"/jobs/{run['run_id']}").status_code == 200
+    run_id = launcher.run("1", pipeline="deep-folder")["run_id"]
+    try:
+        run = launcher.wait(run_id)
+        assert (run["status"], run["artifacts"]) == ("completed", {})
+        assert launcher.client.delete(f"/jobs/{run_id}").status_code == 200
+        launcher.stop()
+        launcher.start()
+        assert launcher.status(run_id) == run
+    finally:  # it is deeper than pytest can remove
+        assert asyncio.run(ArtifactFolder(launcher.directory / "applications").delete(run_id))
 
 
 def test_too_many_files_end_the_run_with_the_limit_named(launcher: Launcher) -> None:

@@ -40,6 +40,7 @@ def artifacts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     found = ArtifactFolder(tmp_path / "applications", max_files=1000)
     found.make("r")
     yield found
+    asyncio.run(found.delete("r"))  # some are deeper than pytest can remove
     found.close()
 
 
