@@ -7,11 +7,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from launcher.domain import errors
 from launcher.domain.errors import SlipwayError
+from launcher.domain.text import to_json
 
 MEDIA_TYPE = "application/problem+json"
 STATUS_OF: dict[type[SlipwayError], int] = {
@@ -49,7 +50,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OSError, _disk)
 
 
-def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     """Return a problem as an answer, with `Retry-After` and `WWW-Authenticate` where they belong."""
     status = body["status"]
     headers = dict(headers or {})
@@ -57,15 +58,15 @@ def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JSO
         headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS[status])
     if status == 401:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="slipway"')
-    return JSONResponse(body, status, headers, MEDIA_TYPE)
+    return Response(to_json(body), status, headers, MEDIA_TYPE)
 
 
-async def _slipway(request: Request, exc: Exception) -> JSONResponse:
+async def _slipway(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, SlipwayError)
     return response(problem_of(exc))
 
 
-async def _invalid(request: Request, exc: Exception) -> JSONResponse:
+async def _invalid(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
     faults = [
         {"field": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "message": fault["msg"]}
@@ -75,11 +76,11 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     return response(problem(422, f"The request is not valid: {text}", errors=faults[:100]))
 
 
-async def _http(request: Request, exc: Exception) -> JSONResponse:
+async def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     return response(problem(exc.status_code, str(exc.detail)), dict(exc.headers or {}))
 
 
-async def _disk(request: Request, exc: Exception) -> JSONResponse:
+async def _disk(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, OSError)
     return response(problem(503, f"The launcher cannot write: {exc.strerror}. Free some space, then try again."))

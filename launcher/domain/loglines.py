@@ -169,8 +169,8 @@ def last_frame(data: bytes) -> bytes:
 def progress_of(data: bytes) -> Mapping[str, Any] | None:
     """Read a progress line, `::progress:: {"step": 2, "of": 7, "label": "…"}`; None where it is an ordinary line.
 
-    Whole numbers with 0 <= step <= of, `of` from 1 to 2**53 - 1 (JavaScript's largest); the label is cut to 200 characters.
-    Other keys are dropped.
+    Whole numbers with 0 <= step <= of, `of` from 1 to 2**53 - 1 (JavaScript's largest); the label is cut to 200
+    characters. Other keys are dropped.
     """
     if not data.startswith(PROGRESS_PREFIX) or len(data) > _MAX_PROGRESS_BYTES:
         return None

@@ -43,6 +43,7 @@ def connect(uri: str) -> Client:
         connectTimeoutMS=_TIMEOUT_MS,
         socketTimeoutMS=_TIMEOUT_MS,
         tz_aware=True,
+        unicode_decode_error_handler="replace",  # else one bad text makes a whole list unreadable
     )
 
 
