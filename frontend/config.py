@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from frontend.password import HOW_TO_MAKE_ONE, weakness
+
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MOST_PROXIES = 10
 
@@ -50,6 +52,8 @@ def read_config(environment: Mapping[str, str], host: str) -> Config:
             "FRONTEND_PASSWORD is not set: set it, or SLIPWAY_ENV=development to try it on this machine alone."
         )
     secret = environment.get("RUNNER_API_SECRET", "")
+    if password and environment.get("SLIPWAY_ENV") != "development" and (why := weakness(password, secret)):
+        raise ConfigurationError(f"FRONTEND_PASSWORD {why}. {HOW_TO_MAKE_ONE}")
     if password and not secret:
         raise ConfigurationError("RUNNER_API_SECRET is not set: give it the value that the launcher has.")
     if environment.get("VERCEL") and not environment.get("MONGODB_URI"):

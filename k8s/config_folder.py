@@ -39,6 +39,8 @@ CHART_VALUES = {
     "JOB_TTL_SECONDS": "retention.jobTtlSeconds",
     "REDIS_TTL_SECONDS": "retention.redisTtlSeconds",
     "MAX_ARTIFACT_BYTES": "retention.maxArtifactBytes",
+    "MAX_ARTIFACT_FILES": "retention.maxArtifactFiles",
+    "PIPELINE_EPHEMERAL_STORAGE": "runs.ephemeralStorage",
     "CORS_ORIGINS": "launcher.corsOrigins",
     "RATE_LIMIT_PER_MINUTE": "launcher.rateLimitPerMinute",
 }
@@ -52,6 +54,7 @@ OF_THE_CHART = (
 
 MIN_SECRET_BYTES, MIN_SECRET_SIGNS = 32, 8  # as the launcher asks for
 MAX_OBJECT_BYTES = 1_000_000  # Kubernetes stores no Secret or ConfigMap of more than 1 MiB
+_AMOUNT = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(k|Ki|M|Mi|G|Gi|T|Ti)?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[-._A-Za-z0-9]+")
 _MAKE_ONE = "make one with: openssl rand -hex 32"
@@ -235,6 +238,9 @@ def _chart_values(variables: dict[str, str], faults: list[str]) -> dict[str, Any
         value: Any = text
         if name == "CORS_ORIGINS":
             value = [part.strip() for part in text.split(",") if part.strip()]
+        elif name == "PIPELINE_EPHEMERAL_STORAGE":
+            if not _AMOUNT.fullmatch(text):
+                faults.append(f".env: {name} must be an amount such as 2Gi, not {text!r}")
         elif not re.fullmatch(r"\d+(\.\d+)?" if name == "RETENTION_DAYS" else r"\d+", text):
             faults.append(f".env: {name} must be a number, not {text!r}")
         elif name not in ("MAX_LOG_BYTES", "MAX_ARTIFACT_BYTES"):  # which the chart wants as text: helm rounds them

@@ -14,7 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from launcher.api import jobs, problems, service, streams
+from launcher.api import jobs, problems, service, statistics, streams
 from launcher.api.auth import Gate
 from launcher.api.dependencies import CallLimit, Parts
 from launcher.api.schemas import view
@@ -49,7 +49,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     )
     app.state.start_fault = None
     problems.install(app)
-    for part in (jobs, streams, service):
+    for part in (statistics, jobs, streams, service):
         app.include_router(part.router, responses=_PROBLEMS)
     app.add_middleware(BodyLimit)
     app.add_middleware(Measured)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import FileResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 
 from launcher.api.dependencies import PartsDep, RunReader
+from launcher.api.files import FileAnswer
 
 router = APIRouter(tags=["logs and artifacts"])
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-_FILE_HEADERS = {  # what a pipeline wrote is data: no browser may run it as a page of ours
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "Cache-Control": "private, no-cache",
-}
-_MEDIA_TYPES = {".md": "text/markdown; charset=utf-8", ".txt": "text/plain; charset=utf-8"}
 
 
 @router.get(
@@ -68,10 +61,10 @@ async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingRespo
     return StreamingResponse(parts.archive.text(run_id), media_type="text/plain; charset=utf-8", headers=headers)
 
 
-@router.get("/artifacts/{run_id}/{filename:path}", summary="Download an artifact", response_class=FileResponse)
-async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileResponse:
-    """Return one file of the run's own folder."""
+@router.get(
+    "/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200
+)
+async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
+    """Return one file of the run's own folder, or a part of it (`Range`)."""
     run = await parts.engine.get(run_id)
-    path: Path = await run_in_threadpool(parts.artifacts.locate, run, filename)
-    media_type = _MEDIA_TYPES.get(path.suffix)
-    return FileResponse(path, filename=path.name, media_type=media_type, headers=_FILE_HEADERS)
+    return FileAnswer(await parts.artifacts.open(run, filename))

@@ -51,7 +51,6 @@ class Supervision:
         self._limits = Limits(
             grace_seconds=settings.grace_seconds,
             start_seconds=settings.START_GRACE_SECONDS,
-            max_artifact_bytes=settings.MAX_ARTIFACT_BYTES,
         )
         job = picture.sight(run.run_id).job
         self._uid: str | None = job["metadata"]["uid"] if job else None
@@ -106,7 +105,7 @@ class Supervision:
         self._attend(sight)
         self._facts = replace(self._facts, now=now(), away_at=self._cluster.away_at)
         if sight.pod_over or self._run.status is RunStatus.RUNNING:
-            self._measure()
+            await self._measure()
         match next_step(self._run, sight, self._facts, self._limits):
             case Conclude() if sight.pod is None and not self._pods_listed:
                 await self._list_pods()
@@ -144,9 +143,9 @@ class Supervision:
                 faults += not no_room(exc)
             await asyncio.sleep(min(_RETRY_SECONDS * 2**faults, _RETRY_MAX_SECONDS))
 
-    def _measure(self) -> None:
+    async def _measure(self) -> None:
         with contained("size", f"run {self._run.run_id}: its files cannot be counted"):
-            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
+            self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
 
     def _moment(self, told: datetime | None) -> datetime:
         """Return when something happened: now, or, where it happened while nobody looked, as the pod tells."""
@@ -227,7 +226,7 @@ class Supervision:
                 outcome = pipeline.explained(outcome)
             if pipeline:
                 with contained("discover", f"run {run.run_id}: its files cannot be listed"):
-                    artifacts = self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
+                    artifacts = await self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
             self._ended = run.ended(outcome, self._moment(ended_at), receipt, artifacts)
         self._run = await self._storage.recorder.record_end(self._ended)
         RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()

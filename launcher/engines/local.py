@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.loglines import Gap, Receipt
 from launcher.domain.names import is_run_id
@@ -112,6 +113,10 @@ class LocalEngine:
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `Engine`."""
         return await self._runs.find(query)
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `Engine`."""
+        return await self._runs.count_between(edges)
 
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`."""
@@ -218,7 +223,7 @@ class LocalEngine:
         if pipeline:
             outcome = pipeline.explained(outcome)
             with contained("discover", f"run {run.run_id}: its files cannot be listed"):
-                artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts)
+                artifacts = await self._artifacts.discover(run.run_id, pipeline.artifacts)
         ended = await self._recorder.record_end(run.ended(outcome, now(), log_receipt, artifacts))
         await self._remember(ended)
         RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()
@@ -282,8 +287,10 @@ class LocalEngine:
         old = [run for run in runs if run.completed_at and run.completed_at < moment]
         for run in old:
             self._by_key.pop(run.idempotency_hash or "", None)
+        left = await forget_before(moment, old, self._storage)
         await self._runs.delete_ended_before(moment)
-        await forget_before(moment, old, self._storage)
+        for run in left:  # for the next time
+            await self._runs.put(run)
 
 
 def _ask(end: asyncio.Future[Reason], reason: Reason) -> None:

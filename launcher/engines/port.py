@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from launcher.domain.admission import QueuePlace
+from launcher.domain.days import StatusCounts
 from launcher.domain.runs import Run
 from launcher.stores.ports import RunQuery
 
@@ -48,6 +51,10 @@ class Engine(Protocol):
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """Return a page of runs, newest first, and how many there are in all."""
+        ...
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """Count all runs that were requested between each two successive edges, by status."""
         ...
 
     async def cancel(self, run_id: str) -> Run:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import ConfigurationError, StoreUnavailable
-from launcher.domain.runs import TERMINAL, Run
+from launcher.domain.runs import TERMINAL, Run, RunStatus
 from launcher.stores.ports import RunQuery, work_item_fields
 
 log = logging.getLogger(__name__)
 DATABASE = "jobs"
 _TIMEOUT_MS = 5000
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits BSON's 64 bits
 _ENDED = sorted(str(status) for status in TERMINAL)
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -81,6 +84,21 @@ class MongoRunStore:
             documents = await cursor.skip((query.page - 1) * query.per_page).limit(query.per_page).to_list()
         return [run for document in documents if (run := _run_of(document))], total
 
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `RunStore`."""
+        # Without fraction and Z: such a text sorts before all that begin with it, and "08:00:00.5Z" before "08:00:00Z".
+        texts = [f"{edge.astimezone(UTC):%Y-%m-%dT%H:%M:%S}" for edge in edges]
+        statuses = {str(status): {"$sum": {"$cond": [{"$eq": ["$status", str(status)]}, 1, 0]}} for status in RunStatus}
+        async with _unavailable():
+            cursor = await self._runs.aggregate(
+                [
+                    {"$match": {"created_at": {"$gte": texts[0], "$lt": texts[-1]}}},
+                    {"$bucket": {"groupBy": "$created_at", "boundaries": texts, "output": statuses}},
+                ]
+            )
+            found = {bucket["_id"]: bucket for bucket in await cursor.to_list()}
+        return [{status: found.get(text, {}).get(str(status), 0) for status in RunStatus} for text in texts[:-1]]
+
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""
         async with _unavailable():
@@ -111,7 +129,7 @@ class MongoWorkItems:
     async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
         """See `WorkItems`."""
         names: list[Any] = [run.job_id]
-        if run.job_id.isascii() and run.job_id.isdigit() and len(run.job_id) < 19:  # BSON has 64-bit integers
+        if _INTEGER.fullmatch(run.job_id):
             names.append(int(run.job_id))
         created_at = run.created_at.replace(microsecond=run.created_at.microsecond // 1000 * 1000)  # BSON: milliseconds
         mine = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _ENDED}}

@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from launcher.domain.days import StatusCounts, count_between
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.loglines import LineKind, LogLine
 from launcher.domain.runs import TERMINAL, Run
@@ -87,6 +88,18 @@ class RedisRunStore:
         runs.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
         start = (query.page - 1) * query.per_page
         return runs[start : start + query.per_page], len(runs)
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `RunStore`. Of runs that have ended, those that are not forgotten yet."""
+        async with _unavailable():
+            names: Any = await self._redis.zrangebyscore(
+                f"{self._prefix}runs", edges[0].timestamp(), f"({edges[-1].timestamp()}"
+            )
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
+                documents = await pipe.execute()
+        return count_between(edges, [Run.from_json(document) for document in documents if document])
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""

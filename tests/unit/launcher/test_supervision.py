@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -136,6 +138,69 @@ def test_a_reason_of_the_operators_own_is_stored_before_the_pod_is_ended(play: P
         assert (await scene.end()).reason == "ArtifactsTooLarge"
 
     play(scenario, MAX_ARTIFACT_BYTES="1024")
+
+
+def test_too_many_files_end_a_run_and_its_record_says_so(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        at = scene.storage.artifacts.make(NAME)
+        for number in range(11):
+            (at / str(number)).touch()
+        scene.see_pod("Running", **running())
+        await scene.until(lambda: scene.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+        scene.see_pod("Failed", **LATE, **ended(143))
+        run = await scene.end()
+        assert run.reason == "ArtifactsTooLarge"
+        assert run.message == (
+            "The pipeline's artifacts exceeded a limit. It made more than 10 files and folders (MAX_ARTIFACT_FILES)."
+        )
+
+    play(scenario, MAX_ARTIFACT_FILES="10")
+
+
+def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape(play: Play, tmp_path: Path) -> None:
+    pipelines = tmp_path / "pipelines.yaml"
+    pipelines.write_text('default: {command: [x], artifacts: {report_url: "*.pdf"}}')
+
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        at = scene.storage.artifacts.make(NAME)
+        Path(os.fsdecode(os.fsencode(at) + b"/M\xfcller.pdf")).touch()
+        scene.see_pod("Running", **running())
+        await scene.until(lambda: scene.kept.status is RunStatus.RUNNING)
+        scene.see_pod("Succeeded", **ended(0))
+        run = await scene.end()
+        assert (run.status, run.artifacts) == (RunStatus.COMPLETED, {"report_url": r"M\xfcller.pdf"})
+
+    play(scenario, PIPELINES_FILE=str(pipelines))
+
+
+def test_lines_come_in_while_the_artifacts_are_counted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(scene: Scene) -> None:
+        gate, counting = threading.Event(), threading.Event()
+
+        def count(run_id: str) -> str:
+            counting.set()
+            gate.wait(10)
+            return ""
+
+        monkeypatch.setattr(scene.storage.artifacts, "_excess", count)
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        scene.see_pod("Running", **running())
+        await scene.until(counting.is_set)
+        scene.cluster.say(POD, "one", "two")
+        await scene.until(lambda: len(scene.lines) == 3)
+        gate.set()
+        scene.see_pod("Succeeded", **ended(0))
+        assert (await scene.end()).status is RunStatus.COMPLETED
+
+    play(scenario)
 
 
 @pytest.mark.parametrize("begins", [True, False])

@@ -52,7 +52,7 @@ STORES = {
 }
 ARCHIVE = ["put", "get", "runs", "writer", "last_number", "read"]
 LOG = ["append", "receipt", "close"]
-FILES = ["make", "discover", "size"]
+FILES = ["make", "discover", "excess"]
 
 
 def targets(*more: str, **kinds: list[str]) -> list[tuple[str, int]]:
@@ -86,6 +86,7 @@ class Stores:
     def __init__(self, folder: Path, settings: SharedSettings, faults: Faults, stack: AsyncExitStack) -> None:
         archive, tail = Archive(settings.ARCHIVE_DIR), InMemoryLogTail(50)
         files = ArtifactFolder(settings.APPLICATIONS_DIR)
+        stack.callback(files.close)
         self.items = InMemoryWorkItems({name: {} for name in ("1", "2", "3")})
         self.mirrored = [InMemoryRunStore(), InMemoryRunStore()]
         mirrors = [
