@@ -22,10 +22,10 @@ _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering
         200: {
             "description": (
                 "Server-sent events. Unnamed: a line; `id` is its number, `data` its text, or its last frame if it "
-                "redraws itself with carriage returns. `progress` {step, of, label} and `gap` {from, to, why} stand for a line "
-                "and have an `id` too. `status` and `end` hold the run. `partial` {text}: what a line that redraws "
-                "itself shows before it is finished, at most 5 times a second; the next event with an `id` replaces "
-                "it (local engine only). Ignore events that you do not know."
+                "redraws itself with carriage returns. `progress` {step, of, label} and `gap` {from, to, why} stand "
+                "for a line and have an `id` too. `status` and `end` hold the run. `partial` {text}: what a line that "
+                "redraws itself shows before it is finished, at most 5 times a second; the next event with an `id` "
+                "replaces it (local engine only). Ignore events that you do not know."
             ),
             "content": {
                 "text/event-stream": {
