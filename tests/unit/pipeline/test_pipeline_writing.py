@@ -293,7 +293,6 @@ def test_characters_that_xml_has_not_are_left_out_of_the_document():
     assert [text.replace("\n", " ").strip() for text in texts] == ["Ada \ufffd", "One two \ufffd", "code"]
 
 
-
 def test_the_word_document_carries_no_time_of_today():
     first, second = (make_docx("# Ada\n\n[x](https://example.com)\n", title="Ada") for _ in range(2))
     assert first == second
