@@ -43,6 +43,8 @@ CHART_VALUES = {
     "PIPELINE_EPHEMERAL_STORAGE": "runs.ephemeralStorage",
     "CORS_ORIGINS": "launcher.corsOrigins",
     "RATE_LIMIT_PER_MINUTE": "launcher.rateLimitPerMinute",
+    "TICKET_RATE_LIMIT_PER_MINUTE": "launcher.ticketRateLimitPerMinute",
+    "MAX_STREAMS": "launcher.maxStreams",
 }
 """Settings that are values of the chart: the quota and others hang on them too."""
 OF_THE_CHART = (

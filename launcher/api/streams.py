@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from launcher.api.dependencies import PartsDep, RunReader
+from launcher.api.dependencies import PartsDep, RunReader, stream_slot
 from launcher.api.files import FileAnswer
+from launcher.api.threads import DaemonThreads
+from launcher.domain.errors import ArchiveUnavailable
 
 router = APIRouter(tags=["logs and artifacts"])
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+_BLOCK_SECONDS = 30.0  # in which the archive's disk gives a block of a log
+
+
+class _Stream(StreamingResponse):
+    """An answer whose events end with it, at once, however it ends."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert isinstance(self.body_iterator, AsyncGenerator)
+        async with aclosing(self.body_iterator):
+            await super().__call__(scope, receive, send)
 
 
 @router.get(
     "/jobs/{run_id}/logs",
     summary="Follow a run",
+    dependencies=[Depends(stream_slot)],
     response_class=StreamingResponse,
     responses={
         200: {
@@ -46,10 +62,15 @@ async def logs(
     await parts.engine.get(run_id)
     if last_event_id and last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 16:
         after = int(last_event_id)
-    return StreamingResponse(parts.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
+    return _Stream(parts.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
-@router.get("/jobs/{run_id}/log", summary="The whole log as text", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{run_id}/log",
+    summary="The whole log as text",
+    dependencies=[Depends(stream_slot)],
+    response_class=StreamingResponse,
+)
 async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingResponse:
     """Return all that the archive holds, byte by byte as it was printed."""
     await parts.engine.get(run_id)
@@ -58,7 +79,24 @@ async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingRespo
         "Cache-Control": "no-store",
         "Content-Disposition": f'attachment; filename="{run_id}.log"',
     }
-    return StreamingResponse(parts.archive.text(run_id), media_type="text/plain; charset=utf-8", headers=headers)
+    blocks = parts.archive.text(run_id)
+    first = await _next(blocks, parts.log_threads)  # a disk that hangs is an answer of its own
+    text = _text(first, blocks, parts.log_threads)
+    return StreamingResponse(text, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+async def _next(blocks: Iterator[bytes], threads: DaemonThreads) -> bytes | None:
+    try:
+        return await threads.run(lambda: next(blocks, None), seconds=_BLOCK_SECONDS)
+    except TimeoutError as exc:
+        raise ArchiveUnavailable from exc
+
+
+async def _text(first: bytes | None, blocks: Iterator[bytes], threads: DaemonThreads) -> AsyncIterator[bytes]:
+    block = first
+    while block is not None:
+        yield block
+        block = await _next(blocks, threads)
 
 
 @router.get(

@@ -213,6 +213,10 @@ class KubernetesEngine:
         """See `Engine`."""
         with contextlib.suppress(ClusterUnavailable):
             await self._look()
+        return self.known()
+
+    def known(self) -> QueueState:
+        """See `Engine`."""
         return QueueState(
             active=len(self._live.released),
             limit=self._settings.MAX_CONCURRENCY,

@@ -21,8 +21,8 @@ from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
 from launcher.engines.execution import Execution
+from launcher.engines.marks import end_leftovers, marks_of
 from launcher.engines.port import QueueState
-from launcher.engines.process import end_leftovers, marks_of
 from launcher.logs.pump import LogPump
 from launcher.metrics import ACTIVE, QUEUED, RUNS
 from launcher.retention import forget_before
@@ -63,10 +63,12 @@ class LocalEngine:
         """Of each active run: why it is to end before its time."""
         self._runs_tasks, self._tasks = Tasks(), Tasks()
         self._pause_file = settings.ARCHIVE_DIR / "paused"
+        self._paused = False
         self._stopping = False
 
     async def start(self) -> None:
         """Take up what the launcher before this one left."""
+        self._paused = self._pause_file.exists()
         known = {run.run_id: run for run in self._archive.runs()}
         for run in await self._left_in_shared():
             if run.run_id not in known:
@@ -164,9 +166,14 @@ class LocalEngine:
             self._pause_file.touch()
         else:
             self._pause_file.unlink(missing_ok=True)
-            self._admit()
+        self._paused = paused
+        self._admit()
 
     async def queue(self) -> QueueState:
+        """See `Engine`."""
+        return self.known()
+
+    def known(self) -> QueueState:
         """See `Engine`."""
         return QueueState(
             active=len(self._active),
@@ -174,10 +181,6 @@ class LocalEngine:
             queued=len(self._waiting),
             paused=self._paused,
         )
-
-    @property
-    def _paused(self) -> bool:
-        return self._pause_file.exists()
 
     def _admit(self) -> None:
         if not self._stopping:

@@ -76,3 +76,7 @@ class Engine(Protocol):
     async def queue(self) -> QueueState:
         """Return the queue's state."""
         ...
+
+    def known(self) -> QueueState:
+        """Return the queue's state as it was last known, at once."""
+        ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ _AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
 _ETA_STEP_SECONDS = 5.0  # an ETA that has moved by this much is told
 _CATCH_UP_LINES = 1000
 _MAX_FAULTS = 5  # in a row
+_CHUNK_BYTES = 64 << 10  # about what a viewer that takes nothing holds on to
 _RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
 _PING = b": ping\n\n"
@@ -82,6 +83,20 @@ class Partial(NamedTuple):
 
     after: int
     text: str
+
+
+def chunks_of(lines: Sequence[LogLine]) -> Iterator[Chunk]:
+    """Yield consecutive lines as chunks of about `_CHUNK_BYTES`."""
+    events: list[bytes] = []
+    first, size = 0, 0
+    for line in lines:
+        if not events:
+            first = line.number
+        events.append(line_event(line))
+        size += len(events[-1])
+        if size >= _CHUNK_BYTES or line is lines[-1]:
+            yield Chunk(first, line.number, events, b"".join(events))
+            events, size = [], 0
 
 
 class Feed:
@@ -144,7 +159,8 @@ class Feed:
         return self._catch_up(cursor)
 
     def _catch_up(self, cursor: int) -> tuple[bytes, int]:
-        lines = self._archive.read(self._run_id, cursor, min(_CATCH_UP_LINES, self.last - cursor))
+        count = min(_CATCH_UP_LINES, self.last - cursor)
+        lines = self._archive.read(self._run_id, cursor, count, _CHUNK_BYTES)
         if lines:
             return b"".join(map(line_event, lines)), lines[-1].number
         until = self._ring[0].first - 1 if self._ring else self.last
@@ -225,15 +241,12 @@ class Feed:
         return lines
 
     def _push(self, lines: Sequence[LogLine]) -> None:
-        if not lines:
-            return
-        events = [line_event(line) for line in lines]
-        chunk = Chunk(lines[0].number, lines[-1].number, events, b"".join(events))
-        self._ring.append(chunk)
-        self._ring_bytes += len(chunk.joined)
-        while self._ring_bytes > _RING_BYTES and len(self._ring) > 1:
-            self._ring_bytes -= len(self._ring.popleft().joined)
-        self.last = chunk.last
+        for chunk in chunks_of(lines):
+            self._ring.append(chunk)
+            self._ring_bytes += len(chunk.joined)
+            while self._ring_bytes > _RING_BYTES and len(self._ring) > 1:
+                self._ring_bytes -= len(self._ring.popleft().joined)
+            self.last = chunk.last
 
     def announce(self) -> None:
         """Wake every viewer."""
@@ -271,7 +284,7 @@ class FeedHub:
         for feed in self._feeds.values():
             feed.announce()
 
-    async def events(self, run_id: str, after: int) -> AsyncIterator[bytes]:
+    async def events(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Yield a run's SSE events after a line's number, to the `end` event; a comment when it is quiet."""
         if kept := self._archive.last_number(run_id):
             after = min(after, kept)  # a viewer of a log that was longer than ours sees what is new
