@@ -38,8 +38,11 @@ class _Stream(StreamingResponse):
     responses={
         200: {
             "description": (
-                "Server-sent events: unnamed for a line (id = its number), progress and gap (with an id too), status, "
-                "partial (what a line shows that redraws itself, before it is finished; local engine), end."
+                "Server-sent events. Unnamed: a line; `id` is its number, `data` its text, or its last frame if it "
+                "redraws itself with carriage returns. `progress` {step, of, label} and `gap` {from, to, why} stand "
+                "for a line and have an `id` too. `status` and `end` hold the run. `partial` {text}: what a line that "
+                "redraws itself shows before it is finished, at most 5 times a second; the next event with an `id` "
+                "replaces it (local engine only). Ignore events that you do not know."
             ),
             "content": {
                 "text/event-stream": {
