@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -51,10 +50,8 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
         name: {"command": ["python", "-c", program], "artifacts": ARTIFACTS.get(name, {"cv_md_url": "CV.md"})}
         for name, program in PROGRAMS.items()
     }
-    folder = tmp_path_factory.mktemp("folders")
-    with Launcher(folder, pipelines) as running:
+    with Launcher(tmp_path_factory.mktemp("folders"), pipelines) as running:
         yield running
-    subprocess.run(["rm", "-rf", str(folder)], check=True)  # pytest's own cleaning would recurse too deep
 
 
 @pytest.fixture
