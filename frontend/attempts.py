@@ -52,7 +52,12 @@ class AttemptsInMongoDB:
     """For all instances of the function; a TTL index clears what is over."""
 
     def __init__(self, uri: str) -> None:
-        self._client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=5000, tz_aware=True)
+        self._client: MongoClient[dict[str, Any]] = MongoClient(
+            uri,
+            connect=False,  # at the first question: a name server that is down keeps no page from being served
+            serverSelectionTimeoutMS=5000,
+            tz_aware=True,
+        )
         self._collection = self._client["jobs"]["sign_in_attempts"]
 
     def allowed(self, visitor: str) -> bool:

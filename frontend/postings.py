@@ -101,7 +101,7 @@ class PostingsInMongoDB:
 
     def __init__(self, uri: str) -> None:
         self._client: MongoClient[dict[str, Any]] = MongoClient(
-            uri, serverSelectionTimeoutMS=_TIMEOUT_MS, socketTimeoutMS=2 * _TIMEOUT_MS
+            uri, connect=False, serverSelectionTimeoutMS=_TIMEOUT_MS, socketTimeoutMS=2 * _TIMEOUT_MS
         )
         self._collection = self._client["jobs"]["level-2"]
 

@@ -99,7 +99,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("http://127.0.0.1:9", "nothing listens there", "slipway-launcher serve"),
         ("http://no-such-host.invalid", "no such host name", "DNS"),
-        ("runner.example.com", "is no address", "RUNNER_URL"),
+        ("runner.example.com", "is not a valid URL", "RUNNER_URL"),
     ],
 )
 def test_a_launcher_that_is_not_reached_is_told_with_its_cause(url: str, found: str, do: str) -> None:

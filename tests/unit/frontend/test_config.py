@@ -28,7 +28,7 @@ def test_a_deployed_front_end_needs_the_launchers_secret() -> None:
         read_config({"FRONTEND_PASSWORD": "open sesame"}, "0.0.0.0")
 
 
-@pytest.mark.parametrize("seconds", ["", "soon", "0", "nan", "inf", "1e9"])
+@pytest.mark.parametrize("seconds", ["soon", "0", "nan", "inf", "1e9", "50 ", "0x10"])
 def test_a_stream_length_that_makes_no_sense_is_refused_by_name(seconds: str) -> None:
     with pytest.raises(ConfigurationError, match="STREAM_SECONDS"):
         read_config(DEPLOYED | {"STREAM_SECONDS": seconds}, "0.0.0.0")
