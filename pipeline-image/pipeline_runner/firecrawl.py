@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
 
+from pipeline_runner.outside import OutsideError, client
+
 ATTEMPTS = 3
 REQUEST_SECONDS = 30.0
 TOTAL_SECONDS = 60.0
@@ -59,6 +61,8 @@ class Firecrawl:
             status = error.response.status_code
             msg = f"Firecrawl {_REASONS.get(status, f'answered {status}')}."
             raise FirecrawlError(msg) from None  # the request that hangs on it bears the key
+        except OutsideError as error:
+            raise FirecrawlError(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL):
             msg = "Firecrawl cannot be reached."
             raise FirecrawlError(msg) from None
@@ -70,7 +74,10 @@ class Firecrawl:
     def _post(self, body: dict[str, Any]) -> list[FoundPage]:
         headers = {"Authorization": f"Bearer {self._key}"}
         url = f"{self._url}/v2/search"
-        with httpx.stream("POST", url, json=body, headers=headers, timeout=REQUEST_SECONDS) as response:
+        with (
+            client(timeout=REQUEST_SECONDS) as connection,
+            connection.stream("POST", url, json=body, headers=headers) as response,
+        ):
             response.raise_for_status()
             content = bytearray()
             for chunk in response.iter_bytes():

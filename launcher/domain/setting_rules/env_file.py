@@ -2,10 +2,10 @@
 
     NAME='value'
 
-In single quotes a value stands for itself, with all of them. It may hold anything but a single quote, a line break and
-a backslash at its end, which Compose takes for an escape: percent-encode these in a URI, and make a secret without. A
-value of letters, digits and _ . , : / @ % + = - needs no quotes. One in double quotes without $ ` \\ " and ! is the
-same to all. What they read differently is refused:
+In single quotes a value stands for itself, with all of them. It may hold anything but a single quote, a line break,
+`${`, and a backslash at its end or twice in a row: percent-encode these in a URI, and make a secret without. A value of
+letters, digits and _ . , : / @ % + = - needs no quotes. One in double quotes without $ ` \\ " and ! is the same to all.
+What they read differently is refused:
 
 | In `.env` | POSIX shell | Compose | systemd |
 |---|---|---|---|
@@ -14,6 +14,7 @@ same to all. What they read differently is refused:
 | `A=$B`, `A="$B"`, `` A=`b` `` | expands it | expands `$B` | keeps it |
 | `A=~/x` | the home folder | keeps it | keeps it |
 | `A=x\\y` | `xy` | `x\\y` | `xy` |
+| `A='x\\'` | keeps it | an escaped quote, the value goes on | keeps it |
 | `export A=x` | sets A | sets A | no variable's name, skipped |
 | `A = x` | runs a command A | sets A | sets A |
 | `;A=x` | a syntax error | an error | a comment |
@@ -22,7 +23,9 @@ same to all. What they read differently is refused:
 Shell: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html (2.2, 2.6, 2.9.1).
 Compose: https://docs.docker.com/compose/how-tos/environment-variables/variable-interpolation/#env-file-syntax.
 systemd: https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#EnvironmentFile=.
-`docker run --env-file` and `podman run --env-file` know no quotes at all: what they load is refused at the start.
+podman-compose reads with python-dotenv, which expands `${B}` and halves `\\\\` in single quotes too:
+https://github.com/theskumar/python-dotenv#file-format. `docker run --env-file` and `podman run --env-file` know no quotes
+at all: what they load is refused at the start.
 """
 
 from __future__ import annotations
@@ -37,7 +40,10 @@ _SINGLE = re.compile(r"'([^']*)'")
 _DOUBLE = re.compile(r'"([^"$`\\!]*)"')
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _NAMED = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
-_ENDS = "it holds a single quote or ends with a backslash: percent-encode it in a URI (%27, %5C), or make another one"
+_ODD = re.compile(r"\\\\|\\$|\$\{")
+_ENCODE = (
+    "it holds a single quote, ${ or a backslash: percent-encode them in a URI (%27, %24, %5C), or make another value"
+)
 
 
 class EnvFile(NamedTuple):
@@ -97,7 +103,7 @@ def _value(text: str) -> str | None:
     for form in (_SINGLE, _DOUBLE, _BARE):
         if match := form.fullmatch(text):
             value = match[match.lastindex or 0]
-            return None if value.endswith("\\") or _CONTROL.search(value) else value
+            return None if _ODD.search(value) or _CONTROL.search(value) else value
     return None
 
 
@@ -107,6 +113,6 @@ def _reason(name: str, text: str) -> str:
         return f"sets {name} with a control character in it: remove it"
     if quote and re.search(rf"{quote}\s*#", text[1:]):
         return f"has a comment behind {name}: put it on a line of its own, and write {name}='…'"
-    if "'" in text[bool(quote) : len(text) - bool(quote)] or text.endswith(("\\", "\\'")):
-        return f"sets {name} to what cannot be written alike everywhere: {_ENDS}"
+    if "'" in text[bool(quote) : len(text) - bool(quote)] or _ODD.search(text.strip("'")):
+        return f"sets {name} to what cannot be written alike everywhere: {_ENCODE}"
     return f"sets {name} to what a shell, Compose and systemd read differently: write {name}='…' in single quotes"
