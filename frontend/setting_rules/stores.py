@@ -104,7 +104,7 @@ def _check_mongodb_hosts(name: str, scheme: str, hosts: str) -> None:
             raise Unusable(f"{name}: mongodb+srv:// takes a host name, not an IP address; begin with mongodb://")
     else:
         for host in hosts.split(","):
-            if not host.endswith(".sock"):
+            if not re.fullmatch(r"([A-Za-z0-9._-]|%2[Ff])+\.sock", host):
                 check_host(name, host)
 
 

@@ -24,8 +24,8 @@ Shell: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
 Compose: https://docs.docker.com/compose/how-tos/environment-variables/variable-interpolation/#env-file-syntax.
 systemd: https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#EnvironmentFile=.
 podman-compose reads with python-dotenv, which expands `${B}` and halves `\\\\` in single quotes too:
-https://github.com/theskumar/python-dotenv#file-format. `docker run --env-file` and `podman run --env-file` know no quotes
-at all: what they load is refused at the start.
+https://github.com/theskumar/python-dotenv#file-format. `docker run --env-file` and `podman run --env-file` know no
+quotes at all: what they load is refused at the start.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def read_env(text: str, where: str = ".env") -> EnvFile:
     values: dict[str, str] = {}
     faults: list[tuple[str, str]] = []
     for number, whole in enumerate(text.split("\n"), 1):
-        line = whole.rstrip(" \t")
+        line = whole.strip(" \t")
         name, fault = _read_line(line, values)
         if fault:
             faults.append((name, f"{where}:{number} {fault}"))
@@ -87,7 +87,7 @@ def _read_line(line: str, values: dict[str, str]) -> tuple[str, str]:
     name = meant[1] if meant else ""
     found = _LINE.fullmatch(line)
     if not found:
-        reason = "starts with export or a space, or has a space before =" if meant else "is not NAME='value'"
+        reason = "starts with export, or has a space before =" if meant else "is not NAME='value'"
         return name, f"{reason}: write {name or 'NAME'}='…'"
     if name in values:
         return name, f"sets {name} a second time: keep one"
