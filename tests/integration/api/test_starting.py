@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,25 @@ def test_folders_on_a_read_only_mount_are_named_in_the_one_list(tmp_path: Path, 
     assert first == "The settings are wrong:"
     assert [fault.split()[0].rstrip(":") for fault in faults] == ["MAX_CONCURRENCY", "ARCHIVE_DIR", "APPLICATIONS_DIR"]
     assert all("Read-only file system" in fault for fault in faults[1:])
+
+
+def test_a_port_of_the_operators_probes_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path)
+    launcher.client.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [sys.executable, "-m", "pipeline_operator.main", "--quiet"],
+            cwd=ROOT,
+            env=launcher.environment | {"PYTHONPATH": "operator", "PROBE_PORT": port},
+            capture_output=True,
+            text=True,
+            timeout=REFUSE_SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert ended.stderr.endswith("(PROBE_HOST, PROBE_PORT)\n") and ended.stderr.count("\n") == 1
 
 
 def test_a_setting_that_a_shell_lost_from_an_unquoted_env_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """`.env`: what is accepted means the same to a shell, Docker Compose, systemd, podman-compose and k8s/config.py.
 
-The shell is the real /bin/sh. The others are their documented rules; `launcher/domain/setting_rules/env_file.py` has the
+The shell is the real /bin/sh. The others are their documented rules; launcher/domain/setting_rules/env_file.py has the
 sources.
 """
 
@@ -82,12 +82,12 @@ def expanded(value: str) -> str:
 
 
 def podman_compose(text: str, directory: Path) -> dict[str, str]:
-    """python-dotenv's rules: as Compose's here, but \\\\ and \\' are decoded and ${…} is expanded in single quotes too."""
+    """python-dotenv's rules: as Compose's, but backslashes and ${…} count in single quotes too."""
     found = compose(text, directory)
     return {name: re.sub(r"\$\{\w+\}", "", re.sub(r"\\([\\'])", r"\1", value)) for name, value in found.items()}
 
 
-def systemd(text: str, _: Path) -> dict[str, str]:
+def systemd(text: str, _: Path) -> dict[str, str]:  # noqa: C901  # a state machine, as systemd's own is
     """systemd's rules: states of a line, quotes anywhere, a backslash escapes outside single quotes and joins lines."""
     found: dict[str, str] = {}
     name, value, kept, state = "", "", 0, "name"

@@ -1,4 +1,4 @@
-"""The rules of the settings: what is refused and why, what is taken and how, and that nothing of a secret is repeated."""
+"""The rules of the settings: what is refused and why, what is taken and how, and that no secret is repeated."""
 
 from __future__ import annotations
 
@@ -159,8 +159,13 @@ ADDRESSES = st.lists(
             "w=majority",
             "tls=true",
             "directConnection=",
+            "srvMaxHosts=1",
+            "ssl_cert_reqs=none",
+            "socket_timeout=1.5",
+            "retryWrites=false",
+            ".sock",
+            "%2Ftmp%2Fx.sock",
         ]
-        + ["srvMaxHosts=1", "ssl_cert_reqs=none", "socket_timeout=1.5", "retryWrites=false", ".sock", "%2Ftmp%2Fx.sock"]
     ),
     max_size=9,
 ).map("".join)
