@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,16 @@ def test_the_command_says_faults_and_ends_with_2(folder: Path) -> None:
     write(folder, "just words\n")
     done = subprocess.run([program, folder, "--check"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, "is not NAME='value'" in done.stderr) == (2, True)
+
+
+def test_what_goes_to_the_server_is_all_that_the_command_needs_with_python_alone(folder: Path, tmp_path: Path) -> None:
+    sent = re.search(r"__pycache__ \\\n(.*) \|", (ROOT / "k8s/remote.sh").read_text())
+    assert sent
+    there = tmp_path / "there"
+    there.mkdir()
+    tar = ["tar", "--create", "--directory", str(ROOT), "--exclude=__pycache__", *sent[1].split()]
+    content = subprocess.run(tar, check=True, capture_output=True, timeout=60).stdout
+    subprocess.run(["tar", "--extract", "--directory", str(there)], input=content, check=True, timeout=60)
+    command = [sys.executable, "-S", str(there / "k8s/config.py"), str(folder), "--check"]  # -S: no installed package
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
