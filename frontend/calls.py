@@ -10,7 +10,7 @@ from flask import g
 
 from frontend.api.runner import ask
 from frontend.batch import GONE
-from frontend.postings import LastRun
+from frontend.last_run import LastRun
 from frontend.words import LIVE, Problem, problem_of, unreachable
 
 MOST_RUNS = 500  # that the launcher lists at once
@@ -79,9 +79,10 @@ def last_runs() -> tuple[dict[str, LastRun], Problem | None]:
     return found
 
 
-def known_runs() -> dict[str, LastRun]:
-    """Return the newest run of each job, as far as the launcher says."""
-    return last_runs()[0]
+def known_runs() -> dict[str, LastRun] | None:
+    """Return the newest run of each job; None if the launcher does not say."""
+    runs, problem = last_runs()
+    return None if problem else runs
 
 
 def statuses_of(run_ids: Iterable[str]) -> dict[str, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
-from frontend.words import LIVE, moment
+from frontend.words import LIVE
 
 KINDS = ("completed", "failed", "cancelled", "live")
 DAYS = 14
@@ -18,7 +17,7 @@ _WORDS = {"live": "not ended"}
 
 @dataclass(frozen=True)
 class Day:
-    """One day in UTC: how many of the runs that were asked for on it stand how; `live`: not ended yet."""
+    """One day: how many of the runs that were requested on it have which status; `live`: not ended yet."""
 
     date: date
     counts: Mapping[str, int]
@@ -41,15 +40,16 @@ class Bar:
     height: float
 
 
-def days_of(runs: Iterable[Mapping[str, Any]], today: date, days: int = DAYS) -> list[Day]:
-    """Count the runs of the last days, oldest day first; days without runs are there too."""
-    counts: dict[date, Counter[str]] = {today - timedelta(days=back): Counter() for back in reversed(range(days))}
-    for run in runs:
-        created = moment(run.get("created_at"))
-        if created and created.date() in counts:
-            status = str(run.get("status"))
-            counts[created.date()]["live" if status in LIVE else status] += 1
-    return [Day(day, {kind: of_day[kind] for kind in KINDS}) for day, of_day in counts.items()]
+def days_of(counted: Iterable[Mapping[str, Any]]) -> list[Day]:
+    """Read the launcher's days, each with its `date` and its `counts` by status."""
+    return [
+        Day(
+            date.fromisoformat(day["date"]),
+            {kind: day["counts"].get(kind, 0) for kind in KINDS}
+            | {"live": sum(day["counts"].get(status, 0) for status in LIVE)},
+        )
+        for day in counted
+    ]
 
 
 def size_of(days: list[Day]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from frontend.password import HOW_TO_MAKE_ONE, weakness
 from frontend.setting_rules import checked
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -53,9 +54,11 @@ def read_config(environment: Mapping[str, str], host: str) -> Config:
     values, faults = checked(environment, NAMES)
     wrong = {name for name in NAMES if environment.get(name)} - values.keys()
     faults += [fault for name, fault in _missing(environment, host).items() if name not in wrong]
+    password, secret = values.get("FRONTEND_PASSWORD", ""), values.get("RUNNER_API_SECRET", "")
+    if password and environment.get("SLIPWAY_ENV") != "development" and (why := weakness(password, secret)):
+        faults.append(f"FRONTEND_PASSWORD {why}. {HOW_TO_MAKE_ONE}")
     if faults:
         raise ConfigurationError("\n".join(faults))
-    password, secret = values.get("FRONTEND_PASSWORD", ""), values.get("RUNNER_API_SECRET", "")
     proxies = int(values.get("FRONTEND_PROXIES", "1" if environment.get("VERCEL") else "0"))
     hosts = tuple(name.strip() for name in environment.get("FRONTEND_HOSTS", "").split(",") if name.strip())
     return Config(

@@ -11,7 +11,7 @@ from flask import Response, make_response, render_template, request, url_for
 
 from frontend.batch import MOST, Batch
 from frontend.keys import anchor, launch_key
-from frontend.postings import LastRun
+from frontend.last_run import LastRun
 from frontend.sign_in import signed_in
 from frontend.words import LIVE, Problem, problem_of
 
@@ -57,8 +57,8 @@ def row_of(run: Mapping[str, Any]) -> dict[str, Any]:
     return state_of(run["job_id"], LastRun(run["run_id"], run["status"]))
 
 
-def state_of(job_id: str, last_run: LastRun) -> dict[str, Any]:
-    """Return what a row of the postings shows, and the key of its button."""
+def state_of(job_id: str, last_run: LastRun, *, away: bool = False) -> dict[str, Any]:
+    """Return what a row of the postings shows, and the key of its button; `away`: the launcher takes no runs."""
     return {
         "job_id": job_id,
         "anchor": anchor(job_id),
@@ -66,6 +66,7 @@ def state_of(job_id: str, last_run: LastRun) -> dict[str, Any]:
         "run_id": last_run.run_id,
         "status": last_run.status,
         "live": last_run.status in LIVE,
+        "away": away,
     }
 
 

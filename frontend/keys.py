@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
-from frontend.postings import LastRun
+from frontend.last_run import LastRun
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
-from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from frontend import chart, words
 from frontend.batch import Batch, read_address
-from frontend.calls import MOST_RUNS, Refused, beginning, call, changes, last_runs, statuses_of
+from frontend.calls import Refused, beginning, call, changes, last_runs, statuses_of
 from frontend.fragments import as_fragment, refused, seen, state_of
 from frontend.keys import launch_key
+from frontend.last_run import UNKNOWN
 from frontend.postings import NEW, PostingQuery, Postings, PostingsUnavailable
 from frontend.previews import MOST_BYTES, kind_of, rendered
 from frontend.shown import read_shown
@@ -23,6 +24,8 @@ pages.after_app_request(as_fragment)
 
 PER_PAGE = 25
 MOST_PAGES = 100_000
+ZONE_COOKIE = "slipway_tz"
+"""The browser's time zone, which `page.js` writes."""
 
 
 @pages.get("/")
@@ -44,7 +47,10 @@ def jobs() -> ResponseReturnValue:
     postings: Postings = current_app.extensions["postings"]
     found, total = postings.find(query)
     runs, problem = last_runs()
-    rows = [(each, state_of(each.job_id, runs.get(each.job_id, each.last_run))) for each in found]
+    rows = []
+    for posting in found:
+        last_run = posting.last_run.without_launcher() if problem else runs.get(posting.job_id, posting.last_run)
+        rows.append((posting, state_of(posting.job_id, last_run, away=bool(problem))))
     for posting, row in rows:  # what the database alone calls live may have ended unnoticed: it can be processed
         row["live"] &= posting.job_id in runs
     pressed = Batch(read_address(request.args.get("batch", "")))
@@ -58,9 +64,12 @@ def live() -> ResponseReturnValue:
     try:
         changed, problem = changes(shown) if shown else {}, None
     except Refused as exc:
-        changed, problem = {}, exc.problem
-    rows = [state_of(job_id, run) for job_id, run in changed.items()]
-    return render_template("_live.html", live=_strip(problem), rows=rows)
+        changed, problem = {job_id: run.without_launcher() for job_id, run in shown.items()}, exc.problem
+    rows = [state_of(job_id, run, away=bool(problem)) for job_id, run in changed.items() if run != shown[job_id]]
+    answer = make_response(render_template("_live.html", live=_strip(problem), rows=rows))
+    if not problem and any(run.status == UNKNOWN for run in shown.values()):
+        answer.headers["HX-Trigger"] = "launcher-back"  # the page takes its postings again: it knows too little of them
+    return answer
 
 
 @pages.get("/batch")
@@ -88,8 +97,7 @@ def runs() -> ResponseReturnValue:
     asked |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
     found = call("jobs", params=asked)
     polled = request.headers.get("HX-Target") == "runs"  # by the table, which takes itself alone
-    newest = [] if polled else call("jobs", params={"per_page": MOST_RUNS})["runs"]
-    days = chart.days_of(newest, datetime.now(UTC).date())
+    zone, days = ("", []) if polled else _charted()
     return render_template(
         "runs.html",
         runs=found["runs"],
@@ -98,7 +106,7 @@ def runs() -> ResponseReturnValue:
         days=days,
         bars=chart.bars_of(days),
         size=chart.size_of(days),
-        charted=len(newest) if len(newest) == MOST_RUNS else 0,
+        zone=zone,
         live=None if polled else _strip(None),
     )
 
@@ -184,6 +192,16 @@ def _strip(problem: words.Problem | None) -> dict[str, Any]:
     except Refused as exc:
         return {"problem": exc.problem}
     return {"health": health, "notices": words.notices(health)}
+
+
+def _charted() -> tuple[str, list[chart.Day]]:
+    """Return the days of the chart and their time zone: the viewer's, else UTC. No days if the launcher counts none."""
+    zone = request.cookies.get(ZONE_COOKIE, "")[:64]
+    for name in dict.fromkeys((zone or "UTC", "UTC")):  # the launcher may not know the viewer's
+        with suppress(Refused):
+            counted = call("jobs", "stats", params={"days": chart.DAYS, "tz": name})
+            return counted["tz"], chart.days_of(counted["days"])
+    return "", []
 
 
 def _page() -> int:

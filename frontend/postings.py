@@ -7,30 +7,25 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from pymongo import DESCENDING, MongoClient
 from pymongo.errors import PyMongoError
 
+from frontend.last_run import LastRun
 from frontend.words import STATUSES
 
 NEW = "new"
 MOST_SIGNS = 300  # of a title, on the page
 _TIMEOUT_MS = 5000
-_INTEGER = re.compile(r"[0-9]{1,18}")  # what surely fits the 64 bits of MongoDB's integers
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits MongoDB's 64 bits
+_HALF_SIGN = re.compile("[\ud800-\udfff]")  # JSON can hold half a surrogate pair, which no page can show
 _SEARCHED = ("title", "role", "company", "location")
 _FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_status")
 
 
 class PostingsUnavailable(Exception):
     """The postings cannot be had; the message says what to do."""
-
-
-class LastRun(NamedTuple):
-    """The newest run of a job, as far as it is known; both empty: none yet."""
-
-    run_id: str = ""
-    status: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,11 @@ def posting_of(document: Mapping[str, Any]) -> Posting:
     )
 
 
-def open_postings(environment: Mapping[str, str], last_runs: Callable[[], Mapping[str, LastRun]]) -> Postings:
+LastRuns = Callable[[], Mapping[str, LastRun] | None]
+"""Each job's newest run; None while nobody knows."""
+
+
+def open_postings(environment: Mapping[str, str], last_runs: LastRuns) -> Postings:
     """Return the postings that the environment names: MONGODB_URI's, else POSTINGS_DIR's."""
     if uri := environment.get("MONGODB_URI", ""):
         return PostingsInMongoDB(uri)
@@ -138,7 +137,7 @@ def _selector(query: PostingQuery) -> dict[str, Any]:
 class PostingsInFolder:
     """A folder of JSON files; `last_runs` says what nobody writes into them: each job's newest run."""
 
-    def __init__(self, folder: str, last_runs: Callable[[], Mapping[str, LastRun]] = dict) -> None:
+    def __init__(self, folder: str, last_runs: LastRuns = dict) -> None:
         self._folder, self._last_runs = folder, last_runs
 
     def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
@@ -149,9 +148,13 @@ class PostingsInFolder:
         if not folder.is_dir():
             raise PostingsUnavailable(f"There is no folder {folder}. Set POSTINGS_DIR, or MONGODB_URI.")
         runs = self._last_runs()
+        if runs is None and query.status:
+            raise PostingsUnavailable(
+                "The launcher does not say which runs there are. Show all statuses, or try again."
+            )
         documents = map(_document, sorted(folder.glob("*.json")))
         there = [posting_of(document) for document in documents if document is not None]
-        postings = [replace(each, last_run=runs.get(each.job_id, each.last_run)) for each in there]
+        postings = [replace(each, last_run=(runs or {}).get(each.job_id, each.last_run)) for each in there]
         fitting = [posting for posting in postings if _fits(posting, query)]
         start = (query.page - 1) * query.per_page
         return fitting[start : start + query.per_page], len(fitting)
@@ -178,10 +181,12 @@ def _document(path: Path) -> dict[str, Any] | None:
 def _id_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return "" if _HALF_SIGN.search(text) else text
 
 
 def _text(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(_text, value))
-    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return _HALF_SIGN.sub("\N{REPLACEMENT CHARACTER}", text)

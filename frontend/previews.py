@@ -20,6 +20,14 @@ class _Renderer(RendererHTML):
         tokens[idx].attrSet("rel", "noopener noreferrer nofollow")
         return self.renderToken(tokens, idx, options, env)
 
+    def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Align a cell by a class: the pages' policy refuses inline styles."""
+        if style := tokens[idx].attrs.pop("style", ""):
+            tokens[idx].attrSet("class", str(style).replace("text-align:", "align-"))
+        return self.renderToken(tokens, idx, options, env)
+
+    th_open = td_open
+
 
 def kind_of(filename: str) -> str:
     """Return `markdown` or `text` for what can be shown, else nothing."""

@@ -45,8 +45,12 @@ CHART_VALUES = {
     "JOB_TTL_SECONDS": "retention.jobTtlSeconds",
     "REDIS_TTL_SECONDS": "retention.redisTtlSeconds",
     "MAX_ARTIFACT_BYTES": "retention.maxArtifactBytes",
+    "MAX_ARTIFACT_FILES": "retention.maxArtifactFiles",
+    "PIPELINE_EPHEMERAL_STORAGE": "runs.ephemeralStorage",
     "CORS_ORIGINS": "launcher.corsOrigins",
     "RATE_LIMIT_PER_MINUTE": "launcher.rateLimitPerMinute",
+    "TICKET_RATE_LIMIT_PER_MINUTE": "launcher.ticketRateLimitPerMinute",
+    "MAX_STREAMS": "launcher.maxStreams",
 }
 """Settings that are values of the chart: the quota and others hang on them too."""
 OF_THE_CHART = (
@@ -225,7 +229,9 @@ def _chart_values(variables: dict[str, str], faults: list[str]) -> dict[str, Any
                 value = text.split(",")
             elif name == "RETENTION_DAYS":
                 value = float(text)
-            elif number(name, text) and not name.endswith("_BYTES"):  # those the chart wants as text: helm rounds them
+            elif name.endswith(("_BYTES", "_STORAGE")):
+                pass  # as text: helm rounds large numbers
+            elif number(name, text):
                 value = int(text)
         except Unusable as exc:
             faults.append(f".env: {exc}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -12,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import typer
 from httpx_sse import ServerSentEvent, connect_sse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from launcher.artifacts import ArtifactFolder
 
 _READY = "Slipway serves on "
 _PATIENCE = httpx.Timeout(10, read=120)
@@ -97,9 +101,10 @@ def _show(run: dict[str, Any], console: Console) -> None:
     log = run["log"]
     console.print(f"\n{run['status']}: {run['message']}", markup=False)
     console.print(f"log {'complete' if log['complete'] else 'incomplete'}, {log['lines']} lines", markup=False)
-    folder = Path(os.environ.get("APPLICATIONS_DIR", "applications")).absolute() / run["run_id"]
     if run["artifacts"]:
         console.print("artifacts:")
-    for url in run["artifacts"].values():
-        for path in folder.rglob(Path(url).name):
-            console.print(f"  {path}", markup=False)
+    folder = ArtifactFolder(Path(os.environ.get("APPLICATIONS_DIR", "applications")))
+    names = {key: unquote(url.rpartition("/")[2]) for key, url in run["artifacts"].items()}
+    for path in asyncio.run(folder.discover(run["run_id"], names)).values():
+        console.print(f"  {folder.of(run['run_id']) / path}", markup=False)
+    folder.close()

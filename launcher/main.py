@@ -15,12 +15,14 @@ import typer
 import uvicorn
 
 from launcher.api.app import create_app
-from launcher.domain.errors import ConfigurationError
+from launcher.domain.errors import ConfigurationError, SlipwayError
+from launcher.engines.orphans import ORPHANS
 from launcher.server import BoundedHttp, Server
 from launcher.settings import Settings
 from launcher.storage import faults_at_start
 from launcher.stores.archive import claim
 
+log = logging.getLogger(__name__)
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
 
 
@@ -37,6 +39,8 @@ def serve(
             typer.echo(f"Note: {note}", err=True)
         settings = Settings.from_environment(os.environ, lambda found: faults_at_start(found, os.environ))
         local = settings.ENGINE == "local"  # on Kubernetes the operator writes the archive
+        if local:
+            ORPHANS.adopt()
         with claim(settings.ARCHIVE_DIR) if local else nullcontext():
             _serve(settings)
     except ConfigurationError as exc:
@@ -67,7 +71,13 @@ def _serve(settings: Settings) -> None:
         timeout_graceful_shutdown=5,
         server_header=False,
     )
+    # uvicorn would print a traceback of its own
+    logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.start_fault is None)
     Server(app, config).run(sockets=[listener])
+    if (fault := app.state.start_fault) is not None:
+        if not isinstance(fault, SlipwayError):
+            log.error("the launcher cannot start", exc_info=fault)
+        raise ConfigurationError(f"The launcher cannot start: {fault}")
 
 
 @cli.command()

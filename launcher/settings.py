@@ -57,6 +57,9 @@ class SharedSettings(BaseModel):
     RETENTION_DAYS: float = Field(30, gt=0, description="days that archives, artifacts and pipeline_runs are kept")
     MAX_LOG_BYTES: int = Field(64 << 20, ge=1024, description="bytes of log kept per run")
     MAX_ARTIFACT_BYTES: int = Field(256 << 20, ge=1024, description="bytes of artifacts a run may write")
+    MAX_ARTIFACT_FILES: int = Field(
+        10_000, ge=1, description="files, folders and links a run may make among its artifacts"
+    )
 
     PIPELINES_FILE: Path | None = Field(None, description="YAML with more pipelines: name, command, artifacts, timeout")
 
@@ -65,6 +68,11 @@ class SharedSettings(BaseModel):
     )
     PIPELINE_IMAGE: str = Field(
         "localhost/slipway-pipeline:latest", min_length=1, description="image of pipelines that name none"
+    )
+    PIPELINE_EPHEMERAL_STORAGE: str = Field(
+        "2Gi",
+        pattern=r"^[1-9][0-9]*(\.[0-9]+)?(k|Ki|M|Mi|G|Gi|T|Ti)?$",
+        description="disk that a run's pod may fill beside its artifacts, where its pipeline's resources do not say",
     )
     DATA_CLAIM: str = Field(
         "slipway-data", description="PersistentVolumeClaim with the artifacts of all runs, in its folder applications"
@@ -150,6 +158,8 @@ class Settings(SharedSettings):
     PORT: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
     CORS_ORIGINS: CommaSeparated = Field((), description="origins that browsers may call from, comma-separated")
     RATE_LIMIT_PER_MINUTE: int = Field(6000, ge=1, description="calls per minute and credential")
+    TICKET_RATE_LIMIT_PER_MINUTE: int = Field(300, ge=1, description="calls per minute and ticket")
+    MAX_STREAMS: int = Field(2000, ge=1, description="log streams open at a time; more are refused with 503")
 
     ENGINE: Literal["local", "kubernetes"] = Field(
         "local", description="local: child processes of the launcher; kubernetes: Jobs, with the operator"

@@ -51,6 +51,10 @@ def faults_at_start(settings: SharedSettings, environ: Mapping[str, str]) -> dic
 def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
     """Open what the settings name; connections are made when they are first used, and closed by the stack."""
     archive = Archive(settings.ARCHIVE_DIR, settings.MAX_LOG_BYTES)
+    artifacts = ArtifactFolder(
+        settings.APPLICATIONS_DIR, max_bytes=settings.MAX_ARTIFACT_BYTES, max_files=settings.MAX_ARTIFACT_FILES
+    )
+    stack.callback(artifacts.close)
     tail: LogTail = InMemoryLogTail(settings.LOG_BUFFER_LIMIT)
     shared: RunStore | None = None
     history: RunStore | None = None
@@ -75,7 +79,7 @@ def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
         mirrors.append(Mirror("mongodb", history, items=items, urls=artifact_urls, keeps=keeps))
     return Storage(
         archive=archive,
-        artifacts=ArtifactFolder(settings.APPLICATIONS_DIR),
+        artifacts=artifacts,
         tail=tail,
         shared=shared,
         history=history,

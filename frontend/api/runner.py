@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -12,9 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Blueprint, Response, abort, current_app, request, url_for
+from flask.sansio.blueprints import BlueprintSetupState
 
 from frontend import connection
+from frontend.api.standalone import environment_config, is_cross_site
 from frontend.config import Config
 from frontend.keys import keyed
 from frontend.shown import read_shown
@@ -42,6 +45,21 @@ PROBLEM = "application/problem+json"
 MOST_REFUSAL_BYTES = 65536
 GATEWAY = "What stands before the launcher answered {status}, not the launcher itself. Check that it is up."
 HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+
+
+def _configure(state: BlueprintSetupState) -> None:
+    """Take the front end's settings; in any other app read those of the environment, once."""
+    state.app.extensions["runner"] = state.app.config.get("SLIPWAY") or environment_config(os.environ)
+
+
+runner.record(_configure)
+
+
+@runner.before_request
+def refuse_other_sites() -> None:
+    """Refuse a change that another site's page asks for; whether somebody is signed in, the app itself must check."""
+    if is_cross_site(request):
+        abort(403, "This request comes from another site. Repeat it on this site's own page.")
 
 
 @runner.post("/api/runner/jobs/run")
@@ -86,15 +104,22 @@ def make_ticket(run_id: str) -> Response:
     if answer.status_code != 200:
         return answer
     ticket = json.loads(answer.get_data())
-    base = _config().public_url
-    of_run = quote(run_id, safe="")
+    base, of_run = _config().public_url, quote(run_id, safe="")
+    here = {
+        "stream_url": url_for(".stream_logs", run_id=run_id),
+        "log_url": url_for(".get_log", run_id=run_id),
+        "artifacts_url": url_for(".get_artifact", run_id=run_id, filename="-").removesuffix("-"),
+    }
+    there = {
+        "stream_url": f"{base}/jobs/{of_run}/logs",
+        "log_url": f"{base}/jobs/{of_run}/log",
+        "artifacts_url": f"{base}/artifacts/{of_run}/",
+    }
     document = {
         "ticket": ticket["ticket"] if base else None,
         "expires_in_seconds": ticket["expires_in_seconds"],
         "query": f"ticket={quote(ticket['ticket'], safe='')}" if base else "",
-        "stream_url": f"{base or '/api/runner'}/jobs/{of_run}/logs",
-        "log_url": f"{base or '/api/runner'}/jobs/{of_run}/log",
-        "artifacts_url": f"{base or '/api/runner'}/artifacts/{of_run}/",
+        **(there if base else here),
     }
     return Response(json.dumps(document), mimetype="application/json")
 
@@ -271,7 +296,7 @@ def _fields(*without: str) -> dict[str, Any]:
 
 
 def _config() -> Config:
-    config = current_app.config["SLIPWAY"]
+    config = current_app.extensions["runner"]
     assert isinstance(config, Config)
     return config
 

@@ -12,6 +12,7 @@ export class LogView {
   texts = []; // of each line as it is shown, for search and copy
   following = true;
   #waiting = [];
+  #redrawn = '';
   #frame = 0;
   #style = PLAIN;
   #blocks = [];
@@ -21,9 +22,9 @@ export class LogView {
   #height = 0;
   #width = 0;
 
-  /** `scroller` shows what is in `list`; `changed` is called when lines have come, or following has begun or ended. */
-  constructor(scroller, list, changed) {
-    [this.scroller, this.list, this.changed] = [scroller, list, changed];
+  /** `scroller` shows what is in `list`, and in `partial` below it; `changed` is called when lines have come, or following has begun or ended. */
+  constructor(scroller, list, partial, changed) {
+    [this.scroller, this.list, this.partial, this.changed] = [scroller, list, partial, changed];
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     scroller.addEventListener('wheel', ({ deltaY }) => this.#wheeled(deltaY), { passive: true });
     const sizes = new ResizeObserver(() => this.#resized());
@@ -35,6 +36,13 @@ export class LogView {
   /** Add one line: its number, its text, and `gap` or `step` where it is none of the pipeline's own. */
   add(number, text, kind = '') {
     this.#waiting.push({ number, text, kind });
+    this.#redrawn = '';
+    this.#frame ||= requestAnimationFrame(() => this.#show());
+  }
+
+  /** Show what a line that redraws itself shows now, until the next line comes. */
+  redraw(text) {
+    this.#redrawn = text;
     this.#frame ||= requestAnimationFrame(() => this.#show());
   }
 
@@ -77,6 +85,9 @@ export class LogView {
       shown += 1;
     }
     this.#waiting.splice(0, shown);
+    this.partial.textContent = parse(this.#redrawn, this.#style).pieces.map((piece) => piece.text).join('');
+    this.partial.hidden = !this.#redrawn;
+    this.#pin();
     if (this.following) this.#fill(this.#blocks.slice(-2)); // others follow when they come into sight
     this.list.dataset.lines = this.texts.length;
     if (this.#waiting.length) this.#frame = requestAnimationFrame(() => this.#show());

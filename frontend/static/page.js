@@ -15,9 +15,13 @@ function duration(seconds) {
 function tick() {
   for (const place of document.querySelectorAll('[data-since]')) {
     const seconds = Math.max(0, Math.round((Date.now() - Date.parse(place.dataset.since)) / 1000));
-    place.textContent = duration(seconds);
+    place.textContent = place.closest('[data-stale]') ? '–' : duration(seconds);
   }
 }
+
+// Days begin and end where the viewer is: the server learns it with the next page.
+const secure = location.protocol === 'https:' ? '; Secure' : '';
+document.cookie = `slipway_tz=${Intl.DateTimeFormat().resolvedOptions().timeZone}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
 
 const localTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
@@ -28,13 +32,18 @@ function localise(root) {
   }
 }
 
-// Selecting: a job that has a live run is not to be run a second time by accident.
+// Selecting: a job that has a live run is not to be run a second time by accident, and while the launcher is away, none is.
 
 function select() {
+  const away = document.querySelector('#live[data-away]') !== null;
+  for (const button of document.querySelectorAll('button[id^="process-"]:not(.htmx-request)')) {
+    button.disabled = away || button.hasAttribute('data-unknown');
+  }
   const boxes = [...document.querySelectorAll('[name="selected_jobs"]')];
   for (const box of boxes) {
-    box.disabled = Boolean(box.closest('tr').querySelector('a.button'));
-    box.checked &&= !box.disabled;
+    const taken = box.closest('tr').querySelector('a.button, [data-unknown]') !== null;
+    box.checked &&= !taken;
+    box.disabled = away || taken;
   }
   const [free, all, button] = [boxes.filter((box) => !box.disabled), byId('select-all'), byId('bulk-process')];
   if (!button) return;
@@ -66,9 +75,21 @@ document.addEventListener('htmx:replacedInHistory', () => {
 // A poll's fault is told in one place, and taken back when that poll is answered again; a lost connection, when any call is.
 
 const LOST = 'The connection to this site is lost. It is tried again by itself.';
+// What the fault leaves open is shown as unknown: a poll that found nothing new brings no new page.
+function stale(poll, away) {
+  poll.toggleAttribute('data-stale', away);
+  for (const badge of poll.querySelectorAll('.badge:is(.queued, .running, .unknown)')) {
+    badge.dataset.was ??= badge.textContent;
+    badge.textContent = away ? 'unknown' : badge.dataset.was;
+    badge.className = `badge ${badge.textContent}`;
+  }
+  tick();
+}
+
 let teller = '';
 document.addEventListener('htmx:afterRequest', ({ detail }) => {
   const asked = detail.requestConfig.elt; // detail.elt is a parent of it, once it has been replaced
+  if (asked.hasAttribute('data-poll')) stale(asked, !detail.successful);
   if (!detail.successful && asked.hasAttribute('data-poll')) teller = asked.id;
   if (!detail.successful || !teller || ![asked.id, LOST].includes(teller)) return;
   byId('notice').replaceChildren();

@@ -9,7 +9,7 @@ const END_MS = 5000; // the stream's end comes with the run's, or was lost
 
 const byId = (id) => document.getElementById(id);
 const scroller = byId('log-stream');
-const view = new LogView(scroller, byId('logs'), () => {
+const view = new LogView(scroller, byId('logs'), byId('partial'), () => {
   byId('follow').hidden = view.following;
   finder?.look();
 });
@@ -52,9 +52,11 @@ const on = {
     progress(step);
     view.add(number, `step ${step.step} of ${step.of}`, 'step');
   },
+  partial: (text) => view.redraw(text),
   status: () => window.htmx.trigger('#run-status', 'refresh'),
   end: ({ status }) => {
     ended = true;
+    view.redraw('');
     if (reached && status === 'completed') progress(reached, true);
     window.htmx.trigger('#run-status', 'refresh');
   },

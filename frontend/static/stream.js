@@ -2,7 +2,7 @@
 // event once, and hands events over in batches: a browser deals with thousands of them in one go, which would stop the page.
 //
 // It is sent {logs, ticket, headers} to begin and 'open' to look anew, and sends [[name, …], …]: line, gap, progress,
-// status, end, connection.
+// partial, status, end, connection.
 
 const PATIENCE_MS = 2500; // a stream that was only renewed is no loss worth telling
 const LONGEST_PAUSE_MS = 10_000;
@@ -74,6 +74,7 @@ async function open() {
   source.onmessage = take('line', String);
   source.addEventListener('progress', take('progress', JSON.parse));
   source.addEventListener('gap', take('gap', JSON.parse));
+  source.addEventListener('partial', ({ data }) => tell('partial', JSON.parse(data).text));
   source.addEventListener('status', ({ data }) => {
     heard();
     tell('status', JSON.parse(data));

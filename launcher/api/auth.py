@@ -2,27 +2,30 @@
 
 python-jose 3.5.0 takes an empty HMAC key (CVE-2026-120459) and, where algorithms are not named, a DER public key as an
 HMAC secret (CVE-2026-85394). So: the algorithm is pinned, the key is always a secret that the settings have checked,
-the header is looked at before the signature, and a table of hostile tokens is part of the tests. It is imported when
-the first token comes or goes: it costs 4 MB, and who calls with the secret itself needs none of it.
+the header is looked at before the signature, the claims are checked in `claims`, and a table of hostile tokens is part
+of the tests. It is imported when the first token comes or goes: it costs 4 MB, and who calls with the secret itself
+needs none of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from launcher.api.claims import AUDIENCE, Claims, valid_claims
 from launcher.domain.errors import NotAllowed, NotAuthenticated
 
 ALGORITHM = "HS256"
-AUDIENCE = "slipway"
 TICKET_SECONDS = 600
 _MAX_TOKEN_BYTES = 8192
-_LEEWAY_SECONDS = 30
-_ALREADY_CHECKED = {"verify_sub": False, "verify_jti": False, "leeway": _LEEWAY_SECONDS}
+_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_SIGNATURE_ALONE = {f"verify_{claim}": False for claim in ("aud", "iat", "exp", "nbf", "iss", "sub", "jti", "at_hash")}
 
 
 class Scope(StrEnum):
@@ -36,11 +39,12 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who calls: a name for limits and logs, what it may do, and for a ticket the one run that it opens."""
+    """Who calls: a name for logs, what it may do, for a ticket the one run that it opens, and what limits count by."""
 
     subject: str
     scopes: frozenset[Scope]
     run_id: str | None = None
+    limit_key: str
 
     def require(self, scope: Scope) -> None:
         """Raise `NotAllowed` where the scope is missing; `admin` holds every other."""
@@ -60,16 +64,17 @@ class Gate:
     def caller(self, credential: str | None) -> Caller:
         """Return who sent this credential. Raises `NotAuthenticated`."""
         if not self._secrets:
-            return Caller(subject="development", scopes=EVERYTHING)
+            return Caller(subject="development", scopes=EVERYTHING, limit_key="development")
         if not credential or len(credential.encode()) > _MAX_TOKEN_BYTES:
             raise NotAuthenticated
         digest = hashlib.sha256(credential.encode()).digest()
         for secret in self._secrets:
             if hmac.compare_digest(digest, hashlib.sha256(secret.encode()).digest()):
-                return Caller(subject="secret", scopes=EVERYTHING)
-        for secret in self._secrets:
-            if caller := _caller_of(credential, secret):
-                return caller
+                return Caller(subject="secret", scopes=EVERYTHING, limit_key="secret")
+        if _TOKEN.fullmatch(credential):
+            for secret in self._secrets:
+                if caller := _caller_of(credential, secret):
+                    return caller
         raise NotAuthenticated
 
     def ticket_caller(self, ticket: str, run_id: str) -> Caller:
@@ -92,7 +97,7 @@ class Gate:
         at = int(time.time())
         claims = {"sub": subject, "aud": AUDIENCE, "iat": at, "exp": at + seconds, "scope": " ".join(scopes)}
         if run_id:
-            claims["run_id"] = run_id
+            claims |= {"run_id": run_id, "jti": secrets.token_hex(8)}  # two tickets of one second have a limit each
         return jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM)
 
 
@@ -104,13 +109,22 @@ def _caller_of(token: str, secret: str) -> Caller | None:
         header = jwt.get_unverified_header(token)
         if header.get("alg") != ALGORITHM or "crit" in header:
             return None
-        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=AUDIENCE, options=_ALREADY_CHECKED)
-        match claims:
-            case {"sub": str(subject), "aud": "slipway", "iat": int(), "exp": int(), "scope": str(scope)} if subject:
-                run_id = claims.get("run_id")
-                known = frozenset(Scope(word) for word in scope.split() if word in set(Scope))
-                if run_id is None or isinstance(run_id, str):
-                    return Caller(subject=subject[:200], scopes=known, run_id=run_id)
+        signed = jwt.decode(token, secret, algorithms=[ALGORITHM], options=_SIGNATURE_ALONE)
+        claims = valid_claims(signed, time.time())
     except (JOSEError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
-    return None
+    if claims is None:
+        return None
+    subject = claims.subject[:200]
+    scopes = frozenset(Scope(word) for word in claims.scope.split() if word in set(Scope))
+    return Caller(subject=subject, scopes=scopes, run_id=claims.run_id, limit_key=_limit_key(token, subject, claims))
+
+
+def _limit_key(token: str, subject: str, claims: Claims) -> str:
+    """Return what limits count by: the ticket, or the subject of all its tokens.
+
+    A ticket counts by what is signed: its signature can be written in more than one way.
+    """
+    if claims.run_id is None:
+        return f"subject {subject}"
+    return f"ticket {hashlib.sha256(token.rpartition('.')[0].encode()).hexdigest()}"

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from launcher.api.auth import Caller, Gate, Scope
+from launcher.api.health import HealthCheck
+from launcher.api.limits import CallLimit, StreamLimit
+from launcher.api.threads import DaemonThreads
 from launcher.artifacts import ArtifactFolder
-from launcher.domain.errors import TooManyCalls
 from launcher.engines.port import Engine
 from launcher.logs.feed import FeedHub
 from launcher.recorder import Recorder
 from launcher.settings import Settings
 from launcher.stores.archive import Archive
-
-
-class CallLimit:
-    """Calls per minute and credential. All of a platform's functions share an address, so addresses say nothing."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._item = RateLimitItemPerMinute(per_minute)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-
-    async def count(self, subject: str) -> None:
-        """Count one call. Raises `TooManyCalls`."""
-        if not await self._limiter.hit(self._item, subject):
-            raise TooManyCalls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +33,13 @@ class Parts:
     hub: FeedHub
     gate: Gate
     limit: CallLimit
+    streams: StreamLimit
+    health: HealthCheck
+    log_threads: DaemonThreads
 
 
-def parts_of(request: Request) -> Parts:
-    """Return the application's parts."""
+async def parts_of(request: Request) -> Parts:
+    """Return the application's parts; not in a thread, as FastAPI would have it for a plain function."""
     return cast(Parts, request.app.state.parts)
 
 
@@ -65,9 +54,9 @@ def caller_with(scope: Scope) -> Callable[..., object]:
     async def check(parts: PartsDep, credentials: Credentials) -> Caller:
         caller = parts.gate.caller(credentials.credentials if credentials else None)
         if caller.run_id is not None:  # a ticket opens its one run's log and artifacts and nothing else
-            caller = Caller(subject=caller.subject, scopes=frozenset())
+            caller = replace(caller, scopes=frozenset())
+        await parts.limit.count(caller)
         caller.require(scope)
-        await parts.limit.count(caller.subject)
         return caller
 
     return check
@@ -87,9 +76,15 @@ async def run_reader(run_id: str, parts: PartsDep, credentials: Credentials, tic
             parts.gate.ticket_caller(credentials.credentials if credentials else "", run_id)
     else:
         caller = parts.gate.ticket_caller(ticket, run_id)
+    await parts.limit.count(caller)
     caller.require(Scope.READ)
-    await parts.limit.count(caller.subject)
     return caller
 
 
 RunReader = Annotated[Caller, Depends(run_reader)]
+
+
+async def stream_slot(parts: PartsDep, caller: RunReader) -> AsyncIterator[None]:
+    """Count a stream from before its answer begins until the answer has ended, in whatever way."""
+    with parts.streams.slot(caller):
+        yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query
 
@@ -25,6 +27,7 @@ from launcher.domain.errors import InvalidRequest, SlipwayError
 from launcher.domain.runs import Run, RunStatus
 from launcher.stores.ports import RunQuery
 
+T = TypeVar("T")
 router = APIRouter(tags=["runs"])
 IdempotencyKey = Annotated[
     str | None,
@@ -35,6 +38,12 @@ IdempotencyKey = Annotated[
 async def shown(parts: Parts, run: Run) -> dict[str, Any]:
     """Return a run as REST shows it, with its place while it waits."""
     return view(run, await parts.engine.place(run.run_id))
+
+
+async def in_turn(each: Awaitable[T]) -> T:
+    """Do one of many things after other calls have had their turn."""
+    await asyncio.sleep(0)
+    return await each
 
 
 @router.post("/jobs/run", response_model=RunView, summary="Launch a run")
@@ -54,7 +63,7 @@ async def run_bulk(request: BulkRequest, parts: PartsDep, caller: Runner, key: I
     if len(request.job_ids) > most:
         raise InvalidRequest(f"job_ids: {len(request.job_ids)} items; at most {most} in one call (MAX_BULK_ITEMS).")
     check_options(parts, request)
-    results = [await _result(parts, item, request) for item in items_of(request.job_ids, check_key(key))]
+    results = [await in_turn(_result(parts, item, request)) for item in items_of(request.job_ids, check_key(key))]
     run_ids = [result["run_id"] for result in results if "run_id" in result]
     return {"runs": results, "run_ids": run_ids, "accepted": len(run_ids), "refused": len(results) - len(run_ids)}
 
@@ -82,7 +91,8 @@ async def find(
     """List runs, newest first."""
     query = RunQuery(job_id=job_id, status=status, pipeline=pipeline, page=page, per_page=per_page)
     runs, total = await parts.engine.find(query)
-    return {"runs": [await shown(parts, run) for run in runs], "page": page, "per_page": per_page, "total": total}
+    views = [await in_turn(shown(parts, run)) for run in runs]
+    return {"runs": views, "page": page, "per_page": per_page, "total": total}
 
 
 @router.get("/jobs/{run_id}/status", response_model=RunView, summary="One run")

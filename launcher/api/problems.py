@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from http import HTTPStatus
 from typing import Any
 
@@ -23,10 +25,13 @@ STATUS_OF: dict[type[SlipwayError], int] = {
     errors.NotAllowed: 403,
     errors.QueueFull: 429,
     errors.TooManyCalls: 429,
+    errors.StreamsFull: 503,
+    errors.ArchiveUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.ClusterUnavailable: 503,
     errors.ClusterError: 502,
 }
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM})
 _RETRY_AFTER_SECONDS = {429: "10", 503: "5"}
 
 
@@ -82,4 +87,7 @@ async def _http(request: Request, exc: Exception) -> JSONResponse:
 
 async def _disk(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, OSError)
-    return response(problem(503, f"The launcher cannot write: {exc.strerror}. Free some space, then try again."))
+    if exc.errno not in _DISK_ERRORS:
+        raise exc  # nobody expected it
+    text = f"The launcher's disk refused this: {os.strerror(exc.errno)}. Free some space, then try again."
+    return response(problem(503, text))

@@ -21,11 +21,15 @@ MAX_PARAMS_BYTES = 65536
 _MAX_PARAMS = 50
 
 
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Embeddings, overrides and isolates: they make a name look like another one. Joiners (Persian, emoji) are harmless."""
+
+
 def _printable(text: str) -> str:
     if text != text.strip() or text.startswith("-"):
         raise ValueError("must not begin with '-' or begin or end with a space")
-    if any(unicodedata.category(sign).startswith("C") for sign in text):
-        raise ValueError("must have no control characters")
+    if any(unicodedata.category(sign) in ("Cc", "Cs") or sign in _BIDIRECTIONAL for sign in text):
+        raise ValueError("must have no control characters, nor any that change the direction of writing")
     return text
 
 

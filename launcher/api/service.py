@@ -2,54 +2,39 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from launcher.api.dependencies import Admin, PartsDep
+from launcher.api.problems import problem, response
 
-VERSION = version("slipway")
+_READY_SECONDS = 1.0
 router = APIRouter(tags=["service"])
 
 
-@router.get("/health", summary="How the service stands")
+@router.get("/health", summary="How the service is")
 async def health(parts: PartsDep) -> dict[str, Any]:
-    """Tell how the service stands. Open, and 200 also when `degraded`: runs go on without Redis and MongoDB,
-    and those that have started without the operator.
+    """Show how the service is. Open, and 200 also when `degraded`; `problems` says why, in sentences. Runs continue
+    without Redis and MongoDB, and those that have started without the operator.
     """
-    queue = await parts.engine.queue()
-    stores = dict.fromkeys(("redis", "mongodb"), "off")
-    owed = 0
-    for mirror in parts.recorder.mirrors:
-        stores[mirror.name] = {True: "ok", False: "away", None: "connecting"}[mirror.up]
-        owed += mirror.owed
-    return {
-        "status": "degraded" if "away" in (*stores.values(), queue.cluster, queue.operator) else "healthy",
-        "active_runs": queue.active,
-        "max_concurrency": queue.limit,
-        "queued": queue.queued,
-        "paused": queue.paused,
-        **stores,
-        "records_owed": owed,
-        "version": VERSION,
-        "engine": parts.settings.ENGINE,
-        "kubernetes": queue.cluster,
-        "operator": queue.operator,
-    }
+    return {**await parts.health.document(), "engine": parts.settings.ENGINE}
 
 
-@router.get("/livez", summary="The process answers")
-async def livez() -> dict[str, str]:
-    """Answer."""
-    return {"status": "ok"}
+@router.get("/livez", summary="The process answers", response_model=dict[str, str])
+async def livez(parts: PartsDep) -> JSONResponse:
+    """Answer 200 while this process can answer calls, 503 when it has to be started again."""
+    if fault := await parts.health.fault():
+        return response(problem(503, fault))
+    return JSONResponse({"status": "ok"})
 
 
 @router.get("/readyz", summary="Runs are taken")
 async def readyz(parts: PartsDep) -> dict[str, str]:
     """Answer once the engine has taken up what there was."""
-    await parts.engine.queue()
+    await parts.health.queue(_READY_SECONDS)
     return {"status": "ok"}
 
 

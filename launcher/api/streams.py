@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
-from fastapi.responses import FileResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from launcher.api.dependencies import PartsDep, RunReader
+from launcher.api.dependencies import PartsDep, RunReader, stream_slot
+from launcher.api.files import FileAnswer
+from launcher.api.threads import DaemonThreads
+from launcher.domain.errors import ArchiveUnavailable
 
 router = APIRouter(tags=["logs and artifacts"])
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-_FILE_HEADERS = {  # what a pipeline wrote is data: no browser may run it as a page of ours
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "Cache-Control": "private, no-cache",
-}
-_MEDIA_TYPES = {".md": "text/markdown; charset=utf-8", ".txt": "text/plain; charset=utf-8"}
+_BLOCK_SECONDS = 30.0  # in which the archive's disk gives a block of a log
+
+
+class _Stream(StreamingResponse):
+    """An answer whose events end with it, at once, however it ends."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert isinstance(self.body_iterator, AsyncGenerator)
+        async with aclosing(self.body_iterator):
+            await super().__call__(scope, receive, send)
 
 
 @router.get(
     "/jobs/{run_id}/logs",
     summary="Follow a run",
+    dependencies=[Depends(stream_slot)],
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Server-sent events: unnamed for a line (id = its number), status, progress, gap, end.",
+            "description": (
+                "Server-sent events: unnamed for a line (id = its number), progress and gap (with an id too), status, "
+                "partial (what a line shows that redraws itself, before it is finished; local engine), end."
+            ),
             "content": {
                 "text/event-stream": {
                     "example": "data: Starting pipeline default for job 4711\nid: 1\n\nevent: end\ndata: {…}\n\n"
@@ -47,10 +59,15 @@ async def logs(
     await parts.engine.get(run_id)
     if last_event_id and last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 16:
         after = int(last_event_id)
-    return StreamingResponse(parts.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
+    return _Stream(parts.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
-@router.get("/jobs/{run_id}/log", summary="The whole log as text", response_class=StreamingResponse)
+@router.get(
+    "/jobs/{run_id}/log",
+    summary="The whole log as text",
+    dependencies=[Depends(stream_slot)],
+    response_class=StreamingResponse,
+)
 async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingResponse:
     """Return all that the archive holds, byte by byte as it was printed."""
     await parts.engine.get(run_id)
@@ -59,13 +76,30 @@ async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingRespo
         "Cache-Control": "no-store",
         "Content-Disposition": f'attachment; filename="{run_id}.log"',
     }
-    return StreamingResponse(parts.archive.text(run_id), media_type="text/plain; charset=utf-8", headers=headers)
+    blocks = parts.archive.text(run_id)
+    first = await _next(blocks, parts.log_threads)  # a disk that hangs is an answer of its own
+    text = _text(first, blocks, parts.log_threads)
+    return StreamingResponse(text, media_type="text/plain; charset=utf-8", headers=headers)
 
 
-@router.get("/artifacts/{run_id}/{filename:path}", summary="Download an artifact", response_class=FileResponse)
-async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileResponse:
-    """Return one file of the run's own folder."""
+async def _next(blocks: Iterator[bytes], threads: DaemonThreads) -> bytes | None:
+    try:
+        return await threads.run(lambda: next(blocks, None), seconds=_BLOCK_SECONDS)
+    except TimeoutError as exc:
+        raise ArchiveUnavailable from exc
+
+
+async def _text(first: bytes | None, blocks: Iterator[bytes], threads: DaemonThreads) -> AsyncIterator[bytes]:
+    block = first
+    while block is not None:
+        yield block
+        block = await _next(blocks, threads)
+
+
+@router.get(
+    "/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200
+)
+async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
+    """Return one file of the run's own folder, or a part of it (`Range`)."""
     run = await parts.engine.get(run_id)
-    path: Path = await run_in_threadpool(parts.artifacts.locate, run, filename)
-    media_type = _MEDIA_TYPES.get(path.suffix)
-    return FileResponse(path, filename=path.name, media_type=media_type, headers=_FILE_HEADERS)
+    return FileAnswer(await parts.artifacts.open(run, filename))

@@ -31,10 +31,16 @@ class TextDisplay:
                 redirect_stderr=False,
             )
             self._task = self._bar.add_task("", total=None)
+            self._redrawn = self._bar.add_task("", total=None, visible=False)
         self._status = ""
 
     def show(self, name: str, number: int, data: str) -> None:
         """See `Display`."""
+        if self._bar and name != "status":
+            text = json.loads(data)["text"] if name == "partial" else ""
+            self._bar.update(self._redrawn, description=output.plain(text), visible=bool(text))
+        if name == "partial":  # in a pipe the finished line alone counts
+            return
         if name == "message":
             if self._bar and self._both:  # the bar must move down for a line on the same terminal
                 self._bar.console.print(Text.from_ansi(output.harmless(data)), soft_wrap=True)

@@ -155,6 +155,8 @@ class JsonDisplay:
 
     def show(self, name: str, number: int, data: str) -> None:
         """See `Display`."""
+        if name == "partial":  # the line follows when it is finished
+            return
         if name == "message":
             output.document({"event": "line", "number": number, "text": data}, indent=None)
         else:

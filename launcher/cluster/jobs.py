@@ -11,6 +11,7 @@ from launcher.cluster import labels
 from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
+from launcher.domain.text import clean_json
 
 Manifest = Mapping[str, Any]
 _YEAR_SECONDS = 366 * 86400
@@ -152,6 +153,6 @@ def _whole(text: str | None, default: int) -> int:
 def _params(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return clean_json(found) if isinstance(found, dict) else {}

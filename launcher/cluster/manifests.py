@@ -24,6 +24,7 @@ _RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
+_DISK = "ephemeral-storage"
 _TEXTS = {labels.JOB_ID: "job_id", labels.PROFILE: "profile_ref", labels.PIPELINE: "pipeline"}
 
 
@@ -67,6 +68,8 @@ def _annotations(run: Run) -> dict[str, str]:
 
 
 def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
+    resources = _resources(pipeline, settings)
+    disk = resources["limits"][_DISK]
     mounts: list[Manifest] = [
         {"name": "data", "mountPath": _APPLICATIONS, "subPath": f"{APPLICATIONS_SUBPATH}/{run.run_id}"},
         {"name": "home", "mountPath": "/home/slipway"},
@@ -75,8 +78,8 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
     ]
     volumes: list[Manifest] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": settings.DATA_CLAIM}},
-        {"name": "home", "emptyDir": {}},
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "home", "emptyDir": {"sizeLimit": disk}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": disk}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
     ]
     if settings.MASTER_CV_CONFIGMAP:
@@ -92,14 +95,13 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
         "image": pipeline.image or settings.PIPELINE_IMAGE,
         "args": [_literal(word) for word in pipeline.command_for(run.job_id, run.profile_ref)],
         "env": [{"name": name, "value": _literal(value)} for name, value in _environment(run).items()],
+        "resources": resources,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _RESTRICTED,
         "volumeMounts": mounts,
     }
     if settings.PIPELINE_SECRET:
         container["envFrom"] = [{"secretRef": {"name": settings.PIPELINE_SECRET}}]
-    if pipeline.resources:
-        container["resources"] = dict(pipeline.resources)
     pod: Manifest = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": run.timeout_seconds + settings.START_GRACE_SECONDS,
@@ -120,6 +122,14 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
     if settings.IMAGE_PULL_SECRETS:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.IMAGE_PULL_SECRETS]
     return pod
+
+
+def _resources(pipeline: Pipeline, settings: SharedSettings) -> dict[str, dict[str, Any]]:
+    """Return the pipeline's own resources, with a bound on the disk it fills beside its artifacts: log, home, /tmp."""
+    asked = {kind: pipeline.resources.get(kind, {}) for kind in ("limits", "requests")}
+    own = [amounts[_DISK] for amounts in asked.values() if _DISK in amounts]
+    disk = str(own[0] if own else settings.PIPELINE_EPHEMERAL_STORAGE)
+    return {kind: {_DISK: disk, **amounts} for kind, amounts in asked.items()}
 
 
 def _environment(run: Run) -> Mapping[str, str]:

@@ -136,7 +136,7 @@ def exit_of(pod: Manifest) -> Exit | None:
     )
 
 
-def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, cap: int, detail: str = "") -> Outcome:
+def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
     """Decide the outcome of a pod that is over, or gone.
 
     Exit code 0 is `completed` whatever the container's reason says, but never for a pod that was being deleted, nor
@@ -151,7 +151,7 @@ def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, cap: 
         )
     by_deadline = status.get("reason") == "DeadlineExceeded"
     if ended_for and (by_deadline or deleting(pod) or not over(pod)):
-        return ended_by_slipway(ended_for, exit_code=code, timeout=timeout, cap=cap, detail=detail)
+        return ended_by_slipway(ended_for, exit_code=code, timeout=timeout, detail=detail)
     if by_deadline and ended is None:
         return failure(Reason.CANNOT_START, detail="The pod's deadline passed before its container began.")
     if by_deadline:
@@ -187,11 +187,9 @@ def _ended_by_itself(ended: Exit) -> Outcome:
     return failure(Reason.PIPELINE_ERROR, exit_code=ended.code)
 
 
-def ended_by_slipway(
-    reason: Reason, *, exit_code: int | None = None, timeout: float, cap: int, detail: str = ""
-) -> Outcome:
+def ended_by_slipway(reason: Reason, *, exit_code: int | None = None, timeout: float, detail: str = "") -> Outcome:
     """Return the outcome of a run that Slipway ended for this reason."""
-    limit = {Reason.TIMED_OUT: timeout, Reason.ARTIFACTS_TOO_LARGE: float(cap)}.get(reason)
+    limit = timeout if reason is Reason.TIMED_OUT else None
     outcome = failure(reason, exit_code=exit_code, limit=limit, detail=detail)
     if reason is Reason.CANCELLED:
         return Outcome(status=RunStatus.CANCELLED, reason=reason, message=outcome.message, exit_code=outcome.exit_code)

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from prometheus_client import Gauge
-
 from launcher.background import repeat, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster
@@ -18,13 +16,12 @@ from launcher.controller.picture import Picture
 from launcher.domain.admission import to_release
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run
+from launcher.metrics import ACTIVE, QUEUED
 
 _TICK_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 _HELD_BACK_MAX_SECONDS = 30.0
 log = logging.getLogger(__name__)
-ACTIVE = Gauge("slipway_active_runs", "Runs that hold a slot")
-QUEUED = Gauge("slipway_queued_runs", "Runs that wait")
 
 
 class _HeldBack(NamedTuple):

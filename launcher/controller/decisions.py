@@ -19,14 +19,13 @@ _SETTLING = timedelta(seconds=20)
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long each cause of waiting may last, in seconds, and how large a run's artifacts may be, in bytes.
+    """How long each cause of waiting may last, in seconds.
 
     `start_seconds`: for making a container where nothing is known to be wrong, the image's pull included.
     """
 
     grace_seconds: Mapping[Reason, float]
     start_seconds: float
-    max_artifact_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +57,17 @@ Step = Look | End | Conclude
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the sight does not tell: the moment, artifacts' size, and for what cause the run has waited since when.
+    """What the sight does not tell: the moment, and for what cause the run has waited since when.
 
-    `away_at`: when Kubernetes last did not answer. `ending_for` and `detail`: why the operator has begun to end the
-    run, where it has.
+    `away_at`: when Kubernetes last did not answer. `excess`: which limit its artifacts exceed, as a sentence.
+    `ending_for` and `detail`: why the operator has begun to end the run, where it has.
     """
 
     now: datetime
     cause: str | None = None
     cause_since: datetime
     away_at: datetime | None = None
-    artifact_bytes: int = 0
+    excess: str = ""
     ending_for: Reason | None = None
     detail: str = ""
 
@@ -80,7 +79,7 @@ def next_step(run: Run, sight: Sight, facts: Facts, limits: Limits) -> Step:
         return _queued(job, sight, facts)
     why = _why_ended(run, sight, facts)
     if sight.pod is not None and sight.pod_over:
-        return Conclude(outcome=_outcome(run, sight.pod, why, facts, limits))
+        return Conclude(outcome=_outcome(run, sight.pod, why, facts))
     if sight.pod is None:
         return _without_pod(run, sight, why, facts, limits)
     return _with_pod(run, sight, sight.pod, why, facts, limits)
@@ -112,11 +111,10 @@ def _queued(job: Manifest, sight: Sight, facts: Facts) -> Step:
     return Look()
 
 
-def _outcome(run: Run, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Outcome:
-    cap = limits.max_artifact_bytes
-    outcome = pods.outcome_of(pod, ended_for=why, timeout=run.timeout_seconds, cap=cap, detail=facts.detail)
-    if outcome.status is RunStatus.COMPLETED and facts.artifact_bytes > cap:
-        return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=0, limit=cap)
+def _outcome(run: Run, pod: Manifest, why: Reason | None, facts: Facts) -> Outcome:
+    outcome = pods.outcome_of(pod, ended_for=why, timeout=run.timeout_seconds, detail=facts.detail)
+    if outcome.status is RunStatus.COMPLETED and facts.excess:
+        return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=0, detail=facts.excess)
     return outcome
 
 
@@ -132,9 +130,7 @@ def _without_pod(run: Run, sight: Sight, why: Reason | None, facts: Facts, limit
     if sight.job_gone or job is None or ended or (why and jobs.suspended(job)):
         if why is Reason.CANCELLED and run.started_at is None:
             return Conclude(outcome=cancelled_before_start())
-        outcome = pods.ended_by_slipway(
-            why or Reason.DELETED, timeout=run.timeout_seconds, cap=limits.max_artifact_bytes, detail=facts.detail
-        )
+        outcome = pods.ended_by_slipway(why or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
         return Conclude(outcome=outcome)
     if why:
         return End(reason=why, detail=facts.detail)
@@ -153,8 +149,8 @@ def _with_pod(run: Run, sight: Sight, pod: Manifest, why: Reason | None, facts: 
     if waiting := pods.waiting_for(pod):
         grace = limits.start_seconds if waiting.slow else limits.grace_seconds.get(waiting.reason, 0)
         return _patiently(waiting, f"{waiting.reason} slow" if waiting.slow else waiting.reason, grace, facts)
-    if facts.artifact_bytes > limits.max_artifact_bytes:
-        return End(reason=Reason.ARTIFACTS_TOO_LARGE)
+    if facts.excess:
+        return End(reason=Reason.ARTIFACTS_TOO_LARGE, detail=facts.excess)
     if run.started_at is None:
         return Look()
     left = (run.started_at + timedelta(seconds=run.timeout_seconds) - facts.now).total_seconds()

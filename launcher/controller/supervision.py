@@ -14,8 +14,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from prometheus_client import Counter
-
 from launcher.background import contained, report
 from launcher.cluster import jobs, labels, manifests, pods
 from launcher.cluster.client import Cluster, Manifest
@@ -27,6 +25,7 @@ from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChang
 from launcher.domain.loglines import Gap, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, failure, now
+from launcher.metrics import RUNS
 from launcher.recorder import no_room
 from launcher.storage import Storage
 
@@ -39,7 +38,6 @@ _SIZE_SECONDS = 10.0  # between two looks at the size of a run's artifacts
 _WHILE_AWAY = timedelta(seconds=10)  # a pod's time that is older than this tells of what nobody saw happen
 _NOT_HELD_BACK_AFTER = timedelta(days=1)  # a store that is away for longer no longer keeps a Job from its end
 log = logging.getLogger(__name__)
-RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
 
 
 class Supervision:
@@ -53,7 +51,6 @@ class Supervision:
         self._limits = Limits(
             grace_seconds=settings.grace_seconds,
             start_seconds=settings.START_GRACE_SECONDS,
-            max_artifact_bytes=settings.MAX_ARTIFACT_BYTES,
         )
         job = picture.sight(run.run_id).job
         self._uid: str | None = job["metadata"]["uid"] if job else None
@@ -108,7 +105,7 @@ class Supervision:
         self._attend(sight)
         self._facts = replace(self._facts, now=now(), away_at=self._cluster.away_at)
         if sight.pod_over or self._run.status is RunStatus.RUNNING:
-            self._measure()
+            await self._measure()
         match next_step(self._run, sight, self._facts, self._limits):
             case Conclude() if sight.pod is None and not self._pods_listed:
                 await self._list_pods()
@@ -146,9 +143,9 @@ class Supervision:
                 faults += not no_room(exc)
             await asyncio.sleep(min(_RETRY_SECONDS * 2**faults, _RETRY_MAX_SECONDS))
 
-    def _measure(self) -> None:
+    async def _measure(self) -> None:
         with contained("size", f"run {self._run.run_id}: its files cannot be counted"):
-            self._facts = replace(self._facts, artifact_bytes=self._storage.artifacts.size(self._run.run_id))
+            self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
 
     def _moment(self, told: datetime | None) -> datetime:
         """Return when something happened: now, or, where it happened while nobody looked, as the pod tells."""
@@ -229,7 +226,7 @@ class Supervision:
                 outcome = pipeline.explained(outcome)
             if pipeline:
                 with contained("discover", f"run {run.run_id}: its files cannot be listed"):
-                    artifacts = self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
+                    artifacts = await self._storage.artifacts.discover(run.run_id, pipeline.artifacts)
             self._ended = run.ended(outcome, self._moment(ended_at), receipt, artifacts)
         self._run = await self._storage.recorder.record_end(self._ended)
         RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()
@@ -256,6 +253,8 @@ class Supervision:
             if no_room(exc):
                 raise
             report("log", f"run {self._run.run_id}: its log cannot be closed")
+            self._log = None
+            self._storage.publisher.finish(self._run.run_id)
             return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
     def _close_log(self, outcome: Outcome) -> Receipt:

@@ -12,6 +12,9 @@ SlipwayError
 ├── NotAllowed                authenticated, but without the scope
 ├── QueueFull
 ├── TooManyCalls
+│   └── TooManyStreams        one ticket has its streams open already
+├── StreamsFull               all streams that there may be are open
+├── ArchiveUnavailable        the archive's disk does not answer
 ├── StoreUnavailable          Redis or MongoDB does not answer; always retried
 ├── ClusterError              what Kubernetes answered is not what was asked for
 │   ├── ClusterUnavailable    it does not answer, or cannot now; always retried
@@ -78,6 +81,18 @@ class QueueFull(SlipwayError):
 
 class TooManyCalls(SlipwayError):
     """Too many calls with this credential: slow down, or raise RATE_LIMIT_PER_MINUTE."""
+
+
+class TooManyStreams(TooManyCalls):
+    """This ticket has as many streams open as it may: close one, or ask for another ticket."""
+
+
+class StreamsFull(SlipwayError):
+    """As many streams are open as the launcher serves: try again soon, or raise MAX_STREAMS."""
+
+
+class ArchiveUnavailable(SlipwayError):
+    """The archive's disk does not answer: try again soon, and check ARCHIVE_DIR."""
 
 
 class StoreUnavailable(SlipwayError):

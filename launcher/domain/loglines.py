@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from launcher.domain.text import clean_text
+
 MAX_LINE_BYTES = 64 * 1024
 PROGRESS_PREFIX = b"::progress::"
-CARRIAGE_RETURN_SIGN = "␍"
+_MAX_PROGRESS_BYTES = 4096
+_MAX_LABEL = 200  # characters
 
 
 class LineKind(StrEnum):
@@ -97,6 +100,11 @@ class LineSplitter:
             lines += [(LineKind.PART, part) for part in parts]
         return lines
 
+    @property
+    def rest(self) -> bytes:
+        """What has come of the line that is not whole yet."""
+        return self._rest
+
     def flush(self) -> list[tuple[LineKind, bytes]]:
         """Return the last line, if it came without a newline."""
         rest, self._rest = self._rest, b""
@@ -146,15 +154,25 @@ def gap_data(gap: Gap) -> bytes:
 def as_display(data: bytes, *, part: bool = False) -> str:
     """Return a line's bytes as text that is safe in an SSE data field.
 
-    Invalid UTF-8 becomes U+FFFD, the CR of a CRLF goes, any other CR, which would end the field, becomes a sign.
+    Invalid UTF-8 becomes U+FFFD. Of a line that redraws itself with carriage returns the last frame counts, as that is
+    what a terminal shows in the end; the archive keeps all of them.
     """
-    text = data.decode("utf-8", "replace").removesuffix("\r").replace("\r", CARRIAGE_RETURN_SIGN)
+    text = last_frame(data).decode("utf-8", "replace")
     return f"{text} [line continues]" if part else text
 
 
+def last_frame(data: bytes) -> bytes:
+    """Return what stands after a line's last carriage return; those at its end do not count."""
+    return data.rstrip(b"\r").rpartition(b"\r")[2]
+
+
 def progress_of(data: bytes) -> Mapping[str, Any] | None:
-    """Read a progress line, `::progress:: {"step": 2, "of": 7, "label": "…"}`; None where it is an ordinary line."""
-    if not data.startswith(PROGRESS_PREFIX) or len(data) > 4096:
+    """Read a progress line, `::progress:: {"step": 2, "of": 7, "label": "…"}`; None where it is an ordinary line.
+
+    Whole numbers with 0 <= step <= of, `of` from 1 to 2**53 - 1 (JavaScript's largest); the label is cut to 200
+    characters. Other keys are dropped.
+    """
+    if not data.startswith(PROGRESS_PREFIX) or len(data) > _MAX_PROGRESS_BYTES:
         return None
     try:
         document = json.loads(data[len(PROGRESS_PREFIX) :])
@@ -163,8 +181,13 @@ def progress_of(data: bytes) -> Mapping[str, Any] | None:
     match document:
         case {"step": bool()} | {"of": bool()}:  # JSON's true is an int to Python
             return None
-        case {"step": int(step), "of": int(of), "label": str()} if 0 <= step <= of and of > 0:
-            return document  # type: ignore[no-any-return]  # json gives Any; the pattern has looked
+        case {"step": int(step), "of": int(of), "label": str(label)} if 0 <= step <= of and 0 < of < 2**53:
+            label = clean_text(label)
+            return {
+                "step": step,
+                "of": of,
+                "label": label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…",
+            }
         case _:
             return None
 

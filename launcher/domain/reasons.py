@@ -46,9 +46,7 @@ _SENTENCES = {
     Reason.TIMED_OUT: "The pipeline ran longer than {limit:g} s and was ended; timeout_seconds gives it more.",
     Reason.CANCELLED: "The run was cancelled.",
     Reason.CANNOT_START: "The pipeline could not be started.",
-    Reason.ARTIFACTS_TOO_LARGE: (
-        "The pipeline wrote more than {limit:.0f} bytes of artifacts and was ended (MAX_ARTIFACT_BYTES)."
-    ),
+    Reason.ARTIFACTS_TOO_LARGE: "The pipeline's artifacts exceeded a limit.",
     Reason.LAUNCHER_LOST: "The launcher stopped while the pipeline ran, and the pipeline with it; run it again.",
     Reason.OUT_OF_MEMORY: (
         "The pipeline used more memory than it may and was killed; raise the pipeline's memory limit."
@@ -69,8 +67,8 @@ _SENTENCES = {
 def sentence(reason: Reason, *, exit_code: int | None = None, limit: float | None = None, detail: str = "") -> str:
     """Say a reason in one sentence that tells what to do where something can be done.
 
-    `exit_code` is negative for a signal, as in `subprocess`; `limit` is in seconds for `TIMED_OUT` and in bytes for
-    `ARTIFACTS_TOO_LARGE`; `detail` is appended as it is.
+    `exit_code` is negative for a signal, as in `subprocess`; `limit` is in seconds, for `TIMED_OUT`; `detail` is
+    appended as it is, and names the limit for `ARTIFACTS_TOO_LARGE`.
     """
     name = signal_name(-(exit_code or 0)) if reason is Reason.KILLED_BY_SIGNAL else ""
     hint = " SIGKILL from outside is most often the kernel, out of memory." if name == "SIGKILL" else ""

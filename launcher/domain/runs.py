@@ -160,7 +160,7 @@ def supersedes(new: Run, stored: Run | None) -> bool:
     return stored is None or (not stored.status.terminal and new.revision > stored.revision)
 
 
-def outcome_of_process(exit_code: int, *, ended_for: Reason | None, timeout: float, cap: int) -> Outcome:
+def outcome_of_process(exit_code: int, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
     """Decide the outcome of a child process. `exit_code` is negative for a signal, as in `subprocess`.
 
     `ended_for` is why Slipway ended it, None where it ended by itself. It comes before what the process then said: a
@@ -172,10 +172,8 @@ def outcome_of_process(exit_code: int, *, ended_for: Reason | None, timeout: flo
             return dataclasses.replace(ended, status=RunStatus.CANCELLED)
         case Reason.TIMED_OUT:
             return failure(Reason.TIMED_OUT, exit_code=exit_code, limit=timeout)
-        case Reason.ARTIFACTS_TOO_LARGE:
-            return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=exit_code, limit=cap)
         case Reason():
-            return failure(ended_for, exit_code=exit_code)
+            return failure(ended_for, exit_code=exit_code, detail=detail)
     if exit_code == 0:
         return Outcome(
             status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0

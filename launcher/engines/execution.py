@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from launcher.artifacts import ArtifactFolder
+from launcher.background import contained
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, failure, outcome_of_process
-from launcher.engines.process import PipelineProcess, marks_of
+from launcher.engines.marks import marks_of
+from launcher.engines.process import PipelineProcess
 from launcher.settings import Settings
 
 _WATCH_SECONDS = 2.0  # between two looks at the size of a run's artifacts
@@ -33,7 +35,8 @@ class Execution:
         pipeline = self._settings.pipelines.get(run.pipeline)
         if pipeline is None:
             return failure(Reason.CANNOT_START, detail=f"Pipeline {run.pipeline} is no longer configured.")
-        process = PipelineProcess(marks_of(run.run_id, self._settings.ARCHIVE_DIR), take)
+        marks = marks_of(run.run_id, self._settings.ARCHIVE_DIR)
+        process = PipelineProcess(marks, take, self._settings.TERMINATION_GRACE_SECONDS)
         command = pipeline.command_for(run.job_id, run.profile_ref)
         try:
             await process.start(command, self._settings.PIPELINE_DIR, self._environment(run))
@@ -41,34 +44,41 @@ class Execution:
             return failure(Reason.CANNOT_START, detail=f"{command[0]}: {exc.strerror or exc}.")
         exited = asyncio.create_task(process.wait())
         try:
-            ended_for = await self._watch(run, exited, end)
+            ended_for, excess = await self._watch(run, exited, end)
         finally:
-            await process.end(self._settings.TERMINATION_GRACE_SECONDS)  # also what outlived the pipeline itself
+            await process.end()  # also what outlived the pipeline itself
             await process.drained()
-        if ended_for is None and self._too_large(run):
+        if ended_for is None and (excess := await self._excess(run.run_id)):
             ended_for = Reason.ARTIFACTS_TOO_LARGE
-        return outcome_of_process(
-            await exited, ended_for=ended_for, timeout=run.timeout_seconds, cap=self._settings.MAX_ARTIFACT_BYTES
-        )
+        return outcome_of_process(await exited, ended_for=ended_for, timeout=run.timeout_seconds, detail=excess)
 
-    async def _watch(self, run: Run, exited: asyncio.Task[int], end: asyncio.Future[Reason]) -> Reason | None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + run.timeout_seconds
-        first: list[asyncio.Future[Any]] = [exited, end]
-        while True:
-            wait = max(0.0, min(deadline - loop.time(), _WATCH_SECONDS))
-            await asyncio.wait(first, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-            if exited.done():
-                return None
-            if end.done():
-                return end.result()
-            if loop.time() >= deadline:
-                return Reason.TIMED_OUT
-            if self._too_large(run):
-                return Reason.ARTIFACTS_TOO_LARGE
+    async def _watch(
+        self, run: Run, exited: asyncio.Task[int], end: asyncio.Future[Reason]
+    ) -> tuple[Reason | None, str]:
+        """Return why the run is to be stopped, with a sentence where the reason alone does not say; None: it exited."""
+        too_large = asyncio.create_task(self._until_too_large(run.run_id))
+        first: list[asyncio.Future[Any]] = [exited, end, too_large]
+        try:
+            await asyncio.wait(first, timeout=run.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            too_large.cancel()
+        if exited.done():
+            return None, ""
+        if end.done():
+            return end.result(), ""
+        if too_large.done():
+            return Reason.ARTIFACTS_TOO_LARGE, too_large.result()
+        return Reason.TIMED_OUT, ""
 
-    def _too_large(self, run: Run) -> bool:
-        return self._artifacts.size(run.run_id) > self._settings.MAX_ARTIFACT_BYTES
+    async def _until_too_large(self, run_id: str) -> str:
+        while not (excess := await self._excess(run_id)):
+            await asyncio.sleep(_WATCH_SECONDS)
+        return excess
+
+    async def _excess(self, run_id: str) -> str:
+        with contained("size", f"run {run_id}: its files cannot be counted"):
+            return await self._artifacts.excess(run_id)
+        return ""
 
     def _environment(self, run: Run) -> dict[str, str]:
         environment = self._settings.environment_for_pipeline(self._environ)

@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from launcher.background import Tasks, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster
 from launcher.domain.admission import QueuePlace, place_of, typical_seconds
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import (
     ClusterError,
     ClusterUnavailable,
@@ -30,6 +32,7 @@ from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines.heartbeat import Hearing
 from launcher.engines.port import QueueState
+from launcher.engines.run_counts import RunCounts
 from launcher.settings import Settings
 from launcher.storage import Storage
 from launcher.stores.ports import RunQuery, RunStore
@@ -57,6 +60,7 @@ class KubernetesEngine:
 
     def __init__(self, settings: Settings, cluster: Cluster, storage: Storage) -> None:
         self._settings, self._cluster, self._storage = settings, cluster, storage
+        self._counts = RunCounts(storage.history, storage.archive)
         self._live = _Live(at=float("-inf"))
         self._asking = asyncio.Lock()
         self._reachable = True
@@ -139,6 +143,14 @@ class KubernetesEngine:
             runs = [*new, *runs]  # more than a page rather than to hide some between two pages
         return runs, total + len(new)
 
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `Engine`."""
+        live: list[Run] = []
+        with contextlib.suppress(ClusterUnavailable):
+            now_live = await self._look()
+            live = [*now_live.waiting, *now_live.released]
+        return await self._counts.between(edges, live)
+
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`. The wish is stored on the Job; the operator does it."""
         run = await self.get(run_id)
@@ -188,6 +200,10 @@ class KubernetesEngine:
             operator_away=away,
         )
 
+    def unfinished(self, run_id: str) -> str | None:
+        """See `Engine`. The kubelet gives whole lines alone."""
+        return None
+
     async def pause(self, paused: bool) -> None:
         """See `Engine`. Kept in a ConfigMap."""
         await self._asked(self._cluster.patch("ConfigMap", labels.QUEUE, manifests.pause_patch(paused)))
@@ -197,6 +213,10 @@ class KubernetesEngine:
         """See `Engine`."""
         with contextlib.suppress(ClusterUnavailable):
             await self._look()
+        return self.known()
+
+    def known(self) -> QueueState:
+        """See `Engine`."""
         return QueueState(
             active=len(self._live.released),
             limit=self._settings.MAX_CONCURRENCY,

@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-
-from prometheus_client import Counter, Gauge
 
 from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.loglines import Gap, Receipt
 from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
 from launcher.engines.execution import Execution
+from launcher.engines.marks import end_leftovers, marks_of
 from launcher.engines.port import QueueState
-from launcher.engines.process import end_leftovers, marks_of
 from launcher.logs.pump import LogPump
+from launcher.metrics import ACTIVE, QUEUED, RUNS
 from launcher.retention import forget_before
 from launcher.settings import Settings
 from launcher.storage import Storage
@@ -37,9 +37,6 @@ _CANCEL_SECONDS = 2.0
 _REMEMBERED_DURATIONS = 20
 _ALL = 1_000_000
 log = logging.getLogger(__name__)
-RUNS = Counter("slipway_runs_total", "Runs that have ended", ["pipeline", "status", "reason"])
-ACTIVE = Gauge("slipway_active_runs", "Runs that are running")
-QUEUED = Gauge("slipway_queued_runs", "Runs that wait")
 
 
 class LocalEngine:
@@ -61,14 +58,17 @@ class LocalEngine:
         self._active: dict[str, Run] = {}
         self._by_key: dict[str, str] = {}
         self._durations: dict[str, list[float]] = {}
+        self._pumps: dict[str, LogPump] = {}
         self._ends: dict[str, asyncio.Future[Reason]] = {}
         """Of each active run: why it is to end before its time."""
         self._runs_tasks, self._tasks = Tasks(), Tasks()
         self._pause_file = settings.ARCHIVE_DIR / "paused"
+        self._paused = False
         self._stopping = False
 
     async def start(self) -> None:
         """Take up what the launcher before this one left."""
+        self._paused = self._pause_file.exists()
         known = {run.run_id: run for run in self._archive.runs()}
         for run in await self._left_in_shared():
             if run.run_id not in known:
@@ -116,6 +116,10 @@ class LocalEngine:
         """See `Engine`."""
         return await self._runs.find(query)
 
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `Engine`."""
+        return await self._runs.count_between(edges)
+
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`."""
         run = await self.get(run_id)
@@ -151,15 +155,25 @@ class LocalEngine:
             paused=self._paused,
         )
 
+    def unfinished(self, run_id: str) -> str | None:
+        """See `Engine`."""
+        pump = self._pumps.get(run_id)
+        return pump.unfinished if pump else None
+
     async def pause(self, paused: bool) -> None:
         """See `Engine`. Kept as a file beside the archives."""
         if paused:
             self._pause_file.touch()
         else:
             self._pause_file.unlink(missing_ok=True)
-            self._admit()
+        self._paused = paused
+        self._admit()
 
     async def queue(self) -> QueueState:
+        """See `Engine`."""
+        return self.known()
+
+    def known(self) -> QueueState:
         """See `Engine`."""
         return QueueState(
             active=len(self._active),
@@ -167,10 +181,6 @@ class LocalEngine:
             queued=len(self._waiting),
             paused=self._paused,
         )
-
-    @property
-    def _paused(self) -> bool:
-        return self._pause_file.exists()
 
     def _admit(self) -> None:
         if not self._stopping:
@@ -194,7 +204,7 @@ class LocalEngine:
                 return
             try:
                 run = self._active[run.run_id] = await self._keep(run.started(now()))
-                pump = LogPump(self._archive, self._publisher, run.run_id)
+                pump = self._pumps[run.run_id] = LogPump(self._archive, self._publisher, run.run_id)
                 pump.open(run)
                 outcome = await self._execution.outcome(run, pump.feed, end)
             except OSError as exc:
@@ -205,10 +215,10 @@ class LocalEngine:
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 with contained("execute", f"run {run.run_id}: what is left of it cannot be stopped"):
                     await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
-            await self._end(await self.get(run.run_id), outcome, _close(pump))
+            await self._end(await self.get(run.run_id), outcome, self._closed(run, pump))
         finally:
-            self._active.pop(run.run_id, None)
-            self._ends.pop(run.run_id, None)
+            for of_runs in (self._active, self._ends, self._pumps):
+                of_runs.pop(run.run_id, None)
             self._admit()
 
     async def _end(self, run: Run, outcome: Outcome, log_receipt: Receipt) -> None:
@@ -216,7 +226,7 @@ class LocalEngine:
         if pipeline:
             outcome = pipeline.explained(outcome)
             with contained("discover", f"run {run.run_id}: its files cannot be listed"):
-                artifacts = self._artifacts.discover(run.run_id, pipeline.artifacts)
+                artifacts = await self._artifacts.discover(run.run_id, pipeline.artifacts)
         ended = await self._recorder.record_end(run.ended(outcome, now(), log_receipt, artifacts))
         await self._remember(ended)
         RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()
@@ -236,7 +246,15 @@ class LocalEngine:
         with contained("start", f"run {run.run_id}: its log cannot be closed"):
             pump = LogPump(self._archive, self._publisher, run.run_id)
             pump.gap("The launcher stopped here; what the pipeline printed from then on is not kept.")
-        await self._end(run, failure(Reason.LAUNCHER_LOST), _close(pump))
+        await self._end(run, failure(Reason.LAUNCHER_LOST), self._closed(run, pump))
+
+    def _closed(self, run: Run, pump: LogPump | None) -> Receipt:
+        """Close a run's log and return its receipt; of a log that cannot be opened or closed, one that says so."""
+        if pump is not None:
+            with contained("log", f"run {run.run_id}: its log cannot be closed"):
+                return pump.close()
+        self._publisher.finish(run.run_id)
+        return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
     async def _keep(self, run: Run) -> Run:
         self._recorder.record(run)
@@ -272,20 +290,10 @@ class LocalEngine:
         old = [run for run in runs if run.completed_at and run.completed_at < moment]
         for run in old:
             self._by_key.pop(run.idempotency_hash or "", None)
+        left = await forget_before(moment, old, self._storage)
         await self._runs.delete_ended_before(moment)
-        await forget_before(moment, old, self._storage)
-
-
-def _close(pump: LogPump | None) -> Receipt:
-    """Close a run's log and return its receipt; of a log that cannot be opened or closed, one that says so."""
-    lost = Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
-    if pump is None:
-        return lost
-    try:
-        return pump.close()
-    except Exception:
-        report("log", "a log cannot be closed")
-        return lost
+        for run in left:  # for the next time
+            await self._runs.put(run)
 
 
 def _ask(end: asyncio.Future[Reason], reason: Reason) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from launcher.domain.admission import QueuePlace
+from launcher.domain.days import StatusCounts
 from launcher.domain.runs import Run
 from launcher.stores.ports import RunQuery
 
@@ -50,6 +53,10 @@ class Engine(Protocol):
         """Return a page of runs, newest first, and how many there are in all."""
         ...
 
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """Count all runs that were requested between each two successive edges, by status."""
+        ...
+
     async def cancel(self, run_id: str) -> Run:
         """Ask that a run ends; no change where it has. It is `cancelled` once nothing of it is running any more."""
         ...
@@ -58,10 +65,18 @@ class Engine(Protocol):
         """Return a waiting run's place in the queue."""
         ...
 
+    def unfinished(self, run_id: str) -> str | None:
+        """Return what a run's last line shows that redraws itself and is not finished; None where nobody knows."""
+        ...
+
     async def pause(self, paused: bool) -> None:
         """Hold the queue, or let it go on. Survives restarts."""
         ...
 
     async def queue(self) -> QueueState:
         """Return the queue's state."""
+        ...
+
+    def known(self) -> QueueState:
+        """Return the queue's state as it was last known, at once."""
         ...

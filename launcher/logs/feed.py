@@ -8,28 +8,32 @@ Wire format: https://html.spec.whatwg.org/multipage/server-sent-events.html, fra
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi.sse import format_sse_event
 from prometheus_client import Gauge
 
-from launcher.domain.errors import ClusterUnavailable, StoreUnavailable
+from launcher.background import report
+from launcher.domain.errors import ClusterUnavailable, RunNotFound, StoreUnavailable
 from launcher.domain.loglines import Gap, LineKind, LogLine, as_display, gap_of, progress_of
 from launcher.domain.runs import RunStatus
+from launcher.domain.text import to_json
 from launcher.stores.archive import Archive
 from launcher.stores.ports import LogTail
 
 PING_INTERVAL_SECONDS = 15.0
+_REDRAW_SECONDS = 0.2  # between two looks at a line that redraws itself
 _WAIT_SECONDS = 0.5  # how long a status change can go unnoticed while no line comes
 _AWAY_SECONDS = 0.2  # between two looks at the archive while the tail is away
 _RING_BYTES = 2 << 20
 _AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
 _ETA_STEP_SECONDS = 5.0  # an ETA that has moved by this much is told
 _CATCH_UP_LINES = 1000
+_MAX_FAULTS = 5  # in a row
+_CHUNK_BYTES = 64 << 10  # about what a viewer that takes nothing holds on to
 _RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
 _PING = b": ping\n\n"
@@ -43,16 +47,21 @@ def line_event(line: LogLine) -> bytes:
     """Return a line as its one SSE event: a line, a progress report, or a gap."""
     number = str(line.number)
     if line.kind is LineKind.GAP:
-        gap = json.dumps(gap_of(line.data).to_document(), ensure_ascii=False)
+        gap = to_json(gap_of(line.data).to_document())
         return format_sse_event(event="gap", data_str=gap, id=number)
     if line.kind is LineKind.LINE and (progress := progress_of(line.data)):
-        return format_sse_event(event="progress", data_str=json.dumps(progress, ensure_ascii=False), id=number)
+        return format_sse_event(event="progress", data_str=to_json(progress), id=number)
     return format_sse_event(data_str=as_display(line.data, part=line.kind is LineKind.PART), id=number)
+
+
+def partial_event(text: str) -> bytes:
+    """Return what a line that is not finished shows now, as an event without a number."""
+    return format_sse_event(event="partial", data_str=to_json({"text": text}))
 
 
 def run_event(name: str, run: RunDocument) -> bytes:
     """Return a run's state as an event without a number."""
-    return format_sse_event(event=name, data_str=json.dumps(run, ensure_ascii=False))
+    return format_sse_event(event=name, data_str=to_json(run))
 
 
 @dataclass(frozen=True)
@@ -69,13 +78,33 @@ class Chunk:
         return self.joined if cursor < self.first else b"".join(self.events[cursor - self.first + 1 :])
 
 
+def chunks_of(lines: Sequence[LogLine]) -> Iterator[Chunk]:
+    """Yield consecutive lines as chunks of about `_CHUNK_BYTES`."""
+    events: list[bytes] = []
+    first, size = 0, 0
+    for line in lines:
+        if not events:
+            first = line.number
+        events.append(line_event(line))
+        size += len(events[-1])
+        if size >= _CHUNK_BYTES or line is lines[-1]:
+            yield Chunk(first, line.number, events, b"".join(events))
+            events, size = [], 0
+
+
 class Feed:
     """One run's log and state for all viewers in this process."""
 
     def __init__(
-        self, run_id: str, archive: Archive, tail: LogTail, look: Callable[[str], Awaitable[RunDocument]]
+        self,
+        run_id: str,
+        archive: Archive,
+        tail: LogTail,
+        look: Callable[[str], Awaitable[RunDocument]],
+        unfinished: Callable[[str], str | None],
     ) -> None:
         self._run_id, self._archive, self._tail, self._look = run_id, archive, tail, look
+        self._unfinished = unfinished
         self._ring: deque[Chunk] = deque()
         self._ring_bytes = 0
         self._away_until = 0.0
@@ -84,6 +113,8 @@ class Feed:
         self.viewers = 0
         self.last = 0
         self.run: RunDocument | None = None
+        self.partial: str | None = None
+        """What a line that redraws itself shows now, before it is finished."""
         self.ended = False
 
     def join(self, cursor: int) -> None:
@@ -116,37 +147,58 @@ class Feed:
         return self._catch_up(cursor)
 
     def _catch_up(self, cursor: int) -> tuple[bytes, int]:
-        lines = self._archive.read(self._run_id, cursor, min(_CATCH_UP_LINES, self.last - cursor))
+        count = min(_CATCH_UP_LINES, self.last - cursor)
+        lines = self._archive.read(self._run_id, cursor, count, _CHUNK_BYTES)
         if lines:
             return b"".join(map(line_event, lines)), lines[-1].number
         until = self._ring[0].first - 1 if self._ring else self.last
         gap = Gap(first=cursor + 1, last=until, why="These lines are no longer kept.")
-        document = json.dumps(gap.to_document(), ensure_ascii=False)
+        document = to_json(gap.to_document())
         return format_sse_event(event="gap", data_str=document, id=str(until)), until
 
     async def _read(self) -> None:
+        faults = 0
         try:
             while not self.ended:
-                run = await self._state()  # before the lines: an ended run's lines are all there
-                lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else _WAIT_SECONDS)
-                self._push(lines)
-                self.ended = RunStatus(run["status"]).terminal and not lines
-                changed = self.ended or _differs(run, self.run)
-                if changed:
-                    self.run = run
-                if lines or changed:
-                    self.announce()
-                await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
+                try:
+                    await self._read_on()
+                    faults = 0
+                except (RunNotFound, StoreUnavailable, ClusterUnavailable):  # viewers are told, or come back
+                    raise
+                except Exception:
+                    faults += 1
+                    report("feed", f"run {self._run_id}: its log cannot be read for those who follow it")
+                    if faults == _MAX_FAULTS:
+                        raise
+                    await asyncio.sleep(_AWAY_SECONDS * 2**faults)
         finally:
             self.announce()
+
+    async def _read_on(self) -> None:
+        run = await self._state()  # before the lines: an ended run's lines are all there
+        wait = _REDRAW_SECONDS if self.partial is not None else _WAIT_SECONDS
+        lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else wait)
+        self._push(lines)
+        partial, self.partial = self.partial, self._unfinished(self._run_id)
+        self.ended = RunStatus(run["status"]).terminal and not lines
+        changed = self.ended or _differs(run, self.run)
+        if changed:
+            self.run = run
+        if lines or changed or partial != self.partial:
+            self.announce()
+        await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
 
     async def _state(self) -> RunDocument:
         try:
             return await self._look(self._run_id)
-        except (StoreUnavailable, ClusterUnavailable):
+        except RunNotFound:
+            raise
+        except Exception as exc:
             if self.run is None:
                 raise
-            return self.run  # lines go on while nobody can say how the run stands
+            if not isinstance(exc, StoreUnavailable | ClusterUnavailable):
+                report("feed", f"run {self._run_id}: nobody can say what state it is in")
+            return self.run  # lines go on meanwhile
 
     async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
         loop = asyncio.get_running_loop()
@@ -155,7 +207,9 @@ class Feed:
             return self._archive.read(self._run_id, self.last)
         try:
             lines = await self._tail.read(self._run_id, self.last, wait_seconds=wait_seconds)
-        except StoreUnavailable:
+        except Exception as exc:
+            if not isinstance(exc, StoreUnavailable):
+                report("feed", f"run {self._run_id}: its tail cannot be read")
             self._away_until = loop.time() + _AWAY_RETRY_SECONDS
             return self._archive.read(self._run_id, self.last)
         if not lines or lines[0].number > self.last + 1:
@@ -163,15 +217,12 @@ class Feed:
         return lines
 
     def _push(self, lines: Sequence[LogLine]) -> None:
-        if not lines:
-            return
-        events = [line_event(line) for line in lines]
-        chunk = Chunk(lines[0].number, lines[-1].number, events, b"".join(events))
-        self._ring.append(chunk)
-        self._ring_bytes += len(chunk.joined)
-        while self._ring_bytes > _RING_BYTES and len(self._ring) > 1:
-            self._ring_bytes -= len(self._ring.popleft().joined)
-        self.last = chunk.last
+        for chunk in chunks_of(lines):
+            self._ring.append(chunk)
+            self._ring_bytes += len(chunk.joined)
+            while self._ring_bytes > _RING_BYTES and len(self._ring) > 1:
+                self._ring_bytes -= len(self._ring.popleft().joined)
+            self.last = chunk.last
 
     def announce(self) -> None:
         """Wake every viewer."""
@@ -192,8 +243,14 @@ def _differs(new: RunDocument, old: RunDocument | None) -> bool:
 class FeedHub:
     """The feeds of all runs that somebody watches."""
 
-    def __init__(self, archive: Archive, tail: LogTail, look: Callable[[str], Awaitable[RunDocument]]) -> None:
-        self._archive, self._tail, self._look = archive, tail, look
+    def __init__(
+        self,
+        archive: Archive,
+        tail: LogTail,
+        look: Callable[[str], Awaitable[RunDocument]],
+        unfinished: Callable[[str], str | None] = lambda run_id: None,
+    ) -> None:
+        self._archive, self._tail, self._look, self._unfinished = archive, tail, look, unfinished
         self._feeds: dict[str, Feed] = {}
         self._stopping = asyncio.Event()
 
@@ -203,14 +260,15 @@ class FeedHub:
         for feed in self._feeds.values():
             feed.announce()
 
-    async def events(self, run_id: str, after: int) -> AsyncIterator[bytes]:
+    async def events(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Yield a run's SSE events after a line's number, to the `end` event; a comment when it is quiet."""
         if kept := self._archive.last_number(run_id):
             after = min(after, kept)  # a viewer of a log that was longer than ours sees what is new
-        feed = self._feeds.setdefault(run_id, Feed(run_id, self._archive, self._tail, self._look))
+        new = Feed(run_id, self._archive, self._tail, self._look, self._unfinished)
+        feed = self._feeds.setdefault(run_id, new)
         feed.join(after)
         VIEWERS.inc()
-        cursor, seen = after, None
+        cursor, seen, partial = after, None, None
         try:
             head = (
                 b"retry: %d\n" % _RETRY_MILLISECONDS
@@ -220,6 +278,9 @@ class FeedHub:
                 if feed.run is not None and feed.run != seen and not feed.ended:
                     seen = feed.run
                     body = run_event("status", seen) + body
+                if feed.partial != partial and cursor >= feed.last and not feed.ended:
+                    partial = feed.partial
+                    body += partial_event(partial) if partial is not None else b""
                 if body:
                     yield head + body
                     head = b""

@@ -10,12 +10,18 @@ from datetime import UTC, datetime
 
 from prometheus_client import Counter
 
-from launcher.domain.loglines import LineKind, LineSplitter, Receipt, StampedPiece
+from launcher.domain.loglines import LineKind, LineSplitter, Receipt, StampedPiece, as_display
 from launcher.domain.runs import Run
 from launcher.logs.publisher import Publisher
 from launcher.stores.archive import Archive
 
 LINES = Counter("slipway_log_lines_total", "Log lines kept in the archive")
+_lost_lines = 0
+
+
+def lost_lines() -> int:
+    """Return how many lines the disk has refused since this process started."""
+    return _lost_lines
 
 
 def timestamp() -> str:
@@ -47,6 +53,12 @@ class LogPump:
         if pieces := self._splitter.feed(chunk):
             self._append(pieces)
 
+    @property
+    def unfinished(self) -> str | None:
+        """What a line shows now that has been redrawn, but not finished; None where there is none."""
+        rest = self._splitter.rest
+        return as_display(rest) if b"\r" in rest else None
+
     def gap(self, why: str) -> None:
         """Mark that lines are missing here."""
         self._writer.gap(timestamp(), why)
@@ -66,5 +78,7 @@ class LogPump:
         try:
             LINES.inc(self._writer.append([StampedPiece(at, kind, data) for kind, data in pieces]))
         except OSError:  # the pipeline never waits for the disk
+            global _lost_lines
+            _lost_lines += len(pieces)
             self._writer.give_up("The disk refused lines: they are not kept. Free some space (RETENTION_DAYS).")
         self._publisher.wake(self._run_id)

@@ -23,6 +23,8 @@ from launcher.stores.logfile import BLOCK, LogWriter, lines
 
 log = logging.getLogger(__name__)
 _STRIDE = 256  # lines between two entries of a log's index
+_READ_BYTES = 1 << 20
+_TEXT_BYTES = 128 << 10
 
 
 @contextmanager
@@ -57,16 +59,18 @@ class Archive:
         """Open a log for writing."""
         return LogWriter(self._log(run_id), self._max_log_bytes)
 
-    def read(self, run_id: str, after: int, limit: int = 1000) -> list[LogLine]:
-        """Return up to `limit` lines with numbers above `after`."""
+    def read(self, run_id: str, after: int, limit: int = 1000, max_bytes: int = _READ_BYTES) -> list[LogLine]:
+        """Return lines with numbers above `after`: up to `limit`, and at least one, but no more than `max_bytes`."""
         try:
             with self._log(run_id).open("rb") as file:
                 offset, number = self._index(run_id).find(file, after + 1)
                 found: list[LogLine] = []
+                size = 0
                 for line in lines(file, offset, number):
                     if line.number > after:
                         found.append(line)
-                        if len(found) >= limit:
+                        size += len(line.data)
+                        if len(found) >= limit or size >= max_bytes:
                             break
                 return found
         except FileNotFoundError:
@@ -85,9 +89,9 @@ class Archive:
         try:
             with self._log(run_id).open("rb") as file:
                 block = bytearray()
-                for line in lines(file, 0, 1):
+                for line in lines(file, 0, 1, _TEXT_BYTES):  # a slow reader holds one block, and little else
                     block += as_text(line.kind, line.data)
-                    if len(block) >= BLOCK:
+                    if len(block) >= _TEXT_BYTES:
                         yield bytes(block)
                         block.clear()
                 yield bytes(block)

@@ -34,11 +34,11 @@ def record(timestamp: str, kind: LineKind, data: bytes) -> bytes:
     return b"%b %b %b\n" % (timestamp.encode(), kind.encode(), data)
 
 
-def lines(file: BinaryIO, offset: int, number: int) -> Iterator[LogLine]:
+def lines(file: BinaryIO, offset: int, number: int, block_bytes: int = BLOCK) -> Iterator[LogLine]:
     """Yield the lines of whole records from an offset on; the first has this number."""
     file.seek(offset)
     rest = b""
-    while block := file.read(BLOCK):
+    while block := file.read(block_bytes):
         records = (rest + block).split(b"\n")
         rest = records.pop()
         for each in records:

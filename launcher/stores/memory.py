@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from launcher.domain.days import StatusCounts, count_between
 from launcher.domain.loglines import LogLine
 from launcher.domain.runs import Run, supersedes
 from launcher.stores.ports import RunQuery, work_item_fields
@@ -36,6 +37,10 @@ class InMemoryRunStore:
         runs.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
         start = (query.page - 1) * query.per_page
         return runs[start : start + query.per_page], len(runs)
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `RunStore`."""
+        return count_between(edges, self._runs.values())
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from launcher.domain.days import StatusCounts
 from launcher.domain.errors import StoreUnavailable
-from launcher.domain.runs import TERMINAL, Run
+from launcher.domain.runs import TERMINAL, Run, RunStatus
 from launcher.stores.ports import RunQuery, work_item_fields
 
+log = logging.getLogger(__name__)
 DATABASE = "jobs"
 _TIMEOUT_MS = 5000
 _SRV = re.compile(r"mongodb\+srv://")
 _SRV_OPTION = re.compile(r"(?<=[?&])srv\w+=[^&]*&?", re.IGNORECASE)
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits BSON's 64 bits
 _ENDED = sorted(str(status) for status in TERMINAL)
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -67,7 +71,7 @@ class MongoRunStore:
         """See `RunStore`."""
         async with _unavailable():
             document = await self._runs.find_one({"_id": run_id})
-        return Run.from_document(document) if document else None
+        return _run_of(document) if document else None
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `RunStore`."""
@@ -77,13 +81,30 @@ class MongoRunStore:
             total = await self._runs.count_documents(selector)
             cursor = self._runs.find(selector).sort([("created_at", DESCENDING), ("_id", DESCENDING)])
             documents = await cursor.skip((query.page - 1) * query.per_page).limit(query.per_page).to_list()
-        return [Run.from_document(document) for document in documents], total
+        return [run for document in documents if (run := _run_of(document))], total
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `RunStore`."""
+        # Without fraction and Z: such a text sorts before all that begin with it, and "08:00:00.5Z" before "08:00:00Z".
+        texts = [f"{edge.astimezone(UTC):%Y-%m-%dT%H:%M:%S}" for edge in edges]
+        statuses = {str(status): {"$sum": {"$cond": [{"$eq": ["$status", str(status)]}, 1, 0]}} for status in RunStatus}
+        async with _unavailable():
+            cursor = await self._runs.aggregate(
+                [
+                    {"$match": {"created_at": {"$gte": texts[0], "$lt": texts[-1]}}},
+                    {"$bucket": {"groupBy": "$created_at", "boundaries": texts, "output": statuses}},
+                ]
+            )
+            found = {bucket["_id"]: bucket for bucket in await cursor.to_list()}
+        return [{status: found.get(text, {}).get(str(status), 0) for status in RunStatus} for text in texts[:-1]]
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""
         async with _unavailable():
             found = await self._runs.find({"_id": {"$in": list(run_ids)}}, {"revision": 1}).to_list()
-        return {document["_id"]: document["revision"] for document in found}
+        return {
+            document["_id"]: document["revision"] for document in found if isinstance(document.get("revision"), int)
+        }
 
     async def delete_ended_before(self, moment: datetime) -> int:
         """See `RunStore`."""
@@ -107,7 +128,7 @@ class MongoWorkItems:
     async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
         """See `WorkItems`."""
         names: list[Any] = [run.job_id]
-        if run.job_id.isascii() and run.job_id.isdigit() and len(run.job_id) < 19:  # BSON has 64-bit integers
+        if _INTEGER.fullmatch(run.job_id):
             names.append(int(run.job_id))
         created_at = run.created_at.replace(microsecond=run.created_at.microsecond // 1000 * 1000)  # BSON: milliseconds
         mine = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _ENDED}}
@@ -119,6 +140,14 @@ class MongoWorkItems:
         async with _unavailable():
             answer = await self._items.update_one(selector, {"$set": work_item_fields(run, artifact_urls)})
         return answer.matched_count > 0
+
+
+def _run_of(document: Mapping[str, Any]) -> Run | None:
+    try:
+        return Run.from_document(document)
+    except ValueError as exc:  # somebody else wrote it, or a newer version did: it counts as not kept
+        log.error("the record of run %s in MongoDB cannot be read: %s", document.get("_id"), exc)
+        return None
 
 
 @asynccontextmanager

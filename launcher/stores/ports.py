@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from launcher.domain.days import StatusCounts
 from launcher.domain.loglines import LogLine
 from launcher.domain.runs import Run, RunStatus
 
@@ -43,6 +44,10 @@ class RunStore(Protocol):
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """Return a page of the runs that are meant, newest first, and how many there are in all."""
+        ...
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """Count the runs that were requested between each two successive edges, by status; edges are whole seconds."""
         ...
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:

@@ -7,6 +7,7 @@ already is refused by Redis (https://redis.io/docs/latest/commands/xadd/).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -17,11 +18,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from launcher.domain.days import StatusCounts, count_between
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.loglines import LineKind, LogLine
 from launcher.domain.runs import TERMINAL, Run
 from launcher.stores.ports import RunQuery
 
+log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 5.0
 _READ_COUNT = 1000
 _PUT = """
@@ -77,7 +80,7 @@ class RedisRunStore:
         """See `RunStore`."""
         async with _unavailable():
             document = await self._redis.hget(f"{self._prefix}run:{run_id}", "document")
-        return Run.from_json(document) if document else None
+        return _run_of(run_id, document) if document else None
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `RunStore`."""
@@ -89,10 +92,23 @@ class RedisRunStore:
                 documents = await pipe.execute()
             if gone := [name for name, document in zip(names, documents, strict=True) if not document]:
                 await self._redis.zrem(f"{self._prefix}runs", *gone)
-        runs = [run for document in documents if document and query.matches(run := Run.from_json(document))]
+        read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
+        runs = [run for run in read if run is not None and query.matches(run)]
         runs.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
         start = (query.page - 1) * query.per_page
         return runs[start : start + query.per_page], len(runs)
+
+    async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """See `RunStore`. Of runs that have ended, those that are not forgotten yet."""
+        async with _unavailable():
+            names: Any = await self._redis.zrangebyscore(
+                f"{self._prefix}runs", edges[0].timestamp(), f"({edges[-1].timestamp()}"
+            )
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
+                documents = await pipe.execute()
+        return count_between(edges, [Run.from_json(document) for document in documents if document])
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""
@@ -164,6 +180,14 @@ class RedisLogTail:
 
     async def finish(self, run_id: str) -> None:
         """See `LogTail`. The time to live runs since the last line."""
+
+
+def _run_of(name: object, document: bytes | str) -> Run | None:
+    try:
+        return Run.from_json(document)
+    except ValueError as exc:  # somebody else wrote it, or a newer version did: it counts as not kept
+        log.error("the record of run %s in Redis cannot be read: %s", name, exc)
+        return None
 
 
 def _number(entry_id: bytes) -> int:

@@ -6,6 +6,7 @@ nothing here can fail; what must be retried is a task of the controller's. All a
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from launcher.storage import open_storage
 from launcher.stores.archive import claim
 from pipeline_operator.login import connection_info
 
+log = logging.getLogger(__name__)
 EXIT_SECONDS = 20.0
 """Longer than the last flush of logs and records takes."""
 _STUCK_AFTER_SECONDS = 5 * RECONCILE_SECONDS
@@ -54,15 +56,11 @@ def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         configure(settings)
         stack.enter_context(claim(ours.ARCHIVE_DIR))
-        storage = open_storage(ours, stack)
-        cluster = await Cluster.connect(ours.KUBE_NAMESPACE)
-        stack.push_async_callback(cluster.close)
-        storage.recorder.start()
-        stack.push_async_callback(storage.recorder.stop)
-        stack.push_async_callback(storage.publisher.stop)
-        memo.controller = Controller(cluster, storage, ours)
-        memo.controller.start()
-        stack.push_async_callback(memo.controller.stop)
+        try:
+            memo.controller = await _assemble(ours, stack)
+        except Exception as exc:  # the process ends, and Kubernetes starts the next one
+            log.exception("the operator cannot start")
+            raise kopf.PermanentError(f"The operator cannot start: {exc}") from exc
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -78,6 +76,19 @@ def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings
         if idle > _STUCK_AFTER_SECONDS:
             raise kopf.PermanentError("reconciliation is stuck")
         return idle
+
+
+async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Controller:
+    storage = open_storage(settings, stack)
+    cluster = await Cluster.connect(settings.KUBE_NAMESPACE)
+    stack.push_async_callback(cluster.close)
+    storage.recorder.start()
+    stack.push_async_callback(storage.recorder.stop)
+    stack.push_async_callback(storage.publisher.stop)
+    controller = Controller(cluster, storage, settings)
+    controller.start()
+    stack.push_async_callback(controller.stop)
+    return controller
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

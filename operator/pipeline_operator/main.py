@@ -47,7 +47,11 @@ def run(
         endpoint = f"http://{settings.PROBE_HOST}:{settings.PROBE_PORT}/healthz"
         prometheus_client.start_http_server(settings.PROBE_PORT + 1, addr=settings.PROBE_HOST)
     typer.echo(f"Slipway's operator watches the namespace {namespace}")
-    kopf.run(registry=registry, standalone=True, namespaces=[namespace], liveness_endpoint=endpoint)
+    try:
+        kopf.run(registry=registry, standalone=True, namespaces=[namespace], liveness_endpoint=endpoint)
+    except Exception as exc:  # of kopf's own tasks, or the start, which have logged why
+        typer.echo(f"The operator ends: {exc}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _check_free(host: str, port: int) -> None:

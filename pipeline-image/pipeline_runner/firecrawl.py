@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
 
 from pipeline_runner.outside import OutsideError, client
+from pipeline_runner.text import encodable
 
 ATTEMPTS = 3
 REQUEST_SECONDS = 30.0
@@ -84,7 +86,7 @@ class Firecrawl:
                 content += chunk
                 if len(content) > ANSWER_BYTES:
                     raise ValueError
-            return _pages(httpx.Response(200, content=bytes(content)).json())
+            return _pages(encodable(json.loads(content)))
 
 
 def _pages(answer: Any) -> list[FoundPage]:

@@ -19,6 +19,7 @@ from tenacity.wait import wait_random_exponential
 from pipeline_runner.errors import ModelRefusedError, ModelUnavailableError
 from pipeline_runner.outside import OutsideError, client
 from pipeline_runner.settings import ModelSettings
+from pipeline_runner.text import encodable
 
 ATTEMPTS = 5
 LONGEST_WAIT_SECONDS = 60.0  # a provider that asks for more is not waited for
@@ -156,7 +157,7 @@ class Transport:
 
 def _json_object(body: bytes) -> dict[str, object] | None:
     try:
-        found = json.loads(body)
+        found = encodable(json.loads(body))
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

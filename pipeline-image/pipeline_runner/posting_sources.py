@@ -20,7 +20,7 @@ DATABASE = "jobs"
 COLLECTION = "level-2"
 SERVER_SELECTION_TIMEOUT_MS = 10_000
 MOST_IDS_NAMED = 10
-_INTEGER = re.compile(r"-?[0-9]{1,18}")  # what surely fits the 64 bits of MongoDB's integers
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits MongoDB's 64 bits
 
 
 def load_posting(job_id: str, settings: Settings) -> Posting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 from pipeline_runner.stop_words import EMPTY_WORDS, STOP_WORDS
 
@@ -19,6 +20,19 @@ _SHORT_NUMBER_DIGITS = 4  # "5 years", "2021": say nothing on their own, unlike 
 def clean(text: str) -> str:
     """Return the text with plain line breaks and without characters that no file format accepts."""
     return _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", _BREAKS.sub("\n", text)))
+
+
+def encodable(value: Any) -> Any:
+    """Return what JSON holds without halves of surrogate pairs, which Python reads from it and no encoder takes."""
+    match value:
+        case str():
+            return _SURROGATES.sub("\ufffd", value)
+        case list():
+            return [encodable(each) for each in value]
+        case dict():
+            return {encodable(name): encodable(each) for name, each in value.items()}
+        case _:
+            return value
 
 
 def one_line(text: str) -> str:

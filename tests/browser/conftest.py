@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect
 
 from launching.browser import chromium, sign_in
 from launching.site import Site
 
 Visit = Callable[[Site], Page]
+
+FAILED_REQUEST = (
+    "Failed to load resource:",
+    "Response Status Error Code",
+    "htmx:sendError",
+    "htmx:timeout",
+    "htmx:afterRequest",
+)
+"""How the browser and htmx log an answer that is an error: tests make those happen, and look for what the page says."""
 
 expect.set_options(timeout=30_000)  # milliseconds; others may keep the machine busy
 
@@ -23,14 +32,24 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Open a site as somebody new, signed in; at the end nothing may have thrown in the page."""
+    """Open a site as somebody new, signed in; at the end no page may have thrown, nor logged an error."""
     contexts, faults = [], []
+
+    def logged(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(FAILED_REQUEST):
+            faults.append(f"{message.text} ({message.location})")
+
+    def answered(response: Response) -> None:
+        if response.status >= 400 and "/static/" in response.url:
+            faults.append(f"{response.status} {response.url}")
 
     def visiting(site: Site) -> Page:
         contexts.append(browser.new_context())
         contexts[-1].set_default_timeout(30_000)
+        contexts[-1].on("weberror", lambda error: faults.append(str(error.error)))
+        contexts[-1].on("console", logged)  # what the page's policy refuses, too
+        contexts[-1].on("response", answered)
         page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
         sign_in(page, site.frontend)
         return page
 

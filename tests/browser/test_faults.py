@@ -89,13 +89,66 @@ def test_a_table_that_cannot_be_polled_says_why_until_it_can(tmp_path: Path, vis
         expect(notice).to_be_empty(timeout=30_000)
 
 
+def test_postings_are_unknown_while_the_launcher_is_away_and_known_when_it_is_back(
+    tmp_path: Path, visit: Callable[[Site], Page]
+) -> None:
+    pipelines = {"default": {"command": ["python", "-c", "print('done')"], "artifacts": {}}}
+    with Site(tmp_path, pipelines) as site:
+        done = site.launcher.wait(site.launcher.run("4711")["run_id"])["run_id"]
+        opened = visit(site)
+        opened.get_by_label("Select job 4712").check()
+        site.launcher.kill()
+        loaded = opened.context.new_page()
+        loaded.goto(opened.url)
+        for page, of_done in ((opened, "completed"), (loaded, "unknown")):
+            expect(page.locator("#status-4711 .badge")).to_have_text(of_done)
+            expect(page.locator("#status-4712 .badge")).to_have_text("unknown")
+            expect(page.locator("#live .problem")).to_contain_text("no job can be processed")
+            for name in ("Process job 4711", "Process job 4712", "Process selected"):
+                expect(page.get_by_role("button", name=name)).to_be_disabled()
+            expect(page.get_by_label("Select job 4712")).to_be_disabled()
+        site.launcher.start()
+        for page in (opened, loaded):
+            expect(page.locator("#status-4711 .badge")).to_have_text("completed")
+            expect(page.locator("#status-4712 .badge")).to_have_text("not yet run")
+            expect(page.get_by_role("button", name="Process job 4711")).to_be_enabled()
+            page.get_by_label("Select job 4712").check()
+            expect(page.get_by_role("button", name="Process selected")).to_be_enabled()
+        press(loaded, "4711")
+        expect(loaded.locator("#status-4711 a")).not_to_have_attribute("href", f"/runs/{done}")
+        assert site.launcher.client.get("/jobs", params={"job_id": "4711"}).json()["total"] == 2
+
+
+def test_a_run_and_the_history_claim_nothing_of_it_while_the_launcher_is_away(
+    tmp_path: Path, visit: Callable[[Site], Page]
+) -> None:
+    with Site(tmp_path) as site:
+        run = visit(site)
+        site.launcher.client.post("/queue/pause")
+        run_id = site.launcher.run("4711")["run_id"]
+        history = run.context.new_page()
+        history.goto(f"{site.frontend.url}/runs")
+        run.goto(f"{site.frontend.url}/runs/{run_id}")
+        places = (run.locator("#run-status .badge"), history.locator("#runs .badge"))
+        for badge in places:
+            expect(badge).to_have_text("queued")
+        site.launcher.kill()
+        for badge in places:
+            expect(badge).to_have_text("unknown")
+        expect(run.locator("#place")).not_to_be_visible()
+        site.launcher.start()
+        for badge in places:
+            expect(badge).to_have_text("queued")
+        expect(run.locator("#place")).to_be_visible()
+
+
 def test_a_launcher_that_does_not_know_the_front_end_is_told_with_the_setting(
     tmp_path: Path, visit: Callable[[Site], Page]
 ) -> None:
     with Site(tmp_path, secret="w" * 64) as site:
         page = visit(site)
-        press(page, "4711")
-        expect(page.locator("#status-4711 .problem")).to_contain_text("RUNNER_API_SECRET must be the same")
+        expect(page.locator("#live .problem")).to_contain_text("RUNNER_API_SECRET must be the same")
+        expect(page.get_by_role("button", name="Process job 4711")).to_be_disabled()
         page.goto(f"{site.frontend.url}/runs")
         expect(page.get_by_role("heading", level=1)).to_have_text("The launcher does not know us")
 

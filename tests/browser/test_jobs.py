@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -56,6 +57,22 @@ def test_five_selected_jobs_run_with_one_bar_for_all(site: Site, visit: Callable
     for job_id in MORE[:5]:
         expect(page.get_by_role("link", name=f"Job {job_id}: completed")).to_be_visible(timeout=SECONDS)
         assert site.launcher.client.get("/jobs", params={"job_id": job_id}).json()["total"] == 1
+
+
+def test_a_table_in_a_preview_is_aligned(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+    writer = (
+        "import os; open(os.environ['APPLICATIONS_DIR'] + '/CV.md', 'w').write('| a | b |\\n|:-:|--:|\\n| 1 | 2 |')"
+    )
+    pipelines = {"default": {"command": ["python", "-c", writer], "artifacts": {"cv_md_url": "CV.md"}}}
+    with Site(tmp_path, pipelines) as site:
+        page = visit(site)
+        run_id = site.launcher.wait(site.launcher.run("4711")["run_id"])["run_id"]
+        page.goto(f"{site.frontend.url}/runs/{run_id}")
+        page.get_by_role("link", name="Preview CV.md").click()
+        for cell, alignment in (("1", "center"), ("2", "right")):
+            expect(page.get_by_role("cell", name=cell)).to_have_css("text-align", alignment)
+        page.goto(f"{site.frontend.url}/runs/{run_id}/files/CV.md")
+        expect(page.get_by_role("cell", name="2")).to_have_css("text-align", "right")
 
 
 def process_selected(page: Page, job_ids: list[str]) -> Locator:

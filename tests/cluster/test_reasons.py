@@ -89,7 +89,7 @@ CASES = {
         command=shell("head -c 2000000 /dev/zero >$APPLICATIONS_DIR/large; echo written; exec sleep 300"),
         reason="ArtifactsTooLarge",
         exit_code=137,
-        says=r"wrote more than 1000000 bytes of artifacts and was ended \(MAX_ARTIFACT_BYTES\)",
+        says=r"exceeded a limit. It wrote more than 1000000 bytes \(MAX_ARTIFACT_BYTES\)",
         printed=b"written\n",
     ),
     "image": Case(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from frontend.postings import LastRun, PostingQuery, Postings, PostingsInFolder, PostingsInMongoDB, PostingsUnavailable
+from frontend.last_run import LastRun
+from frontend.postings import PostingQuery, Postings, PostingsInFolder, PostingsInMongoDB, PostingsUnavailable
 
 Filled = Callable[[list[dict[str, Any]]], Postings]
 DOCUMENTS: list[dict[str, Any]] = [
@@ -100,6 +101,18 @@ def test_hostile_fields_count_as_missing_or_are_cut(filled: Filled, document: di
     [posting], total = filled([document]).find(PostingQuery())
     assert total == 1 and posting.job_id == "" and posting.last_run == LastRun()
     assert len(posting.title) <= 300 and not posting.url.startswith("javascript")
+
+
+def test_a_posting_with_half_an_emoji_is_shown_without_it(tmp_path: Path) -> None:
+    (tmp_path / "1.json").write_text('{"jobId": "1", "title": "Half \\ud83d", "company": "a\\udcfcb"}')
+    [posting] = PostingsInFolder(str(tmp_path)).find(PostingQuery())[0]
+    assert (posting.job_id, posting.title, posting.company) == ("1", "Half \ufffd", "a\ufffdb")
+
+
+def test_a_number_is_found_by_its_own_decimal_form_alone(filled: Filled) -> None:
+    postings = filled([{"jobId": 7, "title": "int"}, {"jobId": "007", "title": "str"}])
+    assert ids(postings, text="7") == {"7"}
+    assert ids(postings, text="007") == {"007"}
 
 
 def test_an_empty_place_has_none(filled: Filled) -> None:

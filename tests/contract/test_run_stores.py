@@ -115,3 +115,27 @@ def test_only_what_ended_before_is_deleted(run_store: Any) -> None:
             assert (await store.find(RunQuery()))[1] == 2
 
     asyncio.run(check())
+
+
+def test_runs_are_counted_between_edges_by_status_to_the_microsecond(run_store: Any) -> None:
+    edges = [datetime(2026, 11, 24, hour, tzinfo=UTC) for hour in (7, 8, 9, 20)]
+
+    def requested(name: str, at: datetime) -> Run:
+        return Run(run_id=name, job_id="4711", created_at=at, updated_at=at)
+
+    async def check() -> None:
+        async with run_store() as store:
+            tick = timedelta(microseconds=1)
+            assert [sum(counts.values()) for counts in await store.count_between(edges)] == [0, 0, 0]
+            for number, edge in enumerate(edges):
+                for name, at in (("before", edge - tick), ("at", edge), ("after", edge + tick)):
+                    await store.put(requested(f"{name}-{number}", at))
+            for number in range(600):
+                run = requested(f"many-{number}", edges[1] + timedelta(seconds=number))
+                await store.put(completed(run) if number % 3 else run)
+            counted = await store.count_between(edges)
+            assert [counts[RunStatus.QUEUED] for counts in counted] == [3, 203, 3]
+            assert [counts.get(RunStatus.COMPLETED, 0) for counts in counted] == [0, 400, 0]
+            assert [counts.get(RunStatus.FAILED, 0) for counts in counted] == [0, 0, 0]
+
+    asyncio.run(check())

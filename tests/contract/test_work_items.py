@@ -6,6 +6,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from launcher.domain.loglines import Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, cancelled_before_start, failure
@@ -48,6 +50,16 @@ def test_a_job_id_matches_as_int_and_as_str(work_items: Any) -> None:
             assert await items.marks.mark(asked("b", job_id="abc"), {})
             assert not await items.marks.mark(asked("c", job_id="nobody"), {})
             assert not await items.marks.mark(asked("d", job_id="9" * 40), {})
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("job_id", ["04711", "+4711", "-4711", "4711.0", "4711 ", "4_711", "٤٧١١", "-0", "00", "abC"])
+def test_an_int_is_matched_by_its_own_decimal_form_alone(work_items: Any, job_id: str) -> None:
+    async def check() -> None:
+        async with work_items() as items:
+            assert not await items.marks.mark(asked("a", job_id=job_id), {})
+            assert "pipeline_run_id" not in await items.look(4711)
 
     asyncio.run(check())
 

@@ -123,6 +123,7 @@ def test_a_variable_that_nobody_knows_is_passed_on_and_told(folder: Path) -> Non
         ("MONGODB_URI=example.com\n", "must begin with mongodb://"),
         ("MONGODB_URI=mongodb://user:pass@localhost:27017/jobs\n", "that is the pod itself"),
         ("MAX_CONCURRENCY=three\n", "MAX_CONCURRENCY must be a whole number from 1 to 1000"),
+        ("PIPELINE_EPHEMERAL_STORAGE='2 GB'\n", "PIPELINE_EPHEMERAL_STORAGE must be an amount such as 2Gi"),
         ("GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json\n", "must lie in /app/credentials"),
         ("GOOGLE_APPLICATION_CREDENTIALS=/app/credentials/key.json\n", "key.json, which is not in the folder"),
     ],

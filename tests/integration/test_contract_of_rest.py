@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from datetime import UTC, datetime, timedelta
+from datetime import time as datetime_time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,61 @@ def test_runs_are_listed_newest_first_by_filter_and_page(launcher: Launcher) -> 
     assert empty["total"] == 0
     assert launcher.client.get("/jobs", params={"status": "nope"}).status_code == 422
     assert launcher.client.get("/jobs", params={"page": 0}).status_code == 422
+
+
+def test_every_run_is_counted_on_its_day_by_its_status(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    today = datetime.now(UTC).date()
+
+    def record(run_id: str, at: datetime, status: str) -> None:
+        text = at.isoformat()
+        run = {"run_id": run_id, "job_id": "4711", "status": status, "created_at": text, "updated_at": text}
+        (archive / run_id).mkdir(parents=True)
+        (archive / run_id / "run.json").write_text(json.dumps(run))
+
+    for number in range(1665):
+        noon = datetime.combine(today - timedelta(days=number % 14), datetime_time(12), UTC)
+        record(f"many-{number}", noon, "failed" if number % 5 == 0 else "completed")
+    record("older", datetime.combine(today - timedelta(days=14), datetime_time(12), UTC), "completed")
+    with Launcher(tmp_path) as launcher:
+        found = launcher.client.get("/jobs/stats").json()
+        assert (found["tz"], found["total"], len(found["days"])) == ("UTC", 1665, 14)
+        assert [day["date"] for day in found["days"]] == [str(today - timedelta(days=13 - n)) for n in range(14)]
+        assert sum(day["counts"]["failed"] for day in found["days"]) == 333
+        for back, day in enumerate(reversed(found["days"])):
+            assert day["total"] == sum(day["counts"].values()) == len(range(back, 1665, 14))
+        far = launcher.client.get("/jobs/stats", params={"days": 1, "tz": "Pacific/Kiritimati"}).json()
+        assert far["days"][0]["date"] >= str(today)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"days": 0}, "days: "),
+        ({"days": 367}, "days: "),
+        ({"days": "many"}, "days: "),
+        ({"tz": ""}, "tz: not a time zone. Use an IANA name"),
+        ({"tz": "Europe"}, "tz: not a time zone"),
+        ({"tz": "Europe/Nowhere"}, "tz: not a time zone"),
+        ({"tz": "../../../etc/passwd"}, "tz: not a time zone"),
+        ({"tz": "/etc/localtime"}, "tz: not a time zone"),
+        ({"tz": "a\0b"}, "tz: not a time zone"),
+        ({"tz": "x" * 100_00}, "tz: not a time zone"),
+        ({"tz": "tzdata.zi"}, "tz: not a time zone"),
+    ],
+)
+def test_counts_of_no_days_or_no_time_zone_are_refused(launcher: Launcher, asked: dict[str, Any], said: str) -> None:
+    answer = launcher.client.get("/jobs/stats", params=asked)
+    assert answer.status_code == 422 and said in answer.json()["detail"]
+
+
+def test_stats_is_no_run(launcher: Launcher) -> None:
+    assert launcher.client.get("/jobs/stats", params={"days": 366}).status_code == 200
+    for method, path in (("GET", "/jobs/stats/status"), ("GET", "/jobs/stats/log"), ("DELETE", "/jobs/stats")):
+        assert launcher.client.request(method, path).status_code == 404
+    assert launcher.client.post("/jobs/stats").status_code == 405
+    run = launcher.wait(launcher.run("stats", pipeline="hello")["run_id"])
+    assert run["run_id"].startswith("stats-") and launcher.status(run["run_id"]) == run
 
 
 def test_a_repeated_request_makes_no_second_run(launcher: Launcher) -> None:
@@ -142,6 +200,8 @@ def test_a_ticket_opens_its_one_run_and_nothing_else(launcher: Launcher) -> None
         ([Scope.READ], "POST", "/jobs/run", 403),
         ([Scope.RUN], "POST", "/jobs/run", 200),
         ([Scope.RUN], "GET", "/jobs", 403),
+        ([Scope.READ], "GET", "/jobs/stats", 200),
+        ([Scope.RUN, Scope.CANCEL], "GET", "/jobs/stats", 403),
         ([Scope.RUN, Scope.READ], "DELETE", "/jobs/nope", 403),
         ([Scope.CANCEL], "DELETE", "/jobs/nope", 404),
         ([Scope.CANCEL], "POST", "/queue/pause", 403),

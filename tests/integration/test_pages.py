@@ -6,16 +6,20 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
+from pymongo import MongoClient
 from werkzeug.test import TestResponse
 
 from frontend.app import create_app
 from frontend.keys import launch_key
+from frontend.pages import ZONE_COOKIE
 from launching.launcher import ROOT, Launcher
 
 TOKEN = "the token of this session"
@@ -42,6 +46,22 @@ HOSTILE: list[dict[str, Any]] = [
     {"title": "Nobody's"},
     {"jobId": True, "company": None},
 ]
+ODD = [
+    'a\'b "c"',
+    "a/b",
+    "..",
+    "../../health",
+    "100%",
+    "a%2Fb",
+    "%00",
+    "a&b=c#d?e",
+    "<b>",
+    "{{ x }}",
+    "a\\b",
+    "求人",
+    "'",
+    "日 本",
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +70,15 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
         yield running
 
 
-def browser_of(url: str, secret: str, postings: Path = ROOT / "pipeline-image/samples/postings") -> FlaskClient:
+def browser_of(
+    url: str, secret: str, postings: Path = ROOT / "pipeline-image/samples/postings", **settings: str
+) -> FlaskClient:
     environment = {
-        "FRONTEND_PASSWORD": "open sesame",
+        "FRONTEND_PASSWORD": "open sesame, please",
         "RUNNER_API_SECRET": secret,
         "RUNNER_URL": url,
         "POSTINGS_DIR": str(postings),
+        **settings,
     }
     browser = create_app(environment, "127.0.0.1").test_client()
     with browser.session_transaction() as session:
@@ -227,6 +250,60 @@ def test_hostile_postings_stay_text(launcher: Launcher, tmp_path: Path) -> None:
     assert "control characters" in text_of(refused, 422)
 
 
+@pytest.mark.parametrize("job_id", ODD)
+def test_an_odd_job_id_survives_buttons_keys_links_and_polls(launcher: Launcher, tmp_path: Path, job_id: str) -> None:
+    (tmp_path / "1.json").write_text(json.dumps({"jobId": job_id, "title": "Engineer"}))
+    browser = browser_of(launcher.url, launcher.secret, tmp_path)
+    page = text_of(browser.get("/jobs"))
+    [values] = [json.loads(unescape(found)) for found in re.findall(r"hx-vals='(.*?)'", page)]
+    [box] = re.findall(r'name="selected_jobs" value="([^"]*)"', page)
+    [shown] = re.findall(r'name="shown" value="([^"]*)"', page)
+    [anchor] = re.findall(r'<button id="process-([^"]+)"', page)
+    assert values == {"job_id": job_id} and unescape(box) == job_id and unescape(shown) == f"new  {job_id}"
+    key = key_on(page, anchor)
+    assert key == launch_key(job_id, "")
+    data = {"selected_jobs": unescape(box), "shown": unescape(shown)}
+    made = set()
+    for answer in (
+        browser.post("/api/runner/jobs/run", data=values, headers=HX | {"Idempotency-Key": key}),
+        browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX),
+    ):
+        made |= set(re.findall(r'href="/runs/([^"]+)"', text_of(answer)))
+    [run_id] = made
+    assert launcher.wait(run_id)["job_id"] == job_id
+    polled = text_of(browser.get("/live", query_string={"shown": unescape(shown)}, headers=HX))
+    assert f'id="status-{anchor}"' in polled and f'href="/runs/{run_id}"' in polled
+    history = text_of(browser.get("/runs"))
+    [link] = re.findall(rf'id="job-of-{run_id}" href="([^"]+)"', history)
+    assert run_id in text_of(browser.get(unescape(link)))
+    again = browser.post(f"/runs/{run_id}/again", data={"csrf_token": TOKEN, "last_run": run_id})
+    second = launcher.wait(again.headers["Location"].rpartition("/")[2])
+    assert second["job_id"] == job_id and second["run_id"] != run_id
+    assert f"<h1>{escape(f'Job {job_id}')}</h1>" in text_of(browser.get(f"/runs/{second['run_id']}"))
+
+
+def test_joiners_in_a_job_id_reach_the_launcher_unchanged(launcher: Launcher, tmp_path: Path) -> None:
+    job_id = "\U0001f468\N{ZERO WIDTH JOINER}\U0001f469\N{ZERO WIDTH JOINER}\U0001f467 می\N{ZERO WIDTH NON-JOINER}خواهم"
+    (tmp_path / "1.json").write_text(json.dumps({"jobId": job_id}))
+    browser = browser_of(launcher.url, launcher.secret, tmp_path)
+    page = text_of(browser.get("/jobs"))
+    [shown] = re.findall(r'name="shown" value="([^"]*)"', page)
+    assert unescape(shown) == f"new  {job_id}"
+    [values] = [json.loads(unescape(found)) for found in re.findall(r"hx-vals='(.*?)'", page)]
+    assert values == {"job_id": job_id}
+    through = browser.post("/api/runner/jobs/run", data=values, headers={"X-CSRF-Token": TOKEN})
+    assert through.status_code == launcher.client.post("/jobs/run", json=values).status_code
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\x00b", "\ufeff", "\u202eabc"])
+def test_a_posting_with_any_text_hides_no_other(launcher: Launcher, tmp_path: Path, text: str) -> None:
+    (tmp_path / "1.json").write_text(json.dumps({"jobId": text, "title": text, "company": text}))
+    (tmp_path / "2.json").write_text(json.dumps({"jobId": 4712, "title": "Engineer"}))
+    browser = browser_of(launcher.url, launcher.secret, tmp_path)
+    page = text_of(browser.get("/jobs"))
+    assert "Engineer" in page and len(buttons_of(page)) == (1 if text == "\ud83d" else 2)
+
+
 def test_a_run_says_how_it_stands_and_what_is_kept_of_its_log(browser: FlaskClient, launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("4713", pipeline="broken")["run_id"])
     page = text_of(browser.get(f"/runs/{run['run_id']}"))
@@ -308,6 +385,23 @@ def test_the_history_is_filtered_and_charted(browser: FlaskClient, launcher: Lau
     assert "no more runs" in text_of(browser.get("/runs?page=999&status=failed"))
 
 
+def test_the_chart_counts_every_run_and_names_the_viewers_time_zone(tmp_path: Path) -> None:
+    archive, today = tmp_path / "archive", datetime.now(UTC)
+    for number in range(620):
+        text = (today - timedelta(days=2 if number < 60 else 0)).isoformat()
+        run = {"run_id": f"many-{number}", "job_id": "4711", "status": "completed"}
+        (archive / f"many-{number}").mkdir(parents=True)
+        record = json.dumps(run | {"created_at": text, "updated_at": text})
+        (archive / f"many-{number}" / "run.json").write_text(record)
+    with Launcher(tmp_path, PIPELINES) as launcher:
+        browser = browser_of(launcher.url, launcher.secret)
+        page = text_of(browser.get("/runs"))
+        assert "The last 14 days (UTC)" in page and ": 60 completed</title>" in page and ": 560 completed<" in page
+        for zone, named in (("Asia/Tokyo", "Asia/Tokyo"), ("Mars/Base", "UTC"), ("<b>", "UTC"), ("x" * 999, "UTC")):
+            browser.set_cookie(ZONE_COOKIE, zone)
+            assert f"The last 14 days ({named})" in text_of(browser.get("/runs"))
+
+
 @pytest.mark.parametrize("path", ["/runs/nothing-here", "/runs/%3Cscript%3E", "/runs/%2e%2e", "/runs/" + "x" * 300])
 def test_a_run_that_does_not_exist_is_a_page(browser: FlaskClient, path: str) -> None:
     page = text_of(browser.get(path), 404)
@@ -324,6 +418,60 @@ def test_without_a_launcher_postings_are_shown_and_all_else_says_what_to_do(alon
     assert "RUNNER_URL" in text_of(pressed, 503) and "HX-Retarget" not in pressed.headers
     polled = alone.get("/api/runner/jobs/some-run/status", headers=HX)
     assert "RUNNER_URL" in text_of(polled, 503) and polled.headers["HX-Retarget"] == "#notice"
+
+
+def buttons_of(page: str) -> dict[str, bool]:
+    """Each job with a button, and whether it can be pressed."""
+    found = re.findall(r'<button id="process-([^"]+)"([^>]*)>', page)
+    return {job_id: not re.search(r"\bdisabled(?![-\w])", rest) for job_id, rest in found}
+
+
+def states_of(page: str) -> dict[str, str]:
+    """Each job's status as it is shown."""
+    return dict(re.findall(r'<div id="status-([^"]+)".*?<span class="badge [^"]+">([^<]+)</span>', page, re.DOTALL))
+
+
+def test_without_a_launcher_states_are_unknown_and_nothing_can_be_processed(alone: FlaskClient) -> None:
+    page = text_of(alone.get("/jobs"))
+    assert set(states_of(page).values()) == {"unknown"} and "not yet run" not in page
+    assert list(buttons_of(page).values()) == [False] * 3
+    assert "RUNNER_URL" in page and "no job can be processed" in page
+    assert re.search('<button id="bulk-process" disabled', page)
+    for status in ("new", "completed"):
+        assert "does not say which runs" in text_of(alone.get(f"/jobs?status={status}"), 503)
+
+
+def test_without_a_launcher_an_end_that_the_database_knows_is_shown(mongodb_uri: str) -> None:
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        items = client["jobs"]["level-2"]
+        items.insert_one({"jobId": 1, "pipeline_run_id": "1-a", "pipeline_status": "completed"})
+        items.insert_one({"jobId": 2, "pipeline_run_id": "2-a", "pipeline_status": "running"})
+        items.insert_one({"jobId": 3})
+    browser = browser_of("http://127.0.0.1:9", "s" * 32, MONGODB_URI=mongodb_uri)
+    page = text_of(browser.get("/jobs"))
+    assert states_of(page) == {"1": "completed", "2": "unknown", "3": "unknown"}
+    assert buttons_of(page) == {"1": False, "2": False, "3": False}
+    for database in ("attempts", "postings"):
+        browser.application.extensions[database].close()
+
+
+def test_an_open_page_hears_that_the_launcher_is_away_and_that_it_is_back(
+    browser: FlaskClient, alone: FlaskClient, launcher: Launcher
+) -> None:
+    done = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])["run_id"]
+    shown = ["new  4711", "running 4712-x 4712", f"completed {done} 4713"]
+    page = text_of(alone.get("/live", query_string={"shown": shown}, headers=HX))
+    assert states_of(page) == {"4711": "unknown", "4712": "unknown"}, "an end never changes"
+    assert "data-away" in page and not any(buttons_of(page).values())
+    shown = [unescape(found) for found in re.findall(r'name="shown" value="([^"]*)"', page)]
+    assert shown == ["unknown  4711", "unknown 4712-x 4712"]
+    again = text_of(alone.get("/live", query_string={"shown": shown}, headers=HX))
+    assert states_of(again) == {}, "nothing is sent twice"
+    back = browser.get("/live", query_string={"shown": shown}, headers=HX)
+    assert back.headers["HX-Trigger"] == "launcher-back" and "data-away" not in text_of(back)
+    assert 'hx-trigger="launcher-back from:body"' in text_of(browser.get("/jobs"))
+    quiet = browser.get("/live", query_string={"shown": [f"completed {done} 4713"]}, headers=HX)
+    assert "HX-Trigger" not in quiet.headers
 
 
 def test_a_launcher_that_does_not_know_us_says_which_setting_is_wrong(launcher: Launcher) -> None:

@@ -21,7 +21,12 @@ from launching.launcher import Launcher
 def browser_of(url: str, secret: str, seconds: str = "50") -> FlaskClient:
     app = Flask("frontend")
     app.config["SLIPWAY"] = read_config(
-        {"FRONTEND_PASSWORD": "open sesame", "RUNNER_API_SECRET": secret, "RUNNER_URL": url, "STREAM_SECONDS": seconds},
+        {
+            "FRONTEND_PASSWORD": "open sesame, please",
+            "RUNNER_API_SECRET": secret,
+            "RUNNER_URL": url,
+            "STREAM_SECONDS": seconds,
+        },
         "127.0.0.1",
     )
     app.register_blueprint(runner)
@@ -92,7 +97,11 @@ def test_a_download_answers_head_and_goes_on_where_it_broke_off(launcher: Launch
 
 
 def test_a_file_that_is_refused_is_told_on_a_page_to_people_and_as_a_problem_to_scripts(launcher: Launcher) -> None:
-    environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": launcher.url}
+    environment = {
+        "FRONTEND_PASSWORD": "open sesame, please",
+        "RUNNER_API_SECRET": launcher.secret,
+        "RUNNER_URL": launcher.url,
+    }
     browser = create_app(environment, "127.0.0.1").test_client()
     with browser.session_transaction() as session:
         session["signed_in"] = True
@@ -107,7 +116,7 @@ def test_a_file_that_is_refused_is_told_on_a_page_to_people_and_as_a_problem_to_
 def test_what_stands_before_the_launcher_is_named_and_its_page_not_passed_on(status: int) -> None:
     with peer(status) as (url, seen, _):
         browser = create_app(
-            {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": "s", "RUNNER_URL": url}, "::1"
+            {"FRONTEND_PASSWORD": "open sesame, please", "RUNNER_API_SECRET": "s", "RUNNER_URL": url}, "::1"
         ).test_client()
         with browser.session_transaction() as session:
             session["signed_in"] = True
@@ -127,7 +136,11 @@ def test_selected_jobs_are_asked_for_again_only_where_each_has_its_key(shown: li
 
 
 def test_a_ticket_leads_straight_to_the_launcher_where_browsers_reach_it(launcher: Launcher) -> None:
-    environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": launcher.url}
+    environment = {
+        "FRONTEND_PASSWORD": "open sesame, please",
+        "RUNNER_API_SECRET": launcher.secret,
+        "RUNNER_URL": launcher.url,
+    }
     browser = create_app(environment | {"RUNNER_PUBLIC_URL": launcher.url}, "127.0.0.1").test_client()
     with browser.session_transaction() as session:
         session.update(signed_in=True, csrf="token")
@@ -213,7 +226,11 @@ def test_the_page_of_runs_shows_a_run_and_a_launcher_that_is_away_in_words(launc
     for url, status, shown in ((launcher.url, 200, "4711"), ("http://127.0.0.1:9", 503, "RUNNER_URL")):
         if url == launcher.url:
             browser_of(url, launcher.secret).post("/api/runner/jobs/run", json={"job_id": "4711"})
-        environment = {"FRONTEND_PASSWORD": "p", "RUNNER_API_SECRET": launcher.secret, "RUNNER_URL": url}
+        environment = {
+            "FRONTEND_PASSWORD": "open sesame, please",
+            "RUNNER_API_SECRET": launcher.secret,
+            "RUNNER_URL": url,
+        }
         browser = create_app(environment, "127.0.0.1").test_client()
         with browser.session_transaction() as session:
             session["signed_in"] = True

@@ -52,7 +52,7 @@ def served(function: tuple[Path, Path]) -> Iterator[httpx.Client]:
     task, python = function
     environment = {
         "VERCEL": "1",
-        "FRONTEND_PASSWORD": "open sesame",
+        "FRONTEND_PASSWORD": "open sesame, please",
         "RUNNER_API_SECRET": "s" * 32,
         "RUNNER_URL": "http://127.0.0.1:9",
         "MONGODB_URI": "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200",

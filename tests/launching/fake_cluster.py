@@ -7,21 +7,28 @@ import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from launcher.cluster.client import Listing
-from launcher.controller.picture import Picture
-from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
+from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectExists, ObjectMissing
 from launcher.domain.runs import now
 from launcher.logs.pump import timestamp
 
 Manifest = dict[str, Any]
 
 
+class Sees(Protocol):
+    """What is told of each change: a picture, or a controller."""
+
+    def see_job(self, job: Manifest, *, gone: bool = False) -> None: ...
+
+    def see_pod(self, pod: Manifest, *, gone: bool = False) -> None: ...
+
+
 class FakeCluster:
     """Keeps objects as the API server does, tells a picture of each change, and serves logs as the kubelet does."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Sees) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.told = {"Job", "Pod"}
         """Kinds of whose changes the picture is told."""
@@ -29,7 +36,7 @@ class FakeCluster:
         self.faults: dict[str, list[Exception]] = {}
         """What the next calls with this beginning are answered."""
         self.away_at: datetime | None = None
-        self._picture, self._version = picture, 0
+        self.picture, self._version = picture, 0
         self._lines: dict[str, list[bytes]] = {}
         self._changed = asyncio.Event()
 
@@ -60,13 +67,22 @@ class FakeCluster:
 
     async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
         self._call(f"list {kind}")
-        wanted = [term.split("=", 1) for term in [*labels.split(","), *fields.split(",")] if term]
+        terms = [term for term in [*labels.split(","), *fields.split(",")] if term]
         found = [
             copy.deepcopy(kept)
             for (held, _), kept in self.objects.items()
-            if held == kind and all(text == field(kept, name) for name, text in wanted)
+            if held == kind and all(selects(term, kept) for term in terms)
         ]
         return Listing(found, self._version)
+
+    async def create(self, kind: str, manifest: Manifest) -> Manifest:
+        self._call(f"create {kind}")
+        if (kind, manifest["metadata"]["name"]) in self.objects:
+            raise ObjectExists("already exists")
+        return self.put(kind, manifest)
+
+    async def close(self) -> None:
+        pass
 
     async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
         self._call(f"patch {kind}")
@@ -122,13 +138,21 @@ class FakeCluster:
 
     def _tell(self, kind: str, kept: Manifest, *, gone: bool) -> None:
         if kind in self.told:
-            see = {"Job": self._picture.see_job, "Pod": self._picture.see_pod}[kind]
+            see = {"Job": self.picture.see_job, "Pod": self.picture.see_pod}[kind]
             see(copy.deepcopy(kept), gone=gone)
         self._wake()
 
     def _wake(self) -> None:
         event, self._changed = self._changed, asyncio.Event()
         event.set()
+
+
+def selects(term: str, kept: Manifest) -> bool:
+    """Whether a selector's term means an object: `a`, `a=b` or `a!=b`."""
+    name, equals, text = term.partition("!=" if "!=" in term else "=")
+    value = field(kept, name)
+    matches = {"": value is not None, "=": value == text, "!=": value != text}
+    return bool(matches[equals])
 
 
 def field(kept: Manifest, name: str) -> Any:

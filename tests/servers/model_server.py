@@ -35,6 +35,7 @@ REPLIES = (
     "broken",  # a body that is no JSON
     "prose",  # a message that is no JSON
     "wrong",  # JSON that has not the form
+    "odd",  # halves of emoji and control characters, in prose
     "refusal",  # no content at all
     "quota",  # 429 insufficient_quota
     "unknown-model",  # 404
@@ -53,6 +54,7 @@ _FAULTS: dict[str, tuple[int, str, dict[str, str]]] = {
 _CONTENTS = {
     "prose": "Certainly! Here is the JSON that you asked for:",
     "wrong": '{"unexpected": [1, 2, 3]}',
+    "odd": "\ud83d half an emoji, \0, \x0b, \ufffe",
     "refusal": None,
 }
 

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
-from .kubernetes_names import image, kubernetes_name, kubernetes_names, kubernetes_namespace
+from .cluster import amount, image, kubernetes_name, kubernetes_names, kubernetes_namespace
 from .stores import mongodb_uri, redis_url
 from .texts import MAKE_ONE, MIN_SECRET_BYTES, Unusable, number, password, plain, secret, strong_secret
 from .web import http_url, origins
@@ -45,11 +45,15 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("RUNNER_URL", "RUNNER_PUBLIC_URL"), http_url),
     "CORS_ORIGINS": origins,
     "PIPELINE_IMAGE": image,
+    "PIPELINE_EPHEMERAL_STORAGE": amount,
     "KUBE_NAMESPACE": kubernetes_namespace,
     **dict.fromkeys(("DATA_CLAIM", "PIPELINE_SECRET", "CREDENTIALS_SECRET", "MASTER_CV_CONFIGMAP"), kubernetes_name),
     "IMAGE_PULL_SECRETS": kubernetes_names,
     "MAX_CONCURRENCY": partial(number, least=1, most=1000),
-    **dict.fromkeys(("MAX_QUEUED", "MAX_BULK_ITEMS", "LOG_BUFFER_LIMIT", "RATE_LIMIT_PER_MINUTE"), _positive),
+    **dict.fromkeys(
+        ("MAX_QUEUED", "MAX_BULK_ITEMS", "MAX_STREAMS", "MAX_ARTIFACT_FILES", "LOG_BUFFER_LIMIT"), _positive
+    ),
+    **dict.fromkeys(("RATE_LIMIT_PER_MINUTE", "TICKET_RATE_LIMIT_PER_MINUTE"), _positive),
     **dict.fromkeys(("PIPELINE_TIMEOUT_SECONDS", "MAX_TIMEOUT_SECONDS", "START_GRACE_SECONDS"), _positive),
     **dict.fromkeys(("MAX_LOG_BYTES", "MAX_ARTIFACT_BYTES"), partial(number, least=1024)),
     "REDIS_TTL_SECONDS": partial(number, least=60),

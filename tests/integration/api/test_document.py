@@ -15,6 +15,7 @@ ALL = {
     ("post", "/jobs/run"),
     ("post", "/jobs/run-bulk"),
     ("get", "/jobs"),
+    ("get", "/jobs/stats"),
     ("get", "/jobs/{run_id}/status"),
     ("get", "/jobs/{run_id}/request"),
     ("get", "/jobs/{run_id}/logs"),
@@ -97,6 +98,7 @@ def test_the_answers_keep_it(launcher: Launcher, document: dict[str, Any]) -> No
         "RunView": [run, launcher.wait(run_id), launcher.client.delete(f"/jobs/{run_id}").json()],
         "RunPage": [launcher.client.get("/jobs").json(), launcher.client.get("/jobs", params={"job_id": "no"}).json()],
         "BulkView": [launcher.client.post("/jobs/run-bulk", json={"job_ids": ["doc", "", "doc", 7, keyed]}).json()],
+        "StatsView": [launcher.client.get("/jobs/stats", params={"days": 2, "tz": "Asia/Tokyo"}).json()],
         "TicketView": [launcher.client.post(f"/jobs/{run_id}/ticket").json()],
     }
     for schema, values in answers.items():

@@ -59,7 +59,7 @@ def test_hostile_lines_are_one_event_each_and_forge_nothing(launcher: Launcher) 
     assert json.loads(events[-1]["data"])["status"] == "completed"
     assert lines == [
         "Starting pipeline hostile for job 1",
-        "cr␍data: forged",
+        "data: forged",
         "id: 999",
         "event: end",
         "data: {}",

@@ -105,7 +105,7 @@ def test_a_fault_that_passes_is_waited_out(ask: Ask, serve: Serve, fault: str) -
     assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("fault", ["prose", "wrong", "refusal"])
+@pytest.mark.parametrize("fault", ["prose", "wrong", "odd", "refusal"])
 def test_an_answer_without_the_form_is_asked_for_once_more(ask: Ask, serve: Serve, fault: str) -> None:
     server = serve(fault, "honest")
     done = ask(server)

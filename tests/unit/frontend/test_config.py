@@ -5,7 +5,7 @@ import pytest
 from frontend.app import create_app
 from frontend.config import ConfigurationError, read_config
 
-DEPLOYED = {"FRONTEND_PASSWORD": "open sesame", "RUNNER_API_SECRET": "s" * 32}
+DEPLOYED = {"FRONTEND_PASSWORD": "open sesame, please", "RUNNER_API_SECRET": "s" * 32}
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ def test_without_a_password_it_serves_in_development_on_loopback_alone(environme
 def test_all_instances_agree_on_the_session_key_and_a_new_password_changes_it() -> None:
     key = read_config(DEPLOYED, "0.0.0.0").session_key
     assert read_config(DEPLOYED, "0.0.0.0").session_key == key
-    assert read_config(DEPLOYED | {"FRONTEND_PASSWORD": "other"}, "0.0.0.0").session_key != key
+    assert read_config(DEPLOYED | {"FRONTEND_PASSWORD": "another sesame"}, "0.0.0.0").session_key != key
 
 
 def test_a_deployed_front_end_needs_the_launchers_secret() -> None:
     with pytest.raises(ConfigurationError, match="RUNNER_API_SECRET"):
-        read_config({"FRONTEND_PASSWORD": "open sesame"}, "0.0.0.0")
+        read_config({"FRONTEND_PASSWORD": "open sesame, please"}, "0.0.0.0")
 
 
 @pytest.mark.parametrize("seconds", ["soon", "0", "nan", "inf", "1e9", "50 ", "0x10"])

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from frontend.keys import anchor, keyed, launch_key
-from frontend.postings import LastRun
+from frontend.last_run import LastRun
 from frontend.shown import MOST, read_shown
 
 

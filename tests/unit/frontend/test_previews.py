@@ -30,6 +30,13 @@ def test_nothing_hostile_gets_through(hostile: str) -> None:
     assert "onmouseover" not in page or "&quot;" in page
 
 
+def test_cells_are_aligned_without_inline_styles() -> None:
+    page = rendered("| a | b | c | d |\n|:--|--:|:-:|---|\n| 1 | 2 | 3 | 4 |\n")
+    assert "style=" not in page
+    assert '<th class="align-right">b</th>' in page and '<td class="align-center">3</td>' in page
+    assert "<td>4</td>" in page
+
+
 def test_a_link_tells_its_site_nothing() -> None:
     assert 'rel="noopener noreferrer nofollow"' in rendered("[x](https://a.example)")
 

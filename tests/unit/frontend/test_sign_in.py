@@ -6,15 +6,22 @@ import pytest
 from flask.testing import FlaskClient
 
 from frontend.app import create_app
-from frontend.attempts import MOST
+from frontend.attempts import OF_ALL, OF_VISITOR, AttemptsInMemory
+from frontend.sign_in import BROWSER
 
-PASSWORD = "open sesame"
+PASSWORD = "open sesame, please"
 DEPLOYED = {"FRONTEND_PASSWORD": PASSWORD, "RUNNER_API_SECRET": "s" * 32, "RUNNER_URL": "http://127.0.0.1:9"}
 
 
 @pytest.fixture
 def browser() -> FlaskClient:
-    return create_app(DEPLOYED, "127.0.0.1").test_client()
+    return client_of(DEPLOYED)
+
+
+def client_of(environment: dict[str, str]) -> FlaskClient:
+    app = create_app(environment, "127.0.0.1")
+    app.extensions["attempts"] = AttemptsInMemory(lambda: 0.0)  # in a window that does not end meanwhile
+    return app.test_client()
 
 
 def token_of(browser: FlaskClient) -> str:
@@ -77,8 +84,55 @@ def test_a_token_from_before_the_sign_in_is_worth_nothing_after_it(browser: Flas
 
 
 def test_attempts_are_limited_even_for_the_right_password(browser: FlaskClient) -> None:
-    assert [signed_in(browser, "guess") for _ in range(MOST)] == [401] * MOST
+    assert [signed_in(browser, "guess") for _ in range(OF_VISITOR.most)] == [401] * OF_VISITOR.most
     assert signed_in(browser) == 429
+
+
+def guess_from_everywhere(browser: FlaskClient) -> None:
+    """Use up the attempts of all, as many addresses together do."""
+    stranger = browser.application.test_client()
+    token = token_of(stranger)
+    for n in range(OF_ALL.most + 1):
+        address = {"REMOTE_ADDR": f"192.0.2.{n}" if n % 2 else f"2001:db8:{n:x}::1"}
+        answer = stranger.post("/login", data={"password": "guess", "csrf_token": token}, environ_base=address)
+        assert answer.status_code == 401 or n >= OF_ALL.most - 2  # those who signed in before
+    assert answer.status_code == 429
+
+
+def test_a_network_cannot_guess_fast_and_keeps_out_nobody_who_has_signed_in_before(browser: FlaskClient) -> None:
+    known = browser.application.test_client()
+    assert signed_in(known) == 303 == signed_in(browser)
+    guess_from_everywhere(browser)
+    stranger = browser.application.test_client()
+    refused = stranger.post("/login", data={"password": PASSWORD, "csrf_token": token_of(stranger)})
+    assert refused.status_code == 429 and "from many places" in refused.text and refused.headers["Retry-After"]
+    assert browser.get("/api/runner/jobs/some-run/status").status_code == 503, "who is signed in stays so"
+    with known.session_transaction() as session:
+        session.clear()
+    assert signed_in(known) == 303, "a browser in which somebody has signed in has attempts of its own"
+
+
+def test_a_known_browser_has_no_more_attempts_than_an_address(browser: FlaskClient) -> None:
+    assert signed_in(browser) == 303
+    with browser.session_transaction() as session:
+        session.clear()
+    answers = [signed_in(browser, "guess") for _ in range(OF_VISITOR.most + 1)]
+    assert answers == [401] * OF_VISITOR.most + [429]
+
+
+def test_a_browsers_cookie_is_kept_from_scripts_and_no_other_value_counts(browser: FlaskClient) -> None:
+    answer = browser.post("/login", data={"password": PASSWORD, "csrf_token": token_of(browser)})
+    [cookie] = [text for text in answer.headers.getlist("Set-Cookie") if text.startswith(BROWSER)]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=Lax", "Path=/login", "Max-Age"))
+    guess_from_everywhere(browser)
+    other = client_of(DEPLOYED | {"FRONTEND_PASSWORD": "another sesame"})
+    other.post("/login", data={"password": "another sesame", "csrf_token": token_of(other)})
+    foreign = other.get_cookie(BROWSER, path="/login")
+    assert foreign
+    for value in ("", "forged", foreign.value):
+        stranger = browser.application.test_client()
+        stranger.set_cookie(BROWSER, value, path="/login")
+        assert signed_in(stranger) == 429
 
 
 def test_pages_run_no_foreign_script_and_the_cookie_is_kept_from_scripts() -> None:

@@ -189,6 +189,28 @@ def test_a_record_that_cannot_be_read_is_passed_over_and_can_be_written_again(tm
     assert archive.get("b") == runs[1]
 
 
+@pytest.mark.parametrize("kind", ["a folder", "another run's record", "a link to itself"])
+def test_a_record_that_cannot_be_opened_concerns_its_own_run_alone(tmp_path: Path, kind: str) -> None:
+    archive = Archive(tmp_path)
+    runs = [Run(run_id=name, job_id="1", created_at=AT, updated_at=AT) for name in "abc"]
+    for run in runs:
+        archive.put(run)
+    record = tmp_path / "b" / "run.json"
+    record.unlink()
+    if kind == "a folder":
+        (record / "inside").mkdir(parents=True)
+    elif kind == "another run's record":
+        record.write_bytes(runs[0].to_json())
+    else:
+        record.symlink_to(record)
+    assert archive.get("b") is None
+    assert archive.unreadable == {"b"}
+    assert sorted(run.run_id for run in archive.runs()) == ["a", "c"]
+    assert archive.put(runs[1])
+    assert archive.get("b") == runs[1]
+    assert archive.unreadable == set()
+
+
 def test_a_file_where_a_runs_folder_would_be_is_no_run(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     (tmp_path / "b").write_text("left here by somebody")

@@ -63,18 +63,42 @@ HOSTILE = {
     "without aud": token(without("aud")),
     "without scope": token(without("scope")),
     "wrong aud": token({**CLAIMS, "aud": "other"}),
-    "aud list": token({**CLAIMS, "aud": ["slipway"]}),
+    "aud in capitals": token({**CLAIMS, "aud": "Slipway"}),
+    "aud empty list": token({**CLAIMS, "aud": []}),
+    "aud list of others": token({**CLAIMS, "aud": ["other", "slipway2"]}),
+    "aud list with a number": token({**CLAIMS, "aud": ["slipway", 1]}),
+    "aud list with null": token({**CLAIMS, "aud": ["slipway", None]}),
+    "aud list in a list": token({**CLAIMS, "aud": [["slipway"]]}),
+    "aud object": token({**CLAIMS, "aud": {"slipway": 1}}),
+    "aud number": token({**CLAIMS, "aud": 1}),
+    "aud null": token({**CLAIMS, "aud": None}),
     "sub empty": token({**CLAIMS, "sub": ""}),
     "sub list": token({**CLAIMS, "sub": ["x"]}),
     "exp text": token({**CLAIMS, "exp": "never"}),
     "exp null": token({**CLAIMS, "exp": None}),
     "exp infinite": token(json.dumps(CLAIMS).replace(str(NOW + 600), "1e999").encode()),
+    **{
+        f"{name} {value}": token(json.dumps({**CLAIMS, name: "HERE"}).replace('"HERE"', value).encode())
+        for name in ("exp", "iat", "nbf")
+        for value in ("NaN", "Infinity", "-Infinity", "true", "null", '"1"', "-1", "-0.5", "[1]", "{}", "9" * 400)
+    },
+    "exp of 5000 digits": token(json.dumps({**CLAIMS, "exp": "HERE"}).replace('"HERE"', "9" * 5000).encode()),
+    "exp in eleven years": token({**CLAIMS, "exp": NOW + 11 * 366 * 86400}),
+    "exp 1e308": token({**CLAIMS, "exp": 1e308}),
+    "exp a second beyond the leeway": token({**CLAIMS, "exp": NOW - 31.5}),
+    "iat in the future": token({**CLAIMS, "iat": NOW + 300}),
+    "nbf in the future": token({**CLAIMS, "nbf": NOW + 300.5}),
+    "iat in milliseconds": token({**CLAIMS, "iat": NOW * 1000}),
     "iat text": token({**CLAIMS, "iat": "now"}),
     "scope list": token({**CLAIMS, "scope": ["read"]}),
     "run_id number": token({**CLAIMS, "run_id": 1}),
     "critical header": token(crit=["x"]),
     "claims list": token([]),
     "claims deep": token(b"[" * 3000),
+    "a blank in the signature": token()[:-3] + " " + token()[-3:],
+    "a newline after it": token() + "\n",
+    "padding after it": token() + "=",
+    "letters that are not ASCII": "é.é.é",
     "long": token({**CLAIMS, "pad": "x" * 9000}),
     "unicode": "é" * 100,
     "nul": "\0" * 40,
@@ -112,6 +136,43 @@ def test_a_ticket_is_for_its_run_alone() -> None:
     for credential, run_id in ((ticket, "run-2"), (token(), "run-1"), (SECRET, "run-1")):
         with pytest.raises(NotAuthenticated):
             gate.ticket_caller(credential, run_id)
+
+
+@pytest.mark.parametrize("name", list(HOSTILE))
+def test_a_hostile_ticket_is_refused(name: str) -> None:
+    with pytest.raises(NotAuthenticated):
+        Gate([SECRET]).ticket_caller(HOSTILE[name], "run-1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": ["slipway"]},
+        {"aud": ["other", "slipway"]},
+        {"exp": NOW + 600.5, "iat": NOW - 0.25},
+        {"nbf": NOW - 0.5},
+        {"exp": NOW + 10 * 365 * 86400},
+        {"exp": NOW - 5},
+        {"iat": NOW + 5, "nbf": NOW + 5},
+        {"iat": 0, "nbf": 0},
+        {"iss": 1, "jti": 2, "at_hash": [], "more": None},
+    ],
+    ids=str,
+)
+def test_a_token_is_read_as_rfc_7519_says(changes: dict[str, Any]) -> None:
+    Gate([SECRET]).caller(token({**CLAIMS, **changes})).require(Scope.READ)
+    Gate([SECRET]).ticket_caller(token({**CLAIMS, **changes, "run_id": "run-1"}), "run-1").require(Scope.READ)
+
+
+def test_a_ticket_is_counted_for_itself_however_its_signature_is_written() -> None:
+    gate = Gate([SECRET])
+    one, other = gate.ticket("run-1", "x"), gate.ticket("run-1", "x")
+    assert gate.caller(one).limit_key != gate.caller(other).limit_key  # made in the same second
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    at = alphabet.index(one[-1])
+    spelled = one[:-1] + alphabet[at ^ 1]  # the last two bits of a signature say nothing
+    assert gate.caller(spelled).limit_key == gate.caller(one).limit_key
+    assert gate.caller(token({**CLAIMS, "sub": "secret"})).limit_key != gate.caller(SECRET).limit_key
 
 
 def test_without_a_secret_in_development_everybody_is_let_in() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,6 @@ RUNNING = QUEUED.started(AT)
 LIMITS = Limits(
     grace_seconds={Reason.IMAGE_PULL: 120, Reason.UNSCHEDULABLE: 300, Reason.CANNOT_START: 30},
     start_seconds=600,
-    max_artifact_bytes=1024,
 )
 Manifest = dict[str, Any]
 
@@ -241,10 +241,7 @@ def test_the_next_step_for_a_job_that_is_gone(
         pytest.param(RUNNING, pod("running"), facts(59), "look", id="within its time"),
         pytest.param(RUNNING, pod("running"), facts(60), "end: TimedOut", id="over its time"),
         pytest.param(QUEUED, pod("running"), facts(600), "look", id="not seen to start yet"),
-        pytest.param(RUNNING, pod("running"), facts(artifact_bytes=1024), "look", id="as large as it may be"),
-        pytest.param(
-            RUNNING, pod("running"), facts(artifact_bytes=1025), "end: ArtifactsTooLarge", id="larger than it may be"
-        ),
+        pytest.param(RUNNING, pod("running"), facts(excess="Much."), "end: ArtifactsTooLarge", id="too many artifacts"),
         pytest.param(RUNNING, pod("running"), facts(ending_for=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
         *(
             param
@@ -418,7 +415,7 @@ some_facts = st.builds(
     st.sampled_from([0.0, 59.0, 61.0, 1e6]),
     cause=st.sampled_from([None, *CAUSES]),
     lasting=st.sampled_from([0.0, 10.0, 1e6]),
-    artifact_bytes=st.sampled_from([0, 1 << 20]),
+    excess=st.sampled_from(["", "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."]),
     ending_for=st.sampled_from([None, *Reason]),
 )
 some_runs = st.sampled_from([QUEUED, RUNNING, QUEUED.cancelling(AT), RUNNING.cancelling(AT)])
@@ -462,3 +459,18 @@ def test_what_is_concluded_can_be_recorded(run: Run, sight: Sight, known: Facts)
             run = run.started(AT)  # nobody saw it start: the supervision says so first
         ended = run.ended(step.outcome, AT, Receipt(complete=True))
         assert Run.from_json(ended.to_json()) == ended
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_patience_ends_only_after_time_in_which_the_control_plane_answered(cause: str) -> None:
+    grace = GRACES.get(cause, 0)
+    sight = Sight(job=job(), pod=CAUSES[cause])
+    if grace == 0:  # no patience to begin with
+        return
+    waited = Facts(now=AT, cause=cause, cause_since=AT - timedelta(seconds=10 * grace))
+    assert isinstance(next_step(QUEUED, sight, waited, LIMITS), End)
+    away = replace(waited, away_at=AT - timedelta(seconds=5))
+    step = next_step(QUEUED, sight, away, LIMITS)
+    assert isinstance(step, Look) and step.seconds == grace + 15  # 20 s in which Kubernetes finds itself again
+    later = replace(away, now=AT + timedelta(seconds=grace + 15))
+    assert isinstance(next_step(QUEUED, sight, later, LIMITS), End)

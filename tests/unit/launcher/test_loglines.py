@@ -58,7 +58,8 @@ def test_a_displayed_line_cannot_break_its_event(data: bytes) -> None:
 
 def test_a_line_is_shown_as_people_expect() -> None:
     assert as_display(b"caf\xc3\xa9 \xff\r") == "café �"
-    assert as_display(b"10%\r20%") == "10%␍20%"
+    assert as_display(b"10%\r20%") == as_display(b"10%\r20%\r\r") == "20%"
+    assert as_display(b"\r") == as_display(b"") == ""
     assert as_display(b"part", part=True) == "part [line continues]"
 
 

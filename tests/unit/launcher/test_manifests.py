@@ -72,6 +72,10 @@ def test_a_plain_run_is_a_suspended_job_with_its_deadline_on_the_pod() -> None:
                                 {"name": "CI", "value": "1"},
                                 {"name": "PYTHONUNBUFFERED", "value": "1"},
                             ],
+                            "resources": {
+                                "requests": {"ephemeral-storage": "2Gi"},
+                                "limits": {"ephemeral-storage": "2Gi"},
+                            },
                             "terminationMessagePolicy": "FallbackToLogsOnError",
                             "securityContext": RESTRICTED,
                             "volumeMounts": [
@@ -88,8 +92,8 @@ def test_a_plain_run_is_a_suspended_job_with_its_deadline_on_the_pod() -> None:
                     ],
                     "volumes": [
                         {"name": "data", "persistentVolumeClaim": {"claimName": "slipway-data"}},
-                        {"name": "home", "emptyDir": {}},
-                        {"name": "tmp", "emptyDir": {}},
+                        {"name": "home", "emptyDir": {"sizeLimit": "2Gi"}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}},
                         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
                     ],
                 },
@@ -126,6 +130,7 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
             "PIPELINE_SECRET": "keys",
             "CREDENTIALS_SECRET": "google",
             "MASTER_CV_CONFIGMAP": "cv",
+            "PIPELINE_EPHEMERAL_STORAGE": "512Mi",
             "IMAGE_PULL_SECRETS": "registry, mirror",
         }
     )
@@ -177,7 +182,10 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
                                 {"name": "PYTHONUNBUFFERED", "value": "1"},
                             ],
                             "envFrom": [{"secretRef": {"name": "keys"}}],
-                            "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+                            "resources": {
+                                "requests": {"cpu": 1, "memory": "1Gi", "ephemeral-storage": "512Mi"},
+                                "limits": {"memory": "2Gi", "ephemeral-storage": "512Mi"},
+                            },
                             "terminationMessagePolicy": "FallbackToLogsOnError",
                             "securityContext": RESTRICTED,
                             "volumeMounts": [
@@ -201,8 +209,8 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
                     ],
                     "volumes": [
                         {"name": "data", "persistentVolumeClaim": {"claimName": "volume"}},
-                        {"name": "home", "emptyDir": {}},
-                        {"name": "tmp", "emptyDir": {}},
+                        {"name": "home", "emptyDir": {"sizeLimit": "512Mi"}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "512Mi"}},
                         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
                         {"name": "master-cv", "configMap": {"name": "cv"}},
                         {"name": "credentials", "secret": {"secretName": "google"}},
@@ -212,6 +220,28 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
             },
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("resources", "request_", "limit"),
+    [
+        ({}, "2Gi", "2Gi"),
+        ({"limits": {"memory": "1Gi"}}, "2Gi", "2Gi"),
+        ({"limits": {"ephemeral-storage": "2Mi"}}, "2Mi", "2Mi"),
+        ({"requests": {"ephemeral-storage": "5Gi"}}, "5Gi", "5Gi"),
+        ({"requests": {"ephemeral-storage": "1Gi"}, "limits": {"ephemeral-storage": "9Gi"}}, "1Gi", "9Gi"),
+    ],
+)
+def test_a_pod_is_bounded_in_the_disk_it_fills_and_its_pipelines_own_amounts_win(
+    resources: dict[str, Any], request_: str, limit: str
+) -> None:
+    job = manifests.make_job(RUN, Pipeline(resources=resources), SharedSettings.from_environment({}))
+    pod = job["spec"]["template"]["spec"]
+    amounts = pod["containers"][0]["resources"]
+    assert amounts["requests"]["ephemeral-storage"] == request_
+    assert amounts["limits"]["ephemeral-storage"] == limit
+    volumes = {volume["name"]: volume.get("emptyDir") for volume in pod["volumes"]}
+    assert volumes["home"] == volumes["tmp"] == {"sizeLimit": limit}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from launcher.artifacts import ArtifactFolder
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.pipelines import DEFAULT_ARTIFACTS, DEFAULT_EXIT_CODES
 from launcher.domain.reasons import Reason
@@ -113,7 +112,7 @@ def test_an_exit_code_means_what_its_entry_says_and_nothing_where_another_ended_
         failure(Reason.PIPELINE_ERROR, exit_code=4),
         failure(Reason.TIMED_OUT, exit_code=3, limit=9),
         failure(Reason.CANNOT_START),
-        outcome_of_process(0, ended_for=None, timeout=9, cap=9),
+        outcome_of_process(0, ended_for=None, timeout=9),
     ):
         assert explained(other) == other
 
@@ -122,13 +121,3 @@ def test_the_default_pipelines_exit_codes_are_those_that_it_ends_with() -> None:
     faults = [PostingNotFoundError, MasterCvMissingError, ModelRefusedError, ProfileUnreadableError]
     assert {fault.exit_code for fault in faults} == set(DEFAULT_EXIT_CODES)
     assert DEFAULT_EXIT_CODES[PostingNotFoundError.exit_code].reason == "PostingNotFound"
-
-
-def test_an_artifact_is_found_by_its_pattern_the_shallowest_first(tmp_path: Path) -> None:
-    folder = ArtifactFolder(tmp_path)
-    for name in ("deep/er/report-1.pdf", "deep/report-3.pdf", "deep/report-2.pdf", "odd[1].txt"):
-        path = folder.make("r") / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    wanted = {"report_url": "report-*.pdf", "odd_url": "odd[1].txt", "none_url": "*.docx"}
-    assert folder.discover("r", wanted) == {"report_url": "deep/report-2.pdf", "odd_url": "odd[1].txt"}

@@ -420,7 +420,7 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
 def test_a_pod_that_is_over_or_gone_has_one_outcome(
     seen: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
 ) -> None:
-    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, cap=1 << 28)
+    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, exit_code)
 
 
@@ -429,7 +429,7 @@ def test_a_pod_that_is_over_or_gone_has_one_outcome(
     [
         (pod("Failed", **LATE, **ended(143)), None, ["600 s", "timeout_seconds"]),
         (pod("Failed", **LATE, **ended(143)), Reason.TIMED_OUT, ["600 s"]),
-        (pod("Failed", **LATE, **ended(143)), Reason.ARTIFACTS_TOO_LARGE, ["1024 bytes", "MAX_ARTIFACT_BYTES"]),
+        (pod("Failed", **LATE, **ended(143)), Reason.ARTIFACTS_TOO_LARGE, ["artifacts", "the detail"]),
         (pod("Failed", **LATE), None, ["could not be started", "deadline passed before its container began"]),
         (pod("Failed", **LATE), Reason.IMAGE_PULL, ["IMAGE_PULL_SECRETS", "the detail"]),
         (pod("Failed", **ended(137)), None, ["SIGKILL", "out of memory"]),
@@ -446,7 +446,7 @@ def test_a_pod_that_is_over_or_gone_has_one_outcome(
     ],
 )
 def test_the_outcome_says_in_words_what_people_need(seen: Pod, ended_for: Reason | None, words: list[str]) -> None:
-    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, cap=1024, detail="the detail")
+    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, detail="the detail")
     for each in words:
         assert each in outcome.message
 
@@ -509,5 +509,5 @@ LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "st
 def test_an_eviction_is_one_at_whatever_moment_it_is_looked_at(state: dict[str, Any]) -> None:
     seen = pod("Failed", **EVICTED, **container(**state))
     seen["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
-    outcome = pods.outcome_of(seen, ended_for=None, timeout=600, cap=1024)
+    outcome = pods.outcome_of(seen, ended_for=None, timeout=600)
     assert (outcome.reason, outcome.exit_code) == (Reason.EVICTED, 137)

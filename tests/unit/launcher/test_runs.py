@@ -103,7 +103,7 @@ def test_a_run_survives_json(job_id: str, params: dict[str, str | bool | int], n
 def test_each_end_of_a_process_has_its_outcome(
     exit_code: int, ended_for: Reason | None, status: str, reason: Reason, shown: int
 ) -> None:
-    outcome = outcome_of_process(exit_code, ended_for=ended_for, timeout=600, cap=1024)
+    outcome = outcome_of_process(exit_code, ended_for=ended_for, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, shown)
 
 

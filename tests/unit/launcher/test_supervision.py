@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from launcher.cluster import jobs, labels
+from launcher.controller import decisions, supervision
 from launcher.domain.errors import ClusterUnavailable
 from launcher.domain.loglines import LineKind, LogLine, Receipt
 from launcher.domain.reasons import Reason
@@ -135,6 +138,69 @@ def test_a_reason_of_the_operators_own_is_stored_before_the_pod_is_ended(play: P
         assert (await scene.end()).reason == "ArtifactsTooLarge"
 
     play(scenario, MAX_ARTIFACT_BYTES="1024")
+
+
+def test_too_many_files_end_a_run_and_its_record_says_so(play: Play) -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        at = scene.storage.artifacts.make(NAME)
+        for number in range(11):
+            (at / str(number)).touch()
+        scene.see_pod("Running", **running())
+        await scene.until(lambda: scene.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+        scene.see_pod("Failed", **LATE, **ended(143))
+        run = await scene.end()
+        assert run.reason == "ArtifactsTooLarge"
+        assert run.message == (
+            "The pipeline's artifacts exceeded a limit. It made more than 10 files and folders (MAX_ARTIFACT_FILES)."
+        )
+
+    play(scenario, MAX_ARTIFACT_FILES="10")
+
+
+def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape(play: Play, tmp_path: Path) -> None:
+    pipelines = tmp_path / "pipelines.yaml"
+    pipelines.write_text('default: {command: [x], artifacts: {report_url: "*.pdf"}}')
+
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        at = scene.storage.artifacts.make(NAME)
+        Path(os.fsdecode(os.fsencode(at) + b"/M\xfcller.pdf")).touch()
+        scene.see_pod("Running", **running())
+        await scene.until(lambda: scene.kept.status is RunStatus.RUNNING)
+        scene.see_pod("Succeeded", **ended(0))
+        run = await scene.end()
+        assert (run.status, run.artifacts) == (RunStatus.COMPLETED, {"report_url": r"M\xfcller.pdf"})
+
+    play(scenario, PIPELINES_FILE=str(pipelines))
+
+
+def test_lines_come_in_while_the_artifacts_are_counted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(scene: Scene) -> None:
+        gate, counting = threading.Event(), threading.Event()
+
+        def count(run_id: str) -> str:
+            counting.set()
+            gate.wait(10)
+            return ""
+
+        monkeypatch.setattr(scene.storage.artifacts, "_excess", count)
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        scene.see_pod("Running", **running())
+        await scene.until(counting.is_set)
+        scene.cluster.say(POD, "one", "two")
+        await scene.until(lambda: len(scene.lines) == 3)
+        gate.set()
+        scene.see_pod("Succeeded", **ended(0))
+        assert (await scene.end()).status is RunStatus.COMPLETED
+
+    play(scenario)
 
 
 @pytest.mark.parametrize("begins", [True, False])
@@ -472,5 +538,73 @@ def test_a_tail_that_a_killed_operator_left_short_is_whole_before_the_job_says_r
         tail.free.set()
         await scene.end()
         assert tail.numbers == [1, 2, 3]
+
+    play(scenario)
+
+
+def test_a_run_waits_while_kubernetes_is_away_and_is_given_its_time_afterwards(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(decisions, "_SETTLING", timedelta(seconds=1))
+
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        await scene.supervise()
+        scene.cluster.faults["list Pod"] = [ClusterUnavailable("Kubernetes does not answer")] * 3
+        await scene.release()
+        await scene.until(lambda: not scene.cluster.faults["list Pod"])  # longer than the run's patience: 3 retries
+        scene.see_pod("Running", **running())
+        scene.see_pod("Succeeded", **ended(0))
+        assert (await scene.end()).status is RunStatus.COMPLETED
+
+    play(scenario, CANNOT_START_GRACE_SECONDS="1")
+
+
+@pytest.mark.parametrize("with_pod", [True, False])
+def test_a_run_that_can_never_be_handled_is_stopped_and_gets_its_end(
+    play: Play, monkeypatch: pytest.MonkeyPatch, with_pod: bool
+) -> None:
+    monkeypatch.setattr(supervision, "_RETRY_SECONDS", 0.01)
+
+    def broken(*_: object) -> object:
+        raise ValueError("what nobody thought of")
+
+    async def scenario(scene: Scene) -> None:
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        if with_pod:
+            scene.see_pod("Running", **running())
+            scene.cluster.say(POD, "one")
+            await scene.until(lambda: len(scene.lines) == 2)
+        monkeypatch.setattr(supervision, "next_step", broken)
+        scene.cluster.put("Job", {**scene.job, "status": {"ready": 0}})
+        if with_pod:
+            await scene.until(lambda: scene.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+            scene.see_pod("Failed", **LATE, **ended(143))
+        run = await scene.end()
+        assert (run.status, run.reason) == (RunStatus.FAILED, "InternalError")
+        assert "what nobody thought of" in (run.message or "")
+        assert with_pod or scene.job["spec"]["suspend"]
+
+    play(scenario)
+
+
+def test_a_log_that_can_never_be_kept_does_not_hold_back_the_end(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "_RETRY_SECONDS", 0.01)
+
+    async def scenario(scene: Scene) -> None:
+        (scene.settings.ARCHIVE_DIR / NAME / "log").mkdir(parents=True)
+        scene.make_job()
+        await scene.supervise()
+        await scene.release()
+        scene.see_pod("Running", **running())
+        scene.see_pod("Succeeded", **ended(0))
+        assert scene.following is not None
+        async with asyncio.timeout(4):
+            await scene.following
+        assert (scene.kept.status, scene.kept.log.complete) == (RunStatus.COMPLETED, False)
+        assert scene.kept.log.gaps
 
     play(scenario)

@@ -1,4 +1,4 @@
-"""Names of Kubernetes' objects, and of images."""
+"""What Kubernetes is given: names of its objects, images, amounts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .texts import Unusable, plain
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _NAMESPACE = re.compile(rf"(?=.{{1,63}}\Z){_LABEL}")
+_AMOUNT = re.compile(r"[1-9][0-9]{0,14}(\.[0-9]{1,9})?(k|Ki|M|Mi|G|Gi|T|Ti)?")
 _RULE = "lower-case letters, digits, '-'"
 _PART = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
@@ -16,6 +17,14 @@ _IMAGE = re.compile(
     rf"{_PART}(/{_PART})*(:[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?"
 )
 """https://github.com/distribution/reference/blob/main/reference.go has the grammar."""
+
+
+def amount(name: str, value: str) -> str:
+    """Return an amount of memory or disk."""
+    plain(name, value)
+    if not _AMOUNT.fullmatch(value):
+        raise Unusable(f"{name} must be an amount such as 2Gi or 500M")
+    return value
 
 
 def kubernetes_name(name: str, value: str) -> str:

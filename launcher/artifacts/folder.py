@@ -1,0 +1,182 @@
+"""All runs' artifacts below one folder, `ROOT/<run_id>/…`: found, counted, opened and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import posixpath
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+from urllib.parse import quote
+
+from launcher.artifacts.beneath import open_beneath, open_root
+from launcher.artifacts.file import ArtifactFile
+from launcher.artifacts.names import names_for, relative, text_of
+from launcher.artifacts.removal import Removal
+from launcher.artifacts.walk import Walk
+from launcher.domain.errors import ArtifactNotFound, StoreUnavailable
+from launcher.domain.runs import Run
+
+DEPTH = 32
+"""Components of a path that is found by its pattern."""
+_WALK_SECONDS = 5.0
+_REMOVAL_SECONDS = 20.0
+_WALKERS, _READERS = 2, 4  # threads; a folder that keeps the walkers busy must not keep anybody from a file
+_PREALLOCATED = 1 << 20  # bytes
+_BUSY = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
+"""Errors that are not the path's: a lease that the run holds, no descriptor left, a bad disk."""
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class ArtifactFolder:
+    """The only way into the runs' folders. Its calls never block the event loop and are bounded in time."""
+
+    def __init__(self, root: Path, *, max_bytes: int = 256 << 20, max_files: int = 10_000) -> None:
+        self._root = root.absolute()
+        self._max_bytes, self._max_files = max_bytes, max_files
+        self._walkers = ThreadPoolExecutor(_WALKERS, "artifact-walk")
+        self._readers = ThreadPoolExecutor(_READERS, "artifact-read")
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Stop what is under way."""
+        self._closed.set()
+        for pool in (self._walkers, self._readers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def of(self, run_id: str) -> Path:
+        """Return a run's own folder, whether it is there or not."""
+        return self._root / run_id
+
+    def make(self, run_id: str) -> Path:
+        """Make a run's own folder."""
+        folder = self.of(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    async def discover(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Find the wanted files (key to name or pattern) anywhere below the run's folder; return key to path below it.
+
+        Of several that fit the shallowest, then the first by name, counts. A path is text in any case (see `names`).
+        """
+        return await _call(self._walkers, self._discover, run_id, wanted)
+
+    async def excess(self, run_id: str) -> str:
+        """Return which limit the run's folder exceeds, as a sentence; "" where it exceeds none."""
+        return await _call(self._walkers, self._excess, run_id)
+
+    async def open(self, run: Run, name: str) -> ArtifactFile:
+        """Open the file for a name: one of the run's artifacts, or a path below its folder.
+
+        Raises `OutsideFolder` where the path leads out; `ArtifactNotFound` where no regular file is there, and also
+        for a link, wherever that leads; `StoreUnavailable` where it cannot be opened now.
+        """
+        known = {posixpath.basename(path): path for path in run.artifacts.values()}
+        opening = self._readers.submit(self._open, run.run_id, known.get(name, name))
+        try:
+            return await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
+
+    async def delete(self, run_id: str) -> bool:
+        """Remove a run's artifacts; say whether nothing of them is left. What is left is for the next call."""
+        return await _call(self._walkers, self._delete, run_id)
+
+    def _discover(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        found: dict[str, tuple[int, str]] = {}
+        walk = self._walk(run_id, DEPTH)
+        for entry in walk:
+            if walk.entries > self._max_files:
+                break
+            name = text_of(entry.name)
+            keys = [key for key, pattern in wanted.items() if name == pattern or fnmatchcase(name, pattern)]
+            if keys and entry.is_file(follow_symlinks=False):
+                path = "/".join(walk.path_of(entry.name))
+                candidate = (walk.depth, text_of(path))
+                if os.fsencode(path) in names_for(candidate[1]):  # else nobody could open it by this text
+                    found |= {key: min(candidate, found.get(key, candidate)) for key in keys}
+        return {key: found[key][1] for key in wanted if key in found}
+
+    def _excess(self, run_id: str) -> str:
+        held = 0
+        walk = self._walk(run_id, self._max_files + 2)
+        for entry in walk:
+            if walk.entries > self._max_files:
+                return f"It made more than {self._max_files} files and folders (MAX_ARTIFACT_FILES)."
+            with contextlib.suppress(OSError):  # the pipeline renames and deletes while we look
+                held += _bytes_of(entry.stat(follow_symlinks=False))
+            if held > self._max_bytes:
+                return f"It wrote more than {self._max_bytes} bytes (MAX_ARTIFACT_BYTES)."
+        if not walk.complete:
+            log.warning("run %s: not all of its artifacts could be counted", run_id)
+        return ""
+
+    def _open(self, run_id: str, path: str) -> ArtifactFile:
+        plain = relative(path)
+        for name in names_for(plain):
+            try:
+                descriptor = self._descriptor(run_id, name)
+            except (OSError, ValueError) as exc:
+                if isinstance(exc, OSError) and exc.errno in _BUSY:
+                    raise StoreUnavailable(f"The artifact cannot be read now ({exc.strerror}). Try again.") from exc
+                continue
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return ArtifactFile(descriptor, posixpath.basename(plain), self._readers)
+            os.close(descriptor)
+        raise ArtifactNotFound
+
+    def _descriptor(self, run_id: str, name: bytes) -> int:
+        root = open_root(self._root)
+        try:
+            return open_beneath(root, os.fsencode(run_id) + b"/" + name)
+        finally:
+            os.close(root)
+
+    def _delete(self, run_id: str) -> bool:
+        try:
+            root = open_root(self._root)
+        except FileNotFoundError:
+            return True
+        try:
+            return Removal(root, run_id, seconds=_REMOVAL_SECONDS, stopped=self._closed.is_set).run()
+        finally:
+            os.close(root)
+
+    def _walk(self, run_id: str, depth: int) -> Walk:
+        return Walk(self._root, run_id, seconds=_WALK_SECONDS, depth=depth, stopped=self._closed.is_set)
+
+
+def artifact_urls(run: Run) -> dict[str, str]:
+    """Return key to URL path, as REST and MongoDB show them."""
+    return {key: f"/artifacts/{run.run_id}/{quote(posixpath.basename(path))}" for key, path in run.artifacts.items()}
+
+
+def _bytes_of(entry: os.stat_result) -> int:
+    """Return what an entry counts for: a file's size, or what it holds on the disk where that is far more.
+
+    Space can be allocated beyond a file's end; file systems do that too, up to a file's size, for one that grows.
+    """
+    if stat.S_ISDIR(entry.st_mode):
+        return 0
+    held: int = entry.st_blocks * 512
+    return held if held > 2 * entry.st_size + _PREALLOCATED else entry.st_size
+
+
+def _close(opening: Future[ArtifactFile]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
+async def _call(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.wrap_future(pool.submit(work, *args, **kwargs))

@@ -1,0 +1,90 @@
+"""Removes a folder with everything in it, however deep or unreadable a run has made it, in bounded time.
+
+A folder in a folder is first moved up to the top, so no path grows long and two descriptors are enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable
+from itertools import count, islice
+
+from launcher.artifacts.beneath import open_folder
+
+_BATCH = 1000  # entries listed before they are removed: a listing must not change while it is read
+_ALL_RIGHTS = 0o700
+
+
+class Removal:
+    """One attempt, `seconds` long. What is left is for the next one."""
+
+    def __init__(self, place: int, name: str, *, seconds: float, stopped: Callable[[], bool]) -> None:
+        self._place, self._name, self._stopped = place, name, stopped
+        self._deadline = time.monotonic() + seconds
+        self._token, self._numbers = secrets.token_hex(8), count()
+
+    def run(self) -> bool:
+        """Remove the folder; say whether nothing of it is left."""
+        try:
+            top = open_folder(self._place, self._name, _ALL_RIGHTS)
+        except FileNotFoundError:
+            return True
+        except OSError:  # a link or a file in its place
+            return self._try(os.unlink, self._name, self._place)
+        try:
+            while not self._over() and self._remove_some(top, top):
+                pass
+        finally:
+            os.close(top)
+        return self._try(os.rmdir, self._name, self._place)
+
+    def _remove_some(self, folder: int, top: int) -> bool:
+        """Remove a batch of a folder's entries; say whether anything was removed."""
+        try:
+            with os.scandir(folder) as entries:
+                batch = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, _BATCH)]
+        except OSError:
+            return False
+        removed = 0
+        for name, is_folder in batch:
+            if self._over():
+                return False
+            if not is_folder:
+                removed += self._try(os.unlink, name, folder)
+            elif folder == top:
+                removed += self._remove_folder(name, top)
+            else:
+                removed += self._move_up(name, folder, top)
+        return removed > 0
+
+    def _remove_folder(self, name: str, top: int) -> bool:
+        try:
+            folder = open_folder(top, name, _ALL_RIGHTS)
+        except OSError:
+            return False
+        try:
+            while self._remove_some(folder, top):
+                pass
+        finally:
+            os.close(folder)
+        return self._try(os.rmdir, name, top)
+
+    def _move_up(self, name: str, folder: int, top: int) -> bool:
+        with contextlib.suppress(OSError):  # moving a folder takes the right to write to it
+            os.close(open_folder(folder, name, _ALL_RIGHTS))
+            os.rename(name, f"{self._token}-{next(self._numbers)}", src_dir_fd=folder, dst_dir_fd=top)
+            return True
+        return False
+
+    def _try(self, remove: Callable[..., None], name: str, place: int) -> bool:
+        try:
+            remove(name, dir_fd=place)
+        except OSError:
+            return False
+        return True
+
+    def _over(self) -> bool:
+        return time.monotonic() > self._deadline or self._stopped()

@@ -1,0 +1,48 @@
+"""Text from outside, made clean at the border: after it, nothing can fail on encoding.
+
+Python keeps a byte of a file name that is not UTF-8, and half of a surrogate pair in JSON (`"\\ud83d"`), as a lone
+surrogate, which every UTF-8 encoder refuses. `NaN` and `Infinity` are Python's JSON alone: no browser's `JSON.parse`
+takes them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+_MAX_DEPTH = 50
+
+
+def clean_text(text: str) -> str:
+    """Return the text with each lone surrogate replaced by U+FFFD; the two halves of a pair become their character."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def clean_json(value: Any, *, depth: int = 0) -> Any:
+    """Return a JSON value with clean text; numbers that are none become None, what is nested too deep a text."""
+    match value:
+        case str():
+            return clean_text(value)
+        case float() if not math.isfinite(value):
+            return None
+        case dict() | list() if depth >= _MAX_DEPTH:
+            return "…"
+        case dict():
+            return {clean_text(str(name)): clean_json(each, depth=depth + 1) for name, each in value.items()}
+        case list() | tuple():
+            return [clean_json(each, depth=depth + 1) for each in value]
+        case _:
+            return value
+
+
+def to_json(document: Any) -> str:
+    """Return a document as JSON that `JSON.parse` takes, on one line."""
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError):  # not clean, so something came past the border: better changed than not sent
+        text = json.dumps(clean_json(document), ensure_ascii=False, allow_nan=False)
+    return text

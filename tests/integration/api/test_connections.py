@@ -1,0 +1,293 @@
+"""Connections of clients that dawdle, leave or take nothing: each is closed in time, and others are served."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from fastapi import FastAPI
+
+from launcher import server
+from launcher.api import middleware
+from launcher.api.auth import Gate
+from launcher.api.limits import STREAMS_PER_TICKET
+from launcher.server import BoundedHttp
+from launching.in_process import SECRET, application, served
+
+from .conftest import until
+
+BEARER = {"Authorization": f"Bearer {SECRET}"}
+HALF_OPEN = 300
+LOUD = "import time\nfor n in range(400): print('x' * 60000)\ntime.sleep(600)"
+PIPELINES: dict[str, dict[str, Any]] = {
+    "loud": {"command": ["python", "-c", LOUD], "artifacts": {}},
+    "quiet": {"command": ["python", "-c", "import time; print('up', flush=True); time.sleep(600)"], "artifacts": {}},
+}
+
+
+class Quick(BoundedHttp):
+    """The same bounds, in fractions of a second."""
+
+    head_seconds = 0.6
+    body_seconds = 1.2
+    stalled_seconds = 1.0
+
+
+class Service:
+    """The application as it is served, and its address."""
+
+    def __init__(self, app: FastAPI, address: tuple[str, int]) -> None:
+        self.app, self.address = app, address
+        self.client = httpx.Client(
+            base_url=f"http://{address[0]}:{address[1]}", headers=BEARER, trust_env=False, timeout=20
+        )
+
+    @property
+    def parts(self) -> Any:
+        """The application's parts."""
+        return self.app.state.parts
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        """Connect and send bytes as they are."""
+        connection = socket.create_connection(self.address, timeout=10)
+        connection.sendall(sent)
+        return connection
+
+    def run(self, pipeline: str) -> str:
+        """Start a run and wait for its first lines."""
+        run_id = self.client.post("/jobs/run", json={"job_id": "1", "pipeline": pipeline}).json()["run_id"]
+        until(lambda: self.client.get(f"/jobs/{run_id}/log").content.count(b"\n") > 1)
+        return str(run_id)
+
+    def follow(self, run_id: str) -> socket.socket:
+        """Begin to follow a run, and take nothing."""
+        connection = self.connect(
+            f"GET /jobs/{run_id}/logs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\n\r\n".encode()
+        )
+        until(lambda: self.parts.streams.open > 0)
+        return connection
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.5)
+    (tmp_path / "pipelines.yaml").write_text(yaml.safe_dump(PIPELINES))
+    app = application(
+        tmp_path, PIPELINES_FILE=str(tmp_path / "pipelines.yaml"), TERMINATION_GRACE_SECONDS="0", MAX_STREAMS="12"
+    )
+    with served(app, Quick) as address:
+        service = Service(app, address)
+        with contextlib.closing(service.client):
+            yield service
+
+
+def closed(connection: socket.socket, seconds: float = 10) -> bytes:
+    """Return what comes until the connection is closed."""
+    connection.settimeout(seconds)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        while block := connection.recv(65536):
+            answer += block
+    return answer
+
+
+def trickle(connection: socket.socket, byte: bytes, seconds: float = 8) -> float:
+    """Send a byte now and then until the connection is closed; return how long that took."""
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() - began < seconds:
+            connection.sendall(byte)
+            connection.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                while connection.recv(65536):
+                    pass
+                return time.monotonic() - began
+    return time.monotonic() - began
+
+
+def test_many_half_open_connections_hold_up_nobody_and_are_closed(service: Service) -> None:
+    with contextlib.ExitStack() as stack:
+        halves = [
+            stack.enter_context(service.connect(b"GET /health HTTP/1.1\r\nHost: x\r\nSlow: ")) for _ in range(HALF_OPEN)
+        ]
+        began = time.monotonic()
+        assert service.client.get("/health").status_code == 200
+        assert time.monotonic() - began < 1
+        assert [closed(half) for half in halves] == [b""] * HALF_OPEN
+        assert time.monotonic() - began < 8
+
+
+def test_of_too_many_half_open_connections_the_oldest_are_closed(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Quick, "head_seconds", 60)
+    monkeypatch.setattr(server, "MAX_WAITING", 5)
+    with contextlib.ExitStack() as stack:
+        halves = [stack.enter_context(service.connect(b"GET /hea")) for _ in range(10)]
+        assert [closed(half) for half in halves[:5]] == [b""] * 5
+        halves[-1].sendall(b"lth HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert closed(halves[-1]).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("before", "byte"),
+    [
+        (b"", b""),
+        (b"GET /health HTTP/1.1\r\nSlow: ", b"x"),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"),
+        (b"POST /jobs/run HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"),
+        (b"POST /jobs/run HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["nothing", "a header", "empty lines", "a body to GET", "a body", "chunks"],
+)
+def test_a_request_that_comes_byte_by_byte_is_cut_off(service: Service, before: bytes, byte: bytes) -> None:
+    with service.connect(before) as connection:
+        assert trickle(connection, byte) < 5
+
+
+def test_a_body_that_does_not_come_is_a_problem_that_says_so(service: Service) -> None:
+    request = f"POST /jobs/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 9\r\n\r\n{{"
+    with service.connect(request.encode()) as connection:
+        head, body = closed(connection).split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["status"] == 408
+
+
+def test_without_a_good_credential_no_body_is_waited_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 60)
+    monkeypatch.setattr(Quick, "body_seconds", 60)
+    ticket = Gate([SECRET]).ticket("x", "someone")
+    for credential, status in (("", 401), ("Bearer x", 401), (f"Bearer {ticket}", 403)):
+        head = f"POST /jobs/run HTTP/1.1\r\nHost: x\r\nAuthorization: {credential}\r\nContent-Length: 1000000\r\n\r\n"
+        with service.connect(head.encode()) as connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_a_viewer_that_takes_nothing_is_closed_and_goes_on_where_it_was(service: Service) -> None:
+    run_id = service.run("loud")
+    with service.follow(run_id) as connection:
+        until(lambda: service.parts.streams.open == 0, 10)
+        assert b"Starting pipeline" in closed(connection)
+    with service.client.stream("GET", f"/jobs/{run_id}/logs", headers={"Last-Event-ID": "5"}) as answer:
+        assert "id: 6" in answer.iter_lines()
+
+
+def test_what_is_kept_for_a_viewer_that_takes_nothing_is_bounded(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Quick, "stalled_seconds", 60)
+    sizes: list[int] = []
+    write = BoundedHttp.lapsed
+
+    def lapsed(self: BoundedHttp, now: float) -> bool:
+        sizes.append(self.transport.get_write_buffer_size())
+        return write(self, now)
+
+    monkeypatch.setattr(Quick, "lapsed", lapsed)
+    run_id = service.run("loud")
+    until(lambda: service.client.get(f"/jobs/{run_id}/log").content.count(b"\n") > 400)
+    with service.follow(run_id):
+        until(lambda: len([size for size in sizes if size > 0]) > 3)
+    assert max(sizes) < 512 << 10
+
+
+def test_a_viewer_that_takes_little_by_little_is_served(service: Service) -> None:
+    run_id = service.run("loud")
+    with service.follow(run_id) as connection:
+        connection.settimeout(10)
+        began, taken = time.monotonic(), 0
+        while time.monotonic() - began < 2 * Quick.stalled_seconds + 0.5:
+            taken += len(connection.recv(1 << 18))
+            time.sleep(0.1)  # a slow viewer
+        assert taken > 0
+        assert service.parts.streams.open == 1
+
+
+def test_a_quiet_stream_outlives_every_bound(service: Service) -> None:
+    run_id = service.run("quiet")
+    with service.follow(run_id):
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began > 2.5)
+        assert service.parts.streams.open == 1
+    until(lambda: service.parts.streams.open == 0)
+
+
+async def _broken(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    yield b": first\n\n"
+    raise RuntimeError("nobody thought of this")
+
+
+async def _broken_at_once(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "nobody thought of this")
+    yield b""
+
+
+@pytest.mark.parametrize("events", [_broken, _broken_at_once])
+def test_a_stream_that_fails_is_given_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch, events: Callable[[str, int], AsyncGenerator[bytes, None]]
+) -> None:
+    run_id = service.run("quiet")
+    monkeypatch.setattr(service.parts.hub, "events", events)
+    for _ in range(20):
+        with contextlib.suppress(httpx.HTTPError):
+            service.client.get(f"/jobs/{run_id}/logs")
+    until(lambda: service.parts.streams.open == 0)
+
+
+def test_streams_that_are_left_at_any_moment_are_given_back(service: Service) -> None:
+    run_id = service.run("quiet")
+    for wait in (0, 0, 0, 1):
+        for path in ("logs", "log"):
+            request = f"GET /jobs/{run_id}/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\n\r\n"
+            with service.connect(request.encode()) as connection:
+                if wait:
+                    connection.recv(10)
+        service.client.head(f"/jobs/{run_id}/logs")
+    until(lambda: service.parts.streams.open == 0)
+    until(lambda: not service.parts.hub._feeds)
+
+
+def test_a_ticket_has_few_streams_and_all_streams_have_a_bound(service: Service) -> None:
+    run_id = service.run("quiet")
+    url = service.client.post(f"/jobs/{run_id}/ticket").json()["logs_url"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(STREAMS_PER_TICKET):
+            stack.enter_context(service.client.stream("GET", url, headers={"Authorization": ""}))
+        refused = service.client.get(url, headers={"Authorization": ""})
+        assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
+        assert int(refused.headers["retry-after"]) > 0
+        assert "ticket" in refused.json()["detail"]
+        while service.parts.streams.open < 12:
+            stack.enter_context(service.client.stream("GET", f"/jobs/{run_id}/logs"))
+        full = service.client.get(f"/jobs/{run_id}/logs")
+        assert (full.status_code, full.headers["content-type"]) == (503, "application/problem+json")
+        assert int(full.headers["retry-after"]) > 0
+        assert "MAX_STREAMS" in full.json()["detail"]
+        assert service.client.get(f"/jobs/{run_id}/status").status_code == 200
+    until(lambda: service.parts.streams.open == 0)
+    with service.client.stream("GET", url, headers={"Authorization": ""}) as answer:
+        assert answer.status_code == 200
+
+
+def test_when_the_service_stops_streams_are_given_back(tmp_path: Path) -> None:
+    (tmp_path / "pipelines.yaml").write_text(yaml.safe_dump(PIPELINES))
+    app = application(tmp_path, PIPELINES_FILE=str(tmp_path / "pipelines.yaml"), TERMINATION_GRACE_SECONDS="0")
+    with contextlib.ExitStack() as stack:
+        with served(app) as address:
+            service = Service(app, address)
+            stack.callback(service.client.close)
+            run_id = service.run("quiet")
+            for _ in range(3):
+                stack.enter_context(service.follow(run_id))
+            until(lambda: service.parts.streams.open == 3)
+        assert service.parts.streams.open == 0

@@ -1,0 +1,37 @@
+"""Calls with much to do leave room for others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import httpx
+
+from .conftest import started
+
+ITEMS = 500
+
+
+def test_while_a_bulk_is_queued_or_listed_others_are_answered(tmp_path: Path) -> None:
+    with started(tmp_path, MAX_QUEUED="1000", MAX_CONCURRENCY="1") as launcher:
+        launcher.client.post("/queue/pause")
+        times: list[float] = []
+        done = threading.Event()
+
+        def ask() -> None:
+            with httpx.Client(base_url=launcher.url, trust_env=False, timeout=20) as client:
+                while not done.is_set():
+                    times.append(client.get("/health").elapsed.total_seconds())
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        began = time.monotonic()
+        body = {"job_ids": [str(n) for n in range(ITEMS)], "pipeline": "hello"}
+        assert launcher.client.post("/jobs/run-bulk", json=body).json()["accepted"] == ITEMS
+        assert len(launcher.client.get("/jobs", params={"per_page": ITEMS}).json()["runs"]) == ITEMS
+        took = time.monotonic() - began
+        done.set()
+        asker.join()
+        assert len(times) > 10
+        assert max(times) < took / 3

@@ -1,0 +1,485 @@
+"""A run's folder is hostile ground: whatever it holds is opened beneath it, counted in bounded time, and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.artifacts import ArtifactFolder, artifact_urls, beneath, folder
+from launcher.domain.errors import ArtifactNotFound, OutsideFolder, StoreUnavailable
+from launcher.domain.runs import Run
+
+AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
+RUN = Run(run_id="r", job_id="1", created_at=AT, updated_at=AT)
+SECRET = "the launcher's own"
+
+
+@pytest.fixture(params=["openat2", "components"])
+def artifacts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The folder of all runs, with the one of `r`; both ways of opening keep the same promises."""
+    known = beneath.kernel_resolves()
+    if request.param == "openat2" and not known:
+        pytest.skip("this kernel, or its sandbox, has no openat2")
+    monkeypatch.setattr(beneath, "kernel_resolves", lambda: request.param == "openat2")
+    (tmp_path / "secret").write_text(SECRET)
+    found = ArtifactFolder(tmp_path / "applications", max_files=1000)
+    found.make("r")
+    yield found
+    found.close()
+
+
+def text_of(artifacts: ArtifactFolder, name: str, run: Run = RUN) -> bytes:
+    async def read() -> bytes:
+        file = await artifacts.open(run, name)
+        try:
+            return await file.read(0, 1000)
+        finally:
+            file.close()
+
+    return asyncio.run(read())
+
+
+def discovered(artifacts: ArtifactFolder, **wanted: str) -> dict[str, str]:
+    return asyncio.run(artifacts.discover("r", wanted))
+
+
+def excess(artifacts: ArtifactFolder) -> str:
+    return asyncio.run(artifacts.excess("r"))
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+
+
+def link_out(at: Path) -> None:
+    (at / "CV.md").symlink_to(at.parent.parent / "secret")
+
+
+def link_inside(at: Path) -> None:
+    (at / "other").write_text("mine")
+    (at / "CV.md").symlink_to("other")
+
+
+def link_loop(at: Path) -> None:
+    (at / "CV.md").symlink_to("CV.md")
+
+
+def link_as_folder(at: Path) -> None:
+    (at / "CV.md").symlink_to("/etc")
+
+
+def link_to_itself_as_it_is_open(at: Path) -> None:
+    (at / "CV.md").symlink_to("/proc/self/environ")
+
+
+def fifo(at: Path) -> None:
+    os.mkfifo(at / "CV.md")
+
+
+def unix_socket(at: Path) -> None:
+    here = os.open(".", os.O_RDONLY)
+    os.chdir(at)  # a socket's path is short
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("CV.md")
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def device(at: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root makes devices")
+    os.mknod(at / "CV.md", 0o20666, os.makedev(1, 5))
+
+
+def folder_of_that_name(at: Path) -> None:
+    (at / "CV.md").mkdir()
+
+
+def nothing(at: Path) -> None:
+    pass
+
+
+SHAPES = [
+    *(link_out, link_inside, link_loop, link_as_folder, link_to_itself_as_it_is_open),
+    *(fifo, unix_socket, device, folder_of_that_name, nothing),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_what_is_no_regular_file_is_no_artifact_and_holds_up_nobody(
+    artifacts: ArtifactFolder, shape: Callable[[Path], None]
+) -> None:
+    shape(artifacts.of("r"))
+    before = descriptors()
+    began = time.monotonic()
+    for name in ("CV.md", "./CV.md", "sub/../CV.md", "CV.md/"):
+        with pytest.raises(ArtifactNotFound):
+            text_of(artifacts, name)
+    assert discovered(artifacts, cv_md_url="CV.md") == {}
+    assert excess(artifacts) == ""
+    assert time.monotonic() - began < 2
+    assert descriptors() <= before + 2  # the pools' own
+    assert asyncio.run(artifacts.delete("r"))
+    assert (artifacts.of("r").parent.parent / "secret").read_text() == SECRET
+    assert Path("/etc/passwd").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../secret", "a/../../../secret", "/etc/passwd", "//etc/passwd", "CV.md\0", "\0"]
+)
+def test_a_path_that_leads_out_is_refused_before_anything_is_opened(artifacts: ArtifactFolder, name: str) -> None:
+    with pytest.raises(OutsideFolder):
+        text_of(artifacts, name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "a", "a/b/x", "x" * 256, "x/" * 3000, "\ud800", "CV.md/x"])
+def test_a_path_to_nothing_is_not_found(artifacts: ArtifactFolder, name: str) -> None:
+    (artifacts.make("r") / "a").mkdir()
+    (artifacts.make("r") / "CV.md").touch()
+    with pytest.raises(ArtifactNotFound):
+        text_of(artifacts, name)
+
+
+def test_a_link_on_the_way_to_a_file_is_not_followed(artifacts: ArtifactFolder) -> None:
+    (artifacts.of("r") / "way").symlink_to("..")
+    (artifacts.of("r") / "real").mkdir()
+    (artifacts.of("r") / "real/CV.md").write_text("mine")
+    (artifacts.of("r") / "there").symlink_to("real")
+    for name in ("way/r/real/CV.md", "there/CV.md"):
+        with pytest.raises(ArtifactNotFound):
+            text_of(artifacts, name)
+    assert text_of(artifacts, "there/../real/CV.md") == b"mine"
+
+
+def test_the_runs_own_folder_may_be_no_link_either(artifacts: ArtifactFolder) -> None:
+    artifacts.of("r").rmdir()
+    artifacts.of("r").symlink_to("..")
+    with pytest.raises(ArtifactNotFound):
+        text_of(artifacts, "secret")
+    assert discovered(artifacts, x_url="secret") == {}
+    assert asyncio.run(artifacts.delete("r"))
+    assert (artifacts.of("r").parent.parent / "secret").exists()
+
+
+def test_another_mount_is_not_entered(artifacts: ArtifactFolder) -> None:
+    point = artifacts.of("r") / "mount"
+    point.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", point], capture_output=True, check=False).returncode:
+        pytest.skip("this user cannot mount")
+    try:
+        (point / "CV.md").write_text("elsewhere")
+        with pytest.raises(ArtifactNotFound):
+            text_of(artifacts, "mount/CV.md")
+        assert discovered(artifacts, cv_md_url="CV.md") == {}
+        assert not asyncio.run(artifacts.delete("r"))
+        assert (point / "CV.md").exists()
+    finally:
+        subprocess.run(["umount", point], check=True)
+    assert asyncio.run(artifacts.delete("r"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
+def test_a_write_lease_that_the_run_holds_is_not_waited_for(artifacts: ArtifactFolder) -> None:
+    path = artifacts.of("r") / "CV.md"
+    path.write_text("mine")
+    code = """
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        assert holder.stdout.readline() == "held\n"
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            text_of(artifacts, "CV.md")
+        assert time.monotonic() - began < 2
+        holder.stdin.close()
+    assert text_of(artifacts, "CV.md") == b"mine"
+
+
+def test_a_regular_file_is_opened_by_any_name(artifacts: ArtifactFolder) -> None:
+    names = ["x" * 255, "new\nline.txt", "quote\"s'.txt", "Über #1?.txt", "a\\b", "\\xfc", " ", "-", "…", "\u202e"]
+    for name in names:
+        (artifacts.of("r") / name).write_text(name)
+        assert text_of(artifacts, name) == name.encode()
+    os.link(artifacts.of("r") / " ", artifacts.of("r") / "hard link")
+    assert text_of(artifacts, "hard link") == b" "
+    wanted = {str(number): name for number, name in enumerate(names)}
+    assert discovered(artifacts, **wanted) == wanted
+
+
+def test_a_name_that_is_not_utf_8_is_listed_and_opened_with_an_escape(artifacts: ArtifactFolder) -> None:
+    raw = os.fsencode(artifacts.of("r"))
+    Path(os.fsdecode(raw + b"/f\xfclder")).mkdir()
+    for name in (b"M\xfcller.pdf", b"f\xfclder/half-\xed\xa0\xbd.txt"):
+        Path(os.fsdecode(raw + b"/" + name)).write_bytes(name)
+    found = discovered(artifacts, report_url="*.pdf", half_url="half-*")
+    assert found == {"report_url": r"M\xfcller.pdf", "half_url": r"f\xfclder/half-\xed\xa0\xbd.txt"}
+    run = Run(run_id="r", job_id="1", created_at=AT, updated_at=AT, artifacts=found)
+    assert Run.from_json(run.to_json()) == run
+    assert text_of(artifacts, r"M\xfcller.pdf", run) == b"M\xfcller.pdf"
+    assert text_of(artifacts, r"half-\xed\xa0\xbd.txt", run) == b"f\xfclder/half-\xed\xa0\xbd.txt"
+    assert artifact_urls(run)["report_url"] == "/artifacts/r/M%5Cxfcller.pdf"
+    (artifacts.of("r") / r"M\xfcller.pdf").write_text("the literal name comes first")
+    assert text_of(artifacts, r"M\xfcller.pdf") == b"the literal name comes first"
+
+
+def test_a_file_that_no_text_leads_to_is_not_listed(artifacts: ArtifactFolder) -> None:
+    Path(os.fsdecode(os.fsencode(artifacts.of("r")) + b"/\\xfc and \xfc.pdf")).touch()
+    assert discovered(artifacts, report_url="*.pdf") == {}
+
+
+def test_an_artifact_is_found_by_its_pattern_the_shallowest_first(artifacts: ArtifactFolder) -> None:
+    for name in ("deep/er/report-1.pdf", "deep/report-3.pdf", "deep/report-2.pdf", "odd[1].txt"):
+        path = artifacts.of("r") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    wanted = {"report_url": "report-*.pdf", "odd_url": "odd[1].txt", "none_url": "*.docx"}
+    assert discovered(artifacts, **wanted) == {"report_url": "deep/report-2.pdf", "odd_url": "odd[1].txt"}
+    assert asyncio.run(artifacts.discover("never-made", wanted)) == {}
+
+
+def make_deep(at: Path, levels: int, *, beside: bool = False) -> None:
+    """Folders in folders, further down than any path reaches; `beside` each another one, with a file."""
+    place = os.open(at, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=place)
+        if beside:
+            os.mkdir("beside", dir_fd=place)
+            os.close(os.open("beside/x", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+        deeper = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = deeper
+    os.close(os.open("deepest.md", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+    os.close(place)
+
+
+@pytest.mark.parametrize(("levels", "beside"), [(1500, False), (400, True)])
+def test_thousands_of_nested_folders_are_counted_searched_and_removed(
+    artifacts: ArtifactFolder, levels: int, beside: bool
+) -> None:
+    make_deep(artifacts.of("r"), levels, beside=beside)
+    (artifacts.of("r") / "d/CV.md").touch()
+    before = descriptors()
+    assert discovered(artifacts, cv_md_url="CV.md", deep_url="deepest.md") == {"cv_md_url": "d/CV.md"}
+    assert "MAX_ARTIFACT_FILES" in excess(artifacts)
+    assert excess(ArtifactFolder(artifacts.of("r").parent, max_files=levels * 3 + 2)) == ""
+    assert asyncio.run(artifacts.delete("r"))
+    assert not artifacts.of("r").exists()
+    assert descriptors() <= before + 4
+
+
+def test_both_limits_count_and_the_sentence_says_which_was_exceeded(tmp_path: Path) -> None:
+    artifacts = ArtifactFolder(tmp_path, max_bytes=1024, max_files=10)
+    at = artifacts.make("r")
+    (at / "large").write_bytes(bytes(1024))
+    for number in range(9):
+        (at / str(number)).touch()
+    assert excess(artifacts) == ""
+    (at / "10").mkdir()
+    assert excess(artifacts) == "It made more than 10 files and folders (MAX_ARTIFACT_FILES)."
+    (at / "10").rmdir()
+    (at / "large").write_bytes(bytes(1025))
+    assert excess(artifacts) == "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."
+    assert asyncio.run(artifacts.excess("never-made")) == ""
+
+
+def test_a_sparse_file_counts_with_its_size_and_an_allocated_one_with_what_it_holds(tmp_path: Path) -> None:
+    artifacts = ArtifactFolder(tmp_path, max_bytes=4 << 20)
+    with (artifacts.make("r") / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    assert "MAX_ARTIFACT_BYTES" in excess(artifacts)
+    (artifacts.of("r") / "sparse").unlink()
+    if sys.platform == "linux":
+        with (artifacts.of("r") / "empty").open("wb") as file:
+            keep_size = 1
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.fallocate(file.fileno(), keep_size, ctypes.c_int64(0), ctypes.c_int64(8 << 20)):
+                pytest.skip("this file system cannot allocate")
+        assert (artifacts.of("r") / "empty").stat().st_size == 0
+        assert "MAX_ARTIFACT_BYTES" in excess(artifacts)
+
+
+def test_the_count_of_many_files_stops_at_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts = ArtifactFolder(tmp_path, max_files=10)
+    at = artifacts.make("r")
+    for number in range(500):
+        (at / str(number)).touch()
+    looked_at = 0
+    count = folder._bytes_of
+
+    def counted(entry: os.stat_result) -> int:
+        nonlocal looked_at
+        looked_at += 1
+        return count(entry)
+
+    monkeypatch.setattr(folder, "_bytes_of", counted)
+    assert "MAX_ARTIFACT_FILES" in excess(artifacts)
+    assert looked_at == 10
+    assert asyncio.run(artifacts.delete("r"))
+
+
+def test_a_walk_that_runs_out_of_time_fails_no_run_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifacts = ArtifactFolder(tmp_path, max_bytes=1)
+    (artifacts.make("r") / "CV.md").write_text("more than a byte")
+    monkeypatch.setattr(folder, "_WALK_SECONDS", -1.0)
+    assert excess(artifacts) == ""
+    assert "run r: not all of its artifacts could be counted" in caplog.text
+    monkeypatch.setattr(folder, "_REMOVAL_SECONDS", -1.0)
+    assert not asyncio.run(artifacts.delete("r"))
+    monkeypatch.undo()
+    assert asyncio.run(artifacts.delete("r"))
+
+
+def test_neither_loop_nor_downloads_wait_for_walks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts = ArtifactFolder(tmp_path)
+    (artifacts.make("r") / "CV.md").write_text("mine")
+    gate = threading.Event()
+    monkeypatch.setattr(folder.Walk, "__iter__", lambda walk: iter(()) if gate.wait(10) else None)
+
+    async def scenario() -> None:
+        walks = [asyncio.create_task(artifacts.excess("r")) for _ in range(20)]
+        await asyncio.sleep(0)
+        file = await artifacts.open(RUN, "CV.md")
+        assert await file.read(0, 10) == b"mine"
+        file.close()
+        assert not any(walk.done() for walk in walks)
+        gate.set()
+        await asyncio.gather(*walks)
+
+    asyncio.run(scenario())
+
+
+def test_a_folder_that_changes_under_the_walk_is_walked_to_its_end(artifacts: ArtifactFolder) -> None:
+    at = artifacts.of("r")
+    for branch in range(10):
+        (at / str(branch)).mkdir()
+        make_deep(at / str(branch), 20)
+    stop = threading.Event()
+
+    def move() -> None:
+        while not stop.is_set():
+            for branch in range(10):
+                for source, target in ((f"{branch}/d/d", f"{branch}/away"), (f"{branch}/away", f"{branch}/d/d")):
+                    (at / source).rename(at / target)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    before = descriptors()
+    try:
+        for _ in range(10):
+            assert discovered(artifacts, x_url="nowhere") == {}
+            excess(artifacts)
+        assert descriptors() <= before + 2
+    finally:
+        stop.set()
+        mover.join()
+    assert len(discovered(artifacts, deep_url="deepest.md")) == 1
+    assert asyncio.run(artifacts.delete("r"))
+
+
+@contextmanager
+def as_somebody() -> Iterator[Path]:
+    """A folder of an ordinary user, who this process is meanwhile: root may read what it likes."""
+    place = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.chown(place, 10001, 10001)
+            os.seteuid(10001)
+        yield place
+    finally:
+        if root:
+            os.seteuid(0)
+        shutil.rmtree(place)
+
+
+def test_what_a_run_made_unreadable_is_counted_and_removed_all_the_same() -> None:
+    with as_somebody() as place:
+        artifacts = ArtifactFolder(place, max_bytes=1024, max_files=100)
+        at = artifacts.make("r")
+        for name in ("a/b/c", "lists/only", "enters/only", "read/only"):
+            (at / name).mkdir(parents=True)
+            (at / name / "x").write_bytes(bytes(300))
+        (at / "secret.md").write_text("mine")
+        (at / "secret.md").chmod(0)
+        with pytest.raises(ArtifactNotFound):
+            text_of(artifacts, "secret.md")
+        for name, mode in (("a/b/c", 0), ("a/b", 0), ("a", 0), ("lists", 0o400), ("enters", 0o100), ("read", 0o500)):
+            (at / name).chmod(mode)
+        at.chmod(0)
+        assert excess(artifacts) == "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."
+        assert discovered(artifacts, x_url="x") == {"x_url": "enters/only/x"}
+        for name in ("a/b", "a", "enters", "read"):
+            (at / name).chmod(0)
+        assert asyncio.run(artifacts.delete("r"))
+        assert not at.exists()
+
+
+def test_what_cannot_be_removed_now_is_said_and_the_rest_is_gone() -> None:
+    with as_somebody() as place:
+        if os.getuid() != 0:
+            pytest.skip("only root makes a folder that is somebody else's")
+        artifacts = ArtifactFolder(place)
+        (artifacts.make("r") / "mine").touch()
+        os.seteuid(0)
+        (artifacts.of("r") / "roots").mkdir(mode=0o755)
+        (artifacts.of("r") / "roots/x").touch()
+        os.seteuid(10001)
+        assert not asyncio.run(artifacts.delete("r"))
+        assert [path.name for path in artifacts.of("r").iterdir()] == ["roots"]
+
+
+def test_an_open_that_nobody_waits_for_any_more_leaves_no_descriptor(artifacts: ArtifactFolder) -> None:
+    (artifacts.of("r") / "CV.md").write_text("mine")
+    before = descriptors()
+
+    async def scenario() -> None:
+        for _ in range(200):
+            opening = asyncio.create_task(artifacts.open(RUN, "CV.md"))
+            await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while descriptors() > before + 3:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+
+
+def test_a_kernel_without_openat2_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        ctypes.set_errno(1)  # EPERM, as a sandbox says it
+        return -1
+
+    monkeypatch.setattr(beneath, "_syscall", lambda: refused)
+    beneath.kernel_resolves.cache_clear()
+    try:
+        assert not beneath.kernel_resolves()
+    finally:
+        beneath.kernel_resolves.cache_clear()

@@ -1,0 +1,196 @@
+"""Health: true within a moment, whatever hangs; and liveness, which is about this process alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import anyio
+import pytest
+
+from launcher.api import health
+from launcher.api.health import ArchiveState, HealthCheck, archive_state
+from launcher.engines.port import Engine, QueueState
+from launcher.recorder import Recorder
+from launcher.stores.archive import Archive
+
+STATE = QueueState(active=1, limit=3, queued=2, paused=False, cluster="ok", operator="up")
+MOMENT = 0.1
+
+
+class PlayedEngine:
+    """An engine whose fresh answer can take for ever."""
+
+    def __init__(self, state: QueueState = STATE) -> None:
+        self.state, self.asked = state, 0
+        self.hangs: asyncio.Event | None = None
+
+    async def queue(self) -> QueueState:
+        """See `Engine`."""
+        self.asked += 1
+        if self.hangs:
+            await self.hangs.wait()
+        return self.state
+
+    def known(self) -> QueueState:
+        """See `Engine`."""
+        return self.state
+
+
+def check(
+    tmp_path: Path,
+    scenario: Callable[[HealthCheck], Awaitable[None]],
+    engine: PlayedEngine | None = None,
+    look: Callable[[Path], ArchiveState] = archive_state,
+) -> None:
+    """Play a scenario with a health check of its own."""
+
+    async def play() -> None:
+        recorder = Recorder(Archive(tmp_path), [])
+        checked = HealthCheck(cast(Engine, engine or PlayedEngine()), recorder, tmp_path, look)
+        try:
+            async with asyncio.timeout(30):
+                await scenario(checked)
+        finally:
+            await checked.stop()
+
+    asyncio.run(play())
+
+
+async def timed(checked: HealthCheck) -> dict[str, Any]:
+    began = time.monotonic()
+    document = await checked.document()
+    assert time.monotonic() - began < MOMENT
+    return document
+
+
+def test_a_sound_service_is_healthy_without_problems(tmp_path: Path) -> None:
+    async def scenario(checked: HealthCheck) -> None:
+        found = await timed(checked)
+        assert found | {"status": "healthy", "problems": [], "archive": "ok", "lost_lines": 0, "queued": 2} == found
+        assert await checked.fault() is None
+
+    check(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "files", "state"),
+    [((1 << 20), 5, "ok"), ((1 << 20) - 4096, 5, "full"), (1 << 30, 0, "full")],
+    ids=["a mebibyte", "less", "no inodes"],
+)
+def test_a_disk_without_room_or_inodes_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, files: int, state: str
+) -> None:
+    disk = SimpleNamespace(f_bavail=blocks // 4096, f_frsize=4096, f_files=10, f_favail=files)
+    monkeypatch.setattr(os, "statvfs", lambda path: disk)
+    assert archive_state(tmp_path) == state
+    disk.f_files = 0  # such as btrfs, which does not count them
+    assert archive_state(tmp_path) == ("ok" if blocks >= 1 << 20 else "full")
+
+
+def test_an_archive_that_is_not_there_is_unreadable_and_an_answer(tmp_path: Path) -> None:
+    assert archive_state(tmp_path / "missing") == "unreadable"
+
+    async def scenario(checked: HealthCheck) -> None:
+        found = await timed(checked)
+        assert (found["status"], found["archive"]) == ("degraded", "unreadable")
+        assert "ARCHIVE_DIR" in found["problems"][0]
+
+    check(tmp_path, scenario, look=lambda path: archive_state(path / "missing"))
+
+
+def test_health_answers_within_a_moment_while_disk_and_kubernetes_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_DISK_SECONDS", 0.1)
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.05)
+    hang, looks = threading.Event(), []
+    engine = PlayedEngine()
+
+    def look(path: Path) -> ArchiveState:
+        looks.append(path)
+        hang.wait(20)
+        return "ok"
+
+    async def scenario(checked: HealthCheck) -> None:
+        engine.hangs = asyncio.Event()
+        found = await timed(checked)
+        assert (found["queued"], found["kubernetes"]) == (2, "ok")
+        while found["archive"] == "ok":
+            found = await timed(checked)
+        for _ in range(20):
+            found = await timed(checked)
+        assert (found["status"], found["archive"], len(looks), engine.asked) == ("degraded", "unreadable", 1, 1)
+        hang.set()
+        while found["archive"] != "ok":
+            found = await timed(checked)
+        assert found["status"] == "healthy"
+        engine.hangs.set()
+        assert await checked.fault() is None
+
+    check(tmp_path, scenario, engine, look)
+
+
+def test_lost_lines_degrade_the_service_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(checked: HealthCheck) -> None:
+        monkeypatch.setattr(health, "lost_lines", lambda: 7)
+        found = await timed(checked)
+        assert (found["status"], found["lost_lines"]) == ("degraded", 7)
+        assert "7 since" in found["problems"][0]
+        monkeypatch.setattr(health, "_LOST_SECONDS", 0.0)
+        assert (await timed(checked))["status"] == "healthy"
+
+    check(tmp_path, scenario)
+
+
+def test_what_is_away_outside_degrades_with_a_sentence_and_is_no_reason_to_start_again(tmp_path: Path) -> None:
+    away = QueueState(active=0, limit=3, queued=0, paused=False, cluster="away", operator="away")
+
+    async def scenario(checked: HealthCheck) -> None:
+        found = await timed(checked)
+        assert (found["status"], len(found["problems"])) == ("degraded", 2)
+        assert all(text.endswith(".") for text in found["problems"])
+        assert await checked.fault() is None
+
+    check(tmp_path, scenario, PlayedEngine(away))
+
+
+@pytest.mark.parametrize("pool", ["asyncio", "anyio"])
+def test_a_process_whose_threads_all_hang_is_not_live_and_is_again_once_they_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str
+) -> None:
+    monkeypatch.setattr(health, "_POOL_SECONDS", 0.1)
+    hang = threading.Event()
+    run: Callable[[Callable[[], Any]], Awaitable[Any]] = (
+        asyncio.to_thread if pool == "asyncio" else anyio.to_thread.run_sync  # type: ignore[assignment]
+    )
+
+    async def scenario(checked: HealthCheck) -> None:
+        busy = [asyncio.ensure_future(run(lambda: hang.wait(20))) for _ in range(60)]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            fault = await checked.fault()
+            assert fault
+            assert "thread" in fault
+        assert len(asyncio.all_tasks()) < len(busy) + 8  # probes do not pile up
+        hang.set()
+        await asyncio.gather(*busy)
+        assert await checked.fault() is None
+
+    check(tmp_path, scenario)
+
+
+def test_an_engine_that_fails_is_not_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PlayedEngine()
+
+    async def scenario(checked: HealthCheck) -> None:
+        monkeypatch.setattr(engine, "known", lambda: 1 // 0)
+        assert await checked.fault() == "The engine does not answer."
+
+    check(tmp_path, scenario, engine)

@@ -1,0 +1,85 @@
+"""What one caller may use up: calls by credential or ticket, streams by ticket and in all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+
+import pytest
+
+from launcher.api.auth import Caller, Gate
+from launcher.api.limits import CallLimit, StreamLimit
+from launcher.api.threads import DaemonThreads
+from launcher.domain.errors import StreamsFull, TooManyCalls, TooManyStreams
+
+GATE = Gate(["0123456789abcdef0123456789abcdef"])
+SECRET = GATE.caller("0123456789abcdef0123456789abcdef")
+
+
+def ticket(run_id: str = "run-1") -> Caller:
+    return GATE.ticket_caller(GATE.ticket(run_id, SECRET.subject), run_id)
+
+
+def test_a_ticket_uses_up_its_own_calls_and_not_those_of_who_made_it() -> None:
+    async def scenario() -> None:
+        limit, one, other = CallLimit(per_minute=2, per_ticket=5), ticket(), ticket()
+        for caller, calls in ((one, 5), (SECRET, 2), (other, 5)):
+            for _ in range(calls):
+                await limit.count(caller)
+            with pytest.raises(TooManyCalls):
+                await limit.count(caller)
+
+    asyncio.run(scenario())
+
+
+def test_refused_calls_leave_no_more_behind_than_counted_ones() -> None:
+    async def scenario() -> None:
+        limit = CallLimit(per_minute=2, per_ticket=2)
+        for _ in range(200):
+            with contextlib.suppress(TooManyCalls):
+                await limit.count(SECRET)
+        storage = limit._limiter.storage
+        assert len(storage.storage) <= 2  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
+
+
+def test_streams_are_bounded_for_each_ticket_and_in_all_and_given_back() -> None:
+    limit, one, other = StreamLimit(most=5, per_ticket=2), ticket(), ticket("run-2")
+    with contextlib.ExitStack() as stack:
+        for caller in (one, one, other):
+            stack.enter_context(limit.slot(caller))
+        with pytest.raises(TooManyStreams), limit.slot(one):
+            pass
+        for _ in range(2):
+            stack.enter_context(limit.slot(SECRET))
+        with pytest.raises(StreamsFull), limit.slot(SECRET):
+            pass
+    assert limit.open == 0
+    assert not limit._of_ticket
+    with pytest.raises(ValueError, match="within"), limit.slot(one):
+        raise ValueError("within")
+    assert (limit.open, dict(limit._of_ticket)) == (0, {})
+
+
+def test_a_call_that_hangs_keeps_one_thread_and_later_ones_are_refused_in_time_until_it_ends() -> None:
+    async def scenario() -> None:
+        threads, hang = DaemonThreads("test", 2), threading.Event()
+        try:
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await threads.run(hang.wait, seconds=0.05)
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await threads.run(lambda: 1, seconds=0.05)
+            assert time.monotonic() - began < 1
+        finally:
+            hang.set()
+        assert await threads.run(lambda: 2, seconds=10) == 2
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(lambda: 1 // 0, seconds=10)
+        assert await asyncio.gather(*(threads.run(lambda n=n: n, seconds=10) for n in range(20))) == list(range(20))  # type: ignore[misc]
+
+    asyncio.run(scenario())

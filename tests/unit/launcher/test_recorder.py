@@ -1,0 +1,115 @@
+"""The recorder keeps every end, whatever the archive or a store answers."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from launcher import recorder
+from launcher.domain.loglines import Receipt
+from launcher.domain.runs import Run, cancelled_before_start
+from launcher.recorder import Mirror, Recorder
+from launcher.stores.archive import Archive
+from launcher.stores.memory import InMemoryRunStore
+
+AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
+RUN = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
+END = RUN.ended(cancelled_before_start(), AT, Receipt())
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_TRY_AGAIN_SECONDS", "_NO_ROOM_SECONDS", "RECONCILE_INTERVAL_SECONDS", "PING_INTERVAL_SECONDS"):
+        monkeypatch.setattr(recorder, name, 0.01)
+
+
+def play(folder: Path, scenario: Callable[[Archive, InMemoryRunStore, Recorder], Awaitable[None]]) -> None:
+    async def played() -> None:
+        archive, store = Archive(folder), InMemoryRunStore()
+        kept = Recorder(archive, [Mirror("store", store)])
+        kept.start()
+        async with asyncio.timeout(10):
+            await scenario(archive, store, kept)
+        await kept.stop()
+
+    asyncio.run(played())
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    while not await condition():
+        await asyncio.sleep(0.005)
+
+
+def failing(archive: Archive, *answers: Exception) -> None:
+    put, left = archive.put, list(answers)
+
+    def faulty(run: Run) -> bool:
+        if left and run.status.terminal:
+            raise left.pop(0)
+        return put(run)
+
+    archive.put = faulty  # type: ignore[method-assign]
+
+
+def test_an_end_waits_for_room_on_a_full_disk(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
+        failing(archive, *[OSError(errno.ENOSPC, "No space left on device")] * 20)
+        assert await kept.record_end(END) == END
+        assert archive.get("a") == END
+
+    play(tmp_path, scenario)
+
+
+def test_an_end_that_cannot_be_written_is_kept_without_what_came_from_outside(tmp_path: Path) -> None:
+    odd = replace(END, message="half an emoji: \ud83d", artifacts={"report_url": "M\udcfcller.pdf"})
+
+    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
+        ended = await kept.record_end(odd)
+        assert ended.status is END.status and ended.reason == END.reason
+        assert archive.get("a") == ended
+        assert ended.artifacts == {} and ended.message == "half an emoji: \\ud83d Its files could not be recorded."
+
+    play(tmp_path, scenario)
+
+
+def test_an_end_that_the_archive_refuses_is_with_the_stores_and_later_in_the_archive(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
+        failing(archive, *[OSError(errno.EIO, "Input/output error")] * 8)
+        ended = await kept.record_end(END)
+        await until(lambda: has(store, ended))
+        while archive.get("a") != ended:
+            await asyncio.sleep(0.005)
+
+    play(tmp_path, scenario)
+
+
+async def has(store: InMemoryRunStore, run: Run) -> bool:
+    return await store.get(run.run_id) == run
+
+
+def test_a_record_that_a_store_cannot_hold_is_tried_a_few_times_and_keeps_no_other_from_it(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
+        put, tries = store.put, 0
+
+        async def faulty(run: Run) -> bool:
+            nonlocal tries
+            if run.run_id == "a":
+                tries += 1
+                raise ValueError("what nobody thought of")
+            return await put(run)
+
+        store.put = faulty  # type: ignore[method-assign]
+        other = replace(RUN, run_id="b")
+        kept.record(RUN)
+        kept.record(other)
+        await until(lambda: has(store, other))
+        while tries < 3:
+            await asyncio.sleep(0.005)
+
+    play(tmp_path, scenario)

@@ -1,0 +1,276 @@
+"""Each call that a store, the archive, the files or the cluster makes fails once for an unknown reason.
+
+Afterwards every run has its end, every stream has ended, every store has every end, and every loop still runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from launcher import recorder
+from launcher.api.schemas import view
+from launcher.artifacts import ArtifactFolder
+from launcher.cluster import labels, manifests
+from launcher.cluster.client import Cluster
+from launcher.controller import admission, controller, supervision
+from launcher.controller.controller import Controller
+from launcher.controller.picture import Picture
+from launcher.controller.settings import OperatorSettings
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.runs import Run, RunStatus, now
+from launcher.engines.local import LocalEngine
+from launcher.logs import feed, publisher
+from launcher.logs.feed import FeedHub
+from launcher.logs.publisher import Publisher
+from launcher.recorder import Mirror, Recorder
+from launcher.settings import Settings, SharedSettings
+from launcher.storage import Storage
+from launcher.stores.archive import Archive
+from launcher.stores.logfile import LogWriter
+from launcher.stores.memory import InMemoryLogTail, InMemoryRunStore, InMemoryWorkItems
+from launching.fake_cluster import FakeCluster, merged
+from launching.fake_kubelet import FakeKubelet
+from launching.faults import Faults, UnexpectedFault
+
+PIPELINES: dict[str, dict[str, Any]] = {
+    "quick": {"command": ["/bin/echo", "a line"], "artifacts": {}},
+    "lasting": {"command": ["/bin/sleep", "60"], "artifacts": {}},
+}
+STORES = {
+    "store": ["put", "revisions", "ping"],
+    "items": ["mark"],
+    "tail": ["publish", "last_number", "read", "finish"],
+}
+ARCHIVE = ["put", "get", "runs", "writer", "last_number", "read"]
+LOG = ["append", "receipt", "close"]
+FILES = ["make", "discover", "excess"]
+
+
+def targets(*more: str, **kinds: list[str]) -> list[tuple[str, int]]:
+    names = [f"{name}.{method}" for name, methods in kinds.items() for method in methods]
+    return [(name, nth) for name in [*names, *more] for nth in (1, 2)]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pause is short, so that all rounds come within a second."""
+    for module, name, seconds in (
+        (recorder, "RECONCILE_INTERVAL_SECONDS", 0.05),
+        (recorder, "PING_INTERVAL_SECONDS", 0.02),
+        (recorder, "_TRY_AGAIN_SECONDS", 0.01),
+        (publisher, "_RETRY_SECONDS", 0.01),
+        (feed, "_WAIT_SECONDS", 0.02),
+        (feed, "_AWAY_SECONDS", 0.01),
+        (admission, "_TICK_SECONDS", 0.05),
+        (admission, "_RETRY_SECONDS", 0.01),
+        (controller, "RECONCILE_SECONDS", 0.05),
+        (controller, "_AWAY_SECONDS", 0.02),
+        (supervision, "_RETRY_SECONDS", 0.01),
+        (supervision, "_REFRESH_SECONDS", 0.05),
+    ):
+        monkeypatch.setattr(module, name, seconds)
+
+
+class Stores:
+    """Real archive and files, and the twins of Redis and MongoDB, whose calls are counted and fail as told."""
+
+    def __init__(self, folder: Path, settings: SharedSettings, faults: Faults, stack: AsyncExitStack) -> None:
+        archive, tail = Archive(settings.ARCHIVE_DIR), InMemoryLogTail(50)
+        files = ArtifactFolder(settings.APPLICATIONS_DIR)
+        stack.callback(files.close)
+        self.items = InMemoryWorkItems({name: {} for name in ("1", "2", "3")})
+        self.mirrored = [InMemoryRunStore(), InMemoryRunStore()]
+        mirrors = [
+            Mirror("redis", self.mirrored[0], keeps=timedelta(days=1)),
+            Mirror("mongodb", self.mirrored[1], items=self.items),
+        ]
+        make_writer = archive.writer
+
+        def writer(run_id: str) -> LogWriter:
+            made = make_writer(run_id)
+            faults.watch(made, "log", LOG)
+            return made
+
+        archive.writer = writer  # type: ignore[method-assign]
+        faults.watch(archive, "archive", ARCHIVE)
+        faults.watch(files, "files", FILES)
+        faults.watch(tail, "tail", STORES["tail"])
+        faults.watch(self.items, "items", STORES["items"])
+        for store in self.mirrored:
+            faults.watch(store, "store", STORES["store"])
+        self.storage = Storage(
+            archive=archive,
+            artifacts=files,
+            tail=tail,
+            shared=None,
+            history=None,
+            recorder=Recorder(archive, mirrors),
+            publisher=Publisher(archive, tail, 50),
+        )
+        self.storage.recorder.start()
+        stack.push_async_callback(self.storage.recorder.stop)
+        stack.push_async_callback(self.storage.publisher.stop)
+
+    async def have_every_end(self, *run_ids: str) -> None:
+        """Wait until archive and stores agree on every run's end."""
+        async with asyncio.timeout(30):
+            for run_id in run_ids:
+                while True:
+                    kept = self.storage.archive.get(run_id)
+                    if kept and kept.status.terminal and all([await s.get(run_id) == kept for s in self.mirrored]):
+                        break
+                    await asyncio.sleep(0.01)
+
+
+def asked_for(name: str, pipeline: str = "default") -> Run:
+    return Run(run_id=f"{name}-01jd", job_id=name, pipeline=pipeline, created_at=now(), updated_at=now())
+
+
+def names_of_tasks() -> set[str]:
+    return {task.get_name() for task in asyncio.all_tasks()}
+
+
+@pytest.mark.parametrize(
+    ("target", "nth"), targets(archive=ARCHIVE, log=LOG, files=FILES, **STORES), ids=lambda each: str(each)
+)
+def test_on_the_local_engine_one_fault_ends_no_loop_and_leaves_every_run_its_end(
+    tmp_path: Path, target: str, nth: int
+) -> None:
+    pipelines = tmp_path / "pipelines.yaml"
+    pipelines.write_text(yaml.safe_dump(PIPELINES))
+    settings = Settings.from_environment(
+        {
+            "RUNNER_API_SECRET": "0123456789abcdef0123456789abcdef",
+            "ARCHIVE_DIR": f"{tmp_path}/archive",
+            "APPLICATIONS_DIR": f"{tmp_path}/applications",
+            "PIPELINES_FILE": str(pipelines),
+            "PIPELINE_DIR": str(tmp_path),
+            "TERMINATION_GRACE_SECONDS": "0",
+        }
+    )
+    faults = Faults(target, nth)
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[tuple[Stores, LocalEngine]]:
+        async with AsyncExitStack() as stack:
+            stores = Stores(tmp_path, settings, faults, stack)
+            engine = LocalEngine(settings, stores.storage, os.environ)
+            stack.push_async_callback(engine.stop)
+            try:
+                await engine.start()
+            except UnexpectedFault:  # the process ends with a sentence, and whoever watches it starts the next one
+                await engine.start()
+            yield stores, engine
+
+    async def watch(engine: LocalEngine, stores: Stores, run_id: str) -> bytes:
+        async def look(run_id: str) -> dict[str, Any]:
+            return view(await engine.get(run_id), await engine.place(run_id))
+
+        hub = FeedHub(stores.storage.archive, stores.storage.tail, look)
+        return b"".join([event async for event in hub.events(run_id, 0)])
+
+    async def scenario() -> None:
+        async with started() as (stores, engine):  # a pause of the queue leaves one run for the next launcher
+            await engine.pause(True)
+            await submitted(engine, asked_for("1", "quick"))
+        async with started() as (stores, engine):
+            await engine.pause(False)
+            lasting = await submitted(engine, asked_for("2", "lasting"))
+            gone = await submitted(engine, asked_for("3", "quick"))
+            while (await engine.get(lasting.run_id)).status is RunStatus.QUEUED:
+                await asyncio.sleep(0.01)
+            await engine.cancel(lasting.run_id)
+            for run_id in ("1-01jd", lasting.run_id, gone.run_id):
+                events = await watch(engine, stores, run_id)
+                assert b"event: end\n" in events
+            await stores.have_every_end("1-01jd", lasting.run_id, gone.run_id)
+            assert faults.happened
+            assert names_of_tasks() >= {"mirror redis", "mirror mongodb", "reconcile stores", "retention"}
+            assert (await engine.queue()).active == 0
+            assert (await engine.get(lasting.run_id)).status in (RunStatus.CANCELLED, RunStatus.FAILED)
+
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+async def submitted(engine: LocalEngine, run: Run) -> Run:
+    """Launch a run as a caller does, who tries again when told that something went wrong."""
+    try:
+        return await engine.submit(run)
+    except Exception:
+        return await engine.submit(run)
+
+
+NEVER = {("tail.read", 1), ("tail.read", 2), ("cluster.delete", 2)}
+"""The operator reads no tail, and deletes one Job here."""
+CLUSTER = ["get", "list", "patch", "delete", "log"]
+
+
+@pytest.mark.parametrize(
+    ("target", "nth"),
+    [each for each in targets(archive=ARCHIVE, log=LOG, files=FILES, cluster=CLUSTER, **STORES) if each not in NEVER],
+    ids=lambda each: str(each),
+)
+def test_on_kubernetes_one_fault_ends_no_loop_and_leaves_every_run_its_end(
+    tmp_path: Path, target: str, nth: int
+) -> None:
+    settings = OperatorSettings.from_environment(
+        {"ARCHIVE_DIR": f"{tmp_path}/archive", "APPLICATIONS_DIR": f"{tmp_path}/applications"}
+    )
+    faults = Faults(target, nth)
+
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            cluster = FakeCluster(Picture())
+            cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, "data": {}})
+            cluster.put("Lease", {"metadata": {"name": labels.LEASE}})
+            stores = Stores(tmp_path, settings, faults, stack)
+            operator = Controller(cast(Cluster, cluster), stores.storage, settings)
+            cluster.picture = operator
+            runs = [asked_for(name) for name in ("1", "2", "3")]
+            kubelet = asyncio.create_task(FakeKubelet(cluster, frozenset({runs[1].run_id})).run())
+            stack.callback(kubelet.cancel)
+            for run in (*runs, unwanted := asked_for("4")):
+                cluster.put("Job", manifests.make_job(run, Pipeline(), settings))
+            cancel(cluster, unwanted.run_id)  # in the queue: its Job is deleted
+            faults.watch(cluster, "cluster", CLUSTER)
+            operator.start()
+            stack.push_async_callback(operator.stop)
+            lasting = runs[1].run_id
+            while "running" not in str((stores.storage.archive.get(lasting) or runs[1]).status):
+                await asyncio.sleep(0.01)
+            cancel(cluster, lasting)
+            await stores.have_every_end(*(run.run_id for run in (*runs, unwanted)))
+            while ("Job", unwanted.run_id) in cluster.objects:
+                await asyncio.sleep(0.01)
+            for run in runs:
+                while cluster.objects["Job", run.run_id]["metadata"]["labels"][labels.PHASE] != labels.PHASE_RECORDED:
+                    await asyncio.sleep(0.01)
+            assert faults.happened
+            assert not kubelet.done()
+            tasks = {"mirror redis", "mirror mongodb", "reconcile stores", "reconcile", "admission", "retention"}
+            assert names_of_tasks() >= {*tasks, "heartbeat"}
+            kept = stores.storage.archive.get(lasting)
+            assert kept is not None and kept.status in (RunStatus.CANCELLED, RunStatus.FAILED)
+
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+def cancel(cluster: FakeCluster, name: str) -> None:
+    cluster.put("Job", merged(cluster.objects["Job", name], manifests.cancel_patch(now())))
