@@ -93,6 +93,10 @@ manifests: $(VENV)/.dev ## Make the chart's schema, README, plain manifests and 
 	  && helm template slipway charts/slipway --namespace slipway --no-hooks > k8s/rendered/slipway.yaml \
 	  && helm template slipway charts/slipway --namespace slipway --values tests/chart/everything.yaml > tests/chart/everything.rendered.yaml
 
+.PHONY: rules
+rules: ## Copy the rules of the settings into frontend/, the one folder that Vercel deploys
+	@rm -rf frontend/setting_rules && mkdir frontend/setting_rules && cp launcher/domain/setting_rules/*.py frontend/setting_rules/
+
 .PHONY: chart
 chart: $(VENV)/.dev ## Test the chart without a cluster
 	@$(BIN)/pytest -q tests/chart

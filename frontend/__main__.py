@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
-from frontend.config import ConfigurationError
+from frontend.config import NAMES, ConfigurationError
+from frontend.setting_rules import RULES, Unusable, typos, usable
+from frontend.setting_rules.env_file import not_loaded
+
+KNOWN = frozenset((*NAMES, *RULES, "FRONTEND_HOST", "SLIPWAY_ENV", "POSTINGS_DIR"))
 
 DESCRIPTION = "Serves Slipway's pages. All other settings come from the environment; see .env.example."
 
@@ -19,18 +26,32 @@ def main() -> int:
     parser.add_argument("--port", default=environ.get("FRONTEND_PORT") or "3000", help="port to listen on; 0: any")
     parser.add_argument("--with-launcher", action="store_true", help="start a launcher too, and end together with it")
     chosen = parser.parse_args()
-    if not (chosen.port.isdecimal() and int(chosen.port) < 65536):
-        parser.error(f"{chosen.port!r} is no port: FRONTEND_PORT or --port takes 0 to 65535.")
+    try:
+        usable("FRONTEND_PORT", chosen.port)
+    except Unusable as exc:
+        parser.error(f"{exc} (or --port)")
     if chosen.with_launcher:
         from frontend.together import serve_together
 
         return serve_together(chosen.host, int(chosen.port), environ)
+    for note in typos(environ, KNOWN):
+        print(f"Note: {note}", file=sys.stderr)
     try:
+        _check_loaded(environ)
         _serve(chosen.host, int(chosen.port))
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return 2
     return 0
+
+
+def _check_loaded(environ: Mapping[str, str]) -> None:
+    """Refuse an environment that a shell loaded from a `.env` and read otherwise than it was meant."""
+    text = ""
+    with suppress(OSError, ValueError):
+        text = Path(".env").read_text()
+    if faults := not_loaded(text, environ):
+        raise ConfigurationError("\n".join(faults.values()))
 
 
 def _serve(host: str, port: int) -> None:

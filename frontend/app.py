@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flask import Flask, Request, Response, render_template, request
+from pymongo.errors import PyMongoError
 from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from frontend import connection
 from frontend.api.runner import runner
 from frontend.attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
 from frontend.calls import known_runs
-from frontend.config import read_config
+from frontend.config import ConfigurationError, read_config
 from frontend.pages import pages
 from frontend.postings import open_postings
 from frontend.sign_in import csrf_token, sign_in, signed_in
@@ -43,8 +45,13 @@ def create_app(environment: Mapping[str, str], host: str) -> Flask:
         TRUSTED_HOSTS=list(config.hosts) or None,
         MAX_CONTENT_LENGTH=MOST_BYTES,
     )
-    app.extensions["attempts"] = _attempts(environment)
-    app.extensions["postings"] = open_postings(environment, known_runs)
+    connection.trusted()
+    try:
+        app.extensions["attempts"] = _attempts(environment)
+        app.extensions["postings"] = open_postings(environment, known_runs)
+    except (PyMongoError, ValueError, OSError):  # their texts repeat what they were given
+        text = "MONGODB_URI: MongoDB's driver refuses an option after the ? or a combination of them; correct them"
+        raise ConfigurationError(text) from None
     app.jinja_env.globals.update(csrf_token=csrf_token, signed_in=signed_in)
     app.before_request(_known_address)
     app.register_blueprint(sign_in)

@@ -110,7 +110,12 @@ class AttemptsInMongoDB:
     """For all instances of the function, in `jobs.sign_in_attempts`; a TTL index clears windows that are over."""
 
     def __init__(self, uri: str, clock: Clock = time.time) -> None:
-        self._client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=5000, tz_aware=True)
+        self._client: MongoClient[dict[str, Any]] = MongoClient(
+            uri,
+            connect=False,  # at the first question: a name server that is down keeps no page from being served
+            serverSelectionTimeoutMS=5000,
+            tz_aware=True,
+        )
         self._collection, self._clock = self._client["jobs"]["sign_in_attempts"], clock
 
     def count(self, who: str, limit: Limit) -> bool:

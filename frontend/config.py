@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from frontend.password import HOW_TO_MAKE_ONE, weakness
+from frontend.setting_rules import checked
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-MOST_PROXIES = 10
+NAMES = (
+    *("RUNNER_URL", "RUNNER_PUBLIC_URL", "RUNNER_API_SECRET", "FRONTEND_PASSWORD", "FRONTEND_SECRET_KEY"),
+    *("FRONTEND_HOSTS", "FRONTEND_PROXIES", "STREAM_SECONDS", "MONGODB_URI"),
+)
+"""What it reads, beside its own address and the folder of postings."""
 
 
 class ConfigurationError(ValueError):
@@ -45,58 +50,43 @@ class Config:
 
 
 def read_config(environment: Mapping[str, str], host: str) -> Config:
-    """The settings for serving on `host`; ConfigurationError says what is missing or wrong."""
-    password = environment.get("FRONTEND_PASSWORD", "")
-    if not password and not (environment.get("SLIPWAY_ENV") == "development" and host in LOOPBACK):
-        raise ConfigurationError(
-            "FRONTEND_PASSWORD is not set: set it, or SLIPWAY_ENV=development to try it on this machine alone."
-        )
-    secret = environment.get("RUNNER_API_SECRET", "")
+    """The settings for serving on `host`; ConfigurationError says everything that is missing or wrong."""
+    values, faults = checked(environment, NAMES)
+    wrong = {name for name in NAMES if environment.get(name)} - values.keys()
+    faults += [fault for name, fault in _missing(environment, host).items() if name not in wrong]
+    password, secret = values.get("FRONTEND_PASSWORD", ""), values.get("RUNNER_API_SECRET", "")
     if password and environment.get("SLIPWAY_ENV") != "development" and (why := weakness(password, secret)):
-        raise ConfigurationError(f"FRONTEND_PASSWORD {why}. {HOW_TO_MAKE_ONE}")
-    if password and not secret:
-        raise ConfigurationError("RUNNER_API_SECRET is not set: give it the value that the launcher has.")
-    if environment.get("VERCEL") and not environment.get("MONGODB_URI"):
-        raise ConfigurationError(
-            "MONGODB_URI is not set: the postings are there, and all instances count attempts to sign in there."
-        )
-    proxies = _number(environment, "FRONTEND_PROXIES", "1" if environment.get("VERCEL") else "0", 0, MOST_PROXIES)
+        faults.append(f"FRONTEND_PASSWORD {why}. {HOW_TO_MAKE_ONE}")
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    proxies = int(values.get("FRONTEND_PROXIES", "1" if environment.get("VERCEL") else "0"))
     hosts = tuple(name.strip() for name in environment.get("FRONTEND_HOSTS", "").split(",") if name.strip())
     return Config(
-        runner_url=_address(environment.get("RUNNER_URL") or "http://127.0.0.1:8000", "RUNNER_URL"),
+        runner_url=values.get("RUNNER_URL", "http://127.0.0.1:8000"),
         runner_secret=secret,
         password=password,
-        session_key=_session_key(environment.get("FRONTEND_SECRET_KEY", ""), password, secret),
-        stream_seconds=_number(environment, "STREAM_SECONDS", "50", 1, 3600),
-        public_url=_address(environment.get("RUNNER_PUBLIC_URL", ""), "RUNNER_PUBLIC_URL"),
-        proxies=int(proxies),
+        session_key=_session_key(values.get("FRONTEND_SECRET_KEY", ""), password, secret),
+        stream_seconds=float(values.get("STREAM_SECONDS", "50")),
+        public_url=values.get("RUNNER_PUBLIC_URL", ""),
+        proxies=proxies,
         hosts=hosts or (() if password else ("127.0.0.1", "localhost", "[::1]")),  # a name that leads here by trickery
         secure_cookie=host not in LOOPBACK or proxies > 0,
     )
 
 
-def _number(environment: Mapping[str, str], name: str, default: str, least: int, most: int) -> float:
-    text = environment.get(name, default)
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not least <= number <= most:
-        raise ConfigurationError(f"{name}={text!r} is no number from {least} to {most}.")
-    return number
-
-
-def _address(text: str, name: str) -> str:
-    """An address without a trailing slash, fit for a header; empty stays empty."""
-    try:
-        parts = urlsplit(text)
-        fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        fit = False
-    plain = text.isascii() and text.isprintable() and not any(sign in text for sign in " ,;'\"@?#\\")
-    if text and not (fit and plain):
-        raise ConfigurationError(f"{name}={text!r} is no address such as https://runner.example.com.")
-    return text.rstrip("/")
+def _missing(environment: Mapping[str, str], host: str) -> dict[str, str]:
+    """What is not set and has to be, by setting."""
+    found = []
+    password = environment.get("FRONTEND_PASSWORD", "")
+    if not password and not (environment.get("SLIPWAY_ENV") == "development" and host in LOOPBACK):
+        how = "set it, or SLIPWAY_ENV=development to try it on this machine alone."
+        found.append(("FRONTEND_PASSWORD", how))
+    if password and not environment.get("RUNNER_API_SECRET"):
+        found.append(("RUNNER_API_SECRET", "give it the value that the launcher has."))
+    if environment.get("VERCEL") and not environment.get("MONGODB_URI"):
+        why = "the postings are there, and all instances count attempts to sign in there."
+        found.append(("MONGODB_URI", why))
+    return {name: f"{name} is not set: {what}" for name, what in found}
 
 
 def _session_key(given: str, password: str, secret: str) -> bytes:

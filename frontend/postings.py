@@ -102,6 +102,7 @@ class PostingsInMongoDB:
     def __init__(self, uri: str) -> None:
         self._client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
+            connect=False,
             serverSelectionTimeoutMS=_TIMEOUT_MS,
             socketTimeoutMS=2 * _TIMEOUT_MS,
             unicode_decode_error_handler="replace",  # else one bad text makes a whole page unreadable

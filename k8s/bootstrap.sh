@@ -192,7 +192,7 @@ put /etc/rancher/k3s/config.yaml 600 <"$here/k3s.yaml"
 run "$here/k3s.sh"
 say "installing helm $helm_version"
 install_helm
-export KUBECONFIG=${KUBECONFIG:-/etc/rancher/k3s/k3s.yaml}
+export KUBECONFIG=${KUBECONFIG:-$root/etc/rancher/k3s/k3s.yaml}
 # A release that is there keeps what it was given since, such as its image's tag.
 if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi
 say "installing Slipway"

@@ -8,11 +8,6 @@ namespace=${NAMESPACE:-slipway}
 release=slipway
 launcher=deployment/slipway-launcher
 
-# helm does not look for k3s' own, as its kubectl does.
-if [ -z "${KUBECONFIG:-}" ] && [ ! -e "${HOME:-/root}/.kube/config" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
-  export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
-fi
-
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
 fail() {
   say "$*" >&2
@@ -24,10 +19,19 @@ wrong() {
   say "$*; --help lists what there is" >&2
   exit 2
 }
+# Every call of kubectl and helm names its cluster.
+find_cluster() {
+  [ -z "${KUBECONFIG:-}" ] || return 0
+  KUBECONFIG=$("$here/kubeconfig.sh") || exit 1
+  export KUBECONFIG
+}
+kubectl() { find_cluster && command kubectl "$@"; }
+helm() { find_cluster && command helm "$@"; }
 need() {
   local program
   for program in "$@"; do
-    command -v "$program" >/dev/null || fail "$program is not there; k8s/bootstrap.sh installs it on a server"
+    type -P "$program" >/dev/null || fail "$program is not there; k8s/bootstrap.sh installs it on a server"
+    case $program in kubectl | helm) find_cluster ;; esac
   done
 }
 kube() { kubectl --namespace "$namespace" --request-timeout=150s "$@"; }

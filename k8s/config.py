@@ -18,13 +18,14 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from config_folder import CHART_VALUES, ENV_SECRET, ConfigError, known_variables, read
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
-K3S = Path("/etc/rancher/k3s/k3s.yaml")
+KUBECONFIG = Path(__file__).resolve().with_name("kubeconfig.sh")
 COMMAND_SECONDS = 60
 RESTART_SECONDS = 180
 DEPLOYMENTS = ("deployment/slipway-launcher", "deployment/slipway-operator")
@@ -111,13 +112,7 @@ def _kubectl(*args: str, input: str | None = None, seconds: int = COMMAND_SECOND
     program = shutil.which("kubectl")
     if program is None:
         raise KubectlError("kubectl is not there; on a server with k3s it is /usr/local/bin/kubectl")
-    environment = dict(os.environ)
-    if (
-        not environment.get("KUBECONFIG")
-        and not Path("~/.kube/config").expanduser().exists()
-        and os.access(K3S, os.R_OK)
-    ):
-        environment["KUBECONFIG"] = str(K3S)
+    environment = {**os.environ, "KUBECONFIG": _kubeconfig()}
     command = [program, f"--namespace={environment.get('NAMESPACE') or 'slipway'}", *args]
     try:
         done = subprocess.run(
@@ -128,6 +123,14 @@ def _kubectl(*args: str, input: str | None = None, seconds: int = COMMAND_SECOND
     if done.returncode:
         raise KubectlError(f"kubectl {' '.join(args[:3])} failed: {done.stderr.strip()}")
     return done.stdout
+
+
+@cache
+def _kubeconfig() -> str:
+    done = subprocess.run([KUBECONFIG], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+    if done.returncode:
+        raise KubectlError(done.stderr.strip())
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,17 @@ No input but the folder, no output but what is returned. On a bare server there 
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the launcher's own rules, from this checkout
+from launcher.domain.setting_rules import MAKE_ONE, RULES, Unusable, checked, number, strong_secret
+from launcher.domain.setting_rules.env_file import read_env
 
 ENV_SECRET = "slipway-env"  # noqa: S105 (a name)
 PIPELINE_SECRET = "slipway-pipeline"  # noqa: S105
@@ -54,12 +60,8 @@ OF_THE_CHART = (
 )
 """Settings that the chart makes itself; what a `.env` says about them is for another place."""
 
-MIN_SECRET_BYTES, MIN_SECRET_SIGNS = 32, 8  # as the launcher asks for
 MAX_OBJECT_BYTES = 1_000_000  # Kubernetes stores no Secret or ConfigMap of more than 1 MiB
-_AMOUNT = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(k|Ki|M|Mi|G|Gi|T|Ti)?")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[-._A-Za-z0-9]+")
-_MAKE_ONE = "make one with: openssl rand -hex 32"
 
 
 class ConfigError(Exception):
@@ -85,13 +87,13 @@ def read(folder: Path, known: frozenset[str]) -> Config:
     notes: list[str] = []
     if not folder.is_dir():
         raise ConfigError([f"{folder} is no folder; it must hold .env and master-cv.md, and may hold credentials/"])
-    variables = _read_env(folder / ".env", faults)
+    variables, refused = _read_env(folder / ".env", faults)
     launcher = {name: variables[name] for name in LAUNCHER_SECRETS if variables.get(name)}
-    _check_secrets(launcher, faults)
+    _check_secrets(launcher, refused, faults)
     not_for_runs = {"RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", *CHART_VALUES, *OF_THE_CHART}
     pipeline = {name: value for name, value in variables.items() if value and name not in not_for_runs}
     notes += [
-        f".env: {name} is no setting that Slipway knows; it is passed on to the runs"
+        f".env: {name} is no setting that Slipway knows; it is passed on to the runs{_nearest(name, known)}"
         for name in pipeline
         if name not in known
     ]
@@ -123,61 +125,45 @@ def known_variables(example: str) -> frozenset[str]:
     return frozenset(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
 
 
-def _read_env(path: Path, faults: list[str]) -> dict[str, str]:
-    """Read `NAME=value` lines as Docker Compose does, but for `${…}`, which stays as it is."""
+def _read_env(path: Path, faults: list[str]) -> tuple[dict[str, str], frozenset[str]]:
+    """Return the variables as launcher, operator and front end would take them, and the names of those refused."""
     try:
         text = path.read_bytes().decode()
     except OSError:
         faults.append(f"{path} is missing; copy .env.example there and fill it in")
-        return {}
+        return {}, frozenset()
     except UnicodeDecodeError:
         faults.append(f"{path} is not UTF-8 text")
-        return {}
+        return {}, frozenset()
     if "\r" in text:
         faults.append(f"{path} has Windows line ends, which would become part of the values: sed -i 's/\\r$//' {path}")
-        return {}
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        stripped = line.strip().removeprefix("export ").strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        name, equals, value = stripped.partition("=")
-        if not equals or not _NAME.fullmatch(name):
-            faults.append(f"{path}:{number} is not NAME=value")
-        elif name in found:
-            faults.append(f"{path}:{number} sets {name} a second time; keep one")
-        else:
-            found[name] = _unquoted(value.strip(), f"{path}:{number} {name}", faults)
-    return found
+        return {}, frozenset()
+    found = read_env(text, str(path))
+    rules = [name for name in RULES if found.values.get(name)]
+    values, wrong = checked(found.values, rules)
+    faults += [*(fault for _, fault in found.faults), *(f".env: {fault}" for fault in wrong)]
+    refused = frozenset({name for name, _ in found.faults} | (set(rules) - values.keys()))
+    return {name: values.get(name, value) for name, value in found.values.items() if name not in refused}, refused
 
 
-def _unquoted(value: str, where: str, faults: list[str]) -> str:
-    quote = value[:1]
-    if quote in ("'", '"'):
-        end = value.find(quote, 1)
-        rest = value[end + 1 :].strip()
-        if end < 0 or (rest and not rest.startswith("#")):
-            faults.append(f"{where} has a quotation mark that is not closed, or text behind it; write NAME=value")
-            return ""
-        return value[1:end]
-    return re.split(r"\s#", value, maxsplit=1)[0].strip()
+def _nearest(name: str, known: frozenset[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    return f". Did you mean {near[0]}?" if near else ""
 
 
-def _check_secrets(launcher: dict[str, str], faults: list[str]) -> None:
+def _check_secrets(launcher: dict[str, str], refused: frozenset[str], faults: list[str]) -> None:
     secret = launcher.get("RUNNER_API_SECRET")
-    if secret is None:
-        faults.append(f".env: RUNNER_API_SECRET is not set; {_MAKE_ONE}")
+    if secret is None and "RUNNER_API_SECRET" not in refused:
+        faults.append(f".env: RUNNER_API_SECRET is not set; {MAKE_ONE}")
     for name in ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS"):
-        value = launcher.get(name)
-        if value and (len(value.encode()) < MIN_SECRET_BYTES or len(set(value)) < MIN_SECRET_SIGNS):
-            faults.append(
-                f".env: {name} has fewer than {MIN_SECRET_BYTES} bytes, or repeats a few characters; {_MAKE_ONE}"
-            )
+        try:
+            if value := launcher.get(name):
+                strong_secret(name, value)
+        except Unusable as exc:
+            faults.append(f".env: {exc}")
     if secret and secret == launcher.get("RUNNER_API_SECRET_PREVIOUS"):
         faults.append(".env: RUNNER_API_SECRET_PREVIOUS equals RUNNER_API_SECRET; it holds the old one while rotating")
     uri = launcher.get("MONGODB_URI", "")
-    if uri and not re.match(r"mongodb(\+srv)?://", uri):
-        faults.append(".env: MONGODB_URI must begin with mongodb:// or mongodb+srv://")
     if re.search(r"[/@,](localhost|127\.0\.0\.1|\[::1\])(?=[:/,?]|$)", uri):
         faults.append(".env: MONGODB_URI names this machine; inside a pod that is the pod itself")
 
@@ -238,15 +224,17 @@ def _chart_values(variables: dict[str, str], faults: list[str]) -> dict[str, Any
         if not (text := variables.get(name, "")):
             continue
         value: Any = text
-        if name == "CORS_ORIGINS":
-            value = [part.strip() for part in text.split(",") if part.strip()]
-        elif name == "PIPELINE_EPHEMERAL_STORAGE":
-            if not _AMOUNT.fullmatch(text):
-                faults.append(f".env: {name} must be an amount such as 2Gi, not {text!r}")
-        elif not re.fullmatch(r"\d+(\.\d+)?" if name == "RETENTION_DAYS" else r"\d+", text):
-            faults.append(f".env: {name} must be a number, not {text!r}")
-        elif name not in ("MAX_LOG_BYTES", "MAX_ARTIFACT_BYTES"):  # which the chart wants as text: helm rounds them
-            value = float(text) if "." in text else int(text)
+        try:
+            if name == "CORS_ORIGINS":
+                value = text.split(",")
+            elif name == "RETENTION_DAYS":
+                value = float(text)
+            elif name.endswith(("_BYTES", "_STORAGE")):
+                pass  # as text: helm rounds large numbers
+            elif number(name, text):
+                value = int(text)
+        except Unusable as exc:
+            faults.append(f".env: {exc}")
         group, key = path.split(".")
         values.setdefault(group, {})[key] = value
     return values

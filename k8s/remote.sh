@@ -39,5 +39,6 @@ ssh_() {
 }
 printf -v command ' %q' "$@"
 # A folder of its own for each deploy: where two meet, neither runs the other's scripts.
-tar --create --gzip --directory "$checkout" --exclude=__pycache__ k8s charts .env.example |
+tar --create --gzip --directory "$checkout" --exclude=__pycache__ \
+  k8s charts .env.example launcher/__init__.py launcher/domain/__init__.py launcher/domain/setting_rules |
   ssh_ "set -e; folder=\$(mktemp -d); trap 'rm -rf \"\$folder\"' EXIT; tar --extract --gzip --directory \"\$folder\"; cd \"\$folder\"; k8s/${command:1}"

@@ -19,6 +19,7 @@ from launcher.domain.errors import ConfigurationError, SlipwayError
 from launcher.engines.orphans import ORPHANS
 from launcher.server import BoundedHttp, Server
 from launcher.settings import Settings
+from launcher.storage import faults_at_start
 from launcher.stores.archive import claim
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ def serve(
         level=logging.WARNING if quiet else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        settings = Settings.from_environment(os.environ)
-        _check_surroundings(settings)
+        for note in Settings.notes(os.environ):
+            typer.echo(f"Note: {note}", err=True)
+        settings = Settings.from_environment(os.environ, lambda found: faults_at_start(found, os.environ))
         local = settings.ENGINE == "local"  # on Kubernetes the operator writes the archive
         if local:
             ORPHANS.adopt()
@@ -50,8 +52,9 @@ def _serve(settings: Settings) -> None:
     _allow_many_streams()
     try:
         listener = socket.create_server((settings.HOST, settings.PORT), family=_family(settings.HOST), backlog=2048)
-    except OSError as exc:
-        message = f"Cannot listen on {settings.HOST}:{settings.PORT}: {exc.strerror} (HOST, PORT)"
+    except (OSError, UnicodeError) as exc:
+        why = getattr(exc, "strerror", None) or "that is not a host name"
+        message = f"Cannot listen on {settings.HOST}:{settings.PORT}: {why} (HOST, PORT)"
         raise ConfigurationError(message) from None
     url = f"http://{settings.HOST if ':' not in settings.HOST else f'[{settings.HOST}]'}:{listener.getsockname()[1]}"
     typer.echo(f"Slipway serves on {url}")
@@ -89,19 +92,6 @@ def demo(
     from launcher.demo import show_one_run  # a server has no use for its client, which costs 5 MB
 
     raise typer.Exit(0 if show_one_run(job_id, profile, samples) else 1)
-
-
-def _check_surroundings(settings: Settings) -> None:
-    for name in ("ARCHIVE_DIR", "APPLICATIONS_DIR"):
-        folder = getattr(settings, name)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise ConfigurationError(f"{name}: {folder} cannot be used: {exc.strerror}") from None
-    if settings.MONGODB_URI:
-        from launcher.stores import mongodb  # costs 6 MB
-
-        mongodb.check(settings.MONGODB_URI)
 
 
 def _allow_many_streams() -> None:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.pipelines import Pipeline
+from launcher.domain.setting_rules import (
+    KEYS,
+    MAKE_ONE,
+    MIN_SECRET_BYTES,
+    RULES,
+    Unusable,
+    number,
+    strong_secret,
+    typos,
+    usable,
+)
+from launcher.folders import fault_of_reading
 from launcher.pipeline_entries import read_pipelines
 
-MIN_SECRET_BYTES = 32
 _SHARED_WITH_PIPELINE = frozenset({"MONGODB_URI", "APPLICATIONS_DIR"})
-_HOW_TO_MAKE_ONE = "make one with: openssl rand -hex 32"
 
 CommaSeparated = Annotated[
     tuple[str, ...],
@@ -38,18 +41,16 @@ class SharedSettings(BaseModel):
     An empty variable counts as not set.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     MAX_CONCURRENCY: int = Field(3, ge=1, le=1000, description="runs at a time")
     PIPELINE_TIMEOUT_SECONDS: int = Field(600, ge=1, description="seconds a run may take, where it does not say itself")
     TERMINATION_GRACE_SECONDS: float = Field(10, ge=0, description="seconds between SIGTERM and SIGKILL")
 
-    REDIS_URL: str | None = Field(None, pattern=r"^(redis|rediss|unix)://", description="redis://…; not set: in memory")
+    REDIS_URL: str | None = Field(None, repr=False, description="redis://…; not set: in memory")
     REDIS_TTL_SECONDS: int = Field(86400, ge=60, description="seconds that Redis keeps a run that has ended")
     LOG_BUFFER_LIMIT: int = Field(500, ge=1, description="lines of each log in Redis; the archive has them all")
-    MONGODB_URI: str | None = Field(
-        None, pattern=r"^mongodb(\+srv)?://", description="mongodb://…; not set: the archive is the history"
-    )
+    MONGODB_URI: str | None = Field(None, repr=False, description="mongodb://…; not set: the archive is the history")
 
     ARCHIVE_DIR: Path = Field(Path("var/archive"), description="folder of logs and run records")
     APPLICATIONS_DIR: Path = Field(Path("applications"), description="folder of artifacts, one folder a run")
@@ -85,23 +86,46 @@ class SharedSettings(BaseModel):
     )
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check all settings. Raises `ConfigurationError` that names every fault."""
-        values = {name: value for name, value in environ.items() if value != ""}
+    def from_environment(
+        cls, environ: Mapping[str, str], at_start: Callable[[Self], Mapping[str, str]] = lambda _: {}
+    ) -> Self:
+        """Read and check all settings. `at_start` adds what else is wrong with them, by setting, to the one list.
+
+        Raises `ConfigurationError` that names every fault.
+        """
+        values, faults = cls._usable(environ)
+        wrong = {name for name in cls.model_fields if environ.get(name)} - values.keys()
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as exc:  # its own text repeats what it was given
+            found = {str(fault["loc"][0]): fault for fault in exc.errors(include_url=False, include_input=False)}
+            faults += [_fault_text(fault) for fault in found.values()]
+            wrong |= found.keys()
+            settings = cls.model_validate({name: value for name, value in values.items() if name not in found})
+        together = {**at_start(settings), **settings.faults()}
+        faults += [fault for name, fault in together.items() if name not in wrong]
+        if faults:
+            raise ConfigurationError("The settings are wrong:\n  " + "\n  ".join(faults))
+        return settings
+
+    @classmethod
+    def notes(cls, environ: Mapping[str, str]) -> list[str]:
+        """Return what looks like a setting that is mistyped."""
+        return typos(environ, cls.model_fields.keys() | RULES.keys())
+
+    @classmethod
+    def _usable(cls, environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+        values: dict[str, str] = {}
         faults: list[str] = []
-        while True:
-            try:
-                settings = cls.model_validate(values)
-            except ValidationError as exc:
-                found = exc.errors()
-                faults += [_fault_text(fault) for fault in found]
-                wrong = {str(fault["loc"][0]) for fault in found if fault["loc"]}
-                values = {name: value for name, value in values.items() if name not in wrong}
-                if wrong:  # once more without them: what several settings together have wrong shows only then
-                    continue
-            if faults:
-                raise ConfigurationError("The settings are wrong:\n  " + "\n  ".join(faults))
-            return settings
+        for name in (*cls.model_fields, *KEYS):
+            if text := environ.get(name):
+                try:
+                    values[name] = (
+                        usable(name, text) if name in RULES else _number(name, text, cls.model_fields.get(name))
+                    )
+                except Unusable as exc:
+                    faults.append(str(exc))
+        return values, faults
 
     @cached_property
     def pipelines(self) -> Mapping[str, Pipeline]:
@@ -111,19 +135,13 @@ class SharedSettings(BaseModel):
             pipelines |= read_pipelines(self.PIPELINES_FILE)
         return pipelines
 
-    def faults(self) -> list[str]:
-        """Return what several settings together, or the files that they name, have wrong."""
+    def faults(self) -> dict[str, str]:
+        """Return what several settings together, or the files that they name, have wrong; by setting."""
         try:
             _ = self.pipelines
         except ConfigurationError as exc:
-            return [f"PIPELINES_FILE: {exc.message}"]
-        return []
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if faults := self.faults():
-            raise ValueError("\n  ".join(faults))
-        return self
+            return {"PIPELINES_FILE": f"PIPELINES_FILE: {exc.message}"}
+        return {}
 
 
 class Settings(SharedSettings):
@@ -151,25 +169,27 @@ class Settings(SharedSettings):
     MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="seconds a run may ask for")
     PIPELINE_DIR: Path = Field(Path("pipeline-image"), description="folder that the local engine runs pipelines in")
 
-    def faults(self) -> list[str]:
+    def faults(self) -> dict[str, str]:
         """See `SharedSettings`."""
-        faults = [*super().faults(), *self._secret_faults()]
-        if self.ENGINE == "local" and not self.PIPELINE_DIR.is_dir():
-            faults.append(f"PIPELINE_DIR: {self.PIPELINE_DIR} is no folder; the local engine runs pipelines in it")
-        return faults
+        found = super().faults() | self._secret_faults()
+        if self.ENGINE == "local" and (fault := fault_of_reading("PIPELINE_DIR", self.PIPELINE_DIR)):
+            found["PIPELINE_DIR"] = f"{fault}; the local engine runs pipelines in it"
+        return found
 
-    def _secret_faults(self) -> list[str]:
+    def _secret_faults(self) -> dict[str, str]:
+        name = "RUNNER_API_SECRET"
         if self.SLIPWAY_ENV == "development":
             if self.RUNNER_API_SECRET is None and self.HOST not in ("127.0.0.1", "::1", "localhost"):
-                return [f"RUNNER_API_SECRET: without one, HOST must be loopback, not {self.HOST}; {_HOW_TO_MAKE_ONE}"]
-            return []
-        if self.RUNNER_API_SECRET is None:
-            return [f"RUNNER_API_SECRET is not set; {_HOW_TO_MAKE_ONE}"]
-        return [
-            f"{name} has fewer than {MIN_SECRET_BYTES} bytes, or repeats a few characters; {_HOW_TO_MAKE_ONE}"
-            for name in ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS")
-            if (secret := getattr(self, name)) is not None and not _good(secret.get_secret_value())
-        ]
+                return {name: f"{name}: without one, HOST must be loopback, not {self.HOST}; {MAKE_ONE}"}
+            return {}
+        faults = {} if self.RUNNER_API_SECRET else {name: f"{name} is not set; {MAKE_ONE}"}
+        for name in ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS"):
+            try:
+                if given := getattr(self, name):
+                    strong_secret(name, given.get_secret_value())
+            except Unusable as exc:
+                faults[name] = str(exc)
+        return faults
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -187,5 +207,12 @@ def _fault_text(fault: ErrorDetails) -> str:
     return ": ".join([*(str(part) for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
 
 
-def _good(secret: str) -> bool:
-    return len(secret.encode()) >= MIN_SECRET_BYTES and len(set(secret)) >= 8
+def _number(name: str, text: str, field: FieldInfo | None) -> str:
+    """Check a setting without a rule of its own: a number by the limits of its field, else a plain text."""
+    if field is None or field.annotation not in (int, float):
+        return usable(name, text)
+    limits = {type(each).__name__: each for each in field.metadata}
+    above = "Gt" in limits
+    least = limits["Gt"].gt if above else limits["Ge"].ge if "Ge" in limits else 0
+    most = limits["Le"].le if "Le" in limits else None
+    return number(name, text, least, most, whole=field.annotation is int, above=above)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from launcher.artifacts import ArtifactFolder, artifact_urls
+from launcher.domain.setting_rules.env_file import not_loaded
+from launcher.folders import fault_of_writing
 from launcher.logs.publisher import Publisher
 from launcher.recorder import Mirror, Recorder
 from launcher.settings import SharedSettings
@@ -26,6 +30,22 @@ class Storage:
     history: RunStore | None
     recorder: Recorder
     publisher: Publisher
+
+
+def faults_at_start(settings: SharedSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what on this machine keeps a process from working with these settings; by setting."""
+    found = {name: fault_of_writing(name, getattr(settings, name)) for name in ("ARCHIVE_DIR", "APPLICATIONS_DIR")}
+    if settings.REDIS_URL:
+        from launcher.stores import redis
+
+        found["REDIS_URL"] = redis.fault_of("REDIS_URL", settings.REDIS_URL)
+    if settings.MONGODB_URI:
+        from launcher.stores import mongodb
+
+        found["MONGODB_URI"] = mongodb.fault_of("MONGODB_URI", settings.MONGODB_URI)
+    with suppress(OSError, ValueError):
+        found |= not_loaded(Path(".env").read_text(), environ)
+    return {name: fault for name, fault in found.items() if fault}
 
 
 def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:

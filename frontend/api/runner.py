@@ -16,6 +16,7 @@ import httpx
 from flask import Blueprint, Response, abort, current_app, request, url_for
 from flask.sansio.blueprints import BlueprintSetupState
 
+from frontend import connection
 from frontend.api.standalone import environment_config, is_cross_site
 from frontend.config import Config
 from frontend.keys import keyed
@@ -175,7 +176,7 @@ def _open(
     silence: float, headers: dict[str, str], params: dict[str, str], *parts: str
 ) -> tuple[httpx.Client, httpx.Response]:
     """A call whose answer comes piece by piece, as the launcher sends it; the caller closes both."""
-    client = httpx.Client(timeout=httpx.Timeout(ANSWER_SECONDS, read=silence))
+    client = connection.client(httpx.Timeout(ANSWER_SECONDS, read=silence))
     sent = _headers() | {"Accept-Encoding": "identity"} | headers
     try:
         return client, client.send(client.build_request("GET", _url(*parts), params=params, headers=sent), stream=True)
@@ -254,7 +255,8 @@ def _call(method: str, *parts: str, body: dict[str, Any] | None = None, safe: bo
     tries = TRIES if method in {"GET", "DELETE"} or key or safe else 1
     for left in reversed(range(tries)):
         try:
-            answer = httpx.request(method, _url(*parts), json=body, headers=headers, timeout=ANSWER_SECONDS / tries)
+            with connection.client(ANSWER_SECONDS / tries) as client:
+                answer = client.request(method, _url(*parts), json=body, headers=headers)
         except httpx.TransportError:
             if not left:
                 return _problem(503, "Launcher unreachable", UNREACHABLE)
@@ -278,7 +280,8 @@ def ask(
     """The launcher's answer to a question of our own; TransportError when it does not answer."""
     sent = _headers() | (headers or {})
     seconds = ANSWER_SECONDS / TRIES
-    return httpx.request(method, _url(*parts), params=params, json=body, headers=sent, timeout=seconds)
+    with connection.client(seconds) as client:
+        return client.request(method, _url(*parts), params=params, json=body, headers=sent)
 
 
 def _sent() -> dict[str, Any]:

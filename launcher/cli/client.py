@@ -14,6 +14,7 @@ import httpx
 
 from launcher.cli.failures import Exit, Failure, failure_of
 from launcher.cli.reaching import cause_of
+from launcher.domain.setting_rules import Unusable, usable
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 STREAM_TIMEOUT = httpx.Timeout(10, read=45)
@@ -29,26 +30,20 @@ class Client:
     """Calls one launcher. Every call may raise `Failure`."""
 
     def __init__(self, url: str, credential: str | None) -> None:
-        self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {credential}"} if credential else {}
         try:
-            verify = ssl.create_default_context() if self.url.startswith("https:") else False  # the machine's own CAs
-            self.http = httpx.Client(
-                base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=False, verify=verify
-            )
-            valid = self.http.base_url.scheme in ("http", "https") and self.http.base_url.host
-        except (httpx.InvalidURL, ValueError):
-            valid = ""
-        if not valid:
-            raise Failure(f"RUNNER_URL: {url!r} is no address such as {DEFAULT_URL}.")
+            self.url = usable("RUNNER_URL", url)
+            secret = usable("RUNNER_API_SECRET", credential) if credential else ""
+        except Unusable as exc:
+            raise Failure(f"{exc}.") from None
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self.http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=False, verify=_trusted(self.url)
+        )
 
     @classmethod
     def from_environment(cls) -> Client:
         """Make the client that RUNNER_URL and RUNNER_API_SECRET name."""
-        credential = os.environ.get("RUNNER_API_SECRET", "")
-        if not credential.isascii() or not credential.isprintable():
-            raise Failure("RUNNER_API_SECRET has signs that no header can carry; only printable ASCII can be sent.")
-        return cls(os.environ.get("RUNNER_URL") or DEFAULT_URL, credential)
+        return cls(os.environ.get("RUNNER_URL") or DEFAULT_URL, os.environ.get("RUNNER_API_SECRET"))
 
     def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Return what the launcher answers."""
@@ -125,6 +120,16 @@ class Client:
             page += 1
 
 
+def _trusted(url: str) -> ssl.SSLContext:
+    """Return what certificates are checked with: for HTTPS the machine's own authorities, or those of SSL_CERT_FILE.
+
+    A plain connection needs none, and loading them takes a while. Should it turn to TLS all the same, it trusts nobody.
+    """
+    if url.startswith("https:"):
+        return ssl.create_default_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def check(answer: httpx.Response) -> None:
     """Raise the failure that a refusal means."""
     if answer.is_success:
@@ -134,4 +139,6 @@ def check(answer: httpx.Response) -> None:
     except ValueError:
         problem = {}
     problem = problem if isinstance(problem, dict) else {}
+    if answer.status_code == 401 and "Authorization" not in answer.request.headers:
+        raise Failure("RUNNER_API_SECRET is not set, and this launcher wants one.", Exit.NOT_ALLOWED, status=401)
     raise failure_of(answer.status_code, problem, answer.headers.get("Retry-After"))

@@ -21,7 +21,7 @@ def examine_cluster() -> list[Finding]:
     """Look at the namespace's deployments, pods, quota, claim and rights, and the node."""
     if not shutil.which("kubectl"):
         return [Finding("cluster", "skip", "kubectl is not here, so the cluster was not looked at")]
-    if not (os.environ.get("KUBECONFIG") or (Path.home() / ".kube/config").exists()):
+    if not _kubeconfig():
         return [Finding("cluster", "skip", "KUBECONFIG is not set, so the cluster was not looked at")]
     try:
         _kubectl("get", "--raw=/readyz")
@@ -43,8 +43,19 @@ def _seen(name: str, look: Any) -> list[Finding]:
 def _kubectl(*arguments: str) -> str:
     namespace = os.environ.get("KUBE_NAMESPACE")
     command = ["kubectl", f"--request-timeout={_SECONDS}s", *([f"--namespace={namespace}"] if namespace else [])]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=_SECONDS + 5, check=True)
+    environment = {**os.environ, "KUBECONFIG": _kubeconfig()}
+    done = subprocess.run(
+        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=_SECONDS + 5, check=True
+    )
     return done.stdout
+
+
+def _kubeconfig() -> str:
+    """Return the configuration to use. k3s's kubectl ignores ~/.kube/config unless it is named."""
+    if given := os.environ.get("KUBECONFIG"):
+        return given
+    files = (Path("~/.kube/config").expanduser(), Path("/etc/rancher/k3s/k3s.yaml"))
+    return next((str(path) for path in files if os.access(path, os.R_OK)), "")
 
 
 def _items(kind: str) -> list[dict[str, Any]]:

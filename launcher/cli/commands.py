@@ -293,10 +293,15 @@ def token(
     """Make a token that may do only what its scopes say; signed here, with RUNNER_API_SECRET."""
     from launcher.api.auth import Gate, Scope
     from launcher.cli import output
+    from launcher.domain.setting_rules import Unusable, usable
 
     secret = os.environ.get("RUNNER_API_SECRET")
     if not secret:
         raise Failure("RUNNER_API_SECRET is not set: a token is signed with the launcher's own secret.")
+    try:
+        usable("RUNNER_API_SECRET", secret)
+    except Unusable as exc:
+        raise Failure(f"{exc}.") from None
     if secret.startswith("eyJ") and secret.count(".") == 2:
         raise Failure("RUNNER_API_SECRET holds a token; only the launcher's own secret can sign another.")
     try:

@@ -74,7 +74,9 @@ def failure_of(status: int, problem: Mapping[str, Any], retry_after: str | None 
     text = str(problem.get("detail") or problem.get("title") or f"The launcher answered {status}.")
     match status:
         case 401:
-            hint = "RUNNER_API_SECRET must be the launcher's secret, or a token with the scope."
+            hint = (
+                "RUNNER_API_SECRET must be the launcher's own secret, or a token with the scope: this one is another."
+            )
             text, code = f"{text} {hint}", Exit.NOT_ALLOWED
         case 403:
             code = Exit.NOT_ALLOWED

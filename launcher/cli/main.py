@@ -13,6 +13,8 @@ from launcher.cli.failures import Exit, Failure
 def main() -> None:
     """Run the command line."""
     as_json = "--json" in sys.argv[1:]
+    if not as_json:
+        _note_typos()
     try:
         sys.exit(_for_programs() if as_json else cli())
     except Failure as failure:
@@ -33,6 +35,14 @@ def _for_programs() -> int:
         raise Failure(exc.format_message(), exc.exit_code) from None
     except (Abort, KeyboardInterrupt):
         raise Failure("Interrupted.", Exit.CANCELLED) from None
+
+
+def _note_typos() -> None:
+    from launcher.cli import output
+    from launcher.domain.setting_rules import typos
+
+    for note in typos(os.environ, ("RUNNER_URL", "RUNNER_API_SECRET")):
+        output.note(f"Note: {note}")
 
 
 def _tell(failure: Failure, as_json: bool) -> None:

@@ -14,13 +14,15 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from launcher.domain.days import StatusCounts
-from launcher.domain.errors import ConfigurationError, StoreUnavailable
+from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import TERMINAL, Run, RunStatus
 from launcher.stores.ports import RunQuery, work_item_fields
 
 log = logging.getLogger(__name__)
 DATABASE = "jobs"
 _TIMEOUT_MS = 5000
+_SRV = re.compile(r"mongodb\+srv://")
+_SRV_OPTION = re.compile(r"(?<=[?&])srv\w+=[^&]*&?", re.IGNORECASE)
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
 _INT64 = range(-(2**63), 2**63)  # what MongoDB's integers can hold
 _ENDED = sorted(str(status) for status in TERMINAL)
@@ -28,15 +30,13 @@ _ENDED = sorted(str(status) for status in TERMINAL)
 Client = AsyncMongoClient[dict[str, Any]]
 
 
-def check(uri: str) -> None:
-    """Raise `ConfigurationError` where the URI is none; asks no name server and repeats no password."""
-    if uri.startswith("mongodb+srv:"):
-        return
-    try:
-        parse_uri(uri)
-    except (PyMongoError, ValueError):
-        message = "MONGODB_URI is no MongoDB URI: percent-encode what the user name and password have of : / ? # @"
-        raise ConfigurationError(message) from None
+def fault_of(name: str, uri: str) -> str | None:
+    """Return what PyMongo has against a URI that keeps the rules; asks no name server and repeats nothing of it."""
+    try:  # of what begins with mongodb+srv:// a name server knows the hosts, so the options alone are checked
+        parse_uri(_SRV.sub("mongodb://", _SRV_OPTION.sub("", uri)) if _SRV.match(uri) else uri)
+    except (PyMongoError, ValueError, OSError):
+        return f"{name}: MongoDB's driver refuses an option after the ? or a combination of them; correct them"
+    return None
 
 
 def connect(uri: str) -> Client:

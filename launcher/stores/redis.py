@@ -50,6 +50,15 @@ def connect(url: str) -> Redis:
     return Redis.from_pool(pool)  # closes the pool with itself
 
 
+def fault_of(name: str, url: str) -> str | None:
+    """Return what redis-py has against a URL that keeps the rules; connects to nothing and repeats nothing of it."""
+    try:
+        BlockingConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    except (RedisError, ValueError, TypeError, OSError):
+        return f"{name}: Redis's client refuses an option after the ?; correct it"
+    return None
+
+
 class RedisRunStore:
     """A `RunStore` in Redis. Runs that have ended are forgotten after `ttl_seconds`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from typing import Annotated
 
 import kopf
@@ -14,6 +15,7 @@ import typer
 from launcher.cluster.client import Cluster
 from launcher.controller.settings import OperatorSettings
 from launcher.domain.errors import ConfigurationError
+from launcher.storage import faults_at_start
 from pipeline_operator import handlers
 
 cli = typer.Typer(add_completion=False)
@@ -29,11 +31,11 @@ def run(
     )
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     try:
-        settings = OperatorSettings.from_environment(os.environ)
-        if settings.MONGODB_URI:
-            from launcher.stores import mongodb  # costs 6 MB
-
-            mongodb.check(settings.MONGODB_URI)
+        for note in OperatorSettings.notes(os.environ):
+            typer.echo(f"Note: {note}", err=True)
+        settings = OperatorSettings.from_environment(os.environ, lambda found: faults_at_start(found, os.environ))
+        for port in (settings.PROBE_PORT, settings.PROBE_PORT + 1) if settings.PROBE_PORT else ():
+            _check_free(settings.PROBE_HOST, port)
         namespace = asyncio.run(_namespace(settings))
     except ConfigurationError as exc:
         typer.echo(exc.message, err=True)
@@ -50,6 +52,14 @@ def run(
     except Exception as exc:  # of kopf's own tasks, or the start, which have logged why
         typer.echo(f"The operator ends: {exc}", err=True)
         raise typer.Exit(1) from None
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except (OSError, UnicodeError) as exc:
+        why = getattr(exc, "strerror", None) or "that is not a host name"
+        raise ConfigurationError(f"Cannot listen on {host}:{port}: {why} (PROBE_HOST, PROBE_PORT)") from None
 
 
 async def _namespace(settings: OperatorSettings) -> str:

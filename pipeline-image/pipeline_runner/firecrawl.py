@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
 
+from pipeline_runner.outside import OutsideError, client
 from pipeline_runner.text import encodable
 
 ATTEMPTS = 3
@@ -62,6 +63,8 @@ class Firecrawl:
             status = error.response.status_code
             msg = f"Firecrawl {_REASONS.get(status, f'answered {status}')}."
             raise FirecrawlError(msg) from None  # the request that hangs on it bears the key
+        except OutsideError as error:
+            raise FirecrawlError(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL):
             msg = "Firecrawl cannot be reached."
             raise FirecrawlError(msg) from None
@@ -73,7 +76,10 @@ class Firecrawl:
     def _post(self, body: dict[str, Any]) -> list[FoundPage]:
         headers = {"Authorization": f"Bearer {self._key}"}
         url = f"{self._url}/v2/search"
-        with httpx.stream("POST", url, json=body, headers=headers, timeout=REQUEST_SECONDS) as response:
+        with (
+            client(timeout=REQUEST_SECONDS) as connection,
+            connection.stream("POST", url, json=body, headers=headers) as response,
+        ):
             response.raise_for_status()
             content = bytearray()
             for chunk in response.iter_bytes():

@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from pipeline_runner.errors import ModelRefusedError, ModelUnavailableError
+from pipeline_runner.outside import OutsideError, client
 from pipeline_runner.settings import ModelSettings
 from pipeline_runner.text import encodable
 
@@ -54,15 +55,12 @@ class Transport:
         self._settings = settings
         self._say = say
         self._deadline = 0.0
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {settings.key}", "User-Agent": "slipway-pipeline"},
-            timeout=httpx.Timeout(settings.timeout_seconds, connect=CONNECT_SECONDS),
-            follow_redirects=False,  # the key goes to the address that the configuration names, and nowhere else
-        )
+        self._client: httpx.Client | None = None
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
 
     def ask(self, question: Mapping[str, object]) -> dict[str, object]:
         """POST a chat completion and return the answer's JSON object.
@@ -72,6 +70,10 @@ class Transport:
             ModelUnavailableError: No usable answer within the attempts and the time.
         """
         self._deadline = time.monotonic() + self._settings.timeout_seconds
+        try:
+            self._client = self._client or self._open()
+        except OutsideError as exc:
+            raise ModelUnavailableError(str(exc)) from None
         retrying = Retrying(
             retry=retry_if_exception_type(_Again),
             wait=self._wait,
@@ -79,7 +81,14 @@ class Transport:
             before_sleep=self._announce,
             reraise=True,
         )
-        return retrying(self._once, question)
+        return retrying(self._once, self._client, question)
+
+    def _open(self) -> httpx.Client:
+        return client(
+            headers={"Authorization": f"Bearer {self._settings.key}", "User-Agent": "slipway-pipeline"},
+            timeout=httpx.Timeout(self._settings.timeout_seconds, connect=CONNECT_SECONDS),
+            follow_redirects=False,  # the key goes to the address that the configuration names, and nowhere else
+        )
 
     def _wait(self, state: RetryCallState) -> float:
         fault = state.outcome.exception() if state.outcome else None
@@ -97,9 +106,9 @@ class Transport:
         fault = state.outcome.exception() if state.outcome else None
         self._say(f"{fault} Trying again in {state.upcoming_sleep:.1f} s ({state.attempt_number} of {ATTEMPTS}).")
 
-    def _once(self, question: Mapping[str, object]) -> dict[str, object]:
+    def _once(self, connection: httpx.Client, question: Mapping[str, object]) -> dict[str, object]:
         try:
-            with self._client.stream("POST", f"{self._settings.base_url}/chat/completions", json=question) as response:
+            with connection.stream("POST", f"{self._settings.base_url}/chat/completions", json=question) as response:
                 body = self._read(response)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             msg = f"The model at {self._settings.host} cannot be reached: {type(exc).__name__}."

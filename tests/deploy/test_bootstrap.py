@@ -48,6 +48,7 @@ class Machine:
         self._programs.mkdir()
         for name in STAND_INS:
             self.program(name, f'echo "{name} $*" >> {self.calls}')
+        self.program("kubectl", self.kubectl_of_k3s())
         self.program("systemctl", f'[ "$1" != is-active ] && echo "systemctl $*" >> {self.calls}')
         self.program("id", '[ "$1" = -u ] && echo 0')
 
@@ -59,6 +60,25 @@ class Machine:
         path = self._programs / name
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
+
+    def kubectl_of_k3s(self, answer: str = "") -> str:
+        """As k3s's own: without KUBECONFIG it takes k3s.yaml wherever that is, and only root may read it."""
+        k3s = "/etc/rancher/k3s/k3s.yaml"
+        return f"""
+if [ -z "$KUBECONFIG" ] && [ -e {self.root}{k3s} ]; then
+  echo 'error: error loading config file "{k3s}": open {k3s}: permission denied' >&2
+  exit 1
+fi
+echo "kubectl $* KUBECONFIG=$KUBECONFIG" >> {self.calls}
+{answer}"""
+
+    def with_k3s(self, home: bool) -> Path:
+        """Put k3s's own configuration there, and with `home` the user's; return the one to use."""
+        k3s, mine = self.root / "etc/rancher/k3s/k3s.yaml", self.root / ".kube/config"
+        for path in (k3s, mine) if home else (k3s,):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("apiVersion: v1\n")
+        return mine if home else k3s
 
     def run(self, script: str, *args: str) -> subprocess.CompletedProcess[str]:
         path = f"{self._programs}:{os.environ['PATH']}"

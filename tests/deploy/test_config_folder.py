@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,10 @@ def test_every_value_is_one_that_the_chart_turns_into_the_same_setting() -> None
         assert re.search(rf"^  {name}: .*\.Values\.{group}\.{key}\b", template, re.MULTILINE), name
 
 
-def test_quotes_comments_and_export_are_read_as_compose_reads_them(folder: Path) -> None:
-    write(folder, "export A='x # y'\nB=\"two words\" # why\nC=bare # why\nD=a#b\n\n# E=1\nF=\nG=p=q\n")
+def test_quotes_and_comments_are_read_as_a_shell_reads_them(folder: Path) -> None:
+    write(folder, "A='x # y'\nB=\"two words\"\nC=bare\n\n# E=1\nF=\nG=p=q\n")
     found = content(read(folder, KNOWN), "slipway-pipeline")
-    assert found == {"A": "x # y", "B": "two words", "C": "bare", "D": "a#b", "G": "p=q"}
+    assert found == {"A": "x # y", "B": "two words", "C": "bare", "G": "p=q"}
 
 
 def test_a_variable_that_nobody_knows_is_passed_on_and_told(folder: Path) -> None:
@@ -105,17 +106,24 @@ def test_a_variable_that_nobody_knows_is_passed_on_and_told(folder: Path) -> Non
     ("text", "told"),
     [
         ("A=1\r\n", "Windows line ends"),
-        ("A='x\n", "a quotation mark that is not closed"),
-        ("A='x'y\n", "text behind it"),
-        ("just words\n", ".env:2 is not NAME=value"),
+        ("A='x\n", ".env:2 sets A to what a shell, Compose and systemd read differently: write A='…'"),
+        ("A='x'y\n", ".env:2 sets A to what"),
+        ("A='x' # why\n", "put it on a line of its own"),
+        ("export A=x\n", ".env:2 starts with export"),
+        ("MONGODB_URI=mongodb+srv://u:hunter@h.example.net/?a=b&w=majority\n", ".env:2 sets MONGODB_URI to what"),
+        ("just words\n", ".env:2 is not NAME='value'"),
+        ("REDIS_URL='redis://:hunter#2@h:6379/5'\n", "REDIS_URL: percent-encode"),
+        ("MONGODB_URI='mongodb+srv://u:hunter@2@h.example.net/'\n", "MONGODB_URI: percent-encode"),
+        ("MONGODB_URI='mongodb+srv://u:hunter@h.example.net:27017/'\n", "takes no port"),
+        ("TERMINATION_GRACE_SECONDS=0.5\n", "TERMINATION_GRACE_SECONDS must be a whole number"),
         ("A=1\nA=2\n", ".env:3 sets A a second time"),
         ("RUNNER_API_SECRET_PREVIOUS=short\n", "RUNNER_API_SECRET_PREVIOUS has fewer than 32 bytes"),
         (f"RUNNER_API_SECRET_PREVIOUS={'ab' * 20}\n", "repeats a few characters"),
         (f"RUNNER_API_SECRET_PREVIOUS={SECRET}\n", "equals RUNNER_API_SECRET"),
         ("MONGODB_URI=example.com\n", "must begin with mongodb://"),
         ("MONGODB_URI=mongodb://user:pass@localhost:27017/jobs\n", "that is the pod itself"),
-        ("MAX_CONCURRENCY=three\n", "MAX_CONCURRENCY must be a number, not 'three'"),
-        ("PIPELINE_EPHEMERAL_STORAGE=2 GB\n", "PIPELINE_EPHEMERAL_STORAGE must be an amount such as 2Gi"),
+        ("MAX_CONCURRENCY=three\n", "MAX_CONCURRENCY must be a whole number from 1 to 1000"),
+        ("PIPELINE_EPHEMERAL_STORAGE='2 GB'\n", "PIPELINE_EPHEMERAL_STORAGE must be an amount such as 2Gi"),
         ("GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json\n", "must lie in /app/credentials"),
         ("GOOGLE_APPLICATION_CREDENTIALS=/app/credentials/key.json\n", "key.json, which is not in the folder"),
     ],
@@ -125,7 +133,7 @@ def test_what_is_wrong_with_env_is_told(folder: Path, text: str, told: str) -> N
         file.write(text)
     said = faults(folder)
     assert told in said
-    assert SECRET not in said
+    assert SECRET not in said and "hunter" not in said
 
 
 def test_what_is_missing_is_told_all_at_once(tmp_path: Path) -> None:
@@ -157,4 +165,17 @@ def test_the_command_says_faults_and_ends_with_2(folder: Path) -> None:
     assert subprocess.run([program, folder, "--check"], capture_output=True, timeout=60).returncode == 0
     write(folder, "just words\n")
     done = subprocess.run([program, folder, "--check"], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, "is not NAME=value" in done.stderr) == (2, True)
+    assert (done.returncode, "is not NAME='value'" in done.stderr) == (2, True)
+
+
+def test_what_goes_to_the_server_is_all_that_the_command_needs_with_python_alone(folder: Path, tmp_path: Path) -> None:
+    sent = re.search(r"__pycache__ \\\n(.*) \|", (ROOT / "k8s/remote.sh").read_text())
+    assert sent
+    there = tmp_path / "there"
+    there.mkdir()
+    tar = ["tar", "--create", "--directory", str(ROOT), "--exclude=__pycache__", *sent[1].split()]
+    content = subprocess.run(tar, check=True, capture_output=True, timeout=60).stdout
+    subprocess.run(["tar", "--extract", "--directory", str(there)], input=content, check=True, timeout=60)
+    command = [sys.executable, "-S", str(there / "k8s/config.py"), str(folder), "--check"]  # -S: no installed package
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -39,7 +39,8 @@ class Vps:
             "HostKey": directory / "host",
             "AuthorizedKeysFile": directory / "authorized_keys",
             "PermitRootLogin": "prohibit-password",
-            "SetEnv": f'"PATH={directory}/bin:/usr/bin:/bin" "TMPDIR={self.temporary}" NAMESPACE=elsewhere',
+            "SetEnv": f'"PATH={directory}/bin:/usr/bin:/bin" "TMPDIR={self.temporary}" '
+            "NAMESPACE=elsewhere KUBECONFIG=/theirs",
             **dict.fromkeys(("UsePAM", "PasswordAuthentication", "StrictModes"), "no"),
             "PidFile": "none",
         }

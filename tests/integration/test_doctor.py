@@ -33,13 +33,13 @@ HEALTH = {
 }
 
 
-def doctor(**environ: str) -> dict[str, dict[str, str]]:
+def doctor(folder: Path = ROOT, **environ: str) -> dict[str, dict[str, str]]:
     """What it finds, by check; PATH leads to no kubectl unless a test gives one."""
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment |= {"PATH": "/nowhere"} | environ
     done = subprocess.run(
         [sys.executable, "-m", "launcher.cli.main", "doctor", "--json"],
-        cwd=ROOT,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -99,7 +99,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("http://127.0.0.1:9", "nothing listens there", "slipway-launcher serve"),
         ("http://no-such-host.invalid", "no such host name", "DNS"),
-        ("runner.example.com", "is no address", "RUNNER_URL"),
+        ("runner.example.com", "is not a valid URL", "RUNNER_URL"),
     ],
 )
 def test_a_launcher_that_is_not_reached_is_told_with_its_cause(url: str, found: str, do: str) -> None:
@@ -143,6 +143,45 @@ def test_what_another_launcher_or_program_answers_is_judged(health: Any, check: 
     assert (found["state"], says in found["found"]) == (state, True), found
 
 
+@pytest.mark.parametrize(
+    ("secret", "state", "says"),
+    [
+        ("hunter\n", "fail", "ends with a line break, as echo adds one"),
+        ("'hunter'", "fail", "quotation marks around it that were meant for a shell"),
+        ("hünter", "fail", "other than ASCII"),
+        ("", "warn", "RUNNER_API_SECRET is not set"),
+        ("hunter", "warn", "has fewer than 32 bytes"),
+    ],
+)
+def test_a_secret_that_cannot_be_sent_is_told_apart_from_none_and_from_a_weak_one(
+    secret: str, state: str, says: str
+) -> None:
+    with answering(HEALTH) as url:
+        checks = doctor(RUNNER_URL=url, RUNNER_API_SECRET=secret)
+    assert (checks["secret"]["state"], says in checks["secret"]["found"]) == (state, True), checks["secret"]
+    assert checks["launcher"]["state"] == "ok", "it answers all the same"
+    assert checks["credential"]["state"] == ("skip" if state == "fail" else "ok")
+    assert "hunter" not in json.dumps(checks)
+
+
+def test_an_address_with_a_password_is_refused_and_not_shown() -> None:
+    checks = doctor(RUNNER_URL="https://me:hunter@runner.example.com", RUNER_URL="x")
+    assert checks["launcher"]["state"] == "fail"
+    assert "must not contain a user name or a password" in checks["launcher"]["found"]
+    assert "hunter" not in json.dumps(checks)
+
+
+def test_lines_of_env_that_a_shell_reads_otherwise_are_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_CONCURRENCY=3\nMONGODB_URI=mongodb://u:hunter@h/?a=b&w=1\n")
+    with answering(HEALTH) as url:
+        check = doctor(tmp_path, RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[".env"]
+        assert (check["state"], "hunter" in str(check)) == ("fail", False)
+        assert ".env:2 sets MONGODB_URI to what" in check["found"] and "single quotes" in check["do"]
+        (tmp_path / ".env").write_text("MAX_CONCURRENCY='3'\n")
+        assert doctor(tmp_path, RUNNER_URL=url)[".env"]["found"].startswith("not loaded")
+        assert doctor(tmp_path, RUNNER_URL=url, MAX_CONCURRENCY="3")[".env"]["found"] == "loaded"
+
+
 def test_an_operator_that_is_away_is_told_with_where_to_look() -> None:
     with answering(HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"}) as url:
         do = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64, KUBE_NAMESPACE="other")["operator"]["do"]
@@ -157,6 +196,8 @@ def test_a_wrong_secret_and_stores_that_are_away_are_told_beside_each_other(tmp_
         "MONGODB_URI": "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200",
     }
     with Launcher(tmp_path, **away) as launcher:
+        none = doctor(RUNNER_URL=launcher.url)["credential"]
+        assert none["state"] == "fail" and "RUNNER_API_SECRET is not set, and this launcher wants one" in none["found"]
         checks = doctor(RUNNER_URL=launcher.url, RUNNER_API_SECRET="w" * 64)
         assert (checks["credential"]["state"], "slipway token" in checks["credential"]["do"]) == ("fail", True)
         for store, setting in (("redis", "REDIS_URL"), ("mongodb", "MONGODB_URI")):

@@ -43,7 +43,7 @@ class Server:
     def write_env(self, **more: str) -> None:
         """Write `.env` with the secret, what the runs get, and more."""
         variables = {"RUNNER_API_SECRET": self.secret, "FIRECRAWL_API_URL": "http://firecrawl.example", **more}
-        (self.config / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+        (self.config / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
 
     @property
     def environment(self) -> dict[str, str]:

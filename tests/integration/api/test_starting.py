@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +61,17 @@ def test_all_faults_are_named_at_once_and_how_to_make_a_secret(tmp_path: Path) -
         ({"ARCHIVE_DIR": "/proc/no/such"}, "ARCHIVE_DIR"),
         ({"APPLICATIONS_DIR": "{file}"}, "APPLICATIONS_DIR"),
         ({"REDIS_URL": "localhost:6379"}, "REDIS_URL"),
-        ({"MONGODB_URI": "mongodb://user:p@ss@host/"}, "MONGODB_URI"),
+        ({"REDIS_URL": "redis://:p@ss#1@host:6379/5"}, "REDIS_URL: percent-encode"),
+        ({"REDIS_URL": "redis://host:port/5"}, "REDIS_URL: the port"),
+        ({"MONGODB_URI": "mongodb://user:p@ss@host/"}, "MONGODB_URI: percent-encode"),
+        ({"MONGODB_URI": "mongodb+srv://user:p@ss@host.example.net/"}, "MONGODB_URI: percent-encode"),
+        ({"MONGODB_URI": "mongodb+srv://host.example.net:27017/"}, "MONGODB_URI: mongodb+srv:// takes no port"),
+        ({"MONGODB_URI": "mongodb://host/?tls=true&ssl=false"}, "MONGODB_URI: MongoDB's driver refuses"),
+        ({"RETENTION_DAYS": "99999999999"}, "RETENTION_DAYS must be a number"),
+        ({"CORS_ORIGINS": "your-app.vercel.app"}, "CORS_ORIGINS: an origin begins with"),
+        ({"HOST": "no..host"}, "HOST"),
+        ({"PIPELINE_DIR": "{file}"}, "PIPELINE_DIR: "),
+        ({"OPENAI_API_KEY": "p@ss\n"}, "OPENAI_API_KEY ends with a line break"),
     ],
     ids=lambda value: " ".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
 )
@@ -70,6 +82,86 @@ def test_a_setting_that_cannot_work_is_named(tmp_path: Path, environment: dict[s
     assert named in said
     assert "p@ss" not in said
     assert len(said.splitlines()) <= 3
+
+
+READ_ONLY = """
+set -e
+for each in archive applications; do mkdir -p "$1/$each"; mount --bind -o ro "$1/$each" "$1/$each"; done
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or bool(subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode),
+    reason="this user cannot mount",
+)
+@pytest.mark.parametrize("module", ["launcher.main serve --quiet", "pipeline_operator.main --quiet"])
+def test_folders_on_a_read_only_mount_are_named_in_the_one_list(tmp_path: Path, module: str) -> None:
+    launcher = Launcher(tmp_path, None, MAX_CONCURRENCY="0")
+    launcher.client.close()
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", READ_ONLY, "sh", tmp_path, sys.executable, "-m", *module.split()],
+        cwd=ROOT,
+        env=launcher.environment | {"PYTHONPATH": "operator"},
+        capture_output=True,
+        text=True,
+        timeout=REFUSE_SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
+    first, *faults = ended.stderr.splitlines()
+    assert first == "The settings are wrong:"
+    assert [fault.split()[0].rstrip(":") for fault in faults] == ["MAX_CONCURRENCY", "ARCHIVE_DIR", "APPLICATIONS_DIR"]
+    assert all("Read-only file system" in fault for fault in faults[1:])
+
+
+def test_a_port_of_the_operators_probes_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path)
+    launcher.client.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [sys.executable, "-m", "pipeline_operator.main", "--quiet"],
+            cwd=ROOT,
+            env=launcher.environment | {"PYTHONPATH": "operator", "PROBE_PORT": port},
+            capture_output=True,
+            text=True,
+            timeout=REFUSE_SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert ended.stderr.endswith("(PROBE_HOST, PROBE_PORT)\n") and ended.stderr.count("\n") == 1
+
+
+def test_a_setting_that_a_shell_lost_from_an_unquoted_env_is_named(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path)
+    launcher.client.close()
+    lines = [f"{name}='{value}'" for name, value in launcher.environment.items() if name != "PATH"]
+    lines += ["MONGODB_URI=mongodb+srv://u:hunter@c.example.net/jobs?retryWrites=true&w=majority", ""]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    load = 'set -a; . ./.env; set +a; exec "$@"'
+    ended = subprocess.run(
+        ["sh", "-c", load, "sh", sys.executable, "-m", "launcher.main", "serve", "--quiet"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PIPELINE_DIR": str(ROOT / "pipeline-image")},
+        capture_output=True,
+        text=True,
+        timeout=REFUSE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert (
+        f".env:{len(lines) - 1} sets MONGODB_URI to what a shell, Compose and systemd read differently" in ended.stderr
+    )
+    assert "hunter" not in ended.stderr
+
+
+def test_a_mistyped_setting_is_noted_and_stops_nothing(tmp_path: Path) -> None:
+    with Launcher(tmp_path, MAX_CONCURENCY="2") as launcher:
+        said = (launcher.directory / "launcher.log").read_text()
+    assert "Note: MAX_CONCURENCY is not a setting of Slipway; did you mean MAX_CONCURRENCY?" in said
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,29 @@ def test_a_model_that_is_down_leaves_the_offline_writer(ask: Ask, tmp_path: Path
     written(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "proxy", ["socks5://u:hunter@127.0.0.1:9", "socks://127.0.0.1:9", "ftp://h", "http://[", "x y"]
+)
+@pytest.mark.parametrize("name", ["ALL_PROXY", "HTTPS_PROXY"])
+def test_a_proxy_that_is_of_no_use_leaves_the_offline_writer(ask: Ask, tmp_path: Path, name: str, proxy: str) -> None:
+    done = ask(None, FIRECRAWL_API_KEY=KEY, OPENAI_BASE_URL="https://127.0.0.1:9/v1", **{name: proxy})
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    known = not proxy.startswith(("http", "x"))  # of the others httpx finds out when it connects
+    assert not known or "The proxy that the environment names cannot be used" in done.stdout
+    assert "From here on this run works offline, without the model." in done.stdout
+    assert "hunter" not in done.stdout + done.stderr
+    written(tmp_path)
+
+
+def test_a_proxy_that_is_down_leaves_the_offline_writer(ask: Ask, tmp_path: Path) -> None:
+    down = {"HTTPS_PROXY": "http://127.0.0.1:9", "OPENAI_BASE_URL": "https://model.invalid/v1"}
+    done = ask(None, MODEL_TIMEOUT_SECONDS="0.5", **down)
+    assert done.returncode == 0
+    assert "The model at model.invalid cannot be reached: ConnectError." in done.stdout
+    written(tmp_path)
+
+
 def test_a_model_that_is_silent_is_waited_for_only_so_long(ask: Ask, serve: Serve) -> None:
     done = ask(serve("silent"), MODEL_TIMEOUT_SECONDS="0.5")
     assert done.returncode == 0

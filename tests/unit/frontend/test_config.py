@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from frontend.app import create_app
 from frontend.config import ConfigurationError, read_config
 
 DEPLOYED = {"FRONTEND_PASSWORD": "open sesame, please", "RUNNER_API_SECRET": "s" * 32}
@@ -28,7 +29,7 @@ def test_a_deployed_front_end_needs_the_launchers_secret() -> None:
         read_config({"FRONTEND_PASSWORD": "open sesame, please"}, "0.0.0.0")
 
 
-@pytest.mark.parametrize("seconds", ["", "soon", "0", "nan", "inf", "1e9"])
+@pytest.mark.parametrize("seconds", ["soon", "0", "nan", "inf", "1e9", "50 ", "0x10"])
 def test_a_stream_length_that_makes_no_sense_is_refused_by_name(seconds: str) -> None:
     with pytest.raises(ConfigurationError, match="STREAM_SECONDS"):
         read_config(DEPLOYED | {"STREAM_SECONDS": seconds}, "0.0.0.0")
@@ -65,3 +66,38 @@ def test_pages_may_connect_to_the_launchers_public_origin_alone() -> None:
 def test_on_vercel_the_database_is_needed_that_all_instances_share() -> None:
     with pytest.raises(ConfigurationError, match="MONGODB_URI"):
         read_config(DEPLOYED | {"VERCEL": "1"}, "0.0.0.0")
+
+
+def test_all_faults_are_told_at_once_and_none_with_its_value() -> None:
+    wrong = {
+        "FRONTEND_PASSWORD": "open sesame\n",
+        "RUNNER_API_SECRET": "'hunter'",
+        "RUNNER_URL": "https://u:hunter@h",
+        "RUNNER_PUBLIC_URL": "https://h?hunter",
+        "MONGODB_URI": "mongodb+srv://u:hunter@2@h.example.net/",
+        "STREAM_SECONDS": "50 ",
+        "FRONTEND_PROXIES": "1e1",
+    }
+    with pytest.raises(ConfigurationError) as error:
+        read_config(wrong | {"VERCEL": "1"}, "0.0.0.0")
+    lines = str(error.value).splitlines()
+    assert sorted(line.split()[0].rstrip(":") for line in lines) == sorted(wrong)
+    assert "hunter" not in str(error.value) and "sesame" not in str(error.value)
+
+
+def test_the_launchers_address_is_read_by_a_parser_whatever_its_case() -> None:
+    assert (
+        read_config(DEPLOYED | {"RUNNER_URL": "HTTPS://Runner.Example/"}, "0.0.0.0").runner_url
+        == "https://runner.example"
+    )
+
+
+def test_what_mongodbs_driver_refuses_is_one_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="MongoDB's driver refuses") as error:
+        create_app(DEPLOYED | {"MONGODB_URI": "mongodb://u:hunter@h/?tls=true&ssl=false"}, "0.0.0.0")
+    assert "hunter" not in str(error.value)
+
+
+def test_a_name_server_that_is_down_keeps_no_page_from_being_served() -> None:
+    app = create_app(DEPLOYED | {"MONGODB_URI": "mongodb+srv://u:p@cluster.invalid/"}, "0.0.0.0")
+    assert app.test_client().get("/login", base_url="https://localhost").status_code == 200

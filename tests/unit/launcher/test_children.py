@@ -1,4 +1,4 @@
-"""A pipeline as a child of this process, by a shim and as a process group: its exit code, what it starts, its end."""
+"""A pipeline as a child of this process: its exit code, its children and its end, by a shim and as a process group."""
 
 from __future__ import annotations
 

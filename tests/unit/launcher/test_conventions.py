@@ -28,6 +28,43 @@ def test_every_module_says_what_lives_in_it_and_is_not_too_long(path: Path) -> N
     assert path.stem not in {"utils", "helpers", "common", "misc"}
 
 
+def calls_of_httpx(path: Path) -> list[ast.Call]:
+    """Return every call that opens a connection with httpx, by whatever name it was imported."""
+    tree = ast.parse(path.read_text())
+    opening = {"Client", "AsyncClient", "request", "stream", "get", "post", "put", "patch", "delete", "head", "options"}
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "httpx"
+        for alias in node.names
+        if alias.name in opening
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            match node.func:
+                case ast.Attribute(value=ast.Name(id="httpx"), attr=attr) if attr in opening:
+                    found.append(node)
+                case ast.Name(id=name) if name in names:
+                    found.append(node)
+    return found
+
+
+def test_no_call_between_our_own_parts_uses_the_environments_proxy_or_leaves_a_certificate_unchecked() -> None:
+    seen = 0
+    for folder in ("launcher", "operator", "frontend"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for call in calls_of_httpx(path):
+                seen += 1
+                given = {each.arg: each.value for each in call.keywords}
+                place = f"{path}:{call.lineno}"
+                assert isinstance(given.get("trust_env"), ast.Constant), place
+                assert ast.literal_eval(given["trust_env"]) is False, place
+                verify = given.get("verify")
+                assert not (isinstance(verify, ast.Constant) and verify.value is False), place
+    assert seen >= 3
+
+
 CLIENT = """
 import sys
 def size():

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Prints which KUBECONFIG to use: your own; else ~/.kube/config; else k3s's, which root alone can read. It has to be set:
+# k3s's kubectl takes /etc/rancher/k3s/k3s.yaml wherever that exists, and helm never looks there.
+#
+#   kubeconfig.sh
+set -euo pipefail
+
+if [ "${1:-}" = --help ]; then
+  sed -n '2,/^[^#]/{s/^# \{0,1\}//p;}' "$0"
+  exit
+fi
+k3s=${BOOTSTRAP_ROOT:-}/etc/rancher/k3s/k3s.yaml # BOOTSTRAP_ROOT: another root folder, for tests
+if [ -n "${KUBECONFIG:-}" ]; then
+  printf '%s\n' "$KUBECONFIG"
+  exit
+fi
+for file in "${HOME:-/root}/.kube/config" "$k3s"; do
+  if [ -r "$file" ]; then
+    printf '%s\n' "$file"
+    exit
+  fi
+done
+if [ -e "$k3s" ]; then
+  echo "${0##*/}: $k3s is root's: run this with sudo, or set KUBECONFIG to a file that you may read" >&2
+else
+  echo "${0##*/}: no cluster to use: set KUBECONFIG, or put its file at ~/.kube/config" >&2
+fi
+exit 1
