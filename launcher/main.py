@@ -16,6 +16,7 @@ import uvicorn
 
 from launcher.api.app import create_app
 from launcher.domain.errors import ConfigurationError, SlipwayError
+from launcher.engines.orphans import ORPHANS
 from launcher.server import BoundedHttp, Server
 from launcher.settings import Settings
 from launcher.stores.archive import claim
@@ -36,6 +37,8 @@ def serve(
         settings = Settings.from_environment(os.environ)
         _check_surroundings(settings)
         local = settings.ENGINE == "local"  # on Kubernetes the operator writes the archive
+        if local:
+            ORPHANS.adopt()
         with claim(settings.ARCHIVE_DIR) if local else nullcontext():
             _serve(settings)
     except ConfigurationError as exc:

@@ -14,7 +14,8 @@ from launcher.artifacts import ArtifactFolder
 from launcher.background import contained
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, failure, outcome_of_process
-from launcher.engines.process import PipelineProcess, marks_of
+from launcher.engines.marks import marks_of
+from launcher.engines.process import PipelineProcess
 from launcher.settings import Settings
 
 _WATCH_SECONDS = 2.0  # between two looks at the size of a run's artifacts
@@ -34,7 +35,8 @@ class Execution:
         pipeline = self._settings.pipelines.get(run.pipeline)
         if pipeline is None:
             return failure(Reason.CANNOT_START, detail=f"Pipeline {run.pipeline} is no longer configured.")
-        process = PipelineProcess(marks_of(run.run_id, self._settings.ARCHIVE_DIR), take)
+        marks = marks_of(run.run_id, self._settings.ARCHIVE_DIR)
+        process = PipelineProcess(marks, take, self._settings.TERMINATION_GRACE_SECONDS)
         command = pipeline.command_for(run.job_id, run.profile_ref)
         try:
             await process.start(command, self._settings.PIPELINE_DIR, self._environment(run))
@@ -44,7 +46,7 @@ class Execution:
         try:
             ended_for, excess = await self._watch(run, exited, end)
         finally:
-            await process.end(self._settings.TERMINATION_GRACE_SECONDS)  # also what outlived the pipeline itself
+            await process.end()  # also what outlived the pipeline itself
             await process.drained()
         if ended_for is None and (excess := await self._excess(run.run_id)):
             ended_for = Reason.ARTIFACTS_TOO_LARGE

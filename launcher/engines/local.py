@@ -21,8 +21,8 @@ from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
 from launcher.engines.execution import Execution
+from launcher.engines.marks import end_leftovers, marks_of
 from launcher.engines.port import QueueState
-from launcher.engines.process import end_leftovers, marks_of
 from launcher.logs.pump import LogPump
 from launcher.metrics import ACTIVE, QUEUED, RUNS
 from launcher.retention import forget_before

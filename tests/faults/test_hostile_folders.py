@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -48,8 +49,10 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
         name: {"command": ["python", "-c", program], "artifacts": ARTIFACTS.get(name, {"cv_md_url": "CV.md"})}
         for name, program in PROGRAMS.items()
     }
-    with Launcher(tmp_path_factory.mktemp("folders"), pipelines) as running:
+    folder = tmp_path_factory.mktemp("folders")
+    with Launcher(folder, pipelines) as running:
         yield running
+    subprocess.run(["rm", "-rf", str(folder)], check=True)  # pytest's own cleaning would recurse too deep
 
 
 @pytest.fixture

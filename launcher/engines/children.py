@@ -1,0 +1,145 @@
+"""How a pipeline is a child of the launcher: below a shim on Linux, as a process group elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from launcher.engines import shim
+from launcher.engines.marks import end_leftovers, processes_of, send
+from launcher.engines.orphans import ORPHANS, Orphans
+
+_LOOK_SECONDS = 0.05
+_STUCK_SECONDS = 5.0
+"""How long after the grace a shim may take to end its run. One that takes longer was stopped, or is overwhelmed."""
+log = logging.getLogger(__name__)
+
+
+class Child(Protocol):
+    """A pipeline's processes. `start`, then `wait`; `end` at any time between."""
+
+    async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str], output: int) -> None:
+        """Start the command, with both its outputs going to `output`. Raises `OSError` where it cannot be started."""
+
+    async def wait(self) -> int:
+        """Return the exit code of the pipeline itself, negative for a signal."""
+
+    async def end(self) -> None:
+        """End all that belongs to the run: SIGTERM, the grace, SIGKILL. When it returns nothing runs any more."""
+
+
+def child(marks: Mapping[str, str], grace_seconds: float) -> Child:
+    """Return the kind of child that this system allows."""
+    if sys.platform == "linux":
+        return ShimmedChild(marks, grace_seconds)
+    return GroupChild(marks, grace_seconds)
+
+
+class ShimmedChild:
+    """A pipeline below a shim, which nothing of the run outlives: see `shim`."""
+
+    def __init__(self, marks: Mapping[str, str], grace_seconds: float, orphans: Orphans = ORPHANS) -> None:
+        self._marks, self._grace_seconds, self._orphans = marks, grace_seconds, orphans
+        self._since = 0
+        self._shim: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str], output: int) -> None:
+        """See `Child`."""
+        self._since = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+        ours, theirs = socket.socketpair()  # no pipe: one could be opened by the run, in the /proc of the shim
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        with theirs, self._orphans.starting():
+            try:
+                self._shim = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", shim.__file__),
+                    *(str(theirs.fileno()), str(os.getpid()), str(self._grace_seconds)),
+                    *(f"{name}={value}" for name, value in self._marks.items()),
+                    *("--", *command),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    pass_fds=(theirs.fileno(),),
+                    cwd=directory,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except BaseException:
+                self._writer.close()
+                raise
+            self._orphans.spare(self._shim.pid)
+        word, _, number = (await self._reader.readline()).partition(b" ")
+        if word == b"errno":
+            await self.end()
+            raise OSError(int(number), os.strerror(int(number)))
+
+    async def wait(self) -> int:
+        """See `Child`."""
+        assert self._reader is not None
+        word, _, number = (await self._reader.readline()).partition(b" ")
+        return int(number) if word == b"exited" else -signal.SIGKILL  # the run killed its shim; `end` kills the rest
+
+    async def end(self) -> None:
+        """See `Child`."""
+        assert self._shim is not None and self._writer is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._shim.send_signal(signal.SIGCONT)  # its run may have stopped it
+            self._shim.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._shim.wait(), self._grace_seconds + _STUCK_SECONDS)
+        except TimeoutError:
+            log.warning("The shim of run %s is stuck; the launcher ends the run itself", self._marks["SLIPWAY_RUN_ID"])
+            with contextlib.suppress(ProcessLookupError):
+                self._shim.kill()
+        if await self._shim.wait() != 0:
+            await self._orphans.end(self._since)
+            await end_leftovers(self._marks)
+        self._orphans.forget(self._shim.pid)
+        self._writer.close()
+
+
+class GroupChild:
+    """A pipeline that leads a process group; what leaves the group is found by its marks."""
+
+    def __init__(self, marks: Mapping[str, str], grace_seconds: float) -> None:
+        self._marks, self._grace_seconds = marks, grace_seconds
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str], output: int) -> None:
+        """See `Child`."""
+        self._process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=directory,
+            env={**environment, **self._marks},
+            start_new_session=True,
+        )
+
+    async def wait(self) -> int:
+        """See `Child`."""
+        assert self._process is not None
+        return await self._process.wait()
+
+    async def end(self) -> None:
+        """See `Child`."""
+        assert self._process is not None
+        group = self._process.pid  # it leads its own session, hence its own group
+        send(signal.SIGTERM, processes_of(self._marks, group))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._grace_seconds
+        while loop.time() < deadline and processes_of(self._marks, group):
+            await asyncio.sleep(_LOOK_SECONDS)
+        while found := processes_of(self._marks, group):  # again: one may have started another meanwhile
+            send(signal.SIGKILL, found)
+            await asyncio.sleep(_LOOK_SECONDS)
