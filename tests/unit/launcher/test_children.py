@@ -1,4 +1,4 @@
-"""A pipeline as a child of this process: its exit code, what it starts, and its end, by a shim and as a process group."""
+"""A pipeline as a child of this process, by a shim and as a process group: its exit code, what it starts, its end."""
 
 from __future__ import annotations
 
