@@ -33,6 +33,7 @@ _AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
 _ETA_STEP_SECONDS = 5.0  # an ETA that has moved by this much is told
 _CATCH_UP_LINES = 1000
 _MAX_FAULTS = 5  # in a row
+_READ_BYTES = 1 << 20  # of the archive at once
 _CHUNK_BYTES = 64 << 10  # about what a viewer that takes nothing holds on to
 _RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
@@ -228,16 +229,16 @@ class Feed:
         loop = asyncio.get_running_loop()
         if loop.time() < self._away_until:
             await asyncio.sleep(min(wait_seconds, _AWAY_SECONDS))
-            return self._archive.read(self._run_id, self.last)
+            return self._archive.read(self._run_id, self.last, max_bytes=_READ_BYTES)
         try:
             lines = await self._tail.read(self._run_id, self.last, wait_seconds=wait_seconds)
         except Exception as exc:
             if not isinstance(exc, StoreUnavailable):
                 report("feed", f"run {self._run_id}: its tail cannot be read")
             self._away_until = loop.time() + _AWAY_RETRY_SECONDS
-            return self._archive.read(self._run_id, self.last)
+            return self._archive.read(self._run_id, self.last, max_bytes=_READ_BYTES)
         if not lines or lines[0].number > self.last + 1:
-            return self._archive.read(self._run_id, self.last) or lines
+            return self._archive.read(self._run_id, self.last, max_bytes=_READ_BYTES) or lines
         return lines
 
     def _push(self, lines: Sequence[LogLine]) -> None:
