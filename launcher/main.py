@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +73,8 @@ def _serve(settings: Settings) -> None:
     )
     # uvicorn would print a traceback of its own
     logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.start_fault is None)
-    Server(app, config).run(sockets=[listener])
+    with suppress(SystemExit):  # its exit code says nothing
+        Server(app, config).run(sockets=[listener])
     if (fault := app.state.start_fault) is not None:
         if not isinstance(fault, SlipwayError):
             log.error("the launcher cannot start", exc_info=fault)

@@ -58,7 +58,11 @@ class FakeCluster:
 
     def say(self, pod: str, *lines: str) -> None:
         """Print lines in the pod's container."""
-        self._lines.setdefault(pod, []).extend(f"{timestamp()} {line}\n".encode() for line in lines)
+        self.say_bytes(pod, *(line.encode() for line in lines))
+
+    def say_bytes(self, pod: str, *lines: bytes) -> None:
+        """Print lines of any bytes in the pod's container."""
+        self._lines.setdefault(pod, []).extend(timestamp().encode() + b" " + line + b"\n" for line in lines)
         self._wake()
 
     async def get(self, kind: str, name: str) -> Manifest:

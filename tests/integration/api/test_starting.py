@@ -203,3 +203,9 @@ def test_development_enforces_the_short_secret_that_it_allows(tmp_path: Path) ->
         assert launcher.client.get("/jobs").status_code == 401  # that is another secret
         assert launcher.client.get("/jobs", headers={"Authorization": ""}).status_code == 401
         assert launcher.client.get("/jobs", headers={"Authorization": "Bearer short"}).status_code == 200
+
+
+def test_a_start_that_fails_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
+    said = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
+    assert "The launcher cannot start: No cluster to use: " in said
+    assert "set KUBECONFIG" in said

@@ -1,0 +1,71 @@
+"""Whatever a run on Kubernetes leaves in its folder and prints, and whatever Kubernetes says of it: it ends, once."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checkers.hostile import check_events, outputs, shapes
+from launcher.api.schemas import view
+from launcher.domain.runs import RunStatus
+from launcher.logs.feed import FeedHub
+from launching.scene import NAME, POD, Scene, ended, running, waiting
+from launching.shapes import Entry, make
+
+PIPELINES = "default:\n  command: [run]\n  artifacts: {cv_md_url: CV.md, report_url: '*.pdf', any_url: '*'}\n"
+
+
+@settings(max_examples=40, deadline=None)
+@given(shape=shapes, output=outputs, words=st.text(max_size=80), code=st.sampled_from([0, 1, 137, 255]))
+def test_any_run_ends_and_its_stream_too(shape: list[Entry], output: bytes, words: str, code: int) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        asyncio.run(played(folder, shape, output, words, code))
+    finally:
+        subprocess.run(["rm", "-rf", str(folder)], check=True)  # whatever is in it
+
+
+async def played(folder: Path, shape: list[Entry], output: bytes, words: str, code: int) -> None:
+    (folder / "pipelines.yaml").write_text(PIPELINES)
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        scene = Scene(folder, stack, PIPELINES_FILE=str(folder / "pipelines.yaml"))
+        stack.push_async_callback(scene.storage.publisher.stop)
+        scene.make_job()
+        await scene.supervise()
+        stack.push_async_callback(scene.kill)
+        await scene.release()
+        scene.see_pod(**waiting("ContainerCreating", words))
+        scene.see_pod("Running", **running())
+        scene.cluster.say_bytes(POD, *output.split(b"\n"))
+        make(scene.storage.artifacts.make(NAME), shape)
+        phase = "Failed" if code else "Succeeded"
+        scene.see_pod(phase, message=words, reason=words[:20], **ended(code))
+        run = await scene.end()
+        if run.reason != "ArtifactsTooLarge":  # as a sparse file of a terabyte is
+            assert run.status is (RunStatus.FAILED if code else RunStatus.COMPLETED)
+        assert run.exit_code == code
+        check_events(await streamed(scene))
+
+
+async def streamed(scene: Scene) -> list[tuple[str, str, str]]:
+    """Return the events of the run's stream, as a browser reads them."""
+
+    async def look(run_id: str) -> dict[str, Any]:
+        return view(scene.kept, None)
+
+    hub = FeedHub(scene.storage.archive, scene.storage.tail, look)
+    wire = b"".join([body async for body in hub.events(NAME, 0)]).decode()
+    events = []
+    for block in wire.split("\n\n")[:-1]:
+        fields = [line.partition(":")[::2] for line in block.split("\n")]
+        values = {name: text.removeprefix(" ") for name, text in fields if name in ("id", "event")}
+        data = "\n".join(text.removeprefix(" ") for name, text in fields if name == "data")
+        events.append((values.get("id", ""), values.get("event", "message"), data))
+    return events
