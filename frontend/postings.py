@@ -18,7 +18,8 @@ from frontend.words import STATUSES
 NEW = "new"
 MOST_SIGNS = 300  # of a title, on the page
 _TIMEOUT_MS = 5000
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits MongoDB's 64 bits
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
+_INT64 = range(-(2**63), 2**63)  # what MongoDB's integers can hold
 _HALF_SIGN = re.compile("[\ud800-\udfff]")  # JSON can hold half a surrogate pair, which no page can show
 _SEARCHED = ("title", "role", "company", "location")
 _FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_status")
@@ -100,7 +101,11 @@ class PostingsInMongoDB:
 
     def __init__(self, uri: str) -> None:
         self._client: MongoClient[dict[str, Any]] = MongoClient(
-            uri, connect=False, serverSelectionTimeoutMS=_TIMEOUT_MS, socketTimeoutMS=2 * _TIMEOUT_MS
+            uri,
+            connect=False,
+            serverSelectionTimeoutMS=_TIMEOUT_MS,
+            socketTimeoutMS=2 * _TIMEOUT_MS,
+            unicode_decode_error_handler="replace",  # else one bad text makes a whole page unreadable
         )
         self._collection = self._client["jobs"]["level-2"]
 
@@ -125,13 +130,18 @@ def _selector(query: PostingQuery) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
     for word in query.text.replace("\0", " ").split():
         fields: list[dict[str, Any]] = [{name: {"$regex": re.escape(word), "$options": "i"}} for name in _SEARCHED]
-        ids = [word, int(word)] if _INTEGER.fullmatch(word) else [word]
-        parts.append({"$or": [*fields, {"jobId": {"$in": ids}}]})
+        parts.append({"$or": [*fields, {"jobId": {"$in": _ids(word)}}]})
     if query.status == NEW:
         parts.append({"pipeline_status": {"$nin": list(STATUSES)}})
     elif query.status:
         parts.append({"pipeline_status": query.status})
     return {"$and": parts} if parts else {}
+
+
+def _ids(word: str) -> list[str | int]:
+    """Return what a `jobId` of this text can be in MongoDB: the text, and the integer whose decimal form it is."""
+    number = int(word) if _INTEGER.fullmatch(word) else None
+    return [word] if number is None or number not in _INT64 else [word, number]
 
 
 class PostingsInFolder:

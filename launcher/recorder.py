@@ -212,6 +212,11 @@ class Recorder:
             else:
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
+    @property
+    def unreadable(self) -> int:
+        """How many runs have a record in the archive that could not be read when it was last looked at."""
+        return len(self._archive.unreadable)
+
     def owes(self, run_id: str) -> bool:
         """Say whether a store has not got the latest state of a run."""
         return any(mirror.owes(run_id) for mirror in self.mirrors)

@@ -114,6 +114,8 @@ class HealthCheck:
             problems.append("The operator does not answer. Runs continue; no new ones start until it returns.")
         if self._archive != "ok":
             problems.append(_ARCHIVE_PROBLEMS[self._archive])
+        if unreadable := self._recorder.unreadable:
+            problems.append(f"The records of {unreadable} runs cannot be read; the log of this service names them.")
         if now - self._lost_at < _LOST_SECONDS:
             problems.append(f"The disk refused log lines, {lost} since the launcher started. Free some space.")
         return {

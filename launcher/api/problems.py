@@ -9,11 +9,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from launcher.domain import errors
 from launcher.domain.errors import SlipwayError
+from launcher.domain.text import to_json
 
 MEDIA_TYPE = "application/problem+json"
 STATUS_OF: dict[type[SlipwayError], int] = {
@@ -54,7 +55,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OSError, _disk)
 
 
-def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     """Return a problem as an answer, with `Retry-After` and `WWW-Authenticate` where they belong."""
     status = body["status"]
     headers = dict(headers or {})
@@ -62,15 +63,15 @@ def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> JSO
         headers.setdefault("Retry-After", _RETRY_AFTER_SECONDS[status])
     if status == 401:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="slipway"')
-    return JSONResponse(body, status, headers, MEDIA_TYPE)
+    return Response(to_json(body), status, headers, MEDIA_TYPE)
 
 
-async def _slipway(request: Request, exc: Exception) -> JSONResponse:
+async def _slipway(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, SlipwayError)
     return response(problem_of(exc))
 
 
-async def _invalid(request: Request, exc: Exception) -> JSONResponse:
+async def _invalid(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
     faults = [
         {"field": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "message": fault["msg"]}
@@ -80,12 +81,12 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     return response(problem(422, f"The request is not valid: {text}", errors=faults[:100]))
 
 
-async def _http(request: Request, exc: Exception) -> JSONResponse:
+async def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     return response(problem(exc.status_code, str(exc.detail)), dict(exc.headers or {}))
 
 
-async def _disk(request: Request, exc: Exception) -> JSONResponse:
+async def _disk(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, OSError)
     if exc.errno not in _DISK_ERRORS:
         raise exc  # nobody expected it

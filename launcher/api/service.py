@@ -24,7 +24,7 @@ async def health(parts: PartsDep) -> dict[str, Any]:
 
 
 @router.get("/livez", summary="The process answers", response_model=dict[str, str])
-async def livez(parts: PartsDep) -> JSONResponse:
+async def livez(parts: PartsDep) -> Response:
     """Answer 200 while this process can answer calls, 503 when it has to be started again."""
     if fault := await parts.health.fault():
         return response(problem(503, fault))

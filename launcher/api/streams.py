@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from launcher.api import problems
 from launcher.api.dependencies import PartsDep, RunReader, stream_slot
 from launcher.api.files import FileAnswer
 from launcher.api.threads import DaemonThreads
@@ -37,8 +38,11 @@ class _Stream(StreamingResponse):
     responses={
         200: {
             "description": (
-                "Server-sent events: unnamed for a line (id = its number), progress and gap (with an id too), status, "
-                "partial (what a line shows that redraws itself, before it is finished; local engine), end."
+                "Server-sent events. Unnamed: a line; `id` is its number, `data` its text, or its last frame if it "
+                "redraws itself with carriage returns. `progress` {step, of, label} and `gap` {from, to, why} stand "
+                "for a line and have an `id` too. `status` and `end` hold the run. `partial` {text}: what a line that "
+                "redraws itself shows before it is finished, at most 5 times a second; the next event with an `id` "
+                "replaces it (local engine only). Ignore events that you do not know."
             ),
             "content": {
                 "text/event-stream": {
@@ -97,7 +101,19 @@ async def _text(first: bytes | None, blocks: Iterator[bytes], threads: DaemonThr
 
 
 @router.get(
-    "/artifacts/{run_id}/{filename:anypath}", summary="Download an artifact", response_class=FileAnswer, status_code=200
+    "/artifacts/{run_id}/{filename:anypath}",
+    summary="Download an artifact",
+    response_class=FileAnswer,
+    status_code=200,
+    responses={
+        200: {"description": "The file, as an attachment", "content": {"application/octet-stream": {}}},
+        206: {"description": "The part that `Range` asks for", "content": {"application/octet-stream": {}}},
+        304: {"description": "`If-None-Match` names the file as it is"},
+        416: {
+            "description": "The file has none of the bytes that `Range` asks for",
+            "content": {problems.MEDIA_TYPE: {}},
+        },
+    },
 )
 async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
     """Return one file of the run's own folder, or a part of it (`Range`)."""

@@ -63,6 +63,9 @@ class Client:
         """Turn what the network throws into a failure."""
         try:
             yield
+        except UnicodeEncodeError as exc:  # an argument of other bytes, or a key that no header can hold
+            unsendable = exc.object[exc.start : exc.end]
+            raise Failure(f"{unsendable!a} cannot be sent. Use UTF-8, and only ASCII in --key.") from None
         except httpx.HTTPError as exc:
             cause = cause_of(exc)
             text = f"The launcher at {self.url} does not answer: {cause.found}. {cause.do} slipway doctor says more."

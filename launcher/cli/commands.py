@@ -136,7 +136,8 @@ def run_bulk(
 
 def _lines_of(file: str) -> list[str]:
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as exc:
         raise Failure(f"--file {file} cannot be read: {exc}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -190,7 +191,7 @@ def logs(
         output.text_document({"run_id": found["run_id"]}, body)
     elif sys.stdout.isatty():
         for text in output.lines_of(body):
-            output.line(text.removesuffix("\r"))
+            output.line(output.last_frame(text))
     else:
         for piece in body:
             sys.stdout.buffer.write(piece)

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from launcher.cli import output
+
+
+class _Bar(Progress):
+    """The live bar, below what a line shows now that redraws itself."""
+
+    unfinished = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See `Progress`."""
+        if self.unfinished:
+            yield Text.from_ansi(output.harmless(self.unfinished), no_wrap=True, overflow="ellipsis")
+        yield from super().get_renderables()
 
 
 class TextDisplay:
@@ -18,9 +31,9 @@ class TextDisplay:
     def __init__(self) -> None:
         self._both = sys.stdout.isatty() and sys.stderr.isatty()
         console = Console(stderr=not self._both, soft_wrap=True, highlight=False)
-        self._bar: Progress | None = None
+        self._bar: _Bar | None = None
         if sys.stderr.isatty():
-            self._bar = Progress(
+            self._bar = _Bar(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TaskProgressColumn(),
@@ -31,15 +44,13 @@ class TextDisplay:
                 redirect_stderr=False,
             )
             self._task = self._bar.add_task("", total=None)
-            self._redrawn = self._bar.add_task("", total=None, visible=False)
         self._status = ""
 
     def show(self, name: str, number: int, data: str) -> None:
         """See `Display`."""
-        if self._bar and name != "status":
-            text = json.loads(data)["text"] if name == "partial" else ""
-            self._bar.update(self._redrawn, description=output.plain(text), visible=bool(text))
-        if name == "partial":  # in a pipe the finished line alone counts
+        if name != "status" and self._bar and self._both:  # in a pipe, the finished line alone counts
+            self._bar.unfinished = json.loads(data)["text"] if name == "partial" else ""
+        if name == "partial":
             return
         if name == "message":
             if self._bar and self._both:  # the bar must move down for a line on the same terminal

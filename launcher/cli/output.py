@@ -11,7 +11,7 @@ from typing import Any
 
 _LONGEST_LINE = 1 << 20
 _SGR = re.compile(r"(\x1b\[[0-9;:]*m)")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def harmless(text: str) -> str:
@@ -38,6 +38,11 @@ def line(text: str) -> None:
     shown = harmless(text) if sys.stdout.isatty() else text
     sys.stdout.buffer.write(shown.encode("utf-8", "replace") + b"\n")
     sys.stdout.buffer.flush()
+
+
+def last_frame(text: str) -> str:
+    """Return what a terminal shows of a line that redraws itself with carriage returns."""
+    return text.rstrip("\r").rpartition("\r")[2]
 
 
 def document(value: Any, *, indent: int | None = 2) -> None:

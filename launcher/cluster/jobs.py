@@ -15,6 +15,7 @@ from launcher.domain.text import clean_json
 
 Manifest = Mapping[str, Any]
 _YEAR_SECONDS = 366 * 86400
+_MOST = 2**63 - 1  # what MongoDB can hold
 
 
 def name_of(job: Manifest) -> str:
@@ -145,7 +146,7 @@ def _moment(text: str | None) -> datetime | None:
 
 def _whole(text: str | None, default: int) -> int:
     try:
-        return int(text) if text else default
+        return max(-_MOST, min(int(text), _MOST)) if text else default
     except ValueError:
         return default
 

@@ -21,7 +21,7 @@ from launcher.domain.loglines import LineKind, Receipt, StampedPiece
 from launcher.domain.runs import Run
 from launcher.domain.stampedlines import NotStamped, Resumption, StampedSplitter
 from launcher.logs.publisher import Publisher
-from launcher.logs.pump import LINES, first_line, timestamp
+from launcher.logs.pump import LINES, first_line, system_line, timestamp
 from launcher.stores.archive import Archive
 from launcher.stores.logfile import LogWriter, gap_piece
 
@@ -132,8 +132,9 @@ class PodLog:
         last = self._archive.read(self._run.run_id, self._writer.number - 1)
         if began and not self._whole and not self._writer.full and not (last and last[0].kind is LineKind.GAP):
             self._writer.gap(timestamp(), _GONE)
-        if note and not (last and last[0].data == note.encode()):
-            self._writer.append([StampedPiece(timestamp(), LineKind.SYSTEM, note.encode())])
+        said = system_line(note or "")
+        if said and not (last and last[0].data == said):
+            self._writer.append([StampedPiece(timestamp(), LineKind.SYSTEM, said)])
         receipt = self._writer.receipt(ended=True)
         self._writer.close()
         self._publisher.finish(self._run.run_id)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import signal
 from enum import StrEnum
 
+from launcher.domain.text import clean_text
+
 
 class Reason(StrEnum):
     """The stable code of a run's end."""
@@ -73,4 +75,4 @@ def sentence(reason: Reason, *, exit_code: int | None = None, limit: float | Non
     name = signal_name(-(exit_code or 0)) if reason is Reason.KILLED_BY_SIGNAL else ""
     hint = " SIGKILL from outside is most often the kernel, out of memory." if name == "SIGKILL" else ""
     text = _SENTENCES[reason].format(exit_code=exit_code, limit=limit, signal=name, hint=hint)
-    return f"{text} {detail}".strip()
+    return clean_text(f"{text} {detail}".strip())

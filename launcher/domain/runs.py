@@ -7,17 +7,19 @@ decides whether a store may replace what it holds. Terminal states never change.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 from launcher.domain.errors import IllegalTransition
 from launcher.domain.loglines import Receipt
 from launcher.domain.reasons import Reason, sentence
+from launcher.domain.text import clean_json, clean_text
 
 
 class RunStatus(StrEnum):
@@ -69,7 +71,7 @@ class Run:
     job_id: str
     profile_ref: str | None = None
     pipeline: str = "default"
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Annotated[Mapping[str, Any], AfterValidator(clean_json)] = field(default_factory=dict)
     priority: int = 0
     timeout_seconds: int = 600
     status: RunStatus = RunStatus.QUEUED
@@ -96,7 +98,7 @@ class Run:
 
     def waiting(self, why: str, at: datetime) -> Run:
         """Return the queued run with what it waits for now."""
-        return self._changed(at, waiting_for=why)
+        return self._changed(at, waiting_for=clean_text(why))
 
     def cancelling(self, at: datetime) -> Run:
         """Return the run with the wish to cancel it noted."""
@@ -143,16 +145,29 @@ class Run:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Run:
-        """Read what `to_document` gave; unknown fields of a newer version are passed over."""
-        return _ADAPTER.validate_python(document)
+        """Read what `to_document` gave, clean; unknown fields of a newer version are ignored. Raises `ValueError`."""
+        return _ADAPTER.validate_python(clean_json(document))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Run:
-        """Read what `to_json` gave. Raises `ValueError` where it is no run."""
-        return _ADAPTER.validate_json(text)
+        """Read what `to_json` gave, clean. Raises `ValueError` where it is not a run."""
+        try:
+            return _ADAPTER.validate_json(text)
+        except ValueError:  # half of a surrogate pair, which Python's own parser lets pass, or not a run
+            return cls.from_document(_object(text))
 
 
 _ADAPTER = TypeAdapter(Run)
+
+
+def _object(text: bytes | str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(document, dict):
+        raise ValueError("it is not a JSON object")
+    return document
 
 
 def supersedes(new: Run, stored: Run | None) -> bool:

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 _MAX_DEPTH = 50
+_INT64 = range(-(2**63), 2**63)
 
 
 def clean_text(text: str) -> str:
@@ -21,14 +22,25 @@ def clean_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def one_line(text: str) -> str:
+    """Return the text, clean, on one line: what a line of a log can hold."""
+    return " ".join(clean_text(text).splitlines())
+
+
 def clean_json(value: Any, *, depth: int = 0) -> Any:
-    """Return a JSON value with clean text; numbers that are none become None, what is nested too deep a text."""
+    """Return a JSON value with clean text, no deeper than 50 levels.
+
+    `NaN` and the infinities become None. An integer of more than 64 bits, which MongoDB cannot hold, becomes the number
+    that a browser reads it as.
+    """
     match value:
         case str():
             return clean_text(value)
         case float() if not math.isfinite(value):
             return None
-        case dict() | list() if depth >= _MAX_DEPTH:
+        case int() if value not in _INT64:
+            return _float(value)
+        case dict() | list() | tuple() if depth >= _MAX_DEPTH:
             return "…"
         case dict():
             return {clean_text(str(name)): clean_json(each, depth=depth + 1) for name, each in value.items()}
@@ -36,6 +48,13 @@ def clean_json(value: Any, *, depth: int = 0) -> Any:
             return [clean_json(each, depth=depth + 1) for each in value]
         case _:
             return value
+
+
+def _float(value: int) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def to_json(document: Any) -> str:

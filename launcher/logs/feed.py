@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.sse import format_sse_event
 from prometheus_client import Gauge
@@ -33,6 +33,7 @@ _AWAY_RETRY_SECONDS = 5.0  # before the tail is asked again
 _ETA_STEP_SECONDS = 5.0  # an ETA that has moved by this much is told
 _CATCH_UP_LINES = 1000
 _MAX_FAULTS = 5  # in a row
+_READ_BYTES = 1 << 20  # of the archive at once
 _CHUNK_BYTES = 64 << 10  # about what a viewer that takes nothing holds on to
 _RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
@@ -78,6 +79,13 @@ class Chunk:
         return self.joined if cursor < self.first else b"".join(self.events[cursor - self.first + 1 :])
 
 
+class Partial(NamedTuple):
+    """What a line shows that is not finished, and the number of the line before it."""
+
+    after: int
+    text: str
+
+
 def chunks_of(lines: Sequence[LogLine]) -> Iterator[Chunk]:
     """Yield consecutive lines as chunks of about `_CHUNK_BYTES`."""
     events: list[bytes] = []
@@ -113,8 +121,8 @@ class Feed:
         self.viewers = 0
         self.last = 0
         self.run: RunDocument | None = None
-        self.partial: str | None = None
-        """What a line that redraws itself shows now, before it is finished."""
+        self._partial: Partial | None = None
+        self._redraw_at = 0.0
         self.ended = False
 
     def join(self, cursor: int) -> None:
@@ -129,6 +137,11 @@ class Feed:
         self.viewers -= 1
         if self.viewers == 0 and self._task:
             self._task.cancel()
+
+    @property
+    def partial(self) -> Partial | None:
+        """What the line after the last one shows now, which redraws itself and is not finished."""
+        return self._partial if self._partial and self._partial.after == self.last else None
 
     async def changed(self) -> None:
         """Wait for lines or a state. Raises what ended the reading."""
@@ -176,17 +189,29 @@ class Feed:
 
     async def _read_on(self) -> None:
         run = await self._state()  # before the lines: an ended run's lines are all there
-        wait = _REDRAW_SECONDS if self.partial is not None else _WAIT_SECONDS
+        wait = _WAIT_SECONDS if self._partial is None else _REDRAW_SECONDS
         lines = await self._next_lines(0 if RunStatus(run["status"]).terminal else wait)
         self._push(lines)
-        partial, self.partial = self.partial, self._unfinished(self._run_id)
+        redrawn = self._redraw()
         self.ended = RunStatus(run["status"]).terminal and not lines
         changed = self.ended or _differs(run, self.run)
         if changed:
             self.run = run
-        if lines or changed or partial != self.partial:
+        if lines or changed or redrawn:
             self.announce()
         await asyncio.sleep(_PACE_SECONDS_PER_VIEWER * self.viewers)
+
+    def _redraw(self) -> bool:
+        """Look at the unfinished line, so often as people can see; say whether it shows something else now."""
+        at = asyncio.get_running_loop().time()
+        if at < self._redraw_at:
+            return False
+        text = self._unfinished(self._run_id)
+        partial = None if text is None else Partial(self.last, text)
+        if partial == self._partial:
+            return False
+        self._partial, self._redraw_at = partial, at + _REDRAW_SECONDS
+        return True
 
     async def _state(self) -> RunDocument:
         try:
@@ -204,16 +229,16 @@ class Feed:
         loop = asyncio.get_running_loop()
         if loop.time() < self._away_until:
             await asyncio.sleep(min(wait_seconds, _AWAY_SECONDS))
-            return self._archive.read(self._run_id, self.last)
+            return self._archive.read(self._run_id, self.last, max_bytes=_READ_BYTES)
         try:
             lines = await self._tail.read(self._run_id, self.last, wait_seconds=wait_seconds)
         except Exception as exc:
             if not isinstance(exc, StoreUnavailable):
                 report("feed", f"run {self._run_id}: its tail cannot be read")
             self._away_until = loop.time() + _AWAY_RETRY_SECONDS
-            return self._archive.read(self._run_id, self.last)
+            return self._archive.read(self._run_id, self.last, max_bytes=_READ_BYTES)
         if not lines or lines[0].number > self.last + 1:
-            return self._archive.read(self._run_id, self.last) or lines
+            return self._archive.read(self._run_id, self.last, max_bytes=_READ_BYTES) or lines
         return lines
 
     def _push(self, lines: Sequence[LogLine]) -> None:
@@ -268,7 +293,8 @@ class FeedHub:
         feed = self._feeds.setdefault(run_id, new)
         feed.join(after)
         VIEWERS.inc()
-        cursor, seen, partial = after, None, None
+        cursor, seen = after, None
+        partial: Partial | None = None
         try:
             head = (
                 b"retry: %d\n" % _RETRY_MILLISECONDS
@@ -278,9 +304,10 @@ class FeedHub:
                 if feed.run is not None and feed.run != seen and not feed.ended:
                     seen = feed.run
                     body = run_event("status", seen) + body
-                if feed.partial != partial and cursor >= feed.last and not feed.ended:
-                    partial = feed.partial
-                    body += partial_event(partial) if partial is not None else b""
+                if feed.partial != partial and cursor == feed.last and not feed.ended:
+                    shown, partial = partial, feed.partial
+                    if partial or (shown and shown.after == cursor):  # any line replaces it at the viewer's
+                        body += partial_event(partial.text if partial else "")
                 if body:
                     yield head + body
                     head = b""

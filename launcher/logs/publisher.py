@@ -13,7 +13,7 @@ from launcher.domain.errors import StoreUnavailable
 from launcher.stores.archive import Archive
 from launcher.stores.ports import LogTail
 
-_BATCH_LINES = 1000  # at a time
+_BATCH_LINES, _BATCH_BYTES = 1000, 1 << 20  # at a time
 _RETRY_SECONDS, _RETRY_MAX_SECONDS = 0.1, 2.0
 _MAX_FAULTS = 3
 """So often in a row a tail is tried that fails for no known reason; readers have the archive."""
@@ -86,7 +86,7 @@ class Publisher:
     async def _bring_up(self, run_id: str, sent: int) -> int:
         """Publish what the tail lacks, but not what it would drop again at once."""
         while (last := self._archive.last_number(run_id)) > sent:
-            lines = self._archive.read(run_id, max(sent, last - self._limit), _BATCH_LINES)
+            lines = self._archive.read(run_id, max(sent, last - self._limit), _BATCH_LINES, _BATCH_BYTES)
             await self._tail.publish(run_id, lines, anew=lines[0].number > sent + 1)
             sent = lines[-1].number
             await asyncio.sleep(0)

@@ -5,6 +5,7 @@ Any source can feed it: it is given bytes and, where the source knows them, thei
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 
@@ -12,16 +13,17 @@ from prometheus_client import Counter
 
 from launcher.domain.loglines import LineKind, LineSplitter, Receipt, StampedPiece, as_display
 from launcher.domain.runs import Run
+from launcher.domain.text import one_line
 from launcher.logs.publisher import Publisher
 from launcher.stores.archive import Archive
 
 LINES = Counter("slipway_log_lines_total", "Log lines kept in the archive")
-_lost_lines = 0
+LOST = Counter("slipway_log_lines_lost_total", "Log lines that the disk refused; a gap in the log counts them")
 
 
 def lost_lines() -> int:
     """Return how many lines the disk has refused since this process started."""
-    return _lost_lines
+    return int(next(iter(LOST.collect())).samples[0].value)
 
 
 def timestamp() -> str:
@@ -33,7 +35,12 @@ def timestamp() -> str:
 def first_line(run: Run) -> bytes:
     """Return the first line of a run's log."""
     profile = f", profile {run.profile_ref}" if run.profile_ref else ""
-    return f"Starting pipeline {run.pipeline} for job {run.job_id}{profile}".encode()
+    return system_line(f"Starting pipeline {run.pipeline} for job {run.job_id}{profile}")
+
+
+def system_line(text: str) -> bytes:
+    """Return what Slipway itself says as the bytes of a line; a Job made by hand, or Kubernetes, can say more lines."""
+    return one_line(text).encode()
 
 
 class LogPump:
@@ -68,6 +75,8 @@ class LogPump:
         """Keep what came without a newline, end the log, return its receipt. The tail has it all soon after."""
         if rest := self._splitter.flush():
             self._append(rest)
+        with contextlib.suppress(OSError):  # then the receipt alone says that lines are missing
+            self._writer.mark_refused(timestamp())
         receipt = self._writer.receipt(ended=True)
         self._writer.close()
         self._publisher.finish(self._run_id)
@@ -78,7 +87,6 @@ class LogPump:
         try:
             LINES.inc(self._writer.append([StampedPiece(at, kind, data) for kind, data in pieces]))
         except OSError:  # the pipeline never waits for the disk
-            global _lost_lines
-            _lost_lines += len(pieces)
-            self._writer.give_up("The disk refused lines: they are not kept. Free some space (RETENTION_DAYS).")
+            self._writer.give_up(len(pieces))
+            LOST.inc(len(pieces))
         self._publisher.wake(self._run_id)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +24,6 @@ from launcher.stores.logfile import BLOCK, LogWriter, lines
 
 log = logging.getLogger(__name__)
 _STRIDE = 256  # lines between two entries of a log's index
-_READ_BYTES = 1 << 20
 _TEXT_BYTES = 128 << 10
 
 
@@ -59,8 +59,8 @@ class Archive:
         """Open a log for writing."""
         return LogWriter(self._log(run_id), self._max_log_bytes)
 
-    def read(self, run_id: str, after: int, limit: int = 1000, max_bytes: int = _READ_BYTES) -> list[LogLine]:
-        """Return lines with numbers above `after`: up to `limit`, and at least one, but no more than `max_bytes`."""
+    def read(self, run_id: str, after: int, limit: int = 1000, max_bytes: float = inf) -> list[LogLine]:
+        """Return lines with numbers above `after`: up to `limit`, and none after `max_bytes` are reached."""
         try:
             with self._log(run_id).open("rb") as file:
                 offset, number = self._index(run_id).find(file, after + 1)

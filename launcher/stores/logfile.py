@@ -52,6 +52,11 @@ def gap_piece(timestamp: str, why: str) -> StampedPiece:
     return StampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
 
 
+def _refusal(count: int) -> str:
+    lines = "1 line: it is" if count == 1 else f"{count:,} lines: they are"
+    return f"The disk refused {lines} not kept. Free some space (RETENTION_DAYS)."
+
+
 class LogWriter:
     """The one writer of a log. Opening cuts off a half-written record and counts what is there."""
 
@@ -59,7 +64,8 @@ class LogWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
         self._path, self._max_bytes = path, max_bytes
-        self._owed: Gap | None = None
+        self._refused = 0
+        """Lines that the disk refused and no marker stands for yet."""
         self._size = 0  # bytes of whole records in the file
         self._bytes = 0  # bytes of the log as text
         self._gaps: list[Gap] = []
@@ -91,8 +97,8 @@ class LogWriter:
         records: list[bytes] = []
         gaps: list[Gap] = []
         full = False
-        if self._owed and pieces:
-            pieces = [StampedPiece(pieces[0].timestamp, LineKind.GAP, gap_data(self._owed)), *pieces]
+        if self._refused and pieces:
+            pieces = [gap_piece(pieces[0].timestamp, _refusal(self._refused)), *pieces]
         for timestamp, kind, data in pieces:
             number += 1
             if kind is LineKind.GAP:
@@ -117,12 +123,23 @@ class LogWriter:
         self.number, self._bytes, self.newest, self.full = number, size, newest, full
         self._gaps += gaps
         if pieces:
-            self._owed = None
+            self._refused = 0
         return kept
 
-    def give_up(self, why: str) -> None:
-        """Note that lines are missing here which the disk refused: a marker goes before the next ones it takes."""
-        self._owed = Gap(first=0, last=0, why=why)
+    def give_up(self, count: int) -> None:
+        """Note that the disk refused lines: a marker that counts them goes before the next ones it takes."""
+        if not self.full:
+            self._refused += count
+
+    def mark_refused(self, timestamp: str) -> None:
+        """Mark lines that the disk refused and that none will follow. Raises `OSError` where it still refuses."""
+        if count := self._refused:
+            self._refused = 0
+            try:
+                self.gap(timestamp, _refusal(count))
+            except OSError:
+                self._refused = count
+                raise
 
     def gap(self, timestamp: str, why: str) -> None:
         """Mark that lines are missing here."""
@@ -136,7 +153,9 @@ class LogWriter:
 
     def receipt(self, *, ended: bool) -> Receipt:
         """Return what is kept so far; complete only where the log has ended and nothing is missing."""
-        gaps = (*self._gaps, self._owed) if self._owed else tuple(self._gaps)
+        gaps = tuple(self._gaps)
+        if self._refused:
+            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_refusal(self._refused)),)
         return Receipt(lines=self.number, bytes=self._bytes, complete=ended and not gaps, gaps=gaps)
 
     def close(self) -> None:

@@ -23,7 +23,8 @@ DATABASE = "jobs"
 _TIMEOUT_MS = 5000
 _SRV = re.compile(r"mongodb\+srv://")
 _SRV_OPTION = re.compile(r"(?<=[?&])srv\w+=[^&]*&?", re.IGNORECASE)
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits BSON's 64 bits
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
+_INT64 = range(-(2**63), 2**63)  # what MongoDB's integers can hold
 _ENDED = sorted(str(status) for status in TERMINAL)
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -46,6 +47,7 @@ def connect(uri: str) -> Client:
         connectTimeoutMS=_TIMEOUT_MS,
         socketTimeoutMS=_TIMEOUT_MS,
         tz_aware=True,
+        unicode_decode_error_handler="replace",  # else one bad text makes a whole list unreadable
     )
 
 
@@ -127,19 +129,22 @@ class MongoWorkItems:
 
     async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
         """See `WorkItems`."""
-        names: list[Any] = [run.job_id]
-        if _INTEGER.fullmatch(run.job_id):
-            names.append(int(run.job_id))
         created_at = run.created_at.replace(microsecond=run.created_at.microsecond // 1000 * 1000)  # BSON: milliseconds
         mine = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _ENDED}}
         free = {"pipeline_run_id": None}  # null or not there
         older = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": {"$lt": created_at}}
         undated = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": None}
         same = {"pipeline_run_at": created_at, "pipeline_run_id": {"$lt": run.run_id}}
-        selector = {"jobId": {"$in": names}, "$or": [mine, free, older, undated, same]}
+        selector = {"jobId": {"$in": _ids(run.job_id)}, "$or": [mine, free, older, undated, same]}
         async with _unavailable():
             answer = await self._items.update_one(selector, {"$set": work_item_fields(run, artifact_urls)})
         return answer.matched_count > 0
+
+
+def _ids(job_id: str) -> list[str | int]:
+    """Return what a `jobId` of this text can be in MongoDB: the text, and the integer whose decimal form it is."""
+    number = int(job_id) if _INTEGER.fullmatch(job_id) else None
+    return [job_id] if number is None or number not in _INT64 else [job_id, number]
 
 
 def _run_of(document: Mapping[str, Any]) -> Run | None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from pipeline_runner.text import clean
 
 
 class Answer(BaseModel):
-    """What an answer is made of: every field is required, and no other is allowed."""
+    """What an answer is made of: every field is required, and no other is allowed. Texts are clean."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _cleaned(cls, value: Any) -> Any:
+        return clean(value) if isinstance(value, str) else value

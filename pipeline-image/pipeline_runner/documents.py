@@ -20,6 +20,7 @@ from docx.text.run import Run
 from markdown_it.token import Token
 
 from pipeline_runner.markup import parse
+from pipeline_runner.text import clean
 
 FIXED_TIME = datetime(2000, 1, 1)  # without a zone: a document's properties carry none
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows
@@ -75,7 +76,7 @@ def make_docx(markdown: str, *, title: str) -> bytes:
                 paragraph.paragraph_format.keep_with_next = _belongs_to_next(token.children or []) or None
                 _write_inline(paragraph, token.children or [])
             case "fence" | "code_block" | "html_block":
-                document.add_paragraph(token.content.rstrip("\n"))
+                document.add_paragraph(clean(token.content).rstrip("\n"))
             case _:
                 pass
     return _with_fixed_times(document)
@@ -90,7 +91,7 @@ def _set_up(document: DocumentObject, title: str) -> None:
         _dress(document.styles[name], look)
     _rule_below(document.styles["Heading 2"])
     properties = document.core_properties
-    properties.title = properties.author = title[:255]  # the format's limit
+    properties.title = properties.author = clean(title)[:255]  # the format's limit
     properties.comments = properties.last_modified_by = ""
     properties.created = properties.modified = FIXED_TIME
 
@@ -146,7 +147,7 @@ def _write_inline(paragraph: Paragraph, tokens: Sequence[Token]) -> None:
             case "hardbreak":
                 paragraph.add_run().add_break()
             case _:
-                text = " " if token.type == "softbreak" else token.content
+                text = " " if token.type == "softbreak" else clean(token.content)
                 run = paragraph.add_run(text)
                 run.bold, run.italic = bold > 0 or None, italic > 0 or None
                 if token.type == "code_inline":

@@ -14,6 +14,7 @@ from pipeline_runner.costs import Costs
 from pipeline_runner.errors import ModelUnavailableError
 from pipeline_runner.model_transport import Transport
 from pipeline_runner.settings import ModelSettings
+from pipeline_runner.text import encodable
 
 _RULES = (
     "You help to write a job application. You may only use facts that are listed with an id. "
@@ -59,9 +60,11 @@ class Model:
                 self._say(f"The model's answer does not have the form that was asked for ({problem}).")
             content = self._content(messages, form)
             try:
-                return form.model_validate_json(content)
+                return form.model_validate(encodable(json.loads(content)))
             except ValidationError as exc:
                 problem = _problem(exc)
+            except (ValueError, RecursionError):
+                problem = "the answer: no JSON"
             messages = [
                 *messages[:2],
                 {"role": "assistant", "content": content[:20_000]},

@@ -20,7 +20,8 @@ DATABASE = "jobs"
 COLLECTION = "level-2"
 SERVER_SELECTION_TIMEOUT_MS = 10_000
 MOST_IDS_NAMED = 10
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an integer's own form, and what surely fits MongoDB's 64 bits
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
+_INT64 = range(-(2**63), 2**63)  # what MongoDB's integers can hold
 
 
 def load_posting(job_id: str, settings: Settings) -> Posting:
@@ -73,14 +74,13 @@ def _from_mongodb(job_id: str, uri: str) -> Posting:
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
 
-    wanted: list[str | int] = [job_id]
-    if _INTEGER.fullmatch(job_id):
-        wanted.append(int(job_id))
     client: MongoClient[dict[str, object]]
     try:
-        with MongoClient(uri, serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS) as client:
+        with MongoClient(
+            uri, serverSelectionTimeoutMS=SERVER_SELECTION_TIMEOUT_MS, unicode_decode_error_handler="replace"
+        ) as client:
             postings: Collection[dict[str, object]] = client.get_database(DATABASE).get_collection(COLLECTION)
-            document = postings.find_one({"jobId": {"$in": wanted}}, sort=[("_id", 1)])
+            document = postings.find_one({"jobId": {"$in": _ids(job_id)}}, sort=[("_id", 1)])
             ids = [] if document is not None else _some_ids(postings)
     except (PyMongoError, ValueError) as exc:  # ValueError: the port in the address is no number
         msg = "MongoDB gave no answer about the posting: check MONGODB_URI, and whether this host may connect."
@@ -89,6 +89,12 @@ def _from_mongodb(job_id: str, uri: str) -> Posting:
     if document is None:
         raise _not_found(job_id, place, ids)
     return posting_from(document, job_id=job_id, source=place)
+
+
+def _ids(job_id: str) -> list[str | int]:
+    """Return what a ``jobId`` of this text can be in MongoDB: the text, and the integer whose decimal form it is."""
+    number = int(job_id) if _INTEGER.fullmatch(job_id) else None
+    return [job_id] if number is None or number not in _INT64 else [job_id, number]
 
 
 def _some_ids(postings: Collection[dict[str, object]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,16 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "long": {"command": ["python", "-c", f"for n in range({LINES}): print('line', n)"]},
     "slow": {
         "command": ["python", "-uc", f"import time\nfor n in range({LINES}): print('line', n); time.sleep(0.01)"]
+    },
+    "redraws": {
+        "command": [
+            "python",
+            "-uc",
+            "import os, sys, time\nprint('before', end='\\n\\x1b[32m')\n"
+            "for n in range(3): sys.stdout.write(f'\\r{n} <b>'); time.sleep(1.5)\n"
+            "while not os.path.exists(os.environ['APPLICATIONS_DIR'] + '/go'): time.sleep(0.02)\n"
+            "print('\\rdone'); print('after')",
+        ]
     },
 }  # fmt: skip
 PLAIN: dict[str, Any] = {}
@@ -180,3 +191,17 @@ def test_a_search_counts_its_hits_and_goes_round_them(page: Page, url: str, laun
     expect(count).to_have_text("No hits")
     page.locator("#find-text").fill("")
     expect(count).to_have_text("")
+
+
+def test_a_line_that_redraws_itself_is_one_line_that_is_replaced(launcher: Launcher, page: Page, url: str) -> None:
+    run_id = launcher.run("7", pipeline="redraws")["run_id"]
+    page.goto(f"{url}/runs/{run_id}")
+    partial, lines = page.locator("#partial"), page.locator("#logs .line")
+    for frame in ("0 <b>", "1 <b>", "2 <b>"):
+        expect(partial).to_have_text(frame)
+    expect(lines).to_have_text(["Starting pipeline redraws for job 7", "before"])
+    page.reload()
+    expect(partial).to_have_text("2 <b>")
+    (Path(launcher.directory) / "applications" / run_id / "go").touch()
+    expect(lines).to_have_text(["Starting pipeline redraws for job 7", "before", "done", "after"])
+    expect(partial).to_be_hidden()

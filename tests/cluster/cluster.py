@@ -29,6 +29,8 @@ UP_SECONDS = 3600.0  # a machine that has nothing yet builds all of it
 DOWN_SECONDS = 60.0
 COMMAND_SECONDS = 120.0
 CONTROL_SECONDS = 120.0
+REPLACED_SECONDS = 90.0
+ANSWERS_IN_A_ROW = 20
 POLL_SECONDS = 0.05
 
 T = TypeVar("T")
@@ -127,6 +129,21 @@ class Cluster:
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         self.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=90s")
 
+    def wait_for_rollout(self, deployment: str, namespace: str) -> None:
+        """Wait until a Deployment's newest pods are ready and nothing is left of the older ones.
+
+        `kubectl rollout status` returns while an older pod still terminates, and still gets connections.
+        """
+        here = f"--namespace={namespace}"
+        self.kubectl("rollout", "status", f"deployment/{deployment}", here, f"--timeout={REPLACED_SECONDS:.0f}s")
+        spec = self.json("get", "deployment", deployment, here)["spec"]
+        selector = ",".join(f"{name}={value}" for name, value in spec["selector"]["matchLabels"].items())
+
+        def pods() -> int:
+            return len(self.json("get", "pods", f"--selector={selector}", here)["items"])
+
+        wait_until(lambda: pods() <= spec["replicas"], REPLACED_SECONDS, f"the end of {deployment}'s older pods")
+
     def load_image(self, archive: Path) -> None:
         """Load the images of an archive into the node."""
         _run([HERE / "load", archive], COMMAND_SECONDS)
@@ -158,9 +175,12 @@ class Cluster:
                 self.kill(name)
                 self.start(name)
             self.kubectl("rollout", "restart", "deployment/coredns", "--namespace=kube-system")
-            self.kubectl("rollout", "status", "deployment/coredns", "--namespace=kube-system", "--timeout=90s")
+            self.wait_for_rollout("coredns", "kube-system")
+            address = self.json("get", "service", "kube-dns", "--namespace=kube-system")["spec"]["clusterIP"]
+            wait_for_service(lambda: _resolves(address), REPLACED_SECONDS, "the cluster's DNS")
         if component == "kubelet":
             self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
+            wait_until(self._reaches_kubelet, REPLACED_SECONDS, "an answer from the kubelet")  # Ready may be old news
 
     def kill(self, component: str) -> None:
         """End a component as a crash would (SIGKILL). It is started again a second later, as nobody asked for it."""
@@ -229,6 +249,13 @@ class Cluster:
         ended, _, _ = select.select([self._hold], [], [], 0)  # nothing is ever sent but the end
         return not ended
 
+    def _reaches_kubelet(self) -> bool:
+        """Whether the API server reaches the kubelet, as it has to for logs and commands."""
+        try:
+            return self.kubectl("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/healthz") == "ok"
+        except ClusterError:
+            return False
+
     def _with_kubelet_setting(self, setting: Path, text: str | None) -> None:
         self.stop("kubelet")
         if text is None:
@@ -256,6 +283,30 @@ def wait_until(condition: Callable[[], T], seconds: float, what: str) -> T:
             raise ClusterError(f"{what}: not within {seconds:.0f} seconds")
         time.sleep(POLL_SECONDS)
     return result
+
+
+def wait_for_service(answers: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until a Service answers many times in a row; `answers` makes a connection of its own each time.
+
+    As long as kube-proxy sends some connections to a pod that is gone, one answer says nothing about the next.
+    """
+    wait_until(lambda: all(answers() for _ in range(ANSWERS_IN_A_ROW)), seconds, what)
+
+
+def _resolves(address: str) -> bool:
+    """Whether this DNS server knows the API server's name."""
+    labels = (b"kubernetes", b"default", b"svc", b"cluster", b"local", b"")
+    name = b"".join(bytes([len(label)]) + label for label in labels)
+    query = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + name + b"\x00\x01\x00\x01"  # one question: its A record
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(1)
+        try:
+            asking.connect((address, 53))
+            asking.send(query)
+            answer = asking.recv(512)
+        except OSError:
+            return False
+    return answer[:2] == query[:2] and int.from_bytes(answer[6:8]) > 0
 
 
 def _run(command: Sequence[str | Path], seconds: float, input: str | None = None) -> str:

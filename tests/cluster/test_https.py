@@ -60,6 +60,7 @@ def release(cluster: Cluster, edge: Edge, mongodb_server: MongodbServer) -> Iter
         ingress = {"ingress": {"enabled": True, "host": HOST}}
         with Release(cluster, mongodb_uri=uri, pipelines=PIPELINES, values=ingress) as running:
             edge.wait_for_certificate()
+            edge.wait_for_launcher()
             yield running
 
 
@@ -232,13 +233,15 @@ def test_who_follows_a_run_while_the_launcher_is_replaced_misses_no_line(
     streams = [viewer.events for viewer in viewers]
     findings = logs.check(LogHistory(run_id=run_id, expected=LINES, streams=streams, **seen))
     assert not findings, report(findings)
-    release.kubectl("rollout", "status", "deployment/slipway-launcher", "--timeout=90s")
+    release.cluster.wait_for_rollout("slipway-launcher", release.namespace)
+    edge.wait_for_launcher()
 
 
 def test_the_certificate_is_kept_when_traefik_is_replaced(edge: Edge, release: Release, client: httpx.Client) -> None:
     before = edge.certificate()["serialNumber"]
     edge.restart()
     assert edge.wait_for_certificate()["serialNumber"] == before
+    edge.wait_for_launcher()
 
 
 def test_a_certificate_of_ones_own_and_the_charts_redirect_do_without_k8s_traefik_yaml(
@@ -250,9 +253,9 @@ def test_a_certificate_of_ones_own_and_the_charts_redirect_do_without_k8s_traefi
     edge.configure([*K3S_ARGUMENTS, *SHORT_LIMITS])
     edge.trust_only(certificate)
     with edge.client(release.headers) as client, edge.client({}, scheme="http") as plain:
-        until(lambda: _answers(client))
-        redirected = plain.get("/health")
-        assert (redirected.is_redirect, redirected.headers["Location"]) == (True, f"{edge.url}/health")
+        edge.wait_for_launcher()
+        until(lambda: plain.get("/health").is_redirect)  # its middleware comes from another provider of Traefik's
+        assert plain.get("/health").headers["Location"] == f"{edge.url}/health"
         # Nothing at all passes for some seconds, which is longer than Traefik's limits are now.
         _check_unbroken(_followed(edge, release, _launched(client, "briefly-silent")))
 
@@ -268,14 +271,6 @@ def _launched(client: httpx.Client, pipeline: str) -> str:
     answer = client.post("/jobs/run", json={"job_id": pipeline, "pipeline": pipeline})
     run_id: str = answer.raise_for_status().json()["run_id"]
     return run_id
-
-
-def _answers(client: httpx.Client) -> bool:
-    """Whether Traefik shows the right certificate and has the launcher behind it."""
-    try:
-        return client.get("/health", headers={"Connection": "close"}).is_success  # by a connection of its own
-    except httpx.TransportError:  # its pod has just been replaced
-        return False
 
 
 def _followed(edge: Edge, release: Release, run_id: str) -> Silent:

@@ -18,7 +18,7 @@ from launching import shapes as pipeline
 from launching.launcher import Launcher
 from launching.shapes import Entry
 
-HEALTH_SECONDS = 0.1
+HEALTH_SECONDS = 1.0  # it is 0.1 on an idle machine
 MAX_PARAM = 4096  # characters
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from launcher.artifacts import ArtifactFolder
 from launching.launcher import Launcher
 
 SWAPPED = "harmless\n" * 2000
@@ -49,10 +50,8 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
         name: {"command": ["python", "-c", program], "artifacts": ARTIFACTS.get(name, {"cv_md_url": "CV.md"})}
         for name, program in PROGRAMS.items()
     }
-    folder = tmp_path_factory.mktemp("folders")
-    with Launcher(folder, pipelines) as running:
+    with Launcher(tmp_path_factory.mktemp("folders"), pipelines) as running:
         yield running
-    subprocess.run(["rm", "-rf", str(folder)], check=True)  # pytest's own cleaning would recurse too deep
 
 
 @pytest.fixture
@@ -110,9 +109,16 @@ def test_a_launcher_whose_run_swaps_its_artifact_for_a_fifo_stops_when_told(tmp_
 
 
 def test_fifteen_hundred_nested_folders_end_no_run_and_no_start(launcher: Launcher) -> None:
-    run = launcher.wait(launcher.run("1", pipeline="deep-folder")["run_id"])
-    assert (run["status"], run["artifacts"]) == ("completed", {})
-    assert launcher.client.delete(f"/jobs/{run['run_id']}").status_code == 200
+    run_id = launcher.run("1", pipeline="deep-folder")["run_id"]
+    try:
+        run = launcher.wait(run_id)
+        assert (run["status"], run["artifacts"]) == ("completed", {})
+        assert launcher.client.delete(f"/jobs/{run_id}").status_code == 200
+        launcher.stop()
+        launcher.start()
+        assert launcher.status(run_id) == run
+    finally:  # it is deeper than pytest can remove
+        assert asyncio.run(ArtifactFolder(launcher.directory / "applications").delete(run_id))
 
 
 def test_too_many_files_end_the_run_with_the_limit_named(launcher: Launcher) -> None:

@@ -110,7 +110,7 @@ def until(true: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def assert_receipt_is_true(launcher: Launcher, run: dict[str, Any]) -> None:
-    lines = archive_of(launcher).read(run["run_id"], 0, 10_000_000)
+    lines = archive_of(launcher).read(run["run_id"], 0, 10_000_000, 1 << 40)
     counted = receipt_of(lines, complete=True)
     assert (run["log"]["lines"], run["log"]["bytes"], run["log"]["complete"]) == (
         counted.lines,
@@ -187,6 +187,18 @@ def test_the_archive_keeps_the_bytes_and_the_stream_keeps_its_form(launcher: Lau
     lines = [data for _, name, data in launcher.events(run["run_id"]) if name == "message"]
     assert lines[1:] == ["one", "three"]
     assert launcher.log(run["run_id"]).endswith(b"one\r\ntwo\rthree\r\n")
+
+
+def test_a_line_that_redraws_itself_is_shown_while_it_does_and_its_last_frame_stays(launcher: Launcher) -> None:
+    run_id = launcher.run("1", pipeline="redraws")["run_id"]
+    events = launcher.events(run_id)
+    frames = [f"{n:3d} % |{'#' * (n // 5):20}|" for n in range(101)]
+    assert [data for _, name, data in events if name == "message"][1:] == [frames[-1]]
+    partial = [json.loads(data)["text"] for _, name, data in events if name == "partial"]
+    assert 2 <= len(partial) <= 20
+    assert [frame for frame in frames if frame in partial] == partial  # some of them, in order, none twice
+    assert launcher.log(run_id).split(b"\n", 1)[1] == "".join(f"\r{frame}" for frame in frames).encode() + b"\n"
+    assert_receipt_is_true(launcher, launcher.wait(run_id))
 
 
 def test_a_flood_of_lines_is_kept_to_the_last(launcher: Launcher) -> None:

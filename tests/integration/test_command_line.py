@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,15 @@ for n, label in enumerate(("one", "two"), 1):
     print('::progress:: {"step": %d, "of": 2, "label": "%s"}' % (n, label))
     print(label)
 """
+REDRAWS = """
+import sys, time
+print('a\\rwhole line')
+for n in range(0, 101, 4):
+    sys.stdout.write(f'\\r{n:3d} %')
+    sys.stdout.flush()
+    time.sleep(0.1)
+print()
+"""
 SLOW = "import time\nfor n in range(300): print('line', n, flush=True); time.sleep(0.02)"
 PIPELINES: dict[str, dict[str, Any]] = {
     "hello": {"command": ["python", "-c", "print('hello')"], "artifacts": {}},
@@ -35,6 +45,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "progress": {"command": ["python", "-c", PROGRESS], "artifacts": {}},
     "big": {"command": ["python", "-c", f"print(('x' * 999 + chr(10)) * {BIG_BYTES // 1000})"], "artifacts": {}},
     "slow": {"command": ["python", "-u", "-c", SLOW], "artifacts": {}},
+    "redraws": {"command": ["python", "-c", REDRAWS], "artifacts": {}},
     "sleep": {"command": ["python", "-c", "print('up', flush=True); import time; time.sleep(600)"], "artifacts": {}},
 }
 
@@ -222,6 +233,63 @@ def test_a_hostile_line_is_unchanged_in_a_pipe_and_harmless_at_a_terminal(launch
     shown = at_a_terminal(launcher, "run", "h", "--pipeline", "hostile", "--follow")[1]
     assert b"\x1b]0;" not in shown
     assert b"owned" in shown
+
+
+def test_a_line_that_redraws_itself_is_followed_live_at_a_terminal(launcher: Launcher) -> None:
+    code, shown = at_a_terminal(launcher, "run", "redraws", "--pipeline", "redraws", "--follow")
+    frames = [int(found) for found in re.findall(rb"(\d+) %", shown)]
+    assert (code, frames[-1]) == (0, 100), shown
+    assert len(set(frames)) > 3  # some of them before the last, each replaced by the next
+    assert b"whole line" in shown and "\N{SYMBOL FOR CARRIAGE RETURN}".encode() not in shown
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_in_a_pipe_a_followed_line_comes_once_it_is_finished(launcher: Launcher, as_json: list[str]) -> None:
+    done = slipway(launcher, "run", "piped", "--pipeline", "redraws", "--follow", *as_json)
+    said = done.stdout + done.stderr
+    assert (done.returncode, "partial" in said, said.count(" %")) == (0, False, 1), said
+    assert "100 %" in done.stdout
+
+
+def test_a_whole_log_keeps_its_bytes_in_a_pipe_and_shows_last_frames_at_a_terminal(launcher: Launcher) -> None:
+    run_id = launcher.wait(launcher.run("whole", pipeline="redraws")["run_id"])["run_id"]
+    raw = subprocess.run(command("logs", run_id), cwd=ROOT, env=environment(launcher), capture_output=True, check=True)
+    assert raw.stdout == launcher.log(run_id)
+    assert b"a\rwhole line\n\r  0 %\r  4 %" in raw.stdout
+    _, shown = at_a_terminal(launcher, "logs", run_id)
+    assert [line.strip() for line in shown.decode().splitlines()][1:] == ["whole line", "100 %"]
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "👩\u200d👩\u200d👧", "🏴\U000e0067\U000e0062\U000e007f"],
+)
+def test_a_job_id_of_joined_characters_is_launched_and_found(launcher: Launcher, job_id: str) -> None:
+    run = answer(launcher, "run", job_id, "--pipeline", "hello")
+    assert run["job_id"] == job_id
+    assert answer(launcher, "status", "--job-id", job_id)["run_id"] == run["run_id"]
+    assert answer(launcher, "ps", "--job-id", job_id)["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "input_bytes"),
+    [
+        (["run", "a\udcff"], b""),
+        (["run", "a", "--param", "x=\udcff"], b""),
+        (["status", "--job-id", "\udcff"], b""),
+        (["status", "\udcff"], b""),
+        (["run", "a", "--key", "é"], b""),
+        (["run-bulk", "-F", "-"], b"a\xff\n"),
+    ],
+)
+def test_bytes_that_are_not_text_are_refused_with_a_sentence(
+    launcher: Launcher, arguments: list[str], input_bytes: bytes
+) -> None:
+    done = subprocess.run(
+        command(*arguments), cwd=ROOT, env=environment(launcher), input=input_bytes, capture_output=True, check=False
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (65, False), done.stderr
+    assert done.stderr.strip()
 
 
 def test_every_line_comes_once_though_the_launcher_is_killed_and_started_again(tmp_path: Path) -> None:

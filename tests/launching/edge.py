@@ -19,7 +19,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from cluster.cluster import HERE, Cluster, wait_until
+from cluster.cluster import HERE, Cluster, wait_for_service, wait_until
 from launching.launcher import ROOT
 
 HOST = "runner.example.test"
@@ -53,6 +53,16 @@ def added_arguments(config: str) -> list[str]:
         raise ValueError(f"The tests' Traefik does not follow {', '.join(sorted(unknown))}: use additionalArguments.")
     arguments: list[str] = values["additionalArguments"]
     return arguments
+
+
+def _any_certificate() -> ssl.SSLContext:
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    return trust
+
+
+ANY_CERTIFICATE = _any_certificate()
+"""For whether anybody answers at all: a Traefik that has just started shows a certificate of its own."""
 
 
 class Routed(httpx.HTTPTransport):
@@ -117,12 +127,12 @@ class Edge:
         [container] = deployment["spec"]["template"]["spec"]["containers"]
         container["args"] = list(arguments)
         self.cluster.apply(*objects)
-        self._wait_for("traefik", TRAEFIK)
+        self._wait_for_traefik()
 
     def restart(self) -> None:
         """Replace Traefik's pod by another."""
         self.cluster.kubectl("rollout", "restart", "deployment/traefik", TRAEFIK)
-        self._wait_for("traefik", TRAEFIK)
+        self._wait_for_traefik()
 
     def trust_only(self, root: Path) -> None:
         """Trust this root and no other from now on."""
@@ -155,6 +165,12 @@ class Edge:
         found = wait_until(issued, START_SECONDS, f"a certificate for {HOST}")
         assert found is not None
         return found
+
+    def wait_for_launcher(self) -> None:
+        """Wait until Traefik shows a certificate that is trusted, and has the launcher behind it."""
+        wait_for_service(
+            lambda: self._answer("https", "/health", self.trust) == 200, START_SECONDS, f"{self.url}/health"
+        )
 
     def access_log(self) -> list[dict[str, Any]]:
         """Return what Traefik's newest pod has written of requests."""
@@ -206,15 +222,36 @@ class Edge:
         [deployment] = [each for each in objects if each["kind"] == "Deployment"]
         deployment["spec"]["template"]["spec"]["hostAliases"] = [{"ip": self.address, "hostnames": [HOST]}]
         self.cluster.kubectl("apply", "--filename=-", here, input=yaml.safe_dump_all(objects))
-        self._wait_for("pebble", here)
+        self.cluster.wait_for_rollout("pebble", self.authority_namespace)
         address = self.cluster.json("get", "service", "pebble", here)["spec"]["clusterIP"]
-        with httpx.Client(transport=Routed(address, ssl.create_default_context(cafile=certificate))) as client:
-            self.root.write_text(client.get(f"https://{self._authority_name}:15000/roots/0").raise_for_status().text)
+
+        def root() -> str:
+            try:
+                with httpx.Client(transport=Routed(address, ssl.create_default_context(cafile=certificate))) as client:
+                    return client.get(f"https://{self._authority_name}:15000/roots/0").raise_for_status().text
+            except httpx.HTTPError:  # its Service knows the pod a moment after it is ready
+                return ""
+
+        self.root.write_text(wait_until(root, START_SECONDS, "the test authority's root"))
         self.trust_only(self.root)
         return certificate
 
-    def _wait_for(self, deployment: str, namespace: str) -> None:
-        self.cluster.kubectl("rollout", "status", f"deployment/{deployment}", namespace, f"--timeout={START_SECONDS}s")
+    def _wait_for_traefik(self) -> None:
+        """Wait until every connection to the two ports goes to the newest Traefik."""
+        self.cluster.wait_for_rollout("traefik", "kube-system")
+
+        def answers() -> bool:
+            return all(self._answer(scheme, "/", ANY_CERTIFICATE) for scheme in ("http", "https"))
+
+        wait_for_service(answers, START_SECONDS, "Traefik")
+
+    def _answer(self, scheme: str, path: str, trust: ssl.SSLContext) -> int | None:
+        """Return the status code of the answer on a new connection, or None."""
+        try:
+            with httpx.Client(transport=Routed(self.address, trust), timeout=5) as client:
+                return client.get(f"{scheme}://{HOST}{path}").status_code
+        except httpx.TransportError:
+            return None
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from cluster.cluster import Cluster, ClusterError
+from cluster.cluster import REPLACED_SECONDS, Cluster, ClusterError, wait_for_service
 from launching.launcher import ROOT
 
 CHART = ROOT / "charts/slipway"
@@ -92,6 +92,8 @@ class Release:
             self.url = f"http://{address}"
             self.client.close()
             self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=60)
+        self.cluster.wait_for_rollout("slipway-launcher", self.namespace)
+        wait_for_service(self._answers, REPLACED_SECONDS, f"an answer from {self.url}")
 
     def helm(self, *args: str, input: str | None = None) -> str:
         """Run helm in this namespace and return what it printed; its errors are the exception's text."""
@@ -114,6 +116,12 @@ class Release:
         """Ask kubectl for objects of this namespace."""
         found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
         return found
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5).is_success
+        except httpx.TransportError:
+            return False
 
     def _state(self) -> str:
         try:

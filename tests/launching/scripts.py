@@ -15,6 +15,7 @@ from launching.launcher import ROOT
 SCRIPTS = ROOT / "k8s"
 CHART_PROGRAMS = ROOT / "tests/chart/install"
 SECONDS = 420
+REPLACING = ("install.sh", "config.py", "rollback.sh")
 IMAGES = ("--set", "image.repository=localhost/slipway", "--set", "pipelineImage.repository=localhost/slipway-pipeline")
 CLUSTER = ("--set", f"redis.image={TESTS_IMAGE}", "--set", "data.storage=1Gi", "--set", "data.storageClass=local-path")
 
@@ -62,6 +63,8 @@ class Server:
             self.command(script, *args), capture_output=True, text=True, env=self.environment, timeout=SECONDS
         )
         assert (done.returncode != 0) == fails, f"{script}: {done.returncode}\n{done.stdout}{done.stderr}"
+        if script in REPLACING and not fails:
+            self.cluster.wait_for_rollout("slipway-launcher", self.namespace)  # `slipway` takes any pod that is there
         return done.stdout + done.stderr
 
     def install(self, *args: str, fails: bool = False) -> str:

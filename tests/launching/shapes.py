@@ -67,7 +67,7 @@ def _make(kind: str, path: bytes, amount: int) -> None:
 
 
 def _write(path: bytes, content: bytes) -> None:
-    with open(path, "wb") as file:
+    with open(path, "xb") as file:
         file.write(content)
 
 

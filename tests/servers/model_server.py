@@ -29,6 +29,7 @@ KEY = "sk-a-key-of-the-tests-0123456789"
 REPLIES = (
     "honest",  # traceable words for every fact
     "hostile",  # every invention there is, beside honest words
+    "controls",  # honest words with half an emoji and control characters between them
     "429",  # too many requests; Retry-After: 0
     "429-long",  # the same, with a Retry-After that nobody waits for
     "500",
@@ -128,7 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif reply == "endless":
             self._endless()
         else:
-            self._complete(question, json.dumps(answer_to(question, hostile=reply == "hostile")))
+            answer = answer_to(question, hostile=reply == "hostile")
+            if reply == "controls":
+                answer = {name: [_with_controls(each) for each in found] for name, found in answer.items()}
+            self._complete(question, json.dumps(answer))
 
     def _complete(self, question: Mapping[str, Any], content: str | None) -> None:
         message = {"role": "assistant", "content": content}
@@ -209,6 +213,10 @@ def _with_inventions(sentences: list[dict[str, str]]) -> list[dict[str, str]]:
         if number % 2:
             spoilt.append(one)
     return [*spoilt, {"fact": "F999", "text": "Doctorate in Physics."}]
+
+
+def _with_controls(one: Any) -> Any:
+    return {**one, "text": one["text"].replace(" ", " \ud83d\0\x0b\ufffe ", 1)} if "text" in one else one
 
 
 def main() -> None:

@@ -95,6 +95,16 @@ def test_a_posting_that_gives_orders_is_not_obeyed(ask: Ask, serve: Serve, tmp_p
     assert [one for one in INVENTED for name in MINE if one.casefold() in texts[name].casefold()] == []
 
 
+def test_half_an_emoji_and_control_characters_in_an_answer_keep_no_document_from_being_written(
+    ask: Ask, serve: Serve, tmp_path: Path
+) -> None:
+    done = ask(serve("controls"))
+    assert done.returncode == 0, done.stdout
+    assert "works offline" not in done.stdout
+    for text in written(tmp_path).values():
+        assert not set(text) & {"\0", "\x0b", "\ufffe"}
+
+
 @pytest.mark.parametrize("fault", ["429", "500", "broken"])
 def test_a_fault_that_passes_is_waited_out(ask: Ask, serve: Serve, fault: str) -> None:
     server = serve(fault, "honest")

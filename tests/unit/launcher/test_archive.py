@@ -134,7 +134,7 @@ def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mo
         with pytest.raises(OSError, match="No space left"):
             writer.append(refused)
         assert archive.last_number("a") == 2
-        writer.give_up("The disk refused lines.")
+        writer.give_up(len(refused))
         assert not writer.receipt(ended=True).complete
     mocker.stopall()
     writer.append(pieces(6, 6))
@@ -143,7 +143,8 @@ def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mo
     assert lines[3].data == pieces(6, 6)[0].data
     receipt = writer.receipt(ended=True)
     assert receipt == receipt_of(lines, complete=True)
-    assert [gap.first for gap in receipt.gaps] == [3]
+    [gap] = receipt.gaps
+    assert (gap.first, gap.why.startswith("The disk refused 3 lines: they are not kept.")) == (3, True)
     writer.close()
 
 

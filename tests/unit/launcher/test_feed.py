@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,105 @@ def test_viewers_hear_of_changes_and_not_of_a_clock(
     old: dict[str, Any] | None, new: dict[str, Any], told: bool
 ) -> None:
     assert feed._differs(new, old) is told
+
+
+def redrawn(body: bytes) -> list[str]:
+    return [json.loads(text)["text"] for text in re.findall(rb"^event: partial\ndata: (.*)$", body, re.M)]
+
+
+class Redrawing:
+    """A run whose last line redraws itself, and one viewer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.archive, self.tail = Archive(folder), InMemoryLogTail(50)
+        self.publisher = Publisher(self.archive, self.tail, 50)
+        self.writer = self.archive.writer("a")
+        self.status = {"status": "running"}
+        self.unfinished: str | None = None
+        self.seen = b""
+        hub = FeedHub(self.archive, self.tail, self._look, lambda run_id: self.unfinished)
+        self._viewer = asyncio.create_task(self._follow(hub))
+
+    async def _look(self, run_id: str) -> dict[str, Any]:
+        return dict(self.status)
+
+    async def _follow(self, hub: FeedHub) -> None:
+        async for body in hub.events("a", 0):
+            self.seen += body
+
+    def line(self, text: bytes) -> None:
+        self.writer.append([StampedPiece(STAMP, LineKind.LINE, text)])
+        self.publisher.wake("a")
+
+    async def until(self, text: bytes) -> None:
+        while text not in self.seen:
+            await asyncio.sleep(0.005)
+
+    async def end(self) -> bytes:
+        self.status["status"] = "completed"
+        self.publisher.finish("a")
+        await self._viewer
+        await self.publisher.stop()
+        self.writer.close()
+        return self.seen
+
+
+def played(scenario: Callable[[Redrawing], Awaitable[None]], folder: Path) -> bytes:
+    async def play() -> bytes:
+        run = Redrawing(folder)
+        async with asyncio.timeout(20):
+            await scenario(run)
+            return await run.end()
+
+    return asyncio.run(play())
+
+
+def test_a_line_that_redraws_itself_is_shown_before_it_is_finished_and_each_frame_once(tmp_path: Path) -> None:
+    async def scenario(run: Redrawing) -> None:
+        run.line(b"Starting")
+        for frame in ("10 %", "20 %"):
+            run.unfinished = frame
+            await run.until(frame.encode())
+        run.unfinished = None
+        run.line(b"\r10 %\r20 %\rdone")
+        await run.until(b"data: done\nid: 2")
+
+    seen = played(scenario, tmp_path)
+    assert redrawn(seen) == ["10 %", "20 %"]
+    assert b"id:" not in seen[seen.index(b"event: partial") : seen.index(b"data: done")]
+
+
+def test_the_same_frame_of_a_later_line_is_shown_again(tmp_path: Path) -> None:
+    async def scenario(run: Redrawing) -> None:
+        for number in (1, 2, 3):
+            run.unfinished = "0 %"
+            while len(redrawn(run.seen)) < number:
+                await asyncio.sleep(0.005)
+            run.unfinished = None
+            run.line(b"\r0 %\r100 %")
+            await run.until(b"id: %d\n" % number)
+
+    assert redrawn(played(scenario, tmp_path)) == ["0 %"] * 3
+
+
+def test_frames_are_shown_about_five_times_a_second_however_fast_lines_come(tmp_path: Path) -> None:
+    async def scenario(run: Redrawing) -> None:
+        loop = asyncio.get_running_loop()
+        until, number = loop.time() + 1.0, 0
+        while loop.time() < until:
+            number += 1
+            run.unfinished = f"frame {number}"
+            run.line(b"line")
+            await asyncio.sleep(0.001)
+
+    assert 1 <= len(redrawn(played(scenario, tmp_path))) <= 7
+
+
+def test_a_frame_whose_line_is_not_kept_is_taken_back(tmp_path: Path) -> None:
+    async def scenario(run: Redrawing) -> None:
+        run.unfinished = "10 %"
+        await run.until(b"10 %")
+        run.unfinished = None
+        await run.until(b'data: {"text": ""}')
+
+    assert redrawn(played(scenario, tmp_path)) == ["10 %", ""]

@@ -21,7 +21,7 @@ from launcher.recorder import Recorder
 from launcher.stores.archive import Archive
 
 STATE = QueueState(active=1, limit=3, queued=2, paused=False, cluster="ok", operator="up")
-MOMENT = 0.1
+MOMENT = 5.0  # seconds; far less than what hangs here, and enough on a busy machine
 
 
 class PlayedEngine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import random
 from datetime import UTC, datetime
 
@@ -82,6 +83,32 @@ def test_a_run_survives_json(job_id: str, params: dict[str, str | bool | int], n
     run = run.ended(failure(Reason.TIMED_OUT, limit=3), AT, receipt, {"a_url": job_id})
     assert Run.from_json(run.to_json()) == run
     assert Run.from_document({**run.to_document(), "of_a_newer_version": 1}) == run
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(r'"\ud83d"', "\N{REPLACEMENT CHARACTER}"), (r'"\ud83d\ude00"', "😀"), ("NaN", None), ("1e999", None)],
+)
+def test_a_record_that_another_program_wrote_is_read_clean(written: str, read: str | None) -> None:
+    run = dataclasses.replace(QUEUED, params={"name": "placeholder"})
+    found = Run.from_json(run.to_json().decode().replace('"placeholder"', written))
+    assert found.params == {"name": read}
+    assert found == Run.from_document(run.to_document() | {"params": {"name": json.loads(written)}})
+    json.dumps(found.to_document(), allow_nan=False).encode()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '"\\ud83d"', '{"a": "\\ud83d"}', "[" * 100_000, b"\xff", "NaN"])
+def test_what_is_no_record_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Run.from_json(text)
+
+
+def test_what_others_say_of_an_end_or_a_wait_can_be_recorded() -> None:
+    said = "cannot open '\udcfc'"
+    ended = QUEUED.waiting(said, AT).ended(failure(Reason.CANNOT_START, detail=said), AT, Receipt())
+    assert "cannot open '\N{REPLACEMENT CHARACTER}'" in (ended.message or "")
+    assert Run.from_json(QUEUED.waiting(said, AT).to_json()).waiting_for == "cannot open '\N{REPLACEMENT CHARACTER}'"
+    assert Run.from_json(ended.to_json()) == ended
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from checkers.hostile import outputs
 from launcher.domain.loglines import LineKind, LogLine, progress_of
-from launcher.domain.text import clean_json, clean_text, to_json
+from launcher.domain.text import clean_json, clean_text, one_line, to_json
 from launcher.logs.feed import line_event, partial_event, run_event
 
 TEXTS = st.text() | st.text(st.characters(categories=["Cs"])) | st.sampled_from(["\ud83d\ude00", "\ud83d", "a\udcfcb"])
@@ -56,11 +57,36 @@ def test_any_value_becomes_json_that_a_browser_takes(value: Any) -> None:
     assert strict(to_json(value)) == strict(to_json(clean_json(value)))
 
 
-def test_what_is_nested_too_deep_is_cut() -> None:
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: (value,), lambda value: {"\ud83d": value}])
+def test_what_is_nested_too_deep_is_cut(wrap: Callable[[Any], Any]) -> None:
     value: Any = "\ud83d"
     for _ in range(10_000):
-        value = [value]
+        value = wrap(value)
     strict(to_json(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "clean"),
+    [
+        (2**63 - 1, 2**63 - 1),
+        (2**64, 2.0**64),
+        (-(10**400), None),
+        pytest.param(10**5000, None, id="5000 digits"),
+        (True, True),
+        (float("nan"), None),
+        (float("-inf"), None),
+        ({"\ud83d": [float("inf")]}, {"\N{REPLACEMENT CHARACTER}": [None]}),
+    ],
+)
+def test_numbers_that_not_everyone_can_hold_are_changed(value: Any, clean: Any) -> None:
+    assert clean_json(value) == clean
+    assert type(clean_json(value)) is type(clean)
+    strict(to_json({"label": "\ud83d", "more": value}))
+
+
+@pytest.mark.parametrize("text", ["one\ntwo", "one\r\ntwo", "one\u2028two", "one\vtwo"])
+def test_what_slipway_says_in_a_log_is_one_line(text: str) -> None:
+    assert one_line(text) == "one two"
 
 
 @given(outputs)

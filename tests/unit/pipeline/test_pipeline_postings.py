@@ -44,6 +44,11 @@ def test_titles_are_one_line_and_descriptions_keep_theirs():
     assert read.description == "one\ntwo\nthree"
 
 
+def test_half_an_emoji_and_control_characters_leave_the_text_around_them():
+    read = posting(title="Half \ud83d\x00\x0b\ufffe emoji", requirements=["one\ud83d"])
+    assert (read.title, read.requirements) == ("Half \ufffd emoji", ("one\ufffd",))
+
+
 @pytest.mark.parametrize("stored", [4711, "4711", 4711.0])
 def test_a_posting_is_found_by_its_job_id_in_any_file(tmp_path, stored):
     (tmp_path / "broken.json").write_text("{")
@@ -121,7 +126,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> type[FakeMongoClient]:
 def test_mongodb_matches_the_job_id_as_number_and_as_text(database, stored):
     database.documents = [{"jobId": stored, "role": "Engineer"}]
     assert load_posting("4711", settings_for(MONGODB_URI="mongodb://h")).title == "Engineer"
-    assert database.options == {"serverSelectionTimeoutMS": 10_000}
+    assert database.options["serverSelectionTimeoutMS"] == 10_000
 
 
 def test_mongodb_names_the_postings_that_exist(database):

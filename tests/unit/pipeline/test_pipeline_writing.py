@@ -286,6 +286,13 @@ def test_only_addresses_of_pages_mail_and_phones_become_links():
     assert document.paragraphs[0].text == "a b"
 
 
+def test_characters_that_xml_has_not_are_left_out_of_the_document():
+    markdown = "# Ada&#12;\x00\x0b\n\n\ufffeOne&#12;two \ud83d\n\n```\n\x07code\n```\n"
+    document = Document(io.BytesIO(make_docx(markdown, title="Ada\x0b\ud83d")))
+    texts = [paragraph.text for paragraph in document.paragraphs]
+    assert [text.replace("\n", " ").strip() for text in texts] == ["Ada \ufffd", "One two \ufffd", "code"]
+
+
 def test_the_word_document_carries_no_time_of_today():
     first, second = (make_docx("# Ada\n\n[x](https://example.com)\n", title="Ada") for _ in range(2))
     assert first == second
