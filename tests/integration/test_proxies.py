@@ -56,7 +56,11 @@ def launcher(certificate: Path | None = None) -> Iterator[Heard]:
         def do_GET(self) -> None:
             heard.credentials.append(self.headers["Authorization"])
             stream = self.path.endswith("/logs")
-            body = b"event: end\ndata: {}\n\n" if stream else json.dumps({"runs": [], "total": 0}).encode()
+            body = (
+                b"event: end\ndata: {}\n\n"
+                if stream
+                else json.dumps({"runs": [], "total": 0, "tz": "UTC", "days": []}).encode()
+            )
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream" if stream else "application/json")
             self.send_header("Content-Length", str(len(body)))
