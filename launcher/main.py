@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import resource
@@ -22,6 +23,7 @@ from launcher.settings import Settings
 from launcher.storage import faults_at_start
 from launcher.stores.archive import claim
 
+_PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 log = logging.getLogger(__name__)
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
 
@@ -49,6 +51,7 @@ def serve(
 
 
 def _serve(settings: Settings) -> None:
+    _refuse_inspection()
     _allow_many_streams()
     try:
         listener = socket.create_server((settings.HOST, settings.PORT), family=_family(settings.HOST), backlog=2048)
@@ -93,6 +96,15 @@ def demo(
     from launcher.demo import show_one_run  # a server has no use for its client, which costs 5 MB
 
     raise typer.Exit(0 if show_one_run(job_id, profile, samples) else 1)
+
+
+def _refuse_inspection() -> None:
+    """Keep other processes of this user, such as runs, from reading this one's environment and memory.
+
+    Linux alone has it (prctl(2), PR_SET_DUMPABLE); root is not kept out.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _allow_many_streams() -> None:

@@ -209,3 +209,19 @@ def test_a_start_that_fails_ends_the_process_with_a_sentence(tmp_path: Path) -> 
     said = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
     assert "The launcher cannot start: No cluster to use: " in said
     assert "set KUBECONFIG" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux has it.")
+def test_other_processes_of_its_user_cannot_look_into_the_launcher(tmp_path: Path) -> None:
+    """The kernel gives what lies in /proc of such a process to root, whoever the process belongs to."""
+    code = (
+        "import ctypes, os; from launcher.main import _refuse_inspection\n"
+        "os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as after an exec\n"
+        "print(os.stat('/proc/self/environ').st_uid)\n"
+        "_refuse_inspection()\n"
+        "print(os.stat('/proc/self/environ').st_uid)"
+    )
+    if os.getuid() != 0:
+        pytest.skip("Only root can become another user.")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout.split() == ["65534", "0"]
