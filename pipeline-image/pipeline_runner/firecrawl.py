@@ -68,7 +68,7 @@ class Firecrawl:
         except (httpx.HTTPError, httpx.InvalidURL):
             msg = "Firecrawl cannot be reached."
             raise FirecrawlError(msg) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             msg = "Firecrawl answered something that is no search result."
             raise FirecrawlError(msg) from None
         return answer[:limit]

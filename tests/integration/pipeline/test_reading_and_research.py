@@ -107,6 +107,13 @@ def test_firecrawl_finds_pages_after_it_was_asked_too_often(browser: Browser) ->
     assert "Hafenwerk GmbH" in body["query"]
 
 
+def test_half_an_emoji_and_control_characters_of_a_found_page_can_be_written(browser: Browser) -> None:
+    odd = {"url": "https://a.example/", "title": "Half \ud83d\0", "markdown": "We \ud83d run\x0b\ufffe harbours."}
+    with api((200, json.dumps({"success": True, "data": {"web": [odd]}}).encode())) as (url, _):
+        [source] = research_company(posting(), browser, Firecrawl(url, KEY)).sources
+    assert (source.title, source.excerpt) == ("Half \ufffd", "We \ufffd run harbours.")
+
+
 @pytest.mark.parametrize(
     ("status", "answer", "says", "attempts"),
     [
@@ -118,6 +125,8 @@ def test_firecrawl_finds_pages_after_it_was_asked_too_often(browser: Browser) ->
         (200, b'{"success": true, "data": []}', "no search result", 1),
         (200, b'{"data": {"web": [1]}}', "no search result", 1),
         (200, b"x" * (9 << 20), "no search result", 1),
+        (200, b'{"data": ' + b"[" * 900 + b"]" * 900 + b"}", "no search result", 1),
+        (200, b"[" * 100_000, "no search result", 1),
     ],
 )
 def test_what_firecrawl_fails_with_is_told_without_its_key(
