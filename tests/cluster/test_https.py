@@ -228,13 +228,13 @@ def test_who_follows_a_run_while_the_launcher_is_replaced_misses_no_line(
     for viewer in viewers:
         viewer.join(120)
         assert viewer.ended and viewer.streams > 1
+    release.cluster.wait_for_rollout("slipway-launcher", release.namespace)
+    edge.wait_for_launcher()
     run = client.get(f"/jobs/{run_id}/status").json()
     seen = {"text": client.get(f"/jobs/{run_id}/log").content, "receipt": run["log"]}
     streams = [viewer.events for viewer in viewers]
     findings = logs.check(LogHistory(run_id=run_id, expected=LINES, streams=streams, **seen))
     assert not findings, report(findings)
-    release.cluster.wait_for_rollout("slipway-launcher", release.namespace)
-    edge.wait_for_launcher()
 
 
 def test_the_certificate_is_kept_when_traefik_is_replaced(edge: Edge, release: Release, client: httpx.Client) -> None:
