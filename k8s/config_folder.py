@@ -93,7 +93,7 @@ def read(folder: Path, known: frozenset[str]) -> Config:
     not_for_runs = {"RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", *CHART_VALUES, *OF_THE_CHART}
     pipeline = {name: value for name, value in variables.items() if value and name not in not_for_runs}
     notes += [
-        f".env: {name} is no setting that Slipway knows; it is passed on to the runs{_nearest(name, known)}"
+        f".env: {name} is not one of Slipway's settings; it is passed on to the runs{_nearest(name, known)}"
         for name in pipeline
         if name not in known
     ]

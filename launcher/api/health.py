@@ -1,7 +1,7 @@
 """How the service is: what /health shows and what /livez asks, each within a moment, whatever hangs meanwhile.
 
-Looks that may take long are made in the background, one of each kind at a time; whoever asks waits a moment for them
-and goes by the last answer.
+Checks that may take long run in the background, one of each kind at a time; a caller waits a moment for them
+and takes the last answer.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class Supervision:
             events = (await self._cluster.list("Event", fields=fields)).items
         except ClusterUnavailable:
             raise
-        except ClusterError:  # nobody may have let us see Events
+        except ClusterError:  # an account without the right to list Events
             return None
         newest = max(events, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
         return f"Kubernetes refuses the pod: {newest.get('message', '')}" if newest else None

@@ -176,7 +176,11 @@ class Feed:
                 try:
                     await self._read_on()
                     faults = 0
-                except (RunNotFound, StoreUnavailable, ClusterUnavailable):  # viewers are told, or come back
+                except (
+                    RunNotFound,
+                    StoreUnavailable,
+                    ClusterUnavailable,
+                ):  # the viewer reconnects, or learns that the run is gone
                     raise
                 except Exception:
                     faults += 1

@@ -18,7 +18,7 @@ Manifest = dict[str, Any]
 
 
 class Sees(Protocol):
-    """What is told of each change: a picture, or a controller."""
+    """Receives each change: a picture, or a controller."""
 
     def see_job(self, job: Manifest, *, gone: bool = False) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Development without a secret: whoever may call, no foreign web page may."""
+"""Development without a secret: programs of this machine may call, foreign web pages may not."""
 
 from __future__ import annotations
 

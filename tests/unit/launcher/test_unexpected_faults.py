@@ -167,7 +167,7 @@ def test_on_the_local_engine_one_fault_ends_no_loop_and_leaves_every_run_its_end
             stack.push_async_callback(engine.stop)
             try:
                 await engine.start()
-            except UnexpectedFault:  # the process ends with a sentence, and whoever watches it starts the next one
+            except UnexpectedFault:  # the process ends with a sentence, and its supervisor starts the next one
                 await engine.start()
             yield stores, engine
 
