@@ -99,7 +99,7 @@ def test_a_variable_that_nobody_knows_is_passed_on_and_told(folder: Path) -> Non
     write(folder, "OPENAI_APIKEY=sk-1\n")
     config = read(folder, KNOWN)
     assert content(config, "slipway-pipeline") == {"OPENAI_APIKEY": "sk-1"}
-    assert any("OPENAI_APIKEY is no setting" in note for note in config.notes)
+    assert any("OPENAI_APIKEY is not one of Slipway's settings" in note for note in config.notes)
 
 
 @pytest.mark.parametrize(
