@@ -50,7 +50,7 @@ def test_an_operator_lives_on_without_its_lease(installation: Installation) -> N
         until(lambda: health(installation)["operator"] == "unknown")
         run_id = installation.launcher.run("1", pipeline="hello")["run_id"]
         assert installation.launcher.wait(run_id)["status"] == "completed"
-        told = "heartbeat: the Lease is not renewed"
+        told = 'heartbeat: leases.coordination.k8s.io "slipway-operator" not found'
         until(lambda: told in installation.operator.log.read_text())
         assert health(installation)["status"] == "healthy"
     finally:
