@@ -185,11 +185,13 @@ class Controller:
         """Delete recorded Jobs that Kubernetes never finishes, and so never forgets: they were never released."""
         oldest = now() - timedelta(seconds=self._settings.JOB_TTL_SECONDS)
         for job in listed:
-            if jobs.phase_of(job) == labels.PHASE_RECORDED and not jobs.finished(job):
-                run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
-                if run.completed_at and run.completed_at < oldest:
-                    with contextlib.suppress(ObjectMissing):
-                        await self._cluster.delete("Job", run.run_id, job["metadata"]["uid"])
+            run: Run | None = None
+            with contained("reconcile", f"the record of {jobs.name_of(job)} cannot be read from its Job"):
+                if jobs.phase_of(job) == labels.PHASE_RECORDED and not jobs.finished(job):
+                    run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
+            if run and run.completed_at and run.completed_at < oldest:
+                with contextlib.suppress(ObjectMissing):
+                    await self._cluster.delete("Job", run.run_id, job["metadata"]["uid"])
 
     async def _clean(self) -> None:
         moment = now() - timedelta(days=self._settings.RETENTION_DAYS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from launcher.background import Tasks, report
+from launcher.background import Tasks, contained, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster
 from launcher.domain.admission import QueuePlace, place_of, typical_seconds
@@ -182,7 +182,8 @@ class KubernetesEngine:
             return QueuePlace(position=0, eta_seconds=0.0, why=why)
         if all(run.run_id != run_id for run in live.waiting):
             return None
-        await self._learn_durations()
+        with contained("durations", "how long runs last cannot be learned"):
+            await self._learn_durations()
         at = now()
         remaining = []
         for run in live.released:
