@@ -193,8 +193,12 @@ class Recorder:
         tries = 0
         while True:
             try:
-                self.record(ended)
-                return ended
+                if self.record(ended) or (kept := self._archive.get(ended.run_id)) is None:
+                    return ended
+                if kept.status.terminal:  # the first end counts
+                    return kept
+                ended = ended.following(kept)  # somebody has changed the run meanwhile, as a cancellation does
+                continue
             except Exception as exc:
                 if no_room(exc):
                     log.error("run %s has ended, but there is no room for its record: %s", ended.run_id, exc)

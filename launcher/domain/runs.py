@@ -120,6 +120,10 @@ class Run:
             artifacts=dict(artifacts or {}),
         )
 
+    def following(self, kept: Run) -> Run:
+        """Return the run as the next state after one that was kept meanwhile."""
+        return dataclasses.replace(self, revision=kept.revision + 1, cancel_requested=kept.cancel_requested)
+
     def bare(self) -> Run:
         """Return the run without what came from outside, for a record that cannot be written otherwise."""
         message = (self.message or "").encode("ascii", "backslashreplace").decode()

@@ -215,6 +215,7 @@ class LocalEngine:
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 with contained("execute", f"run {run.run_id}: what is left of it cannot be stopped"):
                     await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
+            self._ends.pop(run.run_id, None)  # from here on nobody can end it otherwise
             await self._end(await self.get(run.run_id), outcome, self._closed(run, pump))
         finally:
             for of_runs in (self._active, self._ends, self._pumps):

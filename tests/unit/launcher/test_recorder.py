@@ -13,7 +13,8 @@ import pytest
 
 from launcher import recorder
 from launcher.domain.loglines import Receipt
-from launcher.domain.runs import Run, cancelled_before_start
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Run, RunStatus, cancelled_before_start, failure
 from launcher.recorder import Mirror, Recorder
 from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryRunStore
@@ -111,5 +112,19 @@ def test_a_record_that_a_store_cannot_hold_is_tried_a_few_times_and_keeps_no_oth
         await until(lambda: has(store, other))
         while tries < 3:
             await asyncio.sleep(0.005)
+
+    play(tmp_path, scenario)
+
+
+def test_a_change_that_comes_between_costs_no_end_and_a_first_end_stays(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
+        started = RUN.started(AT)
+        kept.record(started)
+        ended = started.ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
+        kept.record(started.cancelling(AT))  # the same revision as the end's
+        recorded = await kept.record_end(ended)
+        assert (recorded.status, recorded.cancel_requested) == (RunStatus.FAILED, True)
+        assert archive.get("a") == recorded
+        assert await kept.record_end(started.ended(cancelled_before_start(), AT, Receipt())) == recorded
 
     play(tmp_path, scenario)
