@@ -158,7 +158,7 @@ class Settings(SharedSettings):
     PORT: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
     CORS_ORIGINS: CommaSeparated = Field((), description="origins that browsers may call from, comma-separated")
     RATE_LIMIT_PER_MINUTE: int = Field(6000, ge=1, description="calls per minute and credential")
-    TICKET_RATE_LIMIT_PER_MINUTE: int = Field(300, ge=1, description="calls per minute and ticket")
+    TICKET_RATE_LIMIT_PER_MINUTE: int = Field(1200, ge=1, description="calls per minute and ticket")
     MAX_STREAMS: int = Field(2000, ge=1, description="log streams open at a time; more are refused with 503")
 
     ENGINE: Literal["local", "kubernetes"] = Field(

@@ -56,7 +56,7 @@ async def logs(
     run_id: str,
     parts: PartsDep,
     caller: RunReader,
-    after: Annotated[int, Query(ge=0, description="Only lines with higher numbers.")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**53, description="Only lines with higher numbers.")] = 0,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> StreamingResponse:
     """Stream the log from line 1, or from where `Last-Event-ID` or `after` says, to the `end` event."""

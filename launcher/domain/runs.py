@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, TypeAdapter
 
 from launcher.domain.errors import IllegalTransition
 from launcher.domain.loglines import Receipt
@@ -78,10 +78,10 @@ class Run:
     reason: str | None = None
     message: str | None = None
     exit_code: int | None = None
-    created_at: datetime
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    updated_at: datetime
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None = None
+    completed_at: AwareDatetime | None = None
+    updated_at: AwareDatetime
     cancel_requested: bool = False
     waiting_for: str | None = None
     """While queued with a slot of its own: what the run still waits for, in words."""

@@ -281,7 +281,7 @@ class LocalEngine:
         except Exception:  # the archive has them as well, in almost every case
             report("start", "the runs that Redis has cannot be listed")
             return []
-        return [run for run in runs if not run.status.terminal]
+        return [run for run in runs if not run.status.terminal and is_run_id(run.run_id)]
 
     async def _clean(self) -> None:
         await self._forget_before(now() - timedelta(days=self._settings.RETENTION_DAYS))

@@ -12,6 +12,7 @@ from pathlib import Path
 from launcher.engines.children import child
 
 _PIPE_BYTES = 1 << 20
+_TAKEN_BYTES = 32 << 10  # at a time: a mebibyte of empty lines would hold up everybody for seconds
 _DRAIN_SECONDS = 2.0  # for output still in the pipe when every process is gone
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 
@@ -23,6 +24,7 @@ class PipelineProcess:
         self._run_id, self._take = marks["SLIPWAY_RUN_ID"], take
         self._child = child(marks, grace_seconds)
         self._pump: asyncio.Task[None] | None = None
+        self._taken = 0
 
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
         """Start the command. Raises `OSError` where it cannot be started."""
@@ -49,7 +51,10 @@ class PipelineProcess:
     async def drained(self) -> None:
         """Wait until all output has been taken."""
         assert self._pump is not None
-        await asyncio.wait([self._pump], timeout=_DRAIN_SECONDS)
+        taken = -1
+        while not self._pump.done() and taken != self._taken:  # as long as more of it comes
+            taken = self._taken
+            await asyncio.wait([self._pump], timeout=_DRAIN_SECONDS)
         self._pump.cancel()
         await asyncio.gather(self._pump, return_exceptions=True)
 
@@ -59,8 +64,9 @@ class PipelineProcess:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
         try:
-            while chunk := await reader.read(_PIPE_BYTES):
+            while chunk := await reader.read(_TAKEN_BYTES):
                 self._take(chunk)
+                self._taken += len(chunk)
                 await asyncio.sleep(0)  # a chatty pipeline must not keep the others waiting
         finally:
             transport.close()

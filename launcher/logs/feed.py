@@ -291,11 +291,12 @@ class FeedHub:
 
     async def events(self, run_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """Yield a run's SSE events after a line's number, to the `end` event; a comment when it is quiet."""
-        if kept := self._archive.last_number(run_id):
+        kept = self._archive.last_number(run_id)
+        if kept:
             after = min(after, kept)  # a viewer of a log that was longer than ours sees what is new
         new = Feed(run_id, self._archive, self._tail, self._look, self._unfinished)
         feed = self._feeds.setdefault(run_id, new)
-        feed.join(after)
+        feed.join(min(after, kept))  # what one viewer has seen, or claims, concerns no other
         VIEWERS.inc()
         cursor, seen = after, None
         partial: Partial | None = None

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.loglines import LogLine, as_text
+from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, supersedes
 from launcher.stores.logfile import BLOCK, LogWriter, lines
 
@@ -142,7 +143,7 @@ class Archive:
     def runs(self) -> Iterable[Run]:
         """Return every run there is, in the order of nothing."""
         with os.scandir(self._root) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+            names = [entry.name for entry in entries if is_run_id(entry.name)]
         for name in names:
             if run := self.get(name):  # it may be forgotten while we look
                 yield run

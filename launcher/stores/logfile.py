@@ -25,6 +25,9 @@ from launcher.domain.stampedlines import Kept, kept_of
 
 BLOCK = 1 << 20  # bytes read at a time
 _FULL = "The log passed"
+_RECORD_BYTES = 34  # of a record beside its data: time stamp, kind, two spaces, newline
+_DISK_FACTOR = 8
+"""A log of very short lines is full when its file, records and all, is so many times as large as its text may be."""
 _SOURCE_KINDS = (LineKind.LINE, LineKind.PART)
 _KINDS = {kind.encode(): kind for kind in LineKind}
 
@@ -93,7 +96,7 @@ class LogWriter:
         """
         if self.full:
             return 0
-        number, size, newest = self.number, self._bytes, self.newest
+        number, size, newest, disk = self.number, self._bytes, self.newest, self._size
         records: list[bytes] = []
         gaps: list[Gap] = []
         full = False
@@ -107,7 +110,8 @@ class LogWriter:
                 length = stored_bytes(kind, data)
             else:
                 length = len(data) + (kind is not LineKind.PART)
-                if size + length > self._max_bytes:
+                disk += len(data) + _RECORD_BYTES
+                if size + length > self._max_bytes or disk > _DISK_FACTOR * self._max_bytes + BLOCK:
                     why = f"{_FULL} {self._max_bytes} bytes (MAX_LOG_BYTES): what comes after is not kept."
                     gaps.append(Gap(first=number, last=number, why=why))
                     kind, data, full = LineKind.GAP, gap_data(gaps[-1]), True

@@ -238,7 +238,7 @@ def test_a_hostile_line_is_unchanged_in_a_pipe_and_harmless_at_a_terminal(launch
 def test_a_line_that_redraws_itself_is_followed_live_at_a_terminal(launcher: Launcher) -> None:
     code, shown = at_a_terminal(launcher, "run", "redraws", "--pipeline", "redraws", "--follow")
     frames = [int(found) for found in re.findall(rb"(\d+) %", shown)]
-    assert (code, frames[-1]) == (0, 100), shown
+    assert code == 0 and 100 in frames, shown
     assert len(set(frames)) > 3  # some of them before the last, each replaced by the next
     assert b"whole line" in shown and "\N{SYMBOL FOR CARRIAGE RETURN}".encode() not in shown
 
@@ -301,6 +301,7 @@ def test_every_line_comes_once_though_the_launcher_is_killed_and_started_again(t
             env=environment(launcher),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # `communicate` does not see what a buffer has read ahead
         ) as follower:
             assert follower.stdout is not None
             seen = [follower.stdout.readline() for _ in range(40)]
