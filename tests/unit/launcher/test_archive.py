@@ -224,3 +224,22 @@ def test_an_archive_has_one_launcher(tmp_path: Path) -> None:
         pass
     with claim(tmp_path):
         pass
+
+
+def test_a_log_of_empty_lines_is_full_before_its_file_is_many_times_its_limit(tmp_path: Path) -> None:
+    limit = 1 << 20
+    writer = Archive(tmp_path, max_log_bytes=limit).writer("a")
+    empty = [StampedPiece("2026-11-24T08:00:00.000000000Z", LineKind.LINE, b"")] * 10_000
+    while not writer.full:
+        writer.append(empty)
+    writer.close()
+    assert (tmp_path / "a" / "log").stat().st_size < 10 * limit
+    assert writer.receipt(ended=True).gaps[-1].why.startswith("The log passed")
+
+
+def test_a_record_whose_times_have_no_zone_is_passed_over(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    archive.put(Run(run_id="b", job_id="1", created_at=AT, updated_at=AT))
+    record = tmp_path / "b" / "run.json"
+    record.write_bytes(record.read_bytes().replace(b"Z", b"").replace(b"+00:00", b""))
+    assert list(archive.runs()) == [] and archive.unreadable == {"b"}

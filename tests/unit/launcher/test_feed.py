@@ -298,3 +298,29 @@ def test_a_frame_whose_line_is_not_kept_is_taken_back(tmp_path: Path) -> None:
         await run.until(b'data: {"text": ""}')
 
     assert redrawn(played(scenario, tmp_path)) == ["10 %", ""]
+
+
+def test_a_viewer_that_claims_lines_which_are_not_there_takes_none_from_another(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        archive, tail, status = Archive(tmp_path), InMemoryLogTail(50), "queued"
+
+        async def look(run_id: str) -> dict[str, Any]:
+            return {"status": status, "queue": None}
+
+        hub = FeedHub(archive, tail, look)
+
+        async def seen(after: int) -> bytes:
+            return b"".join([body async for body in hub.events("a", after)])
+
+        async with asyncio.timeout(20):
+            boaster, other = asyncio.create_task(seen(999_999)), asyncio.create_task(seen(0))
+            await asyncio.sleep(0)  # both follow
+            writer = archive.writer("a")
+            writer.append([StampedPiece(STAMP, LineKind.LINE, b"one")])
+            writer.close()
+            status = "completed"
+            assert b"data: one\n" in await other
+            assert b"event: gap" not in await other
+            assert b"event: end" in await boaster
+
+    asyncio.run(scenario())
