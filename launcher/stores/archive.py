@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from launcher.domain.runs import Run, supersedes
 from launcher.stores.logfile import BLOCK, LogWriter, lines
 
 log = logging.getLogger(__name__)
+_MAX_RECORD_BYTES = 4 << 20
 _STRIDE = 256  # lines between two entries of a log's index
 _TEXT_BYTES = 128 << 10
 
@@ -127,7 +129,7 @@ class Archive:
     def get(self, run_id: str) -> Run | None:
         """Return the run as it was last kept; None where nothing is, or nothing that can be read."""
         try:
-            found = Run.from_json((self._root / run_id / "run.json").read_bytes())
+            found = Run.from_json(_record(self._root / run_id / "run.json"))
             if found.run_id != run_id:
                 raise ValueError(f"it is the record of {found.run_id}")
         except (FileNotFoundError, NotADirectoryError):
@@ -154,6 +156,18 @@ class Archive:
 
     def _log(self, run_id: str) -> Path:
         return self._root / run_id / "log"
+
+
+def _record(path: Path) -> bytes:
+    """Read a record; what is no file of a record's size is not even tried, as it might never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_RECORD_BYTES:
+            raise ValueError("it is no file of a record's size")
+        return os.read(descriptor, _MAX_RECORD_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 class _Index:

@@ -190,7 +190,7 @@ def test_a_record_that_cannot_be_read_is_passed_over_and_can_be_written_again(tm
     assert archive.get("b") == runs[1]
 
 
-@pytest.mark.parametrize("kind", ["a folder", "another run's record", "a link to itself"])
+@pytest.mark.parametrize("kind", ["a folder", "another run's record", "a link to itself", "a FIFO", "4 TiB"])
 def test_a_record_that_cannot_be_opened_concerns_its_own_run_alone(tmp_path: Path, kind: str) -> None:
     archive = Archive(tmp_path)
     runs = [Run(run_id=name, job_id="1", created_at=AT, updated_at=AT) for name in "abc"]
@@ -202,6 +202,11 @@ def test_a_record_that_cannot_be_opened_concerns_its_own_run_alone(tmp_path: Pat
         (record / "inside").mkdir(parents=True)
     elif kind == "another run's record":
         record.write_bytes(runs[0].to_json())
+    elif kind == "a FIFO":
+        os.mkfifo(record)
+    elif kind == "4 TiB":
+        record.touch()
+        os.truncate(record, 4 << 40)
     else:
         record.symlink_to(record)
     assert archive.get("b") is None
