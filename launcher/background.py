@@ -89,9 +89,10 @@ class Tasks:
 
     async def stop(self) -> None:
         """Cancel every task and wait until all have ended."""
-        for task in self._tasks:
-            task.cancel()
-        await self.join()
+        while self._tasks:  # one that is cancelled may have started another
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(list(self._tasks), timeout=1.0)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -18,7 +18,7 @@ from launcher.controller.heartbeat import beat
 from launcher.controller.picture import Picture
 from launcher.controller.settings import OperatorSettings
 from launcher.controller.supervision import Supervision
-from launcher.domain.errors import ClusterUnavailable, ObjectMissing, StoreUnavailable
+from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing, StoreUnavailable
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.retention import forget_before
 from launcher.storage import Storage
@@ -62,7 +62,13 @@ class Controller:
         )
         self._tasks.start(self._admit(), "admission")
         self._tasks.start(
-            repeat("retention", self._clean, every_seconds=_CLEANING_SECONDS, expected=(StoreUnavailable, OSError)),
+            repeat(
+                "retention",
+                self._clean,
+                every_seconds=_CLEANING_SECONDS,
+                expected=(StoreUnavailable, OSError),
+                retry_seconds=60.0,
+            ),
             "retention",
         )
         self._tasks.start(beat(self._cluster), "heartbeat")
@@ -190,8 +196,14 @@ class Controller:
                 if jobs.phase_of(job) == labels.PHASE_RECORDED and not jobs.finished(job):
                     run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
             if run and run.completed_at and run.completed_at < oldest:
-                with contextlib.suppress(ObjectMissing):
+                try:
                     await self._cluster.delete("Job", run.run_id, job["metadata"]["uid"])
+                except (ObjectMissing, ObjectChanged):
+                    continue
+                except ClusterUnavailable:
+                    raise
+                except Exception:  # housekeeping must not keep runs from their start
+                    report("reconcile", f"the Job of run {run.run_id} cannot be deleted")
 
     async def _clean(self) -> None:
         moment = now() - timedelta(days=self._settings.RETENTION_DAYS)

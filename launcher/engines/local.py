@@ -79,7 +79,14 @@ class LocalEngine:
             with contained("start", f"run {run.run_id} cannot be taken up"):
                 await self._take_up(run)
         self._tasks.start(
-            repeat("retention", self._clean, every_seconds=_CLEANING_SECONDS, expected=(StoreUnavailable,)), "retention"
+            repeat(
+                "retention",
+                self._clean,
+                every_seconds=_CLEANING_SECONDS,
+                expected=(StoreUnavailable,),
+                retry_seconds=60.0,
+            ),
+            "retention",
         )
         self._admit()
 

@@ -146,6 +146,7 @@ class Archive:
         """Return every run there is, in the order of nothing."""
         with os.scandir(self._root) as entries:
             names = [entry.name for entry in entries if is_run_id(entry.name)]
+        self.unreadable.intersection_update(names)
         for name in names:
             if run := self.get(name):  # it may be forgotten while we look
                 yield run

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import DESCENDING, AsyncMongoClient
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError, WriteError
 from pymongo.uri_parser import parse_uri
 
 from launcher.domain.days import StatusCounts
@@ -159,5 +159,7 @@ def _run_of(document: Mapping[str, Any]) -> Run | None:
 async def _unavailable() -> AsyncIterator[None]:
     try:
         yield
+    except WriteError:  # the server answers: it is this one document that it refuses
+        raise
     except (PyMongoError, OSError) as exc:
         raise StoreUnavailable(f"MongoDB does not answer: {type(exc).__name__}") from exc
