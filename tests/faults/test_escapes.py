@@ -37,7 +37,7 @@ def become_another(name='python'):
 def finish():
     while not os.path.exists(run + '/ready'): time.sleep(0.01)
     print('ready', flush=True)
-    if json.loads(os.environ['PIPELINE_PARAMS']).get('stays'): time.sleep(600)
+    if json.loads(os.environ['PIPELINE_PARAMS']).get('stays'): time.sleep(120)
     os._exit(0)
 """
 ESCAPES = {
