@@ -48,8 +48,8 @@ class TextDisplay:
 
     def show(self, name: str, number: int, data: str) -> None:
         """See `Display`."""
-        if name != "status" and self._bar and self._both:  # in a pipe, the finished line alone counts
-            self._bar.unfinished = json.loads(data)["text"] if name == "partial" else ""
+        if name != "status":
+            self._redraw(json.loads(data)["text"] if name == "partial" else "")
         if name == "partial":
             return
         if name == "message":
@@ -70,6 +70,13 @@ class TextDisplay:
                 self.pause()
                 for text in output.run_lines(document):
                     output.note(text)
+
+    def _redraw(self, text: str) -> None:
+        if not (self._bar and self._both):  # in a pipe, the finished line alone counts
+            return
+        before, self._bar.unfinished = self._bar.unfinished, text
+        if before and not text:  # else the old frame is drawn once more below the finished line
+            self._bar.refresh()
 
     def _progress(self, report: dict[str, object]) -> None:
         step, of, label = (report.get(name) for name in ("step", "of", "label"))
