@@ -31,7 +31,7 @@ def main() -> int:
     except Unusable as exc:
         parser.error(f"{exc} (or --port)")
     if chosen.with_launcher:
-        from frontend.together import serve_together
+        from frontend.dev_server import serve_together
 
         return serve_together(chosen.host, int(chosen.port), environ)
     for note in typos(environ, KNOWN):

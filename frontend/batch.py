@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from frontend.words import LIVE
+from frontend.messages import LIVE
 
 MOST = 50
 """Runs in one address, which stays well below the 8190 characters that a server takes; a page selects half as many."""

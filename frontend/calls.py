@@ -11,7 +11,7 @@ from flask import g
 from frontend.api.runner import ask
 from frontend.batch import GONE
 from frontend.last_run import LastRun
-from frontend.words import LIVE, Problem, problem_of, unreachable
+from frontend.messages import LIVE, Problem, problem_of, unreachable
 
 MOST_RUNS = 500  # that the launcher lists at once
 POLLED_RUNS = 100  # of the newest, with each poll: what is new is among them

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from frontend.words import LIVE
+from frontend.messages import LIVE
 
 KINDS = ("completed", "failed", "cancelled", "live")
 DAYS = 14

@@ -12,8 +12,8 @@ from flask import Response, make_response, render_template, request, url_for
 from frontend.batch import MOST, Batch
 from frontend.keys import anchor, launch_key
 from frontend.last_run import LastRun
+from frontend.messages import LIVE, Problem, problem_of
 from frontend.sign_in import signed_in
-from frontend.words import LIVE, Problem, problem_of
 
 STOP_POLLING = 286  # htmx's own: take the answer, and ask no more
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from frontend import chart, words
+from frontend import chart, messages
 from frontend.batch import Batch, read_address
 from frontend.calls import Refused, beginning, call, changes, last_runs, statuses_of
 from frontend.fragments import as_fragment, refused, seen, state_of
@@ -17,7 +17,7 @@ from frontend.keys import launch_key
 from frontend.last_run import UNKNOWN
 from frontend.postings import NEW, PostingQuery, Postings, PostingsUnavailable
 from frontend.previews import MOST_BYTES, kind_of, rendered
-from frontend.shown import read_shown
+from frontend.row_state import read_shown
 
 pages = Blueprint("pages", __name__)
 pages.after_app_request(as_fragment)
@@ -40,7 +40,7 @@ def jobs() -> ResponseReturnValue:
     status = request.args.get("status", "")
     query = PostingQuery(
         text=request.args.get("q", "")[:200].strip(),
-        status=status if status in (NEW, *words.STATUSES) else "",
+        status=status if status in (NEW, *messages.STATUSES) else "",
         page=_page(),
         per_page=PER_PAGE,
     )
@@ -91,7 +91,7 @@ def batch() -> ResponseReturnValue:
 def runs() -> ResponseReturnValue:
     """The history, its last days as a chart, and the slots in use now."""
     status = request.args.get("status", "")
-    status = status if status in words.STATUSES else ""
+    status = status if status in messages.STATUSES else ""
     job_id = request.args.get("job_id", "")[:200]
     asked: dict[str, str | int] = {"page": _page(), "per_page": PER_PAGE}
     asked |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
@@ -167,7 +167,7 @@ def launcher_refused(error: Refused) -> ResponseReturnValue:
 @pages.app_errorhandler(PostingsUnavailable)
 def postings_unavailable(error: PostingsUnavailable) -> ResponseReturnValue:
     """Say why there are no postings."""
-    return launcher_refused(Refused(words.Problem(503, "The postings cannot be had", str(error))))
+    return launcher_refused(Refused(messages.Problem(503, "The postings cannot be had", str(error))))
 
 
 @pages.app_template_global()
@@ -177,13 +177,13 @@ def files_of(run: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, kind_of(name)) for name in names]
 
 
-pages.add_app_template_filter(words.lasted)
-pages.add_app_template_filter(words.sentence)
-pages.add_app_template_filter(words.receipt)
-pages.add_app_template_filter(words.gap)
+pages.add_app_template_filter(messages.lasted)
+pages.add_app_template_filter(messages.sentence)
+pages.add_app_template_filter(messages.receipt)
+pages.add_app_template_filter(messages.gap)
 
 
-def _strip(problem: words.Problem | None) -> dict[str, Any]:
+def _strip(problem: messages.Problem | None) -> dict[str, Any]:
     """Return how the launcher stands; the `problem` that a call just had is not asked for a second time."""
     if problem:
         return {"problem": problem}
@@ -191,7 +191,7 @@ def _strip(problem: words.Problem | None) -> dict[str, Any]:
         health = call("health")
     except Refused as exc:
         return {"problem": exc.problem}
-    return {"health": health, "notices": words.notices(health)}
+    return {"health": health, "notices": messages.notices(health)}
 
 
 def _charted() -> tuple[str, list[chart.Day]]:

@@ -13,7 +13,7 @@ from pymongo import DESCENDING, MongoClient
 from pymongo.errors import PyMongoError
 
 from frontend.last_run import LastRun
-from frontend.words import STATUSES
+from frontend.messages import STATUSES
 
 NEW = "new"
 MOST_SIGNS = 300  # of a title, on the page

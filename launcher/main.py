@@ -20,8 +20,8 @@ from launcher.domain.errors import ConfigurationError, SlipwayError
 from launcher.engines.orphans import ORPHANS
 from launcher.server import BoundedHttp, Server
 from launcher.settings import Settings
-from launcher.storage import faults_at_start
 from launcher.stores.archive import claim
+from launcher.wiring import faults_at_start
 
 _PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 log = logging.getLogger(__name__)

@@ -63,27 +63,27 @@ class Mirror:
         self._news = asyncio.Event()
 
     @property
-    def owed(self) -> int:
+    def backlog(self) -> int:
         """How many runs the store has not got the latest state of."""
         return len(self._owed)
 
-    def owes(self, run_id: str) -> bool:
+    def pending(self, run_id: str) -> bool:
         """Say whether the store has not got the latest state of a run."""
         return run_id in self._owed
 
-    def owe(self, run: Run) -> None:
+    def enqueue(self, run: Run) -> None:
         """Note that the store must get this state."""
         self._owed[run.run_id] = run
         self._tries.pop(run.run_id, None)
         self._news.set()
 
     async def run(self) -> None:
-        """Deliver what is owed; between, ask whether the store is there."""
+        """Deliver what is backlog; between, ask whether the store is there."""
         await repeat(f"mirror {self.name}", self._round)
 
     async def _round(self) -> None:
         self._news.clear()
-        await self._insist(self.store.ping)
+        await self._retry_forever(self.store.ping)
         for run in list(self._owed.values()):
             try:
                 await self._deliver(run)
@@ -103,7 +103,7 @@ class Mirror:
             return 0
         missed = [r for r in wanted if kept.get(r.run_id, 0) < r.revision and r.run_id not in self._owed]
         for run in missed:
-            self.owe(run)
+            self.enqueue(run)
         REPAIRED.labels(self.name).inc(len(missed))
         return len(missed)
 
@@ -113,7 +113,7 @@ class Mirror:
                 await self._items.mark(run, self._urls(run))
             await self.store.put(run)
 
-        await self._insist(write)
+        await self._retry_forever(write)
         self._tries.pop(run.run_id, None)
         if self._owed.get(run.run_id) is run:
             del self._owed[run.run_id]
@@ -130,7 +130,7 @@ class Mirror:
             UNDELIVERABLE.labels(self.name).inc()
             del self._owed[run.run_id], self._tries[run.run_id]
 
-    async def _insist(self, call: Callable[[], Awaitable[None]]) -> None:
+    async def _retry_forever(self, call: Callable[[], Awaitable[None]]) -> None:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailable), wait=wait_random_exponential(0.2, _RETRY_MAX_SECONDS)
         )
@@ -168,10 +168,10 @@ class Recorder:
             self._tasks.start(work, "reconcile stores")
 
     async def stop(self, patience_seconds: float = 2.0) -> None:
-        """Give the mirrors a moment for what they owe, then end; the next start finds what is left."""
+        """Give the mirrors a moment for what they enqueue, then end; the next start finds what is left."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
-                while any(mirror.owed for mirror in self.mirrors if mirror.up):
+                while any(mirror.backlog for mirror in self.mirrors if mirror.up):
                     await asyncio.sleep(0.02)
         await self._tasks.stop()
 
@@ -180,7 +180,7 @@ class Recorder:
         if not self._archive.put(run):
             return False
         for mirror in self.mirrors:
-            mirror.owe(run)
+            mirror.enqueue(run)
         return True
 
     async def record_end(self, ended: Run) -> Run:
@@ -209,7 +209,7 @@ class Recorder:
             if tries > _MAX_TRIES:
                 self._late[ended.run_id] = ended
                 for mirror in self.mirrors:
-                    mirror.owe(ended)
+                    mirror.enqueue(ended)
                 return ended
             if tries == _MAX_TRIES:
                 ended = ended.bare()
@@ -221,9 +221,9 @@ class Recorder:
         """How many runs have a record in the archive that could not be read when it was last looked at."""
         return len(self._archive.unreadable)
 
-    def owes(self, run_id: str) -> bool:
+    def pending(self, run_id: str) -> bool:
         """Say whether a store has not got the latest state of a run."""
-        return any(mirror.owes(run_id) for mirror in self.mirrors)
+        return any(mirror.pending(run_id) for mirror in self.mirrors)
 
     async def _reconcile(self) -> None:
         for run_id, ended in list(self._late.items()):

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from launcher.background import contained
 from launcher.domain.runs import Run
-from launcher.storage import Storage
+from launcher.wiring import Storage
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from frontend import connection
 from frontend.api.standalone import environment_config, is_cross_site
 from frontend.config import Config
 from frontend.keys import keyed
-from frontend.shown import read_shown
+from frontend.messages import UNREACHABLE
+from frontend.row_state import read_shown
 from frontend.streaming import RETRY, until
-from frontend.words import UNREACHABLE
 
 runner = Blueprint("runner", __name__)
 

@@ -1,4 +1,4 @@
-"""The application: parts made in the lifespan, routes, and what stands before them."""
+"""The application: services made in the lifespan, routes, and what stands before them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from launcher.api import jobs, problems, service, statistics, streams
-from launcher.api.auth import Gate
-from launcher.api.dependencies import Parts
+from launcher.api import problems, runs, service, statistics, streams
+from launcher.api.auth import Authenticator
+from launcher.api.dependencies import Services
 from launcher.api.health import HealthCheck
 from launcher.api.limits import CallLimit, StreamLimit
-from launcher.api.middleware import BodyLimit, HeadAsGet, LoopbackOnly, Measured, UnexpectedErrors
+from launcher.api.middleware import BodyLimit, HeadAsGet, LoopbackOnly, RequestMetrics, UnexpectedErrors
 from launcher.api.schemas import view
 from launcher.api.threads import DaemonThreads
 from launcher.engines.port import Engine
 from launcher.logs.feed import FeedHub
 from launcher.settings import Settings
-from launcher.storage import Storage, open_storage
+from launcher.wiring import Storage, open_storage
 
 _LOG_THREADS = 8
 
@@ -34,7 +34,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
-                app.state.parts = await _assemble(settings, os.environ if environ is None else environ, stack)
+                app.state.services = await _assemble(settings, os.environ if environ is None else environ, stack)
             except Exception as exc:
                 app.state.start_fault = exc
                 raise
@@ -49,13 +49,13 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     )
     app.state.start_fault = None
     problems.install(app)
-    for part in (statistics, jobs, streams, service):
+    for part in (statistics, runs, streams, service):
         app.include_router(part.router, responses=_PROBLEMS)
     app.add_middleware(BodyLimit)  # the last to be added is the first to see a request
     if not settings.secrets:
         app.add_middleware(LoopbackOnly, origins=settings.CORS_ORIGINS)
     app.add_middleware(UnexpectedErrors)
-    app.add_middleware(Measured)
+    app.add_middleware(RequestMetrics)
     if settings.CORS_ORIGINS:
         app.add_middleware(
             CORSMiddleware,
@@ -68,7 +68,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     return app
 
 
-async def _assemble(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> Parts:
+async def _assemble(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> Services:
     storage = open_storage(settings, stack)
     engine = await _engine(settings, storage, environ)
 
@@ -83,14 +83,14 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
     await engine.start()
     health = HealthCheck(engine, storage.recorder, settings.ARCHIVE_DIR)
     stack.push_async_callback(health.stop)
-    return Parts(
+    return Services(
         settings=settings,
         engine=engine,
         archive=storage.archive,
         artifacts=storage.artifacts,
         recorder=storage.recorder,
         hub=hub,
-        gate=Gate(settings.secrets),
+        authenticator=Authenticator(settings.secrets),
         limit=CallLimit(settings.RATE_LIMIT_PER_MINUTE, settings.TICKET_RATE_LIMIT_PER_MINUTE),
         streams=StreamLimit(settings.MAX_STREAMS),
         health=health,

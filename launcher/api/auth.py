@@ -38,7 +38,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Caller:
+class Principal:
     """Who calls: a name for logs, what it may do, for a ticket the one run that it opens, and what limits count by."""
 
     subject: str
@@ -55,34 +55,34 @@ class Caller:
 EVERYTHING = frozenset(Scope)
 
 
-class Gate:
+class Authenticator:
     """Checks credentials against the valid secrets; with none (development on loopback) everybody is let in."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = secrets
 
-    def caller(self, credential: str | None) -> Caller:
+    def principal(self, credential: str | None) -> Principal:
         """Return who sent this credential. Raises `NotAuthenticated`."""
         if not self._secrets:
-            return Caller(subject="development", scopes=EVERYTHING, limit_key="development")
+            return Principal(subject="development", scopes=EVERYTHING, limit_key="development")
         if not credential or len(credential.encode()) > _MAX_TOKEN_BYTES:
             raise NotAuthenticated
         digest = hashlib.sha256(credential.encode()).digest()
         for secret in self._secrets:
             if hmac.compare_digest(digest, hashlib.sha256(secret.encode()).digest()):
-                return Caller(subject="secret", scopes=EVERYTHING, limit_key="secret")
+                return Principal(subject="secret", scopes=EVERYTHING, limit_key="secret")
         if _TOKEN.fullmatch(credential):
             for secret in self._secrets:
-                if caller := _caller_of(credential, secret):
-                    return caller
+                if principal := _principal_of(credential, secret):
+                    return principal
         raise NotAuthenticated
 
-    def ticket_caller(self, ticket: str, run_id: str) -> Caller:
+    def ticket_principal(self, ticket: str, run_id: str) -> Principal:
         """Return who reads a run with a ticket. Raises `NotAuthenticated` for any other run's."""
-        caller = self.caller(ticket)
-        if self._secrets and caller.run_id != run_id:
+        principal = self.principal(ticket)
+        if self._secrets and principal.run_id != run_id:
             raise NotAuthenticated("This ticket is not for this run: ask for one with POST /jobs/{run_id}/ticket.")
-        return caller
+        return principal
 
     def ticket(self, run_id: str, subject: str) -> str:
         """Return a token that reads one run's log and artifacts, ten minutes long."""
@@ -101,7 +101,7 @@ class Gate:
         return jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM)
 
 
-def _caller_of(token: str, secret: str) -> Caller | None:
+def _principal_of(token: str, secret: str) -> Principal | None:
     from jose import jwt
     from jose.exceptions import JOSEError
 
@@ -117,7 +117,7 @@ def _caller_of(token: str, secret: str) -> Caller | None:
         return None
     subject = claims.subject[:200]
     scopes = frozenset(Scope(word) for word in claims.scope.split() if word in set(Scope))
-    return Caller(subject=subject, scopes=scopes, run_id=claims.run_id, limit_key=_limit_key(token, subject, claims))
+    return Principal(subject=subject, scopes=scopes, run_id=claims.run_id, limit_key=_limit_key(token, subject, claims))
 
 
 def _limit_key(token: str, subject: str, claims: Claims) -> str:

@@ -1,4 +1,4 @@
-"""What routes are given: the parts of the application, and the caller who has passed the gate and the limit."""
+"""What routes depend on: the application's services, and an authenticated principal within its limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from launcher.api.auth import Caller, Gate, Scope
+from launcher.api.auth import Authenticator, Principal, Scope
 from launcher.api.health import HealthCheck
 from launcher.api.limits import CallLimit, StreamLimit
 from launcher.api.threads import DaemonThreads
@@ -22,7 +22,7 @@ from launcher.stores.archive import Archive
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class Services:
     """Everything that routes use, made once in the application's lifespan."""
 
     settings: Settings
@@ -31,60 +31,62 @@ class Parts:
     artifacts: ArtifactFolder
     recorder: Recorder
     hub: FeedHub
-    gate: Gate
+    authenticator: Authenticator
     limit: CallLimit
     streams: StreamLimit
     health: HealthCheck
     log_threads: DaemonThreads
 
 
-async def parts_of(request: Request) -> Parts:
-    """Return the application's parts; not in a thread, as FastAPI would have it for a plain function."""
-    return cast(Parts, request.app.state.parts)
+async def services_of(request: Request) -> Services:
+    """Return the application's services; not in a thread, as FastAPI would have it for a plain function."""
+    return cast(Services, request.app.state.services)
 
 
-PartsDep = Annotated[Parts, Depends(parts_of)]
+ServicesDep = Annotated[Services, Depends(services_of)]
 _bearer = HTTPBearer(auto_error=False, description="RUNNER_API_SECRET itself, or an HS256 token signed with it")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
-def caller_with(scope: Scope) -> Callable[..., object]:
-    """Return a dependency: the caller, who has this scope."""
+def principal_with(scope: Scope) -> Callable[..., object]:
+    """Return a dependency: the principal, who has this scope."""
 
-    async def check(parts: PartsDep, credentials: Credentials) -> Caller:
-        caller = parts.gate.caller(credentials.credentials if credentials else None)
-        if caller.run_id is not None:  # a ticket opens its one run's log and artifacts and nothing else
-            caller = replace(caller, scopes=frozenset())
-        await parts.limit.count(caller)
-        caller.require(scope)
-        return caller
+    async def check(services: ServicesDep, credentials: Credentials) -> Principal:
+        principal = services.authenticator.principal(credentials.credentials if credentials else None)
+        if principal.run_id is not None:  # a ticket opens its one run's log and artifacts and nothing else
+            principal = replace(principal, scopes=frozenset())
+        await services.limit.count(principal)
+        principal.require(scope)
+        return principal
 
     return check
 
 
-Runner = Annotated[Caller, Depends(caller_with(Scope.RUN))]
-Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
-Canceller = Annotated[Caller, Depends(caller_with(Scope.CANCEL))]
-Admin = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
+Runner = Annotated[Principal, Depends(principal_with(Scope.RUN))]
+Reader = Annotated[Principal, Depends(principal_with(Scope.READ))]
+Canceller = Annotated[Principal, Depends(principal_with(Scope.CANCEL))]
+Admin = Annotated[Principal, Depends(principal_with(Scope.ADMIN))]
 
 
-async def run_reader(run_id: str, parts: PartsDep, credentials: Credentials, ticket: str | None = None) -> Caller:
+async def run_reader(
+    run_id: str, services: ServicesDep, credentials: Credentials, ticket: str | None = None
+) -> Principal:
     """Return who reads one run's log or artifacts: by header like anybody, or by a ticket for this run."""
     if ticket is None:
-        caller = parts.gate.caller(credentials.credentials if credentials else None)
-        if caller.run_id is not None:
-            parts.gate.ticket_caller(credentials.credentials if credentials else "", run_id)
+        principal = services.authenticator.principal(credentials.credentials if credentials else None)
+        if principal.run_id is not None:
+            services.authenticator.ticket_principal(credentials.credentials if credentials else "", run_id)
     else:
-        caller = parts.gate.ticket_caller(ticket, run_id)
-    await parts.limit.count(caller)
-    caller.require(Scope.READ)
-    return caller
+        principal = services.authenticator.ticket_principal(ticket, run_id)
+    await services.limit.count(principal)
+    principal.require(Scope.READ)
+    return principal
 
 
-RunReader = Annotated[Caller, Depends(run_reader)]
+RunReader = Annotated[Principal, Depends(run_reader)]
 
 
-async def stream_slot(parts: PartsDep, caller: RunReader) -> AsyncIterator[None]:
+async def stream_slot(services: ServicesDep, principal: RunReader) -> AsyncIterator[None]:
     """Count a stream from before its answer begins until the answer has ended, in whatever way."""
-    with parts.streams.slot(caller):
+    with services.streams.slot(principal):
         yield

@@ -1,6 +1,6 @@
 """How the service is: what /health shows and what /livez asks, each within a moment, whatever hangs meanwhile.
 
-Checks that may take long run in the background, one of each kind at a time; a caller waits a moment for them
+Checks that may take long run in the background, one of each kind at a time; a principal waits a moment for them
 and takes the last answer.
 """
 
@@ -126,7 +126,7 @@ class HealthCheck:
             "queued": queue.queued,
             "paused": queue.paused,
             **stores,
-            "records_owed": sum(mirror.owed for mirror in self._recorder.mirrors),
+            "records_owed": sum(mirror.backlog for mirror in self._recorder.mirrors),
             "archive": self._archive,
             "lost_lines": lost,
             "version": VERSION,

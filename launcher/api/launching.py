@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.api.dependencies import Parts
+from launcher.api.dependencies import Services
 from launcher.api.schemas import MAX_KEY, LaunchOptions, request_hash
 from launcher.domain.errors import InvalidRequest, UnknownPipeline
 from launcher.domain.names import hash_of, new_run_id
@@ -16,22 +16,22 @@ def check_key(key: str | None) -> str | None:
     return key
 
 
-def check_options(parts: Parts, options: LaunchOptions) -> None:
+def check_options(services: Services, options: LaunchOptions) -> None:
     """Check what the configuration bounds. Raises `UnknownPipeline` or `InvalidRequest`."""
-    pipelines = parts.settings.pipelines
+    pipelines = services.settings.pipelines
     if options.pipeline is not None and options.pipeline not in pipelines:
         raise UnknownPipeline(f"pipeline: there is no '{options.pipeline}'; there are: {', '.join(sorted(pipelines))}.")
-    longest = parts.settings.MAX_TIMEOUT_SECONDS
+    longest = services.settings.MAX_TIMEOUT_SECONDS
     if options.timeout_seconds is not None and options.timeout_seconds > longest:
         raise InvalidRequest(f"timeout_seconds: at most {longest} (MAX_TIMEOUT_SECONDS).")
 
 
-async def launch(parts: Parts, job_id: str, options: LaunchOptions, key: str | None) -> Run:
+async def launch(services: Services, job_id: str, options: LaunchOptions, key: str | None) -> Run:
     """Queue one run; the same key and request give the same run."""
-    pipeline = parts.settings.pipelines[options.pipeline or "default"]
+    pipeline = services.settings.pipelines[options.pipeline or "default"]
     key_hash = hash_of(key) if key else None
     at = now()
-    return await parts.engine.submit(
+    return await services.engine.submit(
         Run(
             run_id=new_run_id(job_id, key_hash),
             job_id=job_id,
@@ -41,7 +41,7 @@ async def launch(parts: Parts, job_id: str, options: LaunchOptions, key: str | N
             priority=options.priority,
             timeout_seconds=options.timeout_seconds
             or pipeline.timeout_seconds
-            or parts.settings.PIPELINE_TIMEOUT_SECONDS,
+            or services.settings.PIPELINE_TIMEOUT_SECONDS,
             created_at=at,
             updated_at=at,
             idempotency_hash=key_hash,

@@ -1,4 +1,4 @@
-"""What one caller may use up: calls per minute, and streams that are open at a time.
+"""What one principal may use up: calls per minute, and streams that are open at a time.
 
 Only callers whose credential was good are counted, so nobody else can make these tables grow. A ticket is counted for
 itself: it is handed to a browser, and must not use up what its maker needs.
@@ -14,7 +14,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from launcher.api.auth import Caller
+from launcher.api.auth import Principal
 from launcher.domain.errors import StreamsFull, TooManyCalls, TooManyStreams
 
 STREAMS_PER_TICKET = 8
@@ -27,12 +27,12 @@ class CallLimit:
         self._item, self._ticket_item = RateLimitItemPerMinute(per_minute), RateLimitItemPerMinute(per_ticket)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    async def count(self, caller: Caller) -> None:
+    async def count(self, principal: Principal) -> None:
         """Count one call. Raises `TooManyCalls`."""
-        if caller.run_id is None:
-            if not await self._limiter.hit(self._item, caller.limit_key):
+        if principal.run_id is None:
+            if not await self._limiter.hit(self._item, principal.limit_key):
                 raise TooManyCalls
-        elif not await self._limiter.hit(self._ticket_item, caller.limit_key):
+        elif not await self._limiter.hit(self._ticket_item, principal.limit_key):
             raise TooManyCalls("Too many calls with this ticket: slow down, or raise TICKET_RATE_LIMIT_PER_MINUTE.")
 
 
@@ -45,9 +45,9 @@ class StreamLimit:
         self.open = 0
 
     @contextmanager
-    def slot(self, caller: Caller) -> Iterator[None]:
+    def slot(self, principal: Principal) -> Iterator[None]:
         """Count one stream while it is open. Raises `StreamsFull` or `TooManyStreams`."""
-        ticket = caller.limit_key if caller.run_id is not None else None
+        ticket = principal.limit_key if principal.run_id is not None else None
         if self.open >= self._most:
             raise StreamsFull
         if ticket and self._of_ticket[ticket] >= self._per_ticket:

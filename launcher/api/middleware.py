@@ -55,7 +55,7 @@ class _HeaderSent(Exception):
     """Ends what would make a body."""
 
 
-class Measured:
+class RequestMetrics:
     """Measures each answer by route, never by path: paths contain run ids, of which there is no end."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -173,7 +173,7 @@ class BodyLimit:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Return the body, or more of it than may be; None where the caller has gone."""
+    """Return the body, or more of it than may be; None where the principal has gone."""
     body = bytearray()
     while len(body) <= MAX_BODY_BYTES:
         message = await receive()
@@ -188,7 +188,9 @@ async def _read(receive: Receive) -> bytes | None:
 def _may_send_a_body(scope: Scope) -> bool:
     scheme, credential = get_authorization_scheme_param(Headers(scope=scope).get("authorization"))
     try:
-        caller = scope["app"].state.parts.gate.caller(credential if scheme.lower() == "bearer" else None)
+        principal = scope["app"].state.services.authenticator.principal(
+            credential if scheme.lower() == "bearer" else None
+        )
     except NotAuthenticated:
         return False
-    return caller.run_id is None
+    return principal.run_id is None

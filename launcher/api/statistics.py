@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 
-from launcher.api.dependencies import PartsDep, Reader
+from launcher.api.dependencies import Reader, ServicesDep
 from launcher.domain.days import last_days, zone_of
 from launcher.domain.runs import RunStatus, now
 
@@ -62,15 +62,15 @@ class StatsView(BaseModel):
 
 @router.get("/jobs/stats", response_model=StatsView, summary="Count runs by day and status")
 async def stats(
-    parts: PartsDep,
-    caller: Reader,
+    services: ServicesDep,
+    principal: Reader,
     days: Annotated[int, Query(ge=1, le=MOST_DAYS, description="So many days, today included.")] = 14,
     tz: Annotated[str, Query(description="Where the days begin and end: an IANA time zone.")] = "UTC",
 ) -> dict[str, Any]:
     """Count the runs of the last days by the day on which they were requested, all of them, however many there are."""
     zone = zone_of(tz)
     asked = last_days(days, zone, now())
-    counted = asked.by_date(await parts.engine.count_between(asked.edges))
+    counted = asked.by_date(await services.engine.count_between(asked.edges))
     shown = [
         {
             "date": day,

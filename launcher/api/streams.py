@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from launcher.api import problems
-from launcher.api.dependencies import PartsDep, RunReader, stream_slot
+from launcher.api.dependencies import RunReader, ServicesDep, stream_slot
 from launcher.api.files import FileAnswer
 from launcher.api.threads import DaemonThreads
 from launcher.domain.errors import ArchiveUnavailable
@@ -54,16 +54,16 @@ class _Stream(StreamingResponse):
 )
 async def logs(
     run_id: str,
-    parts: PartsDep,
-    caller: RunReader,
+    services: ServicesDep,
+    principal: RunReader,
     after: Annotated[int, Query(ge=0, lt=2**53, description="Only lines with higher numbers.")] = 0,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> StreamingResponse:
     """Stream the log from line 1, or from where `Last-Event-ID` or `after` says, to the `end` event."""
-    await parts.engine.get(run_id)
+    await services.engine.get(run_id)
     if last_event_id and last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 16:
         after = int(last_event_id)
-    return _Stream(parts.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
+    return _Stream(services.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
 @router.get(
@@ -72,17 +72,17 @@ async def logs(
     dependencies=[Depends(stream_slot)],
     response_class=StreamingResponse,
 )
-async def log(run_id: str, parts: PartsDep, caller: RunReader) -> StreamingResponse:
+async def log(run_id: str, services: ServicesDep, principal: RunReader) -> StreamingResponse:
     """Return all that the archive holds, byte by byte as it was printed."""
-    await parts.engine.get(run_id)
+    await services.engine.get(run_id)
     headers = {
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
         "Content-Disposition": f'attachment; filename="{run_id}.log"',
     }
-    blocks = parts.archive.text(run_id)
-    first = await _next(blocks, parts.log_threads)  # a disk that hangs is an answer of its own
-    text = _text(first, blocks, parts.log_threads)
+    blocks = services.archive.text(run_id)
+    first = await _next(blocks, services.log_threads)  # a disk that hangs is an answer of its own
+    text = _text(first, blocks, services.log_threads)
     return StreamingResponse(text, media_type="text/plain; charset=utf-8", headers=headers)
 
 
@@ -115,7 +115,7 @@ async def _text(first: bytes | None, blocks: Iterator[bytes], threads: DaemonThr
         },
     },
 )
-async def artifact(run_id: str, filename: str, parts: PartsDep, caller: RunReader) -> FileAnswer:
+async def artifact(run_id: str, filename: str, services: ServicesDep, principal: RunReader) -> FileAnswer:
     """Return one file of the run's own folder, or a part of it (`Range`)."""
-    run = await parts.engine.get(run_id)
-    return FileAnswer(await parts.artifacts.open(run, filename))
+    run = await services.engine.get(run_id)
+    return FileAnswer(await services.artifacts.open(run, filename))

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import httpx
 
+from launcher.cli.connection_errors import cause_of
 from launcher.cli.failures import Exit, Failure, failure_of
-from launcher.cli.reaching import cause_of
 from launcher.domain.setting_rules import Unusable, usable
 
 DEFAULT_URL = "http://127.0.0.1:8000"

@@ -291,7 +291,7 @@ def token(
     as_json: AsJson = False,
 ) -> None:
     """Make a token that may do only what its scopes say; signed here, with RUNNER_API_SECRET."""
-    from launcher.api.auth import Gate, Scope
+    from launcher.api.auth import Authenticator, Scope
     from launcher.cli import output
     from launcher.domain.setting_rules import Unusable, usable
 
@@ -309,7 +309,7 @@ def token(
     except ValueError as exc:
         raise Failure(f"--scope: {exc}; there are {', '.join(Scope)}.") from None
     seconds = round(hours * 3600)
-    text = Gate([secret]).token(subject, scopes, seconds=seconds)
+    text = Authenticator([secret]).token(subject, scopes, seconds=seconds)
     if as_json:
         output.document({"token": text, "scopes": scopes, "subject": subject, "expires_in_seconds": seconds})
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from launcher.cli.client import DEFAULT_URL, Client
-from launcher.cli.cluster import examine_cluster
+from launcher.cli.cluster_checks import examine_cluster
 from launcher.cli.failures import Exit, Failure
 from launcher.cli.findings import Finding
 from launcher.domain.setting_rules import MAKE_ONE, Unusable, strong_secret, typos, usable

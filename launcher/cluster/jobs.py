@@ -37,7 +37,7 @@ def names_its_pipeline(job: Manifest) -> bool:
 
 def phase_of(job: Manifest) -> str:
     """Return how far the operator is with the Job; one that somebody else made, or copied, begins as queued."""
-    if annotation(job, labels.PHASE_OF) != job["metadata"].get("uid"):
+    if annotation(job, labels.PHASE_OWNER_UID) != job["metadata"].get("uid"):
         return labels.PHASE_QUEUED
     phase: str = (job["metadata"].get("labels") or {}).get(labels.PHASE, labels.PHASE_QUEUED)
     return phase
@@ -57,7 +57,7 @@ def ended_for(job: Manifest) -> Reason | None:
     """Return why Slipway ends the run: because somebody asked, or for a reason of the operator's own."""
     if cancelled(job):
         return Reason.CANCELLED
-    text = annotation(job, labels.END_FOR)
+    text = annotation(job, labels.TERMINATION_REASON)
     return Reason(text) if text in set(Reason) else None
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from launcher.cluster import labels
-from launcher.cluster.leases import LEASE_SECONDS
+from launcher.cluster.lease import LEASE_SECONDS
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
@@ -158,7 +158,7 @@ def release_patch(job: Mapping[str, Any]) -> Manifest:
         "metadata": {
             "uid": job["metadata"]["uid"],
             "labels": {labels.PHASE: labels.PHASE_RELEASED},
-            "annotations": {labels.PHASE_OF: job["metadata"]["uid"]},
+            "annotations": {labels.PHASE_OWNER_UID: job["metadata"]["uid"]},
         },
         "spec": {"suspend": False},
     }
@@ -169,9 +169,9 @@ def cancel_patch(at: datetime) -> Manifest:
     return {"metadata": {"annotations": {labels.CANCEL: at.isoformat(timespec="microseconds")}}}
 
 
-def end_for_patch(reason: Reason, detail: str, *, suspend: bool) -> Manifest:
+def termination_patch(reason: Reason, detail: str, *, suspend: bool) -> Manifest:
     """Note on a Job why the operator ends its run; suspended as well, it gets no pod any more and loses what it has."""
-    patch: Manifest = {"metadata": {"annotations": {labels.END_FOR: str(reason), labels.END_DETAIL: detail}}}
+    patch: Manifest = {"metadata": {"annotations": {labels.TERMINATION_REASON: str(reason), labels.END_DETAIL: detail}}}
     return {**patch, "spec": {"suspend": True}} if suspend else patch
 
 
@@ -185,7 +185,7 @@ def record_patch(job: Mapping[str, Any], run: Run, ttl_seconds: int, *, suspend:
     return {
         "metadata": {
             "labels": {labels.PHASE: labels.PHASE_RECORDED},
-            "annotations": {labels.PHASE_OF: job["metadata"]["uid"], labels.RECORD: run.to_json().decode()},
+            "annotations": {labels.PHASE_OWNER_UID: job["metadata"]["uid"], labels.RECORD: run.to_json().decode()},
         },
         "spec": {"ttlSecondsAfterFinished": ttl_seconds, **({"suspend": True} if suspend else {})},
     }

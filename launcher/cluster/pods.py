@@ -64,7 +64,7 @@ def phase(pod: Manifest) -> str:
     return text
 
 
-def over(pod: Manifest) -> bool:
+def terminated(pod: Manifest) -> bool:
     """Say whether no container of the pod runs any more, nor will."""
     return phase(pod) in ("Succeeded", "Failed")
 
@@ -96,7 +96,7 @@ def started_at(pod: Manifest) -> datetime | None:
 def waiting_for(pod: Manifest) -> Waiting | None:
     """Return what a pod waits for; None where its container has been started."""
     state = _state(pod)
-    if state.get("running") or state.get("terminated") or over(pod):
+    if state.get("running") or state.get("terminated") or terminated(pod):
         return None
     if not scheduled(pod):
         return Waiting(reason=Reason.UNSCHEDULABLE, why=_why_no_node(pod))
@@ -124,7 +124,7 @@ def exit_of(pod: Manifest) -> Exit | None:
     """Return how the pipeline's container ended; None where it has not, or never began."""
     container = _container(pod)
     ended = (container.get("state") or {}).get("terminated")
-    if not ended and over(pod):  # one that the kubelet has lost from sight has ended before, and waits, as it says
+    if not ended and terminated(pod):  # the kubelet lost it: it says that the container waits
         ended = (container.get("lastState") or {}).get("terminated")
     if not ended or _made_up(container, ended):
         return None
@@ -150,7 +150,7 @@ def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, detai
             status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
         )
     by_deadline = status.get("reason") == "DeadlineExceeded"
-    if ended_for and (by_deadline or deleting(pod) or not over(pod)):
+    if ended_for and (by_deadline or deleting(pod) or not terminated(pod)):
         return ended_by_slipway(ended_for, exit_code=code, timeout=timeout, detail=detail)
     if by_deadline and ended is None:
         return failure(Reason.CANNOT_START, detail="The pod's deadline passed before its container began.")
@@ -176,7 +176,7 @@ def _ended_by_others(pod: Manifest) -> Reason | None:
         return Reason.NODE_LOST
     if disruption is not None:
         return Reason.EVICTED
-    return Reason.DELETED if deleting(pod) or not over(pod) else None
+    return Reason.DELETED if deleting(pod) or not terminated(pod) else None
 
 
 def _ended_by_itself(ended: Exit) -> Outcome:

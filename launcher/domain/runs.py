@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, TypeAdapter
 
 from launcher.domain.errors import IllegalTransition
-from launcher.domain.loglines import Receipt
+from launcher.domain.log_lines import Receipt
 from launcher.domain.reasons import Reason, sentence
 from launcher.domain.text import clean_json, clean_text
 

@@ -30,12 +30,12 @@ from launcher.domain.errors import (
 )
 from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, RunStatus, now
-from launcher.engines.heartbeat import Hearing
+from launcher.engines.operator_liveness import OperatorLiveness
 from launcher.engines.port import QueueState
 from launcher.engines.run_counts import RunCounts
 from launcher.settings import Settings
-from launcher.storage import Storage
 from launcher.stores.ports import RunQuery, RunStore
+from launcher.wiring import Storage
 
 T = TypeVar("T")
 _FRESH_SECONDS = 1.0
@@ -67,7 +67,7 @@ class KubernetesEngine:
         self._away_until: dict[int, float] = {}
         self._durations: Mapping[str, list[float]] = {}
         self._durations_at = float("-inf")
-        self._operator = Hearing(cluster)
+        self._operator = OperatorLiveness(cluster)
         self._tasks = Tasks()
 
     async def start(self) -> None:
@@ -83,10 +83,10 @@ class KubernetesEngine:
         """See `Engine`."""
         if run.idempotency_hash:
             with contextlib.suppress(RunNotFound):  # its Job may have been forgotten already
-                return _same(run, await self.get(run.run_id))
+                return _require_same_request(run, await self.get(run.run_id))
             selector = f"{labels.IDEMPOTENCY}={run.idempotency_hash[:63]}"
             for job in (await self._asked(self._cluster.list("Job", labels=selector))).items:
-                return _same(run, self._run_of(job))
+                return _require_same_request(run, self._run_of(job))
         live = await self._look()
         if len(live.waiting) >= self._settings.MAX_QUEUED:
             raise QueueFull
@@ -94,7 +94,7 @@ class KubernetesEngine:
         try:
             await self._create(manifests.make_job(run, pipeline, self._settings))
         except ObjectExists:
-            return _same(run, self._run_of(await self._asked(self._cluster.get("Job", run.run_id))))
+            return _require_same_request(run, self._run_of(await self._asked(self._cluster.get("Job", run.run_id))))
         if all(run.run_id != there.run_id for there in (*self._live.waiting, *self._live.released)):
             self._live = replace(self._live, waiting=[*self._live.waiting, run])
         return run
@@ -104,7 +104,7 @@ class KubernetesEngine:
         if not is_run_id(run_id):
             raise RunNotFound
         if run := await self._from(self._storage.shared, run_id):
-            return run if run.status.terminal else _later(run, self._storage.archive.get(run_id))
+            return run if run.status.terminal else _newest(run, self._storage.archive.get(run_id))
         away: ClusterUnavailable | None = None
         try:
             job = await self._asked(self._cluster.get("Job", run_id))
@@ -114,7 +114,7 @@ class KubernetesEngine:
             away = exc
         else:
             if labels.RUN in (job["metadata"].get("labels") or {}):
-                return _later(self._run_of(job), self._storage.archive.get(run_id))
+                return _newest(self._run_of(job), self._storage.archive.get(run_id))
         if run := self._storage.archive.get(run_id) or await self._from(self._storage.history, run_id):
             return run
         if away:
@@ -161,7 +161,7 @@ class KubernetesEngine:
         except ObjectMissing:
             return await self.get(run_id)
         self._live = _Live(at=float("-inf"))
-        return _later(self._run_of(job), await self.get(run_id))
+        return _newest(self._run_of(job), await self.get(run_id))
 
     async def place(self, run_id: str) -> QueuePlace | None:
         """See `Engine`. A run that has its slot and waits for its pod is at place 0."""
@@ -187,7 +187,7 @@ class KubernetesEngine:
         at = now()
         remaining = []
         for run in live.released:
-            current = _later(run, self._storage.archive.get(run.run_id))
+            current = _newest(run, self._storage.archive.get(run.run_id))
             typical = typical_seconds(self._durations.get(run.pipeline, []), 0.0) or 0.0
             remaining.append(max(0.0, typical - (at - (current.started_at or at)).total_seconds()))
         waiting = next(run for run in live.waiting if run.run_id == run_id)
@@ -206,7 +206,7 @@ class KubernetesEngine:
         return None
 
     async def pause(self, paused: bool) -> None:
-        """See `Engine`. Kept in a ConfigMap."""
+        """See `Engine`. ResumePoint in a ConfigMap."""
         await self._asked(self._cluster.patch("ConfigMap", labels.QUEUE, manifests.pause_patch(paused)))
         self._live = _Live(at=float("-inf"))
 
@@ -301,11 +301,11 @@ class KubernetesEngine:
         return jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
 
 
-def _later(run: Run, other: Run | None) -> Run:
+def _newest(run: Run, other: Run | None) -> Run:
     return other if other is not None and other.revision > run.revision else run
 
 
-def _same(asked: Run, found: Run) -> Run:
+def _require_same_request(asked: Run, found: Run) -> Run:
     if found.request_hash != asked.request_hash:
         raise IdempotencyConflict
     return found

@@ -16,7 +16,7 @@ from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import QueuePlace, place_of, to_release, typical_seconds
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
-from launcher.domain.loglines import Gap, Receipt
+from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
@@ -27,9 +27,9 @@ from launcher.logs.pump import LogPump
 from launcher.metrics import ACTIVE, QUEUED, RUNS
 from launcher.retention import forget_before
 from launcher.settings import Settings
-from launcher.storage import Storage
 from launcher.stores.memory import InMemoryRunStore
 from launcher.stores.ports import RunQuery
+from launcher.wiring import Storage
 
 _CLEANING_SECONDS = 3600.0
 _CANCEL_SECONDS = 2.0
@@ -168,7 +168,7 @@ class LocalEngine:
         return pump.unfinished if pump else None
 
     async def pause(self, paused: bool) -> None:
-        """See `Engine`. Kept as a file beside the archives."""
+        """See `Engine`. ResumePoint as a file beside the archives."""
         if paused:
             self._pause_file.touch()
         else:

@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 
 from launcher.background import report
 from launcher.domain.errors import ClusterUnavailable, RunNotFound, StoreUnavailable
-from launcher.domain.loglines import Gap, LineKind, LogLine, as_display, gap_of, progress_of
+from launcher.domain.log_lines import Gap, LineKind, LogLine, as_display, gap_of, progress_of
 from launcher.domain.runs import RunStatus
 from launcher.domain.text import to_json
 from launcher.stores.archive import Archive

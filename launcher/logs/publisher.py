@@ -40,7 +40,7 @@ class Publisher:
         self._finished.add(run_id)
         self.wake(run_id)
 
-    def owes(self, run_id: str) -> bool:
+    def pending(self, run_id: str) -> bool:
         """Whether the tail may still lack lines of a log that is written, or has ended."""
         return run_id in self._news
 
@@ -55,14 +55,14 @@ class Publisher:
             while True:
                 await self._news[run_id].wait()
                 self._news[run_id].clear()
-                sent = await self._insist(run_id, sent)
+                sent = await self._retry_forever(run_id, sent)
                 if sent is None or (run_id in self._finished and not self._news[run_id].is_set()):
                     return
         finally:
             self._finished.discard(run_id)
             del self._news[run_id]
 
-    async def _insist(self, run_id: str, sent: int | None) -> int | None:
+    async def _retry_forever(self, run_id: str, sent: int | None) -> int | None:
         """Bring a tail up, however often that takes; return its last number, None where it is given up."""
         faults, pause = 0, _RETRY_SECONDS
         while faults < _MAX_FAULTS:

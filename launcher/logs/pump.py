@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import Counter
 
-from launcher.domain.loglines import LineKind, LineSplitter, Receipt, StampedPiece, as_display
+from launcher.domain.log_lines import LineKind, LineSplitter, Receipt, TimestampedPiece, as_display
 from launcher.domain.runs import Run
 from launcher.domain.text import one_line
 from launcher.logs.publisher import Publisher
@@ -85,7 +85,7 @@ class LogPump:
     def _append(self, pieces: list[tuple[LineKind, bytes]]) -> None:
         at = timestamp()
         try:
-            LINES.inc(self._writer.append([StampedPiece(at, kind, data) for kind, data in pieces]))
+            LINES.inc(self._writer.append([TimestampedPiece(at, kind, data) for kind, data in pieces]))
         except OSError:  # the pipeline never waits for the disk
             self._writer.give_up(len(pieces))
             LOST.inc(len(pieces))

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from launcher.domain.errors import ConfigurationError
-from launcher.domain.loglines import LogLine, as_text
+from launcher.domain.log_lines import LogLine, as_text
 from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, supersedes
-from launcher.stores.logfile import BLOCK, LogWriter, lines
+from launcher.stores.log_file import BLOCK, LogWriter, lines
 
 log = logging.getLogger(__name__)
 _MAX_RECORD_BYTES = 4 << 20

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from launcher.domain.days import StatusCounts, count_between
-from launcher.domain.loglines import LogLine
+from launcher.domain.log_lines import LogLine
 from launcher.domain.runs import Run, supersedes
 from launcher.stores.ports import RunQuery, work_item_fields
 

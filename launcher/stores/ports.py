@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from launcher.domain.days import StatusCounts
-from launcher.domain.loglines import LogLine
+from launcher.domain.log_lines import LogLine
 from launcher.domain.runs import Run, RunStatus
 
 

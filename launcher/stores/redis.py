@@ -20,7 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from launcher.domain.days import StatusCounts, count_between
 from launcher.domain.errors import StoreUnavailable
-from launcher.domain.loglines import LineKind, LogLine
+from launcher.domain.log_lines import LineKind, LogLine
 from launcher.domain.runs import TERMINAL, Run
 from launcher.stores.ports import RunQuery
 

@@ -1,4 +1,4 @@
-"""The handlers: each takes what kopf saw into the controller's picture and ends at once.
+"""The handlers: each takes what kopf saw into the controller's cache and ends at once.
 
 Only `on.event`: no finalizers, no annotations of kopf's own, no Events. kopf swallows what such a handler raises, so
 nothing here can fail; what must be retried is a task of the controller's. All are `async`: others would run in threads.
@@ -14,11 +14,11 @@ import kopf
 
 from launcher.cluster import labels
 from launcher.cluster.client import Cluster
-from launcher.controller.controller import RECONCILE_SECONDS, Controller
-from launcher.controller.settings import OperatorSettings
-from launcher.storage import open_storage
 from launcher.stores.archive import claim
+from launcher.wiring import open_storage
+from pipeline_operator.controller import RECONCILE_SECONDS, Controller
 from pipeline_operator.login import connection_info
+from pipeline_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 EXIT_SECONDS = 20.0
@@ -34,19 +34,19 @@ def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> Non
 
     @kopf.on.event("batch", "v1", "jobs", labels=ours, registry=registry)
     async def job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.see_job(_object(event), gone=event["type"] == "DELETED")
+        memo.controller.observe_job(_object(event), gone=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "pods", labels=ours, registry=registry)
     async def pod(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.see_pod(_object(event), gone=event["type"] == "DELETED")
+        memo.controller.observe_pod(_object(event), gone=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "configmaps", registry=registry)
     async def switch(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.see_switch(_object(event), gone=event["type"] == "DELETED")
+        memo.controller.observe_switch(_object(event), gone=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "resourcequotas", registry=registry)
     async def quota(memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.see_quota()
+        memo.controller.observe_quota()
 
 
 def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings) -> None:

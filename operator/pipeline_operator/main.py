@@ -13,10 +13,10 @@ import prometheus_client
 import typer
 
 from launcher.cluster.client import Cluster
-from launcher.controller.settings import OperatorSettings
 from launcher.domain.errors import ConfigurationError
-from launcher.storage import faults_at_start
+from launcher.wiring import faults_at_start
 from pipeline_operator import handlers
+from pipeline_operator.settings import OperatorSettings
 
 cli = typer.Typer(add_completion=False)
 

@@ -14,7 +14,7 @@ from chart.schema import CHART, make_schema
 ROOT = CHART.parents[1]
 PRESETS = {"values-4gb.yaml": 4 << 30, "values-8gb.yaml": 8 << 30}
 NODE_ITSELF_BYTES = 1 << 30
-"""Kept for k3s, Traefik, CoreDNS and the system."""
+"""ResumePoint for k3s, Traefik, CoreDNS and the system."""
 RENDERINGS = [(), (EVERYTHING,), *((CHART / name,) for name in PRESETS)]
 OTHERS = "Middleware"
 """Kinds that are not Kubernetes' own but Traefik's, comma-separated: its schemas know nothing of them."""

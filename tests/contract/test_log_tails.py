@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from launcher.domain.loglines import LineKind, LogLine
+from launcher.domain.log_lines import LineKind, LogLine
 
 LIMIT = 50
 

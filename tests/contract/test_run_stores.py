@@ -7,7 +7,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from launcher.domain.loglines import Gap, Receipt
+from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus
 from launcher.stores.ports import RunQuery

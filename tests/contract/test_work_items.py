@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.domain.loglines import Receipt
+from launcher.domain.log_lines import Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, cancelled_before_start, failure
 

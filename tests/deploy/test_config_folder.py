@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from config_folder import CHART_VALUES, OF_THE_CHART, Config, ConfigError, known_variables, read
-from launcher.controller.settings import OperatorSettings
 from launcher.settings import Settings
+from pipeline_operator.settings import OperatorSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = known_variables((ROOT / ".env.example").read_text())

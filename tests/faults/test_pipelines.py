@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.domain.loglines import receipt_of
+from launcher.domain.log_lines import receipt_of
 from launcher.stores.archive import Archive
 from launching.launcher import Launcher
 

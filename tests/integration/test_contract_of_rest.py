@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from launcher.api.auth import Gate, Scope
+from launcher.api.auth import Authenticator, Scope
 from launching.launcher import Launcher, LauncherError
 
 FIELDS = (
@@ -213,7 +213,7 @@ def test_a_ticket_opens_its_one_run_and_nothing_else(launcher: Launcher) -> None
 def test_a_token_can_do_what_its_scopes_say(
     launcher: Launcher, scopes: list[Scope], method: str, path: str, status: int
 ) -> None:
-    token = Gate([launcher.secret]).token("someone", scopes, seconds=60)
+    token = Authenticator([launcher.secret]).token("someone", scopes, seconds=60)
     body = {"json": {"job_id": "1", "pipeline": "hello"}} if path == "/jobs/run" else {}
     assert launcher.client.request(method, path, headers=bearer(token), **body).status_code == status  # type: ignore[arg-type]
 
@@ -223,7 +223,7 @@ def test_the_previous_secret_is_good_while_rotating(tmp_path: Path) -> None:
     with Launcher(tmp_path, RUNNER_API_SECRET_PREVIOUS=old) as launcher:
         assert launcher.client.get("/jobs", headers=bearer(old)).status_code == 200
         assert launcher.client.get("/jobs").status_code == 200
-        token = Gate([old]).token("someone", [Scope.READ], seconds=60)
+        token = Authenticator([old]).token("someone", [Scope.READ], seconds=60)
         assert launcher.client.get("/jobs", headers=bearer(token)).status_code == 200
 
 
@@ -231,7 +231,7 @@ def test_calls_are_limited_per_credential(tmp_path: Path) -> None:
     with Launcher(tmp_path, RATE_LIMIT_PER_MINUTE="20") as launcher:
         codes = [launcher.client.get("/jobs").status_code for _ in range(30)]
         assert (codes.count(200), codes[-1]) == (20, 429)
-        token = Gate([launcher.secret]).token("another", [Scope.READ], seconds=60)
+        token = Authenticator([launcher.secret]).token("another", [Scope.READ], seconds=60)
         assert launcher.client.get("/jobs", headers=bearer(token)).status_code == 200
         assert launcher.client.get("/health").status_code == 200
 

@@ -1,4 +1,4 @@
-"""A Kubernetes that is played: it keeps objects, tells a picture of each change, and serves logs as a kubelet does."""
+"""A Kubernetes that is played: it keeps objects, tells a cache of each change, and serves logs as a kubelet does."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Manifest = dict[str, Any]
 
 
 class Sees(Protocol):
-    """Receives each change: a picture, or a controller."""
+    """Receives each change: a cache, or a controller."""
 
-    def see_job(self, job: Manifest, *, gone: bool = False) -> None: ...
+    def observe_job(self, job: Manifest, *, gone: bool = False) -> None: ...
 
-    def see_pod(self, pod: Manifest, *, gone: bool = False) -> None: ...
+    def observe_pod(self, pod: Manifest, *, gone: bool = False) -> None: ...
 
 
 class FakeCluster:
-    """Keeps objects as the API server does, tells a picture of each change, and serves logs as the kubelet does."""
+    """Keeps objects as the API server does, tells a cache of each change, and serves logs as the kubelet does."""
 
-    def __init__(self, picture: Sees) -> None:
+    def __init__(self, cache: Sees) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.told = {"Job", "Pod"}
-        """Kinds of whose changes the picture is told."""
+        """Kinds of whose changes the cache is told."""
         self.calls: list[str] = []
         self.faults: dict[str, list[Exception]] = {}
         """What the next calls with this beginning are answered."""
         self.away_at: datetime | None = None
-        self.picture, self._version = picture, 0
+        self.cache, self._version = cache, 0
         self._lines: dict[str, list[bytes]] = {}
         self._changed = asyncio.Event()
 
@@ -142,7 +142,7 @@ class FakeCluster:
 
     def _tell(self, kind: str, kept: Manifest, *, gone: bool) -> None:
         if kind in self.told:
-            see = {"Job": self.picture.see_job, "Pod": self.picture.see_pod}[kind]
+            see = {"Job": self.cache.observe_job, "Pod": self.cache.observe_pod}[kind]
             see(copy.deepcopy(kept), gone=gone)
         self._wake()
 

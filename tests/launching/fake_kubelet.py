@@ -6,7 +6,7 @@ import asyncio
 
 from launcher.cluster import jobs
 from launching.fake_cluster import FakeCluster, Manifest
-from launching.scene import ended, running
+from launching.harness import ended, running
 
 
 class FakeKubelet:

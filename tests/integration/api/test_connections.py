@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from launcher import server
 from launcher.api import middleware
-from launcher.api.auth import Gate
+from launcher.api.auth import Authenticator
 from launcher.api.limits import STREAMS_PER_TICKET
 from launcher.server import BoundedHttp
 from launching.in_process import SECRET, application, served
@@ -51,9 +51,9 @@ class Service:
         )
 
     @property
-    def parts(self) -> Any:
-        """The application's parts."""
-        return self.app.state.parts
+    def services(self) -> Any:
+        """The application's services."""
+        return self.app.state.services
 
     def connect(self, sent: bytes = b"") -> socket.socket:
         """Connect and send bytes as they are."""
@@ -72,7 +72,7 @@ class Service:
         connection = self.connect(
             f"GET /jobs/{run_id}/logs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\n\r\n".encode()
         )
-        until(lambda: self.parts.streams.open > 0)
+        until(lambda: self.services.streams.open > 0)
         return connection
 
 
@@ -169,7 +169,7 @@ def test_a_body_that_does_not_come_is_a_problem_that_says_so(service: Service) -
 def test_without_a_good_credential_no_body_is_waited_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "BODY_SECONDS", 60)
     monkeypatch.setattr(Quick, "body_seconds", 60)
-    ticket = Gate([SECRET]).ticket("x", "someone")
+    ticket = Authenticator([SECRET]).ticket("x", "someone")
     for credential, status in (("", 401), ("Bearer x", 401), (f"Bearer {ticket}", 403)):
         head = f"POST /jobs/run HTTP/1.1\r\nHost: x\r\nAuthorization: {credential}\r\nContent-Length: 1000000\r\n\r\n"
         with service.connect(head.encode()) as connection:
@@ -179,7 +179,7 @@ def test_without_a_good_credential_no_body_is_waited_for(service: Service, monke
 def test_a_viewer_that_takes_nothing_is_closed_and_goes_on_where_it_was(service: Service) -> None:
     run_id = service.run("loud")
     with service.follow(run_id) as connection:
-        until(lambda: service.parts.streams.open == 0, 10)
+        until(lambda: service.services.streams.open == 0, 10)
         assert b"Starting pipeline" in closed(connection)
     with service.client.stream("GET", f"/jobs/{run_id}/logs", headers={"Last-Event-ID": "5"}) as answer:
         assert "id: 6" in answer.iter_lines()
@@ -213,7 +213,7 @@ def test_a_viewer_that_takes_little_by_little_is_served(service: Service) -> Non
             taken += len(connection.recv(1 << 18))
             time.sleep(0.1)  # a slow viewer
         assert taken > 0
-        assert service.parts.streams.open == 1
+        assert service.services.streams.open == 1
 
 
 def test_a_quiet_stream_outlives_every_bound(service: Service) -> None:
@@ -221,8 +221,8 @@ def test_a_quiet_stream_outlives_every_bound(service: Service) -> None:
     with service.follow(run_id):
         began = time.monotonic()
         until(lambda: time.monotonic() - began > 2.5)
-        assert service.parts.streams.open == 1
-    until(lambda: service.parts.streams.open == 0)
+        assert service.services.streams.open == 1
+    until(lambda: service.services.streams.open == 0)
 
 
 async def _broken(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
@@ -240,11 +240,11 @@ def test_a_stream_that_fails_is_given_back(
     service: Service, monkeypatch: pytest.MonkeyPatch, events: Callable[[str, int], AsyncGenerator[bytes, None]]
 ) -> None:
     run_id = service.run("quiet")
-    monkeypatch.setattr(service.parts.hub, "events", events)
+    monkeypatch.setattr(service.services.hub, "events", events)
     for _ in range(20):
         with contextlib.suppress(httpx.HTTPError):
             service.client.get(f"/jobs/{run_id}/logs")
-    until(lambda: service.parts.streams.open == 0)
+    until(lambda: service.services.streams.open == 0)
 
 
 def test_streams_that_are_left_at_any_moment_are_given_back(service: Service) -> None:
@@ -256,8 +256,8 @@ def test_streams_that_are_left_at_any_moment_are_given_back(service: Service) ->
                 if wait:
                     connection.recv(10)
         service.client.head(f"/jobs/{run_id}/logs")
-    until(lambda: service.parts.streams.open == 0)
-    until(lambda: not service.parts.hub._feeds)
+    until(lambda: service.services.streams.open == 0)
+    until(lambda: not service.services.hub._feeds)
 
 
 def test_a_ticket_has_few_streams_and_all_streams_have_a_bound(service: Service) -> None:
@@ -270,14 +270,14 @@ def test_a_ticket_has_few_streams_and_all_streams_have_a_bound(service: Service)
         assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
         assert int(refused.headers["retry-after"]) > 0
         assert "ticket" in refused.json()["detail"]
-        while service.parts.streams.open < 12:
+        while service.services.streams.open < 12:
             stack.enter_context(service.client.stream("GET", f"/jobs/{run_id}/logs"))
         full = service.client.get(f"/jobs/{run_id}/logs")
         assert (full.status_code, full.headers["content-type"]) == (503, "application/problem+json")
         assert int(full.headers["retry-after"]) > 0
         assert "MAX_STREAMS" in full.json()["detail"]
         assert service.client.get(f"/jobs/{run_id}/status").status_code == 200
-    until(lambda: service.parts.streams.open == 0)
+    until(lambda: service.services.streams.open == 0)
     with service.client.stream("GET", url, headers={"Authorization": ""}) as answer:
         assert answer.status_code == 200
 
@@ -292,5 +292,5 @@ def test_when_the_service_stops_streams_are_given_back(tmp_path: Path) -> None:
             run_id = service.run("quiet")
             for _ in range(3):
                 stack.enter_context(service.follow(run_id))
-            until(lambda: service.parts.streams.open == 3)
-        assert service.parts.streams.open == 0
+            until(lambda: service.services.streams.open == 3)
+        assert service.services.streams.open == 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from launcher.api.auth import Gate, Scope
+from launcher.api.auth import Authenticator, Scope
 from launching.launcher import Launcher
 
 PROBLEM = "application/problem+json"
@@ -136,7 +136,7 @@ def test_over_the_limit_a_caller_is_told_when_to_come_back(tmp_path: Path) -> No
         assert "RATE_LIMIT_PER_MINUTE" in refused.json()["detail"]
         bare = {"Authorization": ""}
         assert launcher.client.get("/jobs", headers=bare).status_code == 401  # not that one's calls
-        one, two = (Gate([launcher.secret]).token(name, [Scope.READ], seconds=60) for name in ("one", "two"))
+        one, two = (Authenticator([launcher.secret]).token(name, [Scope.READ], seconds=60) for name in ("one", "two"))
         codes = [launcher.client.get("/jobs", headers={"Authorization": f"Bearer {one}"}).status_code for _ in range(6)]
         assert codes == [200] * 5 + [429]
         assert launcher.client.get("/jobs", headers={"Authorization": f"Bearer {two}"}).status_code == 200

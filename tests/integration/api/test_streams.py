@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from launcher.api.auth import Gate, Scope
+from launcher.api.auth import Authenticator, Scope
 from launching.launcher import Launcher
 
 from .conftest import release, started, until
@@ -269,7 +269,7 @@ def test_a_ticket_opens_the_stream_as_often_as_a_browser_comes_back_and_only_til
         assert events_of(launcher.client.get(url, headers=bare).content)[-1]["event"] == "end"
     resumed = launcher.client.get(url, headers={**bare, "Last-Event-ID": "1"}).content
     assert [data for _, data in messages(events_of(resumed))] == ["hello"]
-    gate = Gate([launcher.secret])
+    gate = Authenticator([launcher.secret])
     expired = gate.token("someone", [Scope.READ], seconds=-60, run_id=run_id)
     powerless = gate.token("someone", [], seconds=60, run_id=run_id)
     general = gate.token("someone", [Scope.ADMIN], seconds=60)
@@ -293,7 +293,7 @@ def test_a_ticket_opens_the_stream_as_often_as_a_browser_comes_back_and_only_til
 def test_a_ticket_opens_its_runs_whole_log_and_artifacts_and_no_other_runs(launcher: Launcher) -> None:
     mine, other = (launcher.wait(launcher.run(job_id)["run_id"])["run_id"] for job_id in ("4711", "4712"))
     bare = {"Authorization": ""}
-    gate = Gate([launcher.secret])
+    gate = Authenticator([launcher.secret])
     ticket = launcher.client.post(f"/jobs/{mine}/ticket").json()["ticket"]
 
     def opened(path: str, credential: str) -> int:
@@ -305,7 +305,7 @@ def test_a_ticket_opens_its_runs_whole_log_and_artifacts_and_no_other_runs(launc
             gate.ticket(other, "someone"),
             gate.token("someone", [Scope.READ], seconds=-60, run_id=mine),
             gate.token("someone", [Scope.ADMIN], seconds=60),
-            Gate([launcher.secret[::-1]]).ticket(mine, "someone"),
+            Authenticator([launcher.secret[::-1]]).ticket(mine, "someone"),
             ticket[:-2],
             launcher.secret,
             "",
@@ -324,6 +324,6 @@ def test_a_ticket_opens_its_runs_whole_log_and_artifacts_and_no_other_runs(launc
 def test_a_ticket_is_asked_for_with_the_right_to_read(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="hello")["run_id"]
     for scopes, status in (([Scope.READ], 200), ([Scope.RUN, Scope.CANCEL], 403), ([], 403)):
-        token = Gate([launcher.secret]).token("someone", scopes, seconds=60)
+        token = Authenticator([launcher.secret]).token("someone", scopes, seconds=60)
         answer = launcher.client.post(f"/jobs/{run_id}/ticket", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == status

@@ -46,7 +46,7 @@ def service(tmp_path: Path) -> Iterator[tuple[Any, httpx.Client]]:
         served(app) as (host, port),
         httpx.Client(base_url=f"http://{host}:{port}", headers=BEARER, trust_env=False, timeout=20) as client,
     ):
-        yield app.state.parts, client
+        yield app.state.services, client
 
 
 @pytest.mark.parametrize("path", [*(f"/raises/{kind}" for kind in KINDS), "/unwritable"])
@@ -70,12 +70,12 @@ def test_an_unexpected_error_is_a_problem_without_details_and_its_traceback_is_l
 def test_a_fault_of_the_disk_says_so_without_a_path(
     service: tuple[Any, httpx.Client], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    parts, client = service
+    services, client = service
 
     async def full(run: object) -> None:
         raise OSError(28, "No space left on device", str(tmp_path))
 
-    monkeypatch.setattr(parts.engine, "submit", full)
+    monkeypatch.setattr(services.engine, "submit", full)
     answer = client.post("/jobs/run", json={"job_id": "1"})
     assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
     assert "No space left" in answer.json()["detail"]
@@ -85,7 +85,7 @@ def test_a_fault_of_the_disk_says_so_without_a_path(
 def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_same(
     service: tuple[Any, httpx.Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts, client = service
+    services, client = service
     monkeypatch.setattr(streams, "_BLOCK_SECONDS", 0.1)
     monkeypatch.setattr(health, "_DISK_SECONDS", 0.1)
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
@@ -96,8 +96,8 @@ def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_sam
         hang.wait(60)
         yield b"at last"
 
-    monkeypatch.setattr(parts.archive, "text", text)
-    monkeypatch.setattr(parts.health, "_look", lambda path: hang.wait(60))
+    monkeypatch.setattr(services.archive, "text", text)
+    monkeypatch.setattr(services.health, "_look", lambda path: hang.wait(60))
     try:
         for _ in range(20):  # more than there are threads
             answer = client.get(f"/jobs/{run_id}/log")
@@ -108,7 +108,7 @@ def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_sam
             document = client.get("/health").json()
             assert client.get("/health").elapsed.total_seconds() < 0.5  # ten times its bound, for a busy machine
         assert document["status"] == "degraded"
-        assert parts.streams.open == 0
+        assert services.streams.open == 0
     finally:
         hang.set()
 
@@ -116,12 +116,12 @@ def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_sam
 def test_a_process_that_cannot_answer_is_not_live_and_says_why(
     service: tuple[Any, httpx.Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts, client = service
+    services, client = service
 
     def broken() -> None:
         raise StoreUnavailable
 
-    monkeypatch.setattr(parts.engine, "known", broken)
+    monkeypatch.setattr(services.engine, "known", broken)
     answer = client.get("/livez")
     assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
     assert answer.json()["detail"] == "The engine does not answer."

@@ -6,7 +6,7 @@ import pytest
 
 from frontend.keys import anchor, keyed, launch_key
 from frontend.last_run import LastRun
-from frontend.shown import MOST, read_shown
+from frontend.row_state import MOST, read_shown
 
 
 def test_the_key_is_the_same_for_all_who_see_the_same_and_another_after_the_run() -> None:

@@ -13,7 +13,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from launcher.domain.errors import ConfigurationError
-from launcher.domain.loglines import LineKind, Receipt, StampedPiece, receipt_of
+from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece, receipt_of
 from launcher.domain.runs import Run, cancelled_before_start
 from launcher.stores.archive import Archive, claim
 
@@ -22,8 +22,8 @@ AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 ALL = 10_000_000
 
 
-def pieces(first: int, last: int) -> list[StampedPiece]:
-    return [StampedPiece(STAMP, LineKind.LINE, b"line %d \x00\xff \r" % n) for n in range(first, last + 1)]
+def pieces(first: int, last: int) -> list[TimestampedPiece]:
+    return [TimestampedPiece(STAMP, LineKind.LINE, b"line %d \x00\xff \r" % n) for n in range(first, last + 1)]
 
 
 def written(archive: Archive, count: int) -> None:
@@ -77,13 +77,13 @@ def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> No
 WRITER = """
 import sys
 from pathlib import Path
-from launcher.domain.loglines import LineKind, StampedPiece
+from launcher.domain.log_lines import LineKind, TimestampedPiece
 from launcher.stores.archive import Archive
 writer = Archive(Path(sys.argv[1]), 1 << 40).writer("a")  # no cap, however late it is killed
 n = writer.number
 print(n, flush=True)
 while True:
-    writer.append([StampedPiece("t", LineKind.LINE, b"%d " % (n + i) + b"x" * 5000) for i in range(1, 40)])
+    writer.append([TimestampedPiece("t", LineKind.LINE, b"%d " % (n + i) + b"x" * 5000) for i in range(1, 40)])
     n += 39
 """
 
@@ -129,7 +129,7 @@ def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mo
             raise OSError(answer, "No space left on device")
         return real_write(file, data[:answer])
 
-    mocker.patch("launcher.stores.logfile.os.write", full_disk)
+    mocker.patch("launcher.stores.log_file.os.write", full_disk)
     for refused in (pieces(3, 4), pieces(5, 5)):
         with pytest.raises(OSError, match="No space left"):
             writer.append(refused)
@@ -234,7 +234,7 @@ def test_an_archive_has_one_launcher(tmp_path: Path) -> None:
 def test_a_log_of_empty_lines_is_full_before_its_file_is_many_times_its_limit(tmp_path: Path) -> None:
     limit = 1 << 20
     writer = Archive(tmp_path, max_log_bytes=limit).writer("a")
-    empty = [StampedPiece("2026-11-24T08:00:00.000000000Z", LineKind.LINE, b"")] * 10_000
+    empty = [TimestampedPiece("2026-11-24T08:00:00.000000000Z", LineKind.LINE, b"")] * 10_000
     while not writer.full:
         writer.append(empty)
     writer.close()

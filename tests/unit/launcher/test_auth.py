@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.api.auth import Gate, Scope
+from launcher.api.auth import Authenticator, Scope
 from launcher.domain.errors import NotAllowed, NotAuthenticated
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -111,38 +111,38 @@ HOSTILE = {
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_a_hostile_credential_is_refused(name: str) -> None:
     with pytest.raises(NotAuthenticated) as refused:
-        Gate([SECRET]).caller(HOSTILE[name])
+        Authenticator([SECRET]).principal(HOSTILE[name])
     assert str(refused.value) == NotAuthenticated().message  # it tells nothing of why
 
 
 def test_the_secrets_themselves_are_good_for_everything() -> None:
     for secret in (SECRET, OTHER):
-        Gate([SECRET, OTHER]).caller(secret).require(Scope.ADMIN)
+        Authenticator([SECRET, OTHER]).principal(secret).require(Scope.ADMIN)
 
 
 def test_a_token_is_good_for_its_scopes() -> None:
-    gate = Gate([SECRET, OTHER])
-    assert gate.caller(token()).scopes == {Scope.READ}
-    assert gate.caller(token(key=OTHER.encode())).scopes == {Scope.READ}
-    assert gate.caller(token({**CLAIMS, "scope": "read fly run"})).scopes == {Scope.READ, Scope.RUN}
+    authenticator = Authenticator([SECRET, OTHER])
+    assert authenticator.principal(token()).scopes == {Scope.READ}
+    assert authenticator.principal(token(key=OTHER.encode())).scopes == {Scope.READ}
+    assert authenticator.principal(token({**CLAIMS, "scope": "read fly run"})).scopes == {Scope.READ, Scope.RUN}
     with pytest.raises(NotAllowed):
-        gate.caller(token()).require(Scope.RUN)
-    gate.caller(token({**CLAIMS, "scope": "admin"})).require(Scope.CANCEL)
+        authenticator.principal(token()).require(Scope.RUN)
+    authenticator.principal(token({**CLAIMS, "scope": "admin"})).require(Scope.CANCEL)
 
 
 def test_a_ticket_is_for_its_run_alone() -> None:
-    gate = Gate([SECRET])
-    ticket = gate.ticket("run-1", "x")
-    assert gate.ticket_caller(ticket, "run-1").scopes == {Scope.READ}
+    authenticator = Authenticator([SECRET])
+    ticket = authenticator.ticket("run-1", "x")
+    assert authenticator.ticket_principal(ticket, "run-1").scopes == {Scope.READ}
     for credential, run_id in ((ticket, "run-2"), (token(), "run-1"), (SECRET, "run-1")):
         with pytest.raises(NotAuthenticated):
-            gate.ticket_caller(credential, run_id)
+            authenticator.ticket_principal(credential, run_id)
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_a_hostile_ticket_is_refused(name: str) -> None:
     with pytest.raises(NotAuthenticated):
-        Gate([SECRET]).ticket_caller(HOSTILE[name], "run-1")
+        Authenticator([SECRET]).ticket_principal(HOSTILE[name], "run-1")
 
 
 @pytest.mark.parametrize(
@@ -163,22 +163,25 @@ def test_a_hostile_ticket_is_refused(name: str) -> None:
 def test_a_token_is_read_as_rfc_7519_says(changes: dict[str, Any], seconds_from_now: dict[str, float]) -> None:
     at = time.time()
     claims = {**CLAIMS, **changes, **{name: at + seconds for name, seconds in seconds_from_now.items()}}
-    Gate([SECRET]).caller(token(claims)).require(Scope.READ)
-    Gate([SECRET]).ticket_caller(token({**claims, "run_id": "run-1"}), "run-1").require(Scope.READ)
+    Authenticator([SECRET]).principal(token(claims)).require(Scope.READ)
+    Authenticator([SECRET]).ticket_principal(token({**claims, "run_id": "run-1"}), "run-1").require(Scope.READ)
 
 
 def test_a_ticket_is_counted_for_itself_however_its_signature_is_written() -> None:
-    gate = Gate([SECRET])
-    one, other = gate.ticket("run-1", "x"), gate.ticket("run-1", "x")
-    assert gate.caller(one).limit_key != gate.caller(other).limit_key  # made in the same second
+    authenticator = Authenticator([SECRET])
+    one, other = authenticator.ticket("run-1", "x"), authenticator.ticket("run-1", "x")
+    assert authenticator.principal(one).limit_key != authenticator.principal(other).limit_key  # made in the same second
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     at = alphabet.index(one[-1])
     spelled = one[:-1] + alphabet[at ^ 1]  # the last two bits of a signature say nothing
-    assert gate.caller(spelled).limit_key == gate.caller(one).limit_key
-    assert gate.caller(token({**CLAIMS, "sub": "secret"})).limit_key != gate.caller(SECRET).limit_key
+    assert authenticator.principal(spelled).limit_key == authenticator.principal(one).limit_key
+    assert (
+        authenticator.principal(token({**CLAIMS, "sub": "secret"})).limit_key
+        != authenticator.principal(SECRET).limit_key
+    )
 
 
 def test_without_a_secret_in_development_everybody_is_let_in() -> None:
-    gate = Gate([])
-    gate.caller(None).require(Scope.ADMIN)
-    gate.ticket_caller(gate.ticket("run-1", "x"), "run-1").require(Scope.READ)
+    authenticator = Authenticator([])
+    authenticator.principal(None).require(Scope.ADMIN)
+    authenticator.ticket_principal(authenticator.ticket("run-1", "x"), "run-1").require(Scope.READ)

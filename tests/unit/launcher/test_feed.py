@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from launcher.domain.errors import StoreUnavailable
-from launcher.domain.loglines import Gap, LineKind, LogLine, StampedPiece, gap_data
+from launcher.domain.log_lines import Gap, LineKind, LogLine, TimestampedPiece, gap_data
 from launcher.logs import feed
 from launcher.logs.feed import Chunk, FeedHub, line_event
 from launcher.logs.publisher import Publisher
@@ -78,7 +78,7 @@ def test_viewers_who_join_anywhere_see_every_line_once(
         while written < LINES:
             count = chance.randint(1, 120)
             numbers_ = range(written + 1, written + count + 1)
-            writer.append([StampedPiece(STAMP, LineKind.LINE, b"line %d" % n) for n in numbers_])
+            writer.append([TimestampedPiece(STAMP, LineKind.LINE, b"line %d" % n) for n in numbers_])
             written += count
             publisher.wake("a")
             if chance.random() < 0.5:
@@ -163,11 +163,11 @@ def test_a_tail_that_fails_for_an_unknown_reason_is_tried_again_and_at_the_lates
         writer = archive.writer("a")
         async with asyncio.timeout(10):
             for number in (1, 2):
-                writer.append([StampedPiece(STAMP, LineKind.LINE, b"line")])
+                writer.append([TimestampedPiece(STAMP, LineKind.LINE, b"line")])
                 publisher.wake("a")
-                while publisher.owes("a") and await tail.last_number("a") < number:
+                while publisher.pending("a") and await tail.last_number("a") < number:
                     await asyncio.sleep(0)
-                assert await tail.last_number("a") == number or (faults == 3 and not publisher.owes("a"))
+                assert await tail.last_number("a") == number or (faults == 3 and not publisher.pending("a"))
         assert await tail.last_number("a") == 2
         assert "nobody thought of this" in caplog.text
         writer.close()
@@ -223,7 +223,7 @@ class Redrawing:
             self.seen += body
 
     def line(self, text: bytes) -> None:
-        self.writer.append([StampedPiece(STAMP, LineKind.LINE, text)])
+        self.writer.append([TimestampedPiece(STAMP, LineKind.LINE, text)])
         self.publisher.wake("a")
 
     async def until(self, text: bytes) -> None:
@@ -316,7 +316,7 @@ def test_a_viewer_that_claims_lines_which_are_not_there_takes_none_from_another(
             boaster, other = asyncio.create_task(seen(999_999)), asyncio.create_task(seen(0))
             await asyncio.sleep(0)  # both follow
             writer = archive.writer("a")
-            writer.append([StampedPiece(STAMP, LineKind.LINE, b"one")])
+            writer.append([TimestampedPiece(STAMP, LineKind.LINE, b"one")])
             writer.close()
             status = "completed"
             assert b"data: one\n" in await other

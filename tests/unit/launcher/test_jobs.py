@@ -290,7 +290,7 @@ def test_a_job_says_why_slipway_ends_its_run(annotations: dict[str, str], reason
 def test_a_job_says_what_more_there_is_to_say_of_its_runs_end() -> None:
     job = job_of()
     assert jobs.end_detail(job) == ""
-    patch = manifests.end_for_patch(Reason.IMAGE_PULL, "not found", suspend=False)
+    patch = manifests.termination_patch(Reason.IMAGE_PULL, "not found", suspend=False)
     job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
     assert jobs.end_detail(job) == "not found"
     assert jobs.ended_for(job) is Reason.IMAGE_PULL

@@ -1,4 +1,4 @@
-"""What one caller may use up: calls by credential or ticket, streams by ticket and in all."""
+"""What one principal may use up: calls by credential or ticket, streams by ticket and in all."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import time
 
 import pytest
 
-from launcher.api.auth import Caller, Gate
+from launcher.api.auth import Authenticator, Principal
 from launcher.api.limits import CallLimit, StreamLimit
 from launcher.api.threads import DaemonThreads
 from launcher.domain.errors import StreamsFull, TooManyCalls, TooManyStreams
 
-GATE = Gate(["0123456789abcdef0123456789abcdef"])
-SECRET = GATE.caller("0123456789abcdef0123456789abcdef")
+GATE = Authenticator(["0123456789abcdef0123456789abcdef"])
+SECRET = GATE.principal("0123456789abcdef0123456789abcdef")
 
 
-def ticket(run_id: str = "run-1") -> Caller:
-    return GATE.ticket_caller(GATE.ticket(run_id, SECRET.subject), run_id)
+def ticket(run_id: str = "run-1") -> Principal:
+    return GATE.ticket_principal(GATE.ticket(run_id, SECRET.subject), run_id)
 
 
 def test_a_ticket_uses_up_its_own_calls_and_not_those_of_who_made_it() -> None:
     async def scenario() -> None:
         limit, one, other = CallLimit(per_minute=2, per_ticket=5), ticket(), ticket()
-        for caller, calls in ((one, 5), (SECRET, 2), (other, 5)):
+        for principal, calls in ((one, 5), (SECRET, 2), (other, 5)):
             for _ in range(calls):
-                await limit.count(caller)
+                await limit.count(principal)
             with pytest.raises(TooManyCalls):
-                await limit.count(caller)
+                await limit.count(principal)
 
     asyncio.run(scenario())
 
@@ -49,8 +49,8 @@ def test_refused_calls_leave_no_more_behind_than_counted_ones() -> None:
 def test_streams_are_bounded_for_each_ticket_and_in_all_and_given_back() -> None:
     limit, one, other = StreamLimit(most=5, per_ticket=2), ticket(), ticket("run-2")
     with contextlib.ExitStack() as stack:
-        for caller in (one, one, other):
-            stack.enter_context(limit.slot(caller))
+        for principal in (one, one, other):
+            stack.enter_context(limit.slot(principal))
         with pytest.raises(TooManyStreams), limit.slot(one):
             pass
         for _ in range(2):

@@ -265,7 +265,7 @@ def test_a_pod_is_bounded_in_the_disk_it_fills_and_its_pipelines_own_amounts_win
             id="a wish to cancel says when it came",
         ),
         pytest.param(
-            manifests.end_for_patch(Reason.IMAGE_PULL, "The image a:1 cannot be pulled: not found", suspend=False),
+            manifests.termination_patch(Reason.IMAGE_PULL, "The image a:1 cannot be pulled: not found", suspend=False),
             {
                 "metadata": {
                     "annotations": {
@@ -277,7 +277,7 @@ def test_a_pod_is_bounded_in_the_disk_it_fills_and_its_pipelines_own_amounts_win
             id="an end of the operator's own says why",
         ),
         pytest.param(
-            manifests.end_for_patch(Reason.CANNOT_START, "", suspend=True),
+            manifests.termination_patch(Reason.CANNOT_START, "", suspend=True),
             {
                 "metadata": {"annotations": {"slipway.dev/end-for": "CannotStart", "slipway.dev/end-detail": ""}},
                 "spec": {"suspend": True},

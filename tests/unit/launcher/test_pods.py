@@ -488,7 +488,7 @@ def test_a_pod_belongs_to_the_job_that_made_it_also_when_it_was_orphaned() -> No
 def test_a_pod_without_a_status_is_pending() -> None:
     bare = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "pipeline", "image": IMAGE}]}}
     assert pods.phase(bare) == "Pending"
-    assert not pods.over(bare)
+    assert not pods.terminated(bare)
     assert not pods.scheduled(bare)
     assert pods.job_of(bare) is None
     assert pods.exit_of(bare) is None

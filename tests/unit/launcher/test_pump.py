@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pytest_mock import MockerFixture
 
-from launcher.domain.loglines import LineKind, Receipt, receipt_of
+from launcher.domain.log_lines import LineKind, Receipt, receipt_of
 from launcher.domain.runs import Run
 from launcher.logs import pump as pumps
 from launcher.logs.publisher import Publisher
@@ -30,7 +30,7 @@ class Disk:
     def __init__(self, mocker: MockerFixture) -> None:
         self.full = False
         self._write = os.write
-        mocker.patch("launcher.stores.logfile.os.write", self.write)
+        mocker.patch("launcher.stores.log_file.os.write", self.write)
 
     def write(self, file: int, data: bytes) -> int:
         """Write as the system does."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher import recorder
-from launcher.domain.loglines import Receipt
+from launcher.domain.log_lines import Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus, cancelled_before_start, failure
 from launcher.recorder import Mirror, Recorder

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from launcher.artifacts import folder
-from launcher.domain.loglines import Receipt
+from launcher.domain.log_lines import Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, failure
 from launcher.retention import forget_before
 from launcher.settings import SharedSettings
-from launcher.storage import Storage, open_storage
+from launcher.wiring import Storage, open_storage
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.domain.errors import IllegalTransition
-from launcher.domain.loglines import Gap, Receipt
+from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.reasons import Reason, sentence, signal_name
 from launcher.domain.runs import (
     TRANSITIONS,

@@ -15,11 +15,11 @@ from frontend.config import ConfigurationError as FrontendError
 from frontend.config import read_config
 from launcher.cli.client import Client
 from launcher.cli.failures import Failure
-from launcher.controller.settings import OperatorSettings
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.setting_rules import RULES, Unusable, typos, usable
 from launcher.settings import Settings, SharedSettings
 from launcher.stores import mongodb, redis
+from pipeline_operator.settings import OperatorSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "0123456789abcdef0123456789abcdef"

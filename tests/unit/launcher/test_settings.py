@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.controller.settings import OperatorSettings
 from launcher.domain.errors import ConfigurationError
 from launcher.settings import Settings
+from pipeline_operator.settings import OperatorSettings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.hostile import outputs
-from launcher.domain.loglines import LineKind, LogLine, progress_of
+from launcher.domain.log_lines import LineKind, LogLine, progress_of
 from launcher.domain.text import clean_json, clean_text, one_line, to_json
 from launcher.logs.feed import line_event, partial_event, run_event
 

@@ -21,10 +21,6 @@ from launcher.api.schemas import view
 from launcher.artifacts import ArtifactFolder
 from launcher.cluster import labels, manifests
 from launcher.cluster.client import Cluster
-from launcher.controller import admission, controller, supervision
-from launcher.controller.controller import Controller
-from launcher.controller.picture import Picture
-from launcher.controller.settings import OperatorSettings
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines.local import LocalEngine
@@ -33,13 +29,17 @@ from launcher.logs.feed import FeedHub
 from launcher.logs.publisher import Publisher
 from launcher.recorder import Mirror, Recorder
 from launcher.settings import Settings, SharedSettings
-from launcher.storage import Storage
 from launcher.stores.archive import Archive
-from launcher.stores.logfile import LogWriter
+from launcher.stores.log_file import LogWriter
 from launcher.stores.memory import InMemoryLogTail, InMemoryRunStore, InMemoryWorkItems
+from launcher.wiring import Storage
 from launching.fake_cluster import FakeCluster, merged
 from launching.fake_kubelet import FakeKubelet
 from launching.faults import Faults, UnexpectedFault
+from pipeline_operator import admission, controller, run_reconciler
+from pipeline_operator.cluster_cache import ClusterCache
+from pipeline_operator.controller import Controller
+from pipeline_operator.settings import OperatorSettings
 
 PIPELINES: dict[str, dict[str, Any]] = {
     "quick": {"command": ["/bin/echo", "a line"], "artifacts": {}},
@@ -74,8 +74,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (admission, "_RETRY_SECONDS", 0.01),
         (controller, "RECONCILE_SECONDS", 0.05),
         (controller, "_AWAY_SECONDS", 0.02),
-        (supervision, "_RETRY_SECONDS", 0.01),
-        (supervision, "_REFRESH_SECONDS", 0.05),
+        (run_reconciler, "_RETRY_SECONDS", 0.01),
+        (run_reconciler, "_REFRESH_SECONDS", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
 
@@ -233,12 +233,12 @@ def test_on_kubernetes_one_fault_ends_no_loop_and_leaves_every_run_its_end(
 
     async def scenario() -> None:
         async with AsyncExitStack() as stack:
-            cluster = FakeCluster(Picture())
+            cluster = FakeCluster(ClusterCache())
             cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, "data": {}})
             cluster.put("Lease", {"metadata": {"name": labels.LEASE}})
             stores = Stores(tmp_path, settings, faults, stack)
             operator = Controller(cast(Cluster, cluster), stores.storage, settings)
-            cluster.picture = operator
+            cluster.cache = operator
             runs = [asked_for(name) for name in ("1", "2", "3")]
             kubelet = asyncio.create_task(FakeKubelet(cluster, frozenset({runs[1].run_id})).run())
             stack.callback(kubelet.cancel)

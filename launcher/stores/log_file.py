@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from launcher.domain.loglines import (
+from launcher.domain.log_lines import (
     Gap,
     LineKind,
     LogLine,
     Receipt,
-    StampedPiece,
+    TimestampedPiece,
     gap_data,
     gap_of,
     stored_bytes,
 )
-from launcher.domain.stampedlines import Kept, kept_of
+from launcher.domain.timestamped_lines import ResumePoint, resume_point_of
 
 BLOCK = 1 << 20  # bytes read at a time
 _FULL = "The log passed"
@@ -50,9 +50,9 @@ def lines(file: BinaryIO, offset: int, number: int, block_bytes: int = BLOCK) ->
             number += 1
 
 
-def gap_piece(timestamp: str, why: str) -> StampedPiece:
+def gap_piece(timestamp: str, why: str) -> TimestampedPiece:
     """Return the marker of a gap; the writer gives it its number."""
-    return StampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
+    return TimestampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
 
 
 def _refusal(count: int) -> str:
@@ -89,7 +89,7 @@ class LogWriter:
         """Whether `max_bytes` was passed: nothing more is kept."""
         os.ftruncate(self._file, self._size)
 
-    def append(self, pieces: Sequence[StampedPiece]) -> int:
+    def append(self, pieces: Sequence[TimestampedPiece]) -> int:
         """Append lines; return how many were kept. Past `max_bytes` one marker is kept and nothing after it.
 
         Raises `OSError` where the disk refuses them; then none of them is kept, and they can be given again.
@@ -149,11 +149,11 @@ class LogWriter:
         """Mark that lines are missing here."""
         self.append([gap_piece(timestamp, why)])
 
-    def kept(self) -> Kept:
+    def kept(self) -> ResumePoint:
         """Return how far the log's source is kept: what it takes to ask it for the rest."""
         with self._path.open("rb") as file:
-            pieces = (StampedPiece(*line[1:]) for line in lines(file, 0, 1))
-            return kept_of(self.newest, pieces)
+            pieces = (TimestampedPiece(*line[1:]) for line in lines(file, 0, 1))
+            return resume_point_of(self.newest, pieces)
 
     def receipt(self, *, ended: bool) -> Receipt:
         """Return what is kept so far; complete only where the log has ended and nothing is missing."""

@@ -15,15 +15,15 @@ from prometheus_client import Counter
 
 from launcher.cluster import pods
 from launcher.cluster.client import Cluster
-from launcher.controller.picture import Picture, Sight
 from launcher.domain.errors import ClusterError, ClusterUnavailable, StoreUnavailable
-from launcher.domain.loglines import LineKind, Receipt, StampedPiece
+from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece
 from launcher.domain.runs import Run
-from launcher.domain.stampedlines import NotStamped, Resumption, StampedSplitter
+from launcher.domain.timestamped_lines import NotTimestamped, ResumeFilter, TimestampedSplitter
 from launcher.logs.publisher import Publisher
 from launcher.logs.pump import LINES, first_line, system_line, timestamp
 from launcher.stores.archive import Archive
-from launcher.stores.logfile import LogWriter, gap_piece
+from launcher.stores.log_file import LogWriter, gap_piece
+from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 
 _EAGER_SECONDS = 2.0
 _EAGER_STEP_SECONDS = 0.02
@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 REOPENED = Counter("slipway_log_reopened_total", "Times that a pod's log was asked for again after a break")
 
 
-class PodLog:
+class PodLogFollower:
     """One run's log on its way from the kubelet into the archive. `follow` runs as a task of its own."""
 
     def __init__(
         self,
         run: Run,
         cluster: Cluster,
-        picture: Picture,
+        cache: ClusterCache,
         archive: Archive,
         publisher: Publisher,
-        look: Callable[[], Sight],
+        look: Callable[[], ObservedRun],
     ) -> None:
-        self._run, self._cluster, self._picture, self._look = run, cluster, picture, look
+        self._run, self._cluster, self._cache, self._look = run, cluster, cache, look
         self._archive, self._publisher = archive, publisher
         self._writer: LogWriter = archive.writer(run.run_id)
         self.opened = run.started_at is not None
@@ -58,7 +58,7 @@ class PodLog:
         self._whole = False
         """Whether all that the container printed is kept."""
         if self._writer.number == 0:
-            self._writer.append([StampedPiece(timestamp(), LineKind.SYSTEM, first_line(run))])
+            self._writer.append([TimestampedPiece(timestamp(), LineKind.SYSTEM, first_line(run))])
             publisher.wake(run.run_id)
 
     async def follow(self) -> None:
@@ -67,16 +67,16 @@ class PodLog:
         began, step = loop.time(), _EAGER_STEP_SECONDS
         at_end = False  # whether the source itself ended the last reading
         while not self._writer.full and not self._whole:
-            sight = self._look()  # before reading: what is read of a pod that is over is all there will be
+            observed = self._look()  # before reading: what is read of a pod that is over is all there will be
             before = self._writer.number
             try:
-                at_end = await self._go_on(sight, at_end)
+                at_end = await self._step(observed, at_end)
             except ClusterUnavailable as exc:
                 log.info("run %s: the log breaks off: %s", self._run.run_id, exc)
                 REOPENED.inc()
                 at_end = False
-            except (ClusterError, NotStamped):  # the container is not there yet, or never was, or is no more
-                if sight.over:
+            except (ClusterError, NotTimestamped):  # the container is not there yet, or never was, or is no more
+                if observed.terminated:
                     self._whole = at_end
                     break
             if at_end and not self._whole:  # the container has most likely ended: its pod will soon say so
@@ -86,7 +86,7 @@ class PodLog:
                 step = _EAGER_STEP_SECONDS
             elif loop.time() - began > _EAGER_SECONDS:
                 step = min(step * 1.5, _STEP_MAX_SECONDS)
-            if sight.pod_gone or (sight.over and not sight.pod) or self._overdue(sight):
+            if observed.pod_deleted or (observed.terminated and not observed.pod) or self._overdue(observed):
                 break
             await asyncio.sleep(0 if self._whole else step)
         await self._over()  # where the log is full, the rest is not kept
@@ -95,27 +95,27 @@ class PodLog:
         """Wait until the pod is over, at most so long: at other news, nothing needs to be read again."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not (sight := self._look()).over:
-                    await self._picture.news(self._run.run_id, sight, None)
+                while not (observed := self._look()).terminated:
+                    await self._cache.wait_for_change(self._run.run_id, observed, None)
 
-    def _overdue(self, sight: Sight) -> bool:
+    def _overdue(self, observed: ObservedRun) -> bool:
         """Say whether the log of a pod that is over has been asked for long enough."""
         at = asyncio.get_running_loop().time()
-        self._over_since = min(self._over_since, at) if sight.pod_over else at
+        self._over_since = min(self._over_since, at) if observed.pod_terminated else at
         return at - self._over_since > _CATCH_UP_SECONDS
 
-    async def _go_on(self, sight: Sight, at_end: bool) -> bool:
+    async def _step(self, observed: ObservedRun, at_end: bool) -> bool:
         """Read on, or make sure that there is nothing more; say whether the source ended the reading."""
-        if at_end and sight.pod_over:
-            self._whole = sight.pod_gone or await self._nothing_more(sight)
+        if at_end and observed.pod_terminated:
+            self._whole = observed.pod_deleted or await self._nothing_more(observed)
             return False
         try:
-            ended = await self._read(sight)
+            ended = await self._read(observed)
         except StoreUnavailable as exc:  # the node keeps the lines meanwhile
             log.error("run %s: %s", self._run.run_id, exc)
             await asyncio.sleep(_DISK_RETRY_SECONDS)
             return False
-        self._whole = ended and sight.pod_over
+        self._whole = ended and observed.pod_terminated
         return ended
 
     def stop(self) -> None:
@@ -123,7 +123,7 @@ class PodLog:
         self._writer.close()
 
     def close(self, note: str | None = None) -> Receipt:
-        """End the log, with a note of Slipway's own where there is one; return its receipt.
+        """Terminate the log, with a note of Slipway's own where there is one; return its receipt.
 
         A process before this one may have come so far already: what it said is not said again.
         """
@@ -134,30 +134,30 @@ class PodLog:
             self._writer.gap(timestamp(), _GONE)
         said = system_line(note or "")
         if said and not (last and last[0].data == said):
-            self._writer.append([StampedPiece(timestamp(), LineKind.SYSTEM, said)])
+            self._writer.append([TimestampedPiece(timestamp(), LineKind.SYSTEM, said)])
         receipt = self._writer.receipt(ended=True)
         self._writer.close()
         self._publisher.finish(self._run.run_id)
         return receipt
 
-    async def _read(self, sight: Sight) -> bool:
+    async def _read(self, observed: ObservedRun) -> bool:
         """Read the log as far as it goes; say whether the source ended it."""
-        if sight.pod is None or not pods.scheduled(sight.pod):
+        if observed.pod is None or not pods.scheduled(observed.pod):
             return False
         kept = await asyncio.to_thread(self._writer.kept)
-        name, container = sight.pod["metadata"]["name"], pods.container_of(sight.pod)
-        async with self._cluster.log(name, container, since=kept.since, follow=not sight.pod_over) as chunks:
+        name, container = observed.pod["metadata"]["name"], pods.container_of(observed.pod)
+        async with self._cluster.log(name, container, since=kept.since, follow=not observed.pod_terminated) as chunks:
             if not self.opened:
                 self.opened = True
-                self._picture.wake(self._run.run_id)
-            await self._take(chunks, Resumption(kept), last=sight.pod_over)
+                self._cache.notify(self._run.run_id)
+            await self._take(chunks, ResumeFilter(kept), last=observed.pod_terminated)
         return True
 
-    async def _nothing_more(self, sight: Sight) -> bool:
+    async def _nothing_more(self, observed: ObservedRun) -> bool:
         """Say whether the source's last line is kept already, which is cheaper than to read all of its last seconds."""
-        assert sight.pod is not None
-        splitter = StampedSplitter()
-        name, container = sight.pod["metadata"]["name"], pods.container_of(sight.pod)
+        assert observed.pod is not None
+        splitter = TimestampedSplitter()
+        name, container = observed.pod["metadata"]["name"], pods.container_of(observed.pod)
         stamps = []
         async with self._cluster.log(name, container, follow=False, last_lines=1) as chunks:
             async for chunk in chunks:
@@ -165,12 +165,12 @@ class PodLog:
         stamps += [piece.timestamp for piece in splitter.flush()]
         return not stamps or stamps[-1] == self._writer.newest
 
-    async def _take(self, chunks: AsyncIterator[bytes], resumption: Resumption, *, last: bool) -> None:
-        splitter = StampedSplitter()
+    async def _take(self, chunks: AsyncIterator[bytes], resume_filter: ResumeFilter, *, last: bool) -> None:
+        splitter = TimestampedSplitter()
         marked = False
         async for chunk in chunks:
-            pieces = resumption.rest_of(splitter.feed(chunk))
-            if resumption.missed and not marked:
+            pieces = resume_filter.rest_of(splitter.feed(chunk))
+            if resume_filter.missed and not marked:
                 marked = True
                 self._keep([gap_piece(timestamp(), _ROTATED)])
             if pieces:
@@ -178,10 +178,10 @@ class PodLog:
                 if self._writer.full:
                     return
                 await asyncio.sleep(0)  # a chatty pod must not keep the others waiting
-        if last and (pieces := resumption.rest_of(splitter.flush())):
+        if last and (pieces := resume_filter.rest_of(splitter.flush())):
             self._keep(pieces)
 
-    def _keep(self, pieces: Sequence[StampedPiece]) -> None:
+    def _keep(self, pieces: Sequence[TimestampedPiece]) -> None:
         try:
             LINES.inc(self._writer.append(pieces))
         except OSError as exc:

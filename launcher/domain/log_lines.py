@@ -70,7 +70,7 @@ class Receipt:
     gaps: tuple[Gap, ...] = ()
 
 
-class StampedPiece(NamedTuple):
+class TimestampedPiece(NamedTuple):
     """What becomes a numbered line: its source's time stamp, kind, bytes without the newline."""
 
     timestamp: str

@@ -1,4 +1,4 @@
-"""The supervision of one run: from the first sight of its Job to its record, in one task.
+"""The reconciler of one run: from the first observed of its Job to its record, in one task.
 
 It looks, decides (`decisions`), and does: notes what the run waits for, starts its log pump, ends it, records its end.
 Killed at any moment, the next operator begins it again from what archive and cluster say.
@@ -17,17 +17,17 @@ from typing import Any
 from launcher.background import contained, report
 from launcher.cluster import jobs, labels, manifests, pods
 from launcher.cluster.client import Cluster, Manifest
-from launcher.controller.decisions import Conclude, End, Facts, Limits, Look, next_step
-from launcher.controller.picture import Picture, Sight
-from launcher.controller.pumping import PodLog
-from launcher.controller.settings import OperatorSettings
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
-from launcher.domain.loglines import Gap, Receipt
+from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, failure, now
 from launcher.metrics import RUNS
 from launcher.recorder import no_room
-from launcher.storage import Storage
+from launcher.wiring import Storage
+from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
+from pipeline_operator.decisions import Facts, Finish, Limits, Terminate, Wait, next_step
+from pipeline_operator.pod_log import PodLogFollower
+from pipeline_operator.settings import OperatorSettings
 
 _RETRY_SECONDS = 0.5
 _RETRY_MAX_SECONDS = 10.0
@@ -40,22 +40,22 @@ _NOT_HELD_BACK_AFTER = timedelta(days=1)  # a store that is away for longer no l
 log = logging.getLogger(__name__)
 
 
-class Supervision:
+class RunReconciler:
     """One run's life as the operator sees it."""
 
     def __init__(
-        self, run: Run, cluster: Cluster, picture: Picture, storage: Storage, settings: OperatorSettings
+        self, run: Run, cluster: Cluster, cache: ClusterCache, storage: Storage, settings: OperatorSettings
     ) -> None:
         self._run = run
-        self._cluster, self._picture, self._storage, self._settings = cluster, picture, storage, settings
+        self._cluster, self._cache, self._storage, self._settings = cluster, cache, storage, settings
         self._limits = Limits(
             grace_seconds=settings.grace_seconds,
             start_seconds=settings.START_GRACE_SECONDS,
         )
-        job = picture.sight(run.run_id).job
+        job = cache.get(run.run_id).job
         self._uid: str | None = job["metadata"]["uid"] if job else None
         self._facts = Facts(now=now(), cause_since=now(), detail=jobs.end_detail(job) if job else "")
-        self._log: PodLog | None = None
+        self._log: PodLogFollower | None = None
         self._pump: asyncio.Task[None] | None = None
         self._pods_listed = False
         self._ended: Run | None = None
@@ -66,14 +66,14 @@ class Supervision:
         """The run as it was last recorded."""
         return self._run
 
-    async def follow(self) -> None:
+    async def reconcile(self) -> None:
         """See the run through."""
         if self._run.status.terminal and self._storage.archive.has_log(self._run.run_id):
             self._storage.publisher.finish(self._run.run_id)  # the operator before this one may not have come to it
         try:
             while not self._run.status.terminal:
                 try:
-                    await self._go_on(self._sight)
+                    await self._step(self._observed)
                     self._faults = 0
                 except (ClusterUnavailable, ObjectChanged) as exc:
                     log.info("run %s: %s", self._run.run_id, exc)
@@ -84,7 +84,7 @@ class Supervision:
                 except Exception as exc:
                     report("supervise", f"run {self._run.run_id} cannot be handled")
                     await self._retry_or_abort(exc)
-            await self._finish()
+            await self._record_on_job()
         finally:
             if self._pump is not None:
                 self._pump.cancel()
@@ -93,43 +93,45 @@ class Supervision:
                 self._log.stop()
 
     @property
-    def _sight(self) -> Sight:
+    def _observed(self) -> ObservedRun:
         """The run as last seen; a Job that somebody made anew under its name is not it."""
-        sight = self._picture.sight(self._run.run_id)
-        if sight.job is not None and sight.job["metadata"]["uid"] != self._uid:
-            return Sight(version=sight.version, job_gone=True)
-        return sight
+        observed = self._cache.get(self._run.run_id)
+        if observed.job is not None and observed.job["metadata"]["uid"] != self._uid:
+            return ObservedRun(version=observed.version, job_deleted=True)
+        return observed
 
-    async def _go_on(self, sight: Sight) -> None:
+    async def _step(self, observed: ObservedRun) -> None:
         self._storage.recorder.record(self._run)  # no change where it is recorded already
-        self._attend(sight)
+        self._sync(observed)
         self._facts = replace(self._facts, now=now(), away_at=self._cluster.away_at)
-        if sight.pod_over or self._run.status is RunStatus.RUNNING:
+        if observed.pod_terminated or self._run.status is RunStatus.RUNNING:
             await self._measure()
-        match next_step(self._run, sight, self._facts, self._limits):
-            case Conclude() if sight.pod is None and not self._pods_listed:
+        match next_step(self._run, observed, self._facts, self._limits):
+            case Finish() if observed.pod is None and not self._pods_listed:
                 await self._list_pods()
                 self._pods_listed = True
-            case Conclude(outcome=outcome):
-                await self._conclude(outcome, sight)
-            case End(reason=reason, detail=detail):
-                await self._end(sight, reason, detail)
-                await self._picture.news(self._run.run_id, sight, self._settings.TERMINATION_GRACE_SECONDS + 5)
-            case Look() as look:
-                await self._wait(sight, look)
+            case Finish(outcome=outcome):
+                await self._record_outcome(outcome, observed)
+            case Terminate(reason=reason, detail=detail):
+                await self._terminate(observed, reason, detail)
+                await self._cache.wait_for_change(
+                    self._run.run_id, observed, self._settings.TERMINATION_GRACE_SECONDS + 5
+                )
+            case Wait() as wait:
+                await self._wait(observed, wait)
 
-    def _attend(self, sight: Sight) -> None:
+    def _sync(self, observed: ObservedRun) -> None:
         """Note what has changed: the wish to cancel, the container's start; start the pump."""
-        if sight.job is not None and jobs.cancelled(sight.job) and not self._run.cancel_requested:
+        if observed.job is not None and jobs.cancelled(observed.job) and not self._run.cancel_requested:
             self._keep(self._run.cancelling(now()))
-        if sight.pod is None or _never_released(sight) or self._ended is not None:
+        if observed.pod is None or _never_released(observed) or self._ended is not None:
             return
-        if self._pump is None and pods.scheduled(sight.pod):
+        if self._pump is None and pods.scheduled(observed.pod):
             self._pump = asyncio.create_task(self._read_log(), name=f"log {self._run.run_id}")
-            self._pump.add_done_callback(lambda _: self._picture.wake(self._run.run_id))
-        began = (self._log is not None and self._log.opened) or pods.started_at(sight.pod) is not None
+            self._pump.add_done_callback(lambda _: self._cache.notify(self._run.run_id))
+        began = (self._log is not None and self._log.opened) or pods.started_at(observed.pod) is not None
         if began and self._run.status is RunStatus.QUEUED:
-            self._keep(self._run.started(self._moment(pods.started_at(sight.pod))))
+            self._keep(self._run.started(self._moment(pods.started_at(observed.pod))))
 
     async def _read_log(self) -> None:
         """Follow the pod's log to its end; after a fault once more, until it has failed too often."""
@@ -154,27 +156,27 @@ class Supervision:
             return at
         return max(told, self._run.started_at or self._run.created_at)
 
-    async def _wait(self, sight: Sight, look: Look) -> None:
-        if look.cause != self._facts.cause:
-            self._facts = replace(self._facts, cause=look.cause, cause_since=self._facts.now)
-        why = look.waiting_for
-        if why and sight.pod is None:
+    async def _wait(self, observed: ObservedRun, wait: Wait) -> None:
+        if wait.cause != self._facts.cause:
+            self._facts = replace(self._facts, cause=wait.cause, cause_since=self._facts.now)
+        why = wait.waiting_for
+        if why and observed.pod is None:
             why = await self._why_no_pod() or why
         if self._run.status is RunStatus.QUEUED and why is not None and why[:500] != self._run.waiting_for:
             self._keep(self._run.waiting(why[:500], now()))
-        seconds = look.seconds
+        seconds = wait.seconds
         if self._run.status is RunStatus.RUNNING:
-            seconds = min(_SIZE_SECONDS, look.seconds or _SIZE_SECONDS)
-        if look.cause is not None:
-            seconds = min(_REFRESH_SECONDS, look.seconds or _REFRESH_SECONDS)
-        await self._picture.news(self._run.run_id, sight, seconds)
-        if look.cause is not None and self._sight.version == sight.version:
+            seconds = min(_SIZE_SECONDS, wait.seconds or _SIZE_SECONDS)
+        if wait.cause is not None:
+            seconds = min(_REFRESH_SECONDS, wait.seconds or _REFRESH_SECONDS)
+        await self._cache.wait_for_change(self._run.run_id, observed, seconds)
+        if wait.cause is not None and self._observed.version == observed.version:
             await self._list_pods()  # patience ends only while Kubernetes answers, and never on old news
 
     async def _list_pods(self) -> None:
         """Ask for the run's pods: the Job's news may be here before its pod's."""
         for pod in (await self._cluster.list("Pod", labels=f"{labels.JOB_NAME}={self._run.run_id}")).items:
-            self._picture.see_pod(pod)
+            self._cache.observe_pod(pod)
 
     async def _why_no_pod(self) -> str | None:
         fields = f"involvedObject.kind=Job,involvedObject.name={self._run.run_id},reason=FailedCreate"
@@ -187,28 +189,28 @@ class Supervision:
         newest = max(events, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
         return f"Kubernetes refuses the pod: {newest.get('message', '')}" if newest else None
 
-    async def _end(self, sight: Sight, reason: Reason, detail: str) -> None:
-        """End the run: its reason is stored first, so that whoever goes on after us knows it."""
-        if reason is Reason.CANNOT_START and sight.pod is None:
+    async def _terminate(self, observed: ObservedRun, reason: Reason, detail: str) -> None:
+        """Terminate the run: its reason is stored first, so that whoever goes on after us knows it."""
+        if reason is Reason.CANNOT_START and observed.pod is None:
             detail = await self._why_no_pod() or detail
         self._facts = replace(self._facts, ending_for=reason, detail=detail)
         with contextlib.suppress(ObjectMissing):
-            if sight.job is not None and not sight.job_gone:
-                await self._store_reason(sight, sight.job, reason, detail)
-            if sight.pod is not None and not sight.pod_over and reason is not Reason.REJECTED:
-                name, uid = sight.pod["metadata"]["name"], sight.pod["metadata"]["uid"]
-                if not pods.scheduled(sight.pod):
+            if observed.job is not None and not observed.job_deleted:
+                await self._store_reason(observed, observed.job, reason, detail)
+            if observed.pod is not None and not observed.pod_terminated and reason is not Reason.REJECTED:
+                name, uid = observed.pod["metadata"]["name"], observed.pod["metadata"]["uid"]
+                if not pods.scheduled(observed.pod):
                     await self._cluster.delete("Pod", name, uid)
-                elif sight.pod["spec"].get("activeDeadlineSeconds") != 1:
-                    self._picture.see_pod(await self._cluster.patch("Pod", name, manifests.deadline_patch()))
+                elif observed.pod["spec"].get("activeDeadlineSeconds") != 1:
+                    self._cache.observe_pod(await self._cluster.patch("Pod", name, manifests.deadline_patch()))
 
-    async def _store_reason(self, sight: Sight, job: Mapping[str, Any], reason: Reason, detail: str) -> None:
+    async def _store_reason(self, observed: ObservedRun, job: Mapping[str, Any], reason: Reason, detail: str) -> None:
         """Store why the run is ended; a Job without a pod, or that is no run, is suspended in the same breath."""
-        suspend = (sight.pod is None or reason is Reason.REJECTED) and not jobs.suspended(job)
+        suspend = (observed.pod is None or reason is Reason.REJECTED) and not jobs.suspended(job)
         if suspend or jobs.ended_for(job) is None:
-            await self._patch_job(manifests.end_for_patch(reason, detail[:1000], suspend=suspend))
+            await self._patch_job(manifests.termination_patch(reason, detail[:1000], suspend=suspend))
 
-    async def _conclude(self, outcome: Outcome, sight: Sight) -> None:
+    async def _record_outcome(self, outcome: Outcome, observed: ObservedRun) -> None:
         """Record the run's end: the archive at once, the stores as soon as they can."""
         if self._pump is not None:
             await asyncio.wait([self._pump])
@@ -216,13 +218,13 @@ class Supervision:
         if self._ended is None:
             run, ended_at = self._run, None
             with contained("supervise", f"run {run.run_id}: nobody can say when it ended"):
-                ended = pods.exit_of(sight.pod) if sight.pod is not None else None
+                ended = pods.exit_of(observed.pod) if observed.pod is not None else None
                 ended_at = ended.finished_at if ended else None
             if outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
                 run = run.started(self._moment(None))
             pipeline, artifacts = self._settings.pipelines.get(run.pipeline), {}
             receipt = self._closed_log(outcome)
-            if pipeline and sight.job is not None and jobs.names_its_pipeline(sight.job):
+            if pipeline and observed.job is not None and jobs.names_its_pipeline(observed.job):
                 outcome = pipeline.explained(outcome)
             if pipeline:
                 with contained("discover", f"run {run.run_id}: its files cannot be listed"):
@@ -238,12 +240,12 @@ class Supervision:
             await asyncio.sleep(min(_RETRY_SECONDS * 2**self._faults, _RETRY_MAX_SECONDS))
             return
         detail = f"{type(exc).__name__}: {exc}"[:500]
-        while not _nothing_runs(sight := self._sight):
+        while not _nothing_runs(observed := self._observed):
             with contained("supervise", f"run {self._run.run_id} cannot be stopped yet"):
-                await self._end(sight, Reason.INTERNAL_ERROR, detail)
-            await self._picture.news(self._run.run_id, sight, _RETRY_MAX_SECONDS)
+                await self._terminate(observed, Reason.INTERNAL_ERROR, detail)
+            await self._cache.wait_for_change(self._run.run_id, observed, _RETRY_MAX_SECONDS)
         with contained("supervise", f"the end of run {self._run.run_id} cannot be recorded yet"):
-            await self._conclude(failure(Reason.INTERNAL_ERROR, detail=detail), sight)
+            await self._record_outcome(failure(Reason.INTERNAL_ERROR, detail=detail), observed)
 
     def _closed_log(self, outcome: Outcome) -> Receipt:
         """Close the log; of one that cannot be opened or closed, the receipt says so."""
@@ -269,12 +271,12 @@ class Supervision:
         self._log = None
         return receipt
 
-    async def _finish(self) -> None:
+    async def _record_on_job(self) -> None:
         """Write the record onto the Job once every store has it; delete a Job that was cancelled before its release."""
         run_id = self._run.run_id
         completed_at = self._run.completed_at or now()
         recorder, publisher = self._storage.recorder, self._storage.publisher
-        while (recorder.owes(run_id) or publisher.owes(run_id)) and now() - completed_at < _NOT_HELD_BACK_AFTER:
+        while (recorder.pending(run_id) or publisher.pending(run_id)) and now() - completed_at < _NOT_HELD_BACK_AFTER:
             await asyncio.sleep(min(1.0, 0.02 + (now() - completed_at).total_seconds() / 10))
         for tries in range(1, _MAX_FAULTS + 1):  # then it is begun again by reconciliation
             try:
@@ -289,17 +291,17 @@ class Supervision:
     async def _write_record(self) -> None:
         run_id = self._run.run_id
         while True:
-            sight = self._sight
-            if sight.job is None or sight.job_gone or jobs.phase_of(sight.job) == labels.PHASE_RECORDED:
+            observed = self._observed
+            if observed.job is None or observed.job_deleted or jobs.phase_of(observed.job) == labels.PHASE_RECORDED:
                 return
             try:
-                if self._run.reason == Reason.CANCELLED and self._run.started_at is None and sight.pod is None:
-                    await self._cluster.delete("Job", run_id, sight.job["metadata"]["uid"])
+                if self._run.reason == Reason.CANCELLED and self._run.started_at is None and observed.pod is None:
+                    await self._cluster.delete("Job", run_id, observed.job["metadata"]["uid"])
                 else:  # a release may have come too late to be undone before
-                    may_run = not jobs.suspended(sight.job) and not jobs.finished(sight.job)
-                    stop = may_run and (_never_released(sight) or not sight.pod_over)
+                    may_run = not jobs.suspended(observed.job) and not jobs.finished(observed.job)
+                    stop = may_run and (_never_released(observed) or not observed.pod_terminated)
                     await self._patch_job(
-                        manifests.record_patch(sight.job, self._run, self._settings.JOB_TTL_SECONDS, suspend=stop)
+                        manifests.record_patch(observed.job, self._run, self._settings.JOB_TTL_SECONDS, suspend=stop)
                     )
                 return
             except (ClusterUnavailable, ObjectChanged) as exc:
@@ -307,13 +309,13 @@ class Supervision:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _patch_job(self, patch: Manifest) -> None:
-        self._picture.see_job(await self._cluster.patch("Job", self._run.run_id, patch))
+        self._cache.observe_job(await self._cluster.patch("Job", self._run.run_id, patch))
 
-    def _open_log(self) -> PodLog:
+    def _open_log(self) -> PodLogFollower:
         if self._log is None:
             storage = self._storage
-            self._log = PodLog(
-                self._run, self._cluster, self._picture, storage.archive, storage.publisher, lambda: self._sight
+            self._log = PodLogFollower(
+                self._run, self._cluster, self._cache, storage.archive, storage.publisher, lambda: self._observed
             )
         return self._log
 
@@ -322,11 +324,16 @@ class Supervision:
         self._run = run
 
 
-def _nothing_runs(sight: Sight) -> bool:
-    if sight.pod is not None:
-        return sight.pod_over
-    return sight.job is None or sight.job_gone or jobs.suspended(sight.job) or jobs.finished(sight.job) is not None
+def _nothing_runs(observed: ObservedRun) -> bool:
+    if observed.pod is not None:
+        return observed.pod_terminated
+    return (
+        observed.job is None
+        or observed.job_deleted
+        or jobs.suspended(observed.job)
+        or jobs.finished(observed.job) is not None
+    )
 
 
-def _never_released(sight: Sight) -> bool:
-    return sight.job is not None and jobs.phase_of(sight.job) == labels.PHASE_QUEUED
+def _never_released(observed: ObservedRun) -> bool:
+    return observed.job is not None and jobs.phase_of(observed.job) == labels.PHASE_QUEUED

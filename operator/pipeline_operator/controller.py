@@ -13,15 +13,15 @@ from prometheus_client import Counter
 from launcher.background import Tasks, contained, repeat, report
 from launcher.cluster import jobs, labels
 from launcher.cluster.client import Cluster, Manifest
-from launcher.controller.admission import Admission
-from launcher.controller.heartbeat import beat
-from launcher.controller.picture import Picture
-from launcher.controller.settings import OperatorSettings
-from launcher.controller.supervision import Supervision
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing, StoreUnavailable
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.retention import forget_before
-from launcher.storage import Storage
+from launcher.wiring import Storage
+from pipeline_operator.admission import Admission
+from pipeline_operator.cluster_cache import ClusterCache
+from pipeline_operator.lease import renew_lease
+from pipeline_operator.run_reconciler import RunReconciler
+from pipeline_operator.settings import OperatorSettings
 
 RECONCILE_SECONDS = 60.0
 _CLEANING_SECONDS = 3600.0
@@ -35,14 +35,14 @@ class Controller:
 
     def __init__(self, cluster: Cluster, storage: Storage, settings: OperatorSettings) -> None:
         self._cluster, self._storage, self._settings = cluster, storage, settings
-        self._picture = Picture()
-        self._supervised: dict[str, Supervision] = {}
+        self._cache = ClusterCache()
+        self._reconcilers: dict[str, RunReconciler] = {}
         self._tasks = Tasks()
         self._reconciled = asyncio.Event()
         self._alive_at = time.monotonic()
         self._admission = Admission(
             cluster,
-            self._picture,
+            self._cache,
             limit=settings.MAX_CONCURRENCY,
             waiting=self._waiting,
             prepare=storage.artifacts.make,
@@ -71,7 +71,7 @@ class Controller:
             ),
             "retention",
         )
-        self._tasks.start(beat(self._cluster), "heartbeat")
+        self._tasks.start(renew_lease(self._cluster), "heartbeat")
 
     async def stop(self) -> None:
         """Let go of every run as it is; the next operator goes on."""
@@ -82,29 +82,29 @@ class Controller:
         """Seconds since reconciliation last came round."""
         return time.monotonic() - self._alive_at
 
-    def see_job(self, job: Manifest, *, gone: bool = False) -> None:
+    def observe_job(self, job: Manifest, *, gone: bool = False) -> None:
         """Take a Job as it now is."""
-        self._picture.see_job(job, gone=gone)
-        self._carefully_supervise(jobs.name_of(job))
+        self._cache.observe_job(job, gone=gone)
+        self._ensure_reconciler_or_report(jobs.name_of(job))
 
-    def see_pod(self, pod: Manifest, *, gone: bool = False) -> None:
+    def observe_pod(self, pod: Manifest, *, gone: bool = False) -> None:
         """Take a pod as it now is."""
-        self._picture.see_pod(pod, gone=gone)
+        self._cache.observe_pod(pod, gone=gone)
 
-    def see_switch(self, config_map: Manifest, *, gone: bool = False) -> None:
+    def observe_switch(self, config_map: Manifest, *, gone: bool = False) -> None:
         """Take the queue's switch as it now is."""
-        self._picture.see_switch(config_map, gone=gone)
+        self._cache.observe_switch(config_map, gone=gone)
 
-    def see_quota(self) -> None:
+    def observe_quota(self) -> None:
         """Take it that the quota has changed."""
-        self._picture.changed.set()
+        self._cache.changed.set()
 
-    def _supervise(self, run_id: str) -> None:
+    def _ensure_reconciler(self, run_id: str) -> None:
         """Have a task for the run, unless it has one, or has its record."""
-        if run_id in self._supervised:
+        if run_id in self._reconcilers:
             return
-        sight = self._picture.sight(run_id)
-        job = None if sight.job_gone else sight.job
+        observed = self._cache.get(run_id)
+        job = None if observed.job_deleted else observed.job
         run = self._storage.archive.get(run_id)
         if job is not None and jobs.phase_of(job) == labels.PHASE_RECORDED:
             if (record := jobs.record_of(job)) and not (run and run.status.terminal):
@@ -112,31 +112,33 @@ class Controller:
                 self._storage.recorder.record(record)
             return
         if job is None and (run is None or run.status.terminal):
-            self._picture.forget(run_id)
+            self._cache.forget(run_id)
             return
         if run is None:
             assert job is not None
             run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
-        self._supervised[run_id] = Supervision(run, self._cluster, self._picture, self._storage, self._settings)
-        self._tasks.start(self._see_through(run_id), f"run {run_id}")
+        self._reconcilers[run_id] = RunReconciler(run, self._cluster, self._cache, self._storage, self._settings)
+        self._tasks.start(self._reconcile_run(run_id), f"run {run_id}")
 
-    async def _see_through(self, run_id: str) -> None:
+    async def _reconcile_run(self, run_id: str) -> None:
         try:
             await self._reconciled.wait()  # a Job's news may come before its pod's
-            await self._supervised[run_id].follow()
+            await self._reconcilers[run_id].reconcile()
         except Exception:  # reconciliation starts it again
             report("supervise", f"run {run_id}")
             DRIFT.labels("fault").inc()
         else:
-            asyncio.get_running_loop().call_soon(self._carefully_supervise, run_id)  # its name may have a new Job
+            asyncio.get_running_loop().call_soon(
+                self._ensure_reconciler_or_report, run_id
+            )  # its name may have a new Job
         finally:
-            del self._supervised[run_id]
-            self._picture.changed.set()
+            del self._reconcilers[run_id]
+            self._cache.changed.set()
 
-    def _carefully_supervise(self, run_id: str) -> None:
+    def _ensure_reconciler_or_report(self, run_id: str) -> None:
         """Supervise a run; what one has wrong must not keep others from it."""
         try:
-            self._supervise(run_id)
+            self._ensure_reconciler(run_id)
         except Exception:
             report("supervise", f"run {run_id}")
             DRIFT.labels("fault").inc()
@@ -144,18 +146,18 @@ class Controller:
     def _waiting(self) -> list[Run]:
         """Return the runs that may be released: recorded as queued, Jobs waiting, and nobody wants them to end."""
         found = []
-        for run_id, supervision in self._supervised.items():
+        for run_id, reconciler in self._reconcilers.items():
             with contained("admission", f"run {run_id}: nobody can say whether it waits"):
-                job = self._picture.sight(run_id).job
+                job = self._cache.get(run_id).job
                 if (
                     job is not None
-                    and not self._picture.sight(run_id).job_gone
-                    and supervision.run.status is RunStatus.QUEUED
+                    and not self._cache.get(run_id).job_deleted
+                    and reconciler.run.status is RunStatus.QUEUED
                     and jobs.phase_of(job) == labels.PHASE_QUEUED
                     and jobs.ended_for(job) is None
                     and not jobs.form_faults(job)
                 ):
-                    found.append(supervision.run)
+                    found.append(reconciler.run)
         return found
 
     async def _admit(self) -> None:
@@ -170,18 +172,18 @@ class Controller:
             self._alive_at = time.monotonic()
 
     async def _compare(self) -> None:
-        """Compare cluster, picture and archive; what differs is seen anew."""
+        """Compare cluster, cache and archive; what differs is seen anew."""
         live = await asyncio.to_thread(self._unended)
         listed = await self._cluster.list("Job", labels=labels.RUN)
         listed_pods = await self._cluster.list("Pod", labels=labels.RUN)
         with contextlib.suppress(ObjectMissing):
-            self._picture.see_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
-        self._picture.see_all(listed, listed_pods)
+            self._cache.observe_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
+        self._cache.resync(listed, listed_pods)
         there = {jobs.name_of(job) for job in listed.items}
-        for run_id in there | set(live) | {run_id for run_id, _ in self._picture.sights()}:
-            if run_id not in self._supervised and run_id in live and run_id not in there:
+        for run_id in there | set(live) | {run_id for run_id, _ in self._cache.items()}:
+            if run_id not in self._reconcilers and run_id in live and run_id not in there:
                 DRIFT.labels("run-without-job").inc()
-            self._carefully_supervise(run_id)
+            self._ensure_reconciler_or_report(run_id)
         await self._delete_unfinished(listed.items)
 
     def _unended(self) -> list[str]:

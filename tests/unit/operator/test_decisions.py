@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.cluster import manifests
-from launcher.controller.decisions import Conclude, End, Facts, Limits, Look, Step, next_step
-from launcher.controller.picture import Sight
-from launcher.domain.loglines import Receipt
+from launcher.domain.log_lines import Receipt
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus
 from launcher.settings import SharedSettings
+from pipeline_operator.cluster_cache import ObservedRun
+from pipeline_operator.decisions import Facts, Finish, Limits, Step, Terminate, Wait, next_step
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 QUEUED = Run(run_id="4711-01jd", job_id="4711", timeout_seconds=60, created_at=AT, updated_at=AT)
@@ -106,11 +106,11 @@ GRACES = {"no pod": 30, "Unschedulable": 300, "ImagePull": 120, "CannotStart": 3
 def gist(step: Step) -> str:
     """A step in a word or two."""
     match step:
-        case Look():
+        case Wait():
             return "look"
-        case End(reason=reason):
+        case Terminate(reason=reason):
             return f"end: {reason}"
-        case Conclude(outcome=outcome):
+        case Finish(outcome=outcome):
             return f"conclude: {outcome.status}, {outcome.reason}"
 
 
@@ -207,11 +207,11 @@ def gist(step: Step) -> str:
     ],
 )
 def test_the_next_step_for_a_job_that_is_there(of_job: Manifest, of_pod: Manifest | None, expected: str) -> None:
-    assert gist(next_step(RUNNING, Sight(job=of_job, pod=of_pod), facts(), LIMITS)) == expected
+    assert gist(next_step(RUNNING, ObservedRun(job=of_job, pod=of_pod), facts(), LIMITS)) == expected
 
 
 @pytest.mark.parametrize(
-    ("of_job", "of_pod", "pod_gone", "expected"),
+    ("of_job", "of_pod", "pod_deleted", "expected"),
     [
         pytest.param(job("queued"), None, False, "conclude: failed, Deleted", id="deleted as it waited"),
         pytest.param(job(), None, False, "conclude: failed, Deleted", id="deleted before its pod"),
@@ -229,10 +229,10 @@ def test_the_next_step_for_a_job_that_is_there(of_job: Manifest, of_pod: Manifes
     ],
 )
 def test_the_next_step_for_a_job_that_is_gone(
-    of_job: Manifest | None, of_pod: Manifest | None, pod_gone: bool, expected: str
+    of_job: Manifest | None, of_pod: Manifest | None, pod_deleted: bool, expected: str
 ) -> None:
-    sight = Sight(job=of_job, job_gone=of_job is not None, pod=of_pod, pod_gone=pod_gone)
-    assert gist(next_step(RUNNING, sight, facts(), LIMITS)) == expected
+    observed = ObservedRun(job=of_job, job_deleted=of_job is not None, pod=of_pod, pod_deleted=pod_deleted)
+    assert gist(next_step(RUNNING, observed, facts(), LIMITS)) == expected
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_the_next_step_for_a_job_that_is_gone(
     ],
 )
 def test_what_lasts_too_long_is_ended(run: Run, of_pod: Manifest | None, known: Facts, expected: str) -> None:
-    assert gist(next_step(run, Sight(job=job(), pod=of_pod), known, LIMITS)) == expected
+    assert gist(next_step(run, ObservedRun(job=job(), pod=of_pod), known, LIMITS)) == expected
 
 
 @pytest.mark.parametrize(
@@ -294,25 +294,25 @@ def test_what_lasts_too_long_is_ended(run: Run, of_pod: Manifest | None, known: 
 def test_it_looks_again_when_the_time_is_up(
     run: Run, of_pod: Manifest | None, known: Facts, seconds: float | None
 ) -> None:
-    step = next_step(run, Sight(job=job(), pod=of_pod), known, LIMITS)
-    assert isinstance(step, Look)
+    step = next_step(run, ObservedRun(job=job(), pod=of_pod), known, LIMITS)
+    assert isinstance(step, Wait)
     assert step.seconds == seconds
 
 
 @pytest.mark.parametrize("before", [None, *CAUSES])
 @pytest.mark.parametrize("cause", GRACES)
 def test_a_new_cause_of_waiting_has_its_whole_grace(cause: str, before: str | None) -> None:
-    step = next_step(QUEUED, Sight(job=job(), pod=CAUSES[cause]), facts(cause=before, lasting=3600), LIMITS)
+    step = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(cause=before, lasting=3600), LIMITS)
     if before == cause:
-        assert isinstance(step, End)
+        assert isinstance(step, Terminate)
     else:
-        assert step == Look(seconds=GRACES[cause], waiting_for=said_of(cause), cause=cause)
+        assert step == Wait(seconds=GRACES[cause], waiting_for=said_of(cause), cause=cause)
 
 
 def said_of(cause: str) -> str | None:
     """What a run waits for, in words, when this cause has just begun."""
-    step = next_step(QUEUED, Sight(job=job(), pod=CAUSES[cause]), facts(), LIMITS)
-    assert isinstance(step, Look)
+    step = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(), LIMITS)
+    assert isinstance(step, Wait)
     return step.waiting_for
 
 
@@ -328,57 +328,57 @@ def said_of(cause: str) -> str | None:
 )
 def test_what_is_waited_for_is_said_at_once_and_again_where_it_is_given_up(cause: str, words: str) -> None:
     assert said_of(cause) == words
-    ended = next_step(QUEUED, Sight(job=job(), pod=CAUSES[cause]), facts(cause=cause, lasting=3600), LIMITS)
-    assert isinstance(ended, End)
+    ended = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(cause=cause, lasting=3600), LIMITS)
+    assert isinstance(ended, Terminate)
     assert ended.detail == words
 
 
 def test_a_suspended_job_says_what_is_to_be_done_and_may_stay_so() -> None:
-    step = next_step(QUEUED, Sight(job=job(suspended=True)), facts(cause="no pod", lasting=3600), LIMITS)
-    assert step == Look(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
+    step = next_step(QUEUED, ObservedRun(job=job(suspended=True)), facts(cause="no pod", lasting=3600), LIMITS)
+    assert step == Wait(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
 
 
 @pytest.mark.parametrize("of_pod", [None, pod("pulling"), pod("unscheduled"), pod("running")])
 def test_the_detail_is_kept_while_a_run_is_ended(of_pod: Manifest | None) -> None:
     ending = facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found")
     for of_job in (job(), job(end_for="ImagePull")):
-        step = next_step(QUEUED, Sight(job=of_job, pod=of_pod), ending, LIMITS)
-        assert step == End(reason=Reason.IMAGE_PULL, detail="a:1 was not found")
+        step = next_step(QUEUED, ObservedRun(job=of_job, pod=of_pod), ending, LIMITS)
+        assert step == Terminate(reason=Reason.IMAGE_PULL, detail="a:1 was not found")
 
 
 @pytest.mark.parametrize(
-    "sight",
+    "observed",
     [
-        pytest.param(Sight(job=job(end_for="ImagePull"), pod=pod("late")), id="ended by its deadline"),
-        pytest.param(Sight(job=job(end_for="ImagePull"), pod=pod("pulling"), pod_gone=True), id="its pod deleted"),
-        pytest.param(Sight(job=job(end_for="ImagePull", suspended=True)), id="no pod comes"),
-        pytest.param(Sight(job=job(end_for="ImagePull", finished="Failed")), id="its Job failed"),
-        pytest.param(Sight(job=job(end_for="ImagePull"), job_gone=True), id="its Job deleted"),
+        pytest.param(ObservedRun(job=job(end_for="ImagePull"), pod=pod("late")), id="ended by its deadline"),
+        pytest.param(ObservedRun(job=job(end_for="ImagePull"), pod=pod("pulling"), pod_deleted=True), id="pod deleted"),
+        pytest.param(ObservedRun(job=job(end_for="ImagePull", suspended=True)), id="no pod comes"),
+        pytest.param(ObservedRun(job=job(end_for="ImagePull", finished="Failed")), id="its Job failed"),
+        pytest.param(ObservedRun(job=job(end_for="ImagePull"), job_deleted=True), id="its Job deleted"),
     ],
 )
-def test_the_detail_is_in_the_outcome_of_a_run_that_was_ended(sight: Sight) -> None:
-    step = next_step(QUEUED, sight, facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found"), LIMITS)
-    assert isinstance(step, Conclude)
+def test_the_detail_is_in_the_outcome_of_a_run_that_was_ended(observed: ObservedRun) -> None:
+    step = next_step(QUEUED, observed, facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found"), LIMITS)
+    assert isinstance(step, Finish)
     assert step.outcome.reason is Reason.IMAGE_PULL
     assert step.outcome.message.endswith(" a:1 was not found")
 
 
 def test_a_wish_to_cancel_that_only_the_record_knows_is_kept() -> None:
     run = RUNNING.cancelling(AT)
-    assert gist(next_step(run, Sight(job=job(), pod=pod("running")), facts(), LIMITS)) == "end: Cancelled"
-    assert gist(next_step(run, Sight(), facts(), LIMITS)) == "conclude: cancelled, Cancelled"
+    assert gist(next_step(run, ObservedRun(job=job(), pod=pod("running")), facts(), LIMITS)) == "end: Cancelled"
+    assert gist(next_step(run, ObservedRun(), facts(), LIMITS)) == "conclude: cancelled, Cancelled"
 
 
 def test_a_rejected_job_says_what_is_wrong_with_it() -> None:
-    step = next_step(QUEUED, Sight(job=job("queued", faulty=True)), facts(), LIMITS)
-    assert isinstance(step, Conclude)
+    step = next_step(QUEUED, ObservedRun(job=job("queued", faulty=True)), facts(), LIMITS)
+    assert isinstance(step, Finish)
     assert "spec.backoffLimit must be 0" in step.outcome.message
 
 
 def test_a_job_that_was_suspended_for_its_rejection_says_what_was_wrong_before() -> None:
     rejected = job("queued", end_for="Rejected", end_detail="spec.suspend must be true: ….")
-    step = next_step(QUEUED, Sight(job=rejected), facts(), LIMITS)
-    assert isinstance(step, Conclude)
+    step = next_step(QUEUED, ObservedRun(job=rejected), facts(), LIMITS)
+    assert isinstance(step, Finish)
     assert step.outcome.message.endswith(" spec.suspend must be true: ….")
 
 
@@ -400,15 +400,15 @@ def some_jobs(*phases: str) -> st.SearchStrategy[Manifest]:
 
 
 any_job = st.none() | some_jobs("queued", "released", "recorded", "unheard-of")
-sights = st.builds(Sight, job=any_job, job_gone=st.booleans(), pod=some_pods, pod_gone=st.booleans())
+some_observed = st.builds(ObservedRun, job=any_job, job_deleted=st.booleans(), pod=some_pods, pod_deleted=st.booleans())
 unfinished = st.builds(pod, st.sampled_from(UNFINISHED), deleting=st.booleans())
-with_a_pod_that_may_run = st.builds(Sight, job=any_job, job_gone=st.booleans(), pod=unfinished)
+with_a_pod_that_may_run = st.builds(ObservedRun, job=any_job, job_deleted=st.booleans(), pod=unfinished)
 with_a_pod_being_deleted = st.builds(
-    Sight,
+    ObservedRun,
     job=any_job,
-    job_gone=st.booleans(),
+    job_deleted=st.booleans(),
     pod=st.builds(pod, st.sampled_from([*UNFINISHED, *OVER]), deleting=st.just(True)),
-    pod_gone=st.booleans(),
+    pod_deleted=st.booleans(),
 )
 some_facts = st.builds(
     facts,
@@ -421,42 +421,44 @@ some_facts = st.builds(
 some_runs = st.sampled_from([QUEUED, RUNNING, QUEUED.cancelling(AT), RUNNING.cancelling(AT)])
 
 
-@given(some_runs, sights, some_facts)
-def test_every_combination_has_a_next_step_and_every_end_is_final(run: Run, sight: Sight, known: Facts) -> None:
-    step = next_step(run, sight, known, LIMITS)
-    assert isinstance(step, Look | End | Conclude)
-    if isinstance(step, Conclude):
+@given(some_runs, some_observed, some_facts)
+def test_every_combination_has_a_next_step_and_every_end_is_final(
+    run: Run, observed: ObservedRun, known: Facts
+) -> None:
+    step = next_step(run, observed, known, LIMITS)
+    assert isinstance(step, Wait | Terminate | Finish)
+    if isinstance(step, Finish):
         assert step.outcome.status.terminal
         assert step.outcome.message
-    if isinstance(step, Look):
+    if isinstance(step, Wait):
         assert step.seconds is None or step.seconds > 0
 
 
 @given(some_runs, with_a_pod_that_may_run, some_facts)
-def test_no_run_is_concluded_while_its_pod_may_still_run(run: Run, sight: Sight, known: Facts) -> None:
-    assert not isinstance(next_step(run, sight, known, LIMITS), Conclude)
+def test_no_run_is_concluded_while_its_pod_may_still_run(run: Run, observed: ObservedRun, known: Facts) -> None:
+    assert not isinstance(next_step(run, observed, known, LIMITS), Finish)
 
 
 @given(some_runs, with_a_pod_being_deleted, some_facts)
-def test_no_run_is_completed_whose_pod_was_being_deleted(run: Run, sight: Sight, known: Facts) -> None:
-    step = next_step(run, sight, known, LIMITS)
-    assert not (isinstance(step, Conclude) and step.outcome.status is RunStatus.COMPLETED)
+def test_no_run_is_completed_whose_pod_was_being_deleted(run: Run, observed: ObservedRun, known: Facts) -> None:
+    step = next_step(run, observed, known, LIMITS)
+    assert not (isinstance(step, Finish) and step.outcome.status is RunStatus.COMPLETED)
 
 
-@given(some_runs, sights, some_facts)
-def test_a_run_is_cancelled_only_where_somebody_asked(run: Run, sight: Sight, known: Facts) -> None:
-    step = next_step(run, sight, known, LIMITS)
-    cancelled = sight.job is not None and "slipway.dev/cancel" in sight.job["metadata"]["annotations"]
-    if isinstance(step, Conclude) and step.outcome.status is RunStatus.CANCELLED:
+@given(some_runs, some_observed, some_facts)
+def test_a_run_is_cancelled_only_where_somebody_asked(run: Run, observed: ObservedRun, known: Facts) -> None:
+    step = next_step(run, observed, known, LIMITS)
+    cancelled = observed.job is not None and "slipway.dev/cancel" in observed.job["metadata"]["annotations"]
+    if isinstance(step, Finish) and step.outcome.status is RunStatus.CANCELLED:
         assert cancelled or run.cancel_requested or known.ending_for is Reason.CANCELLED
 
 
-@given(some_runs, sights, some_facts)
-def test_what_is_concluded_can_be_recorded(run: Run, sight: Sight, known: Facts) -> None:
-    step = next_step(run, sight, known, LIMITS)
-    if isinstance(step, Conclude):
+@given(some_runs, some_observed, some_facts)
+def test_what_is_concluded_can_be_recorded(run: Run, observed: ObservedRun, known: Facts) -> None:
+    step = next_step(run, observed, known, LIMITS)
+    if isinstance(step, Finish):
         if step.outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
-            run = run.started(AT)  # nobody saw it start: the supervision says so first
+            run = run.started(AT)  # nobody saw it start: the reconciler says so first
         ended = run.ended(step.outcome, AT, Receipt(complete=True))
         assert Run.from_json(ended.to_json()) == ended
 
@@ -464,13 +466,13 @@ def test_what_is_concluded_can_be_recorded(run: Run, sight: Sight, known: Facts)
 @pytest.mark.parametrize("cause", CAUSES)
 def test_patience_ends_only_after_time_in_which_the_control_plane_answered(cause: str) -> None:
     grace = GRACES.get(cause, 0)
-    sight = Sight(job=job(), pod=CAUSES[cause])
+    observed = ObservedRun(job=job(), pod=CAUSES[cause])
     if grace == 0:  # no patience to begin with
         return
     waited = Facts(now=AT, cause=cause, cause_since=AT - timedelta(seconds=10 * grace))
-    assert isinstance(next_step(QUEUED, sight, waited, LIMITS), End)
+    assert isinstance(next_step(QUEUED, observed, waited, LIMITS), Terminate)
     away = replace(waited, away_at=AT - timedelta(seconds=5))
-    step = next_step(QUEUED, sight, away, LIMITS)
-    assert isinstance(step, Look) and step.seconds == grace + 15  # 20 s in which Kubernetes finds itself again
+    step = next_step(QUEUED, observed, away, LIMITS)
+    assert isinstance(step, Wait) and step.seconds == grace + 15  # 20 s in which Kubernetes finds itself again
     later = replace(away, now=AT + timedelta(seconds=grace + 15))
-    assert isinstance(next_step(QUEUED, sight, later, LIMITS), End)
+    assert isinstance(next_step(QUEUED, observed, later, LIMITS), Terminate)

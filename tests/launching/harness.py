@@ -10,20 +10,20 @@ from typing import Any, cast
 
 from launcher.cluster import jobs, manifests
 from launcher.cluster.client import Cluster
-from launcher.controller.picture import Picture
-from launcher.controller.settings import OperatorSettings
-from launcher.controller.supervision import Supervision
-from launcher.domain.loglines import LineKind, receipt_of
+from launcher.domain.log_lines import LineKind, receipt_of
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, now
-from launcher.storage import Storage, open_storage
+from launcher.wiring import Storage, open_storage
 from launching.fake_cluster import FakeCluster, Manifest, merged
+from pipeline_operator.cluster_cache import ClusterCache
+from pipeline_operator.run_reconciler import RunReconciler
+from pipeline_operator.settings import OperatorSettings
 
 NAME = "4711-01jd"
 POD = f"{NAME}-x7k2p"
 
 
-class Scene:
+class Harness:
     """A run on the cluster, and the operator that supervises it; the test plays Kubernetes and people."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
@@ -31,8 +31,8 @@ class Scene:
             {"ARCHIVE_DIR": f"{folder}/archive", "APPLICATIONS_DIR": f"{folder}/applications", **environ}
         )
         self.storage: Storage = open_storage(self.settings, stack)
-        self.picture = Picture()
-        self.cluster = FakeCluster(self.picture)
+        self.cache = ClusterCache()
+        self.cluster = FakeCluster(self.cache)
         self.run = Run(run_id=NAME, job_id="4711", created_at=now(), updated_at=now())
         self.following: asyncio.Task[None] | None = None
 
@@ -44,12 +44,12 @@ class Scene:
     async def supervise(self) -> None:
         """Begin to supervise, as the first operator or as the next one; from then on the archive knows the run."""
         found = self.storage.archive.get(NAME) or self.run
-        supervision = Supervision(found, cast(Cluster, self.cluster), self.picture, self.storage, self.settings)
-        self.following = asyncio.create_task(supervision.follow())
+        reconciler = RunReconciler(found, cast(Cluster, self.cluster), self.cache, self.storage, self.settings)
+        self.following = asyncio.create_task(reconciler.reconcile())
         await self.until(lambda: self.storage.archive.get(NAME))
 
     async def kill(self) -> None:
-        """End the operator, wherever it is."""
+        """Terminate the operator, wherever it is."""
         assert self.following is not None
         self.following.cancel()
         await asyncio.gather(self.following, return_exceptions=True)
@@ -60,7 +60,7 @@ class Scene:
     async def cancel(self) -> None:
         await self.cluster.patch("Job", NAME, manifests.cancel_patch(now()))
 
-    def see_pod(self, phase: str = "Pending", *, node: str | None = "node", **status: Any) -> None:
+    def observe_pod(self, phase: str = "Pending", *, node: str | None = "node", **status: Any) -> None:
         """Write the pod as scheduler and kubelet do; the first time, make it."""
         made: Manifest = {
             "metadata": {

@@ -1,4 +1,4 @@
-"""What is to be done about a run: decided from its record and its sight, without input or output."""
+"""What is to be done about a run: decided from its record and its observed, without input or output."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from launcher.cluster import jobs, labels, pods
-from launcher.controller.picture import Sight
 from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure
+from pipeline_operator.cluster_cache import ObservedRun
 
 Manifest = Mapping[str, Any]
 _SETTLING = timedelta(seconds=20)
@@ -29,7 +29,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Wait:
     """Nothing to do until there is news, or until so many seconds have passed; meanwhile it waits for this."""
 
     seconds: float | None = None
@@ -38,26 +38,26 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
-class End:
-    """End the run for this reason, then look again."""
+class Terminate:
+    """Terminate the run for this reason, then look again."""
 
     reason: Reason
     detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conclude:
+class Finish:
     """The run has ended: nothing of it runs any more."""
 
     outcome: Outcome
 
 
-Step = Look | End | Conclude
+Step = Wait | Terminate | Finish
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the sight does not tell: the moment, and for what cause the run has waited since when.
+    """What the observed does not tell: the moment, and for what cause the run has waited since when.
 
     `away_at`: when Kubernetes last did not answer. `excess`: which limit its artifacts exceed, as a sentence.
     `ending_for` and `detail`: why the operator has begun to end the run, where it has.
@@ -72,43 +72,43 @@ class Facts:
     detail: str = ""
 
 
-def next_step(run: Run, sight: Sight, facts: Facts, limits: Limits) -> Step:
+def next_step(run: Run, observed: ObservedRun, facts: Facts, limits: Limits) -> Step:
     """Decide what is to be done next about a run without an end."""
-    job = sight.job
-    if job is not None and not sight.job_gone and jobs.phase_of(job) == labels.PHASE_QUEUED:
-        return _queued(job, sight, facts)
-    why = _why_ended(run, sight, facts)
-    if sight.pod is not None and sight.pod_over:
-        return Conclude(outcome=_outcome(run, sight.pod, why, facts))
-    if sight.pod is None:
-        return _without_pod(run, sight, why, facts, limits)
-    return _with_pod(run, sight, sight.pod, why, facts, limits)
+    job = observed.job
+    if job is not None and not observed.job_deleted and jobs.phase_of(job) == labels.PHASE_QUEUED:
+        return _queued(job, observed, facts)
+    why = _why_ended(run, observed, facts)
+    if observed.pod is not None and observed.pod_terminated:
+        return Finish(outcome=_outcome(run, observed.pod, why, facts))
+    if observed.pod is None:
+        return _without_pod(run, observed, why, facts, limits)
+    return _with_pod(run, observed, observed.pod, why, facts, limits)
 
 
-def _why_ended(run: Run, sight: Sight, facts: Facts) -> Reason | None:
-    if sight.job is not None and (told := jobs.ended_for(sight.job)):
+def _why_ended(run: Run, observed: ObservedRun, facts: Facts) -> Reason | None:
+    if observed.job is not None and (told := jobs.ended_for(observed.job)):
         return told
     if facts.ending_for:
         return facts.ending_for
     if run.cancel_requested:
         return Reason.CANCELLED
-    if sight.job is None or (sight.job_gone and not jobs.finished(sight.job)):
+    if observed.job is None or (observed.job_deleted and not jobs.finished(observed.job)):
         return Reason.DELETED
     return None
 
 
-def _queued(job: Manifest, sight: Sight, facts: Facts) -> Step:
+def _queued(job: Manifest, observed: ObservedRun, facts: Facts) -> Step:
     told = facts.ending_for or jobs.ended_for(job)
     faults = jobs.form_faults(job)
     if faults or told is Reason.REJECTED:
         detail = facts.detail or jobs.end_detail(job) or "; ".join(faults) + "."
         may_run = not jobs.suspended(job) and not jobs.finished(job)
-        if may_run or (sight.pod is not None and not sight.pod_over):
-            return End(reason=Reason.REJECTED, detail=detail)
-        return Conclude(outcome=failure(Reason.REJECTED, detail=detail))
-    if jobs.cancelled(job) and (sight.pod is None or sight.pod_over):
-        return Conclude(outcome=cancelled_before_start())
-    return Look()
+        if may_run or (observed.pod is not None and not observed.pod_terminated):
+            return Terminate(reason=Reason.REJECTED, detail=detail)
+        return Finish(outcome=failure(Reason.REJECTED, detail=detail))
+    if jobs.cancelled(job) and (observed.pod is None or observed.pod_terminated):
+        return Finish(outcome=cancelled_before_start())
+    return Wait()
 
 
 def _outcome(run: Run, pod: Manifest, why: Reason | None, facts: Facts) -> Outcome:
@@ -118,43 +118,43 @@ def _outcome(run: Run, pod: Manifest, why: Reason | None, facts: Facts) -> Outco
     return outcome
 
 
-def _without_pod(run: Run, sight: Sight, why: Reason | None, facts: Facts, limits: Limits) -> Step:
-    job = sight.job
+def _without_pod(run: Run, observed: ObservedRun, why: Reason | None, facts: Facts, limits: Limits) -> Step:
+    job = observed.job
     ended = None if job is None else jobs.finished(job)
     if ended == "Complete":
-        return Conclude(
+        return Finish(
             outcome=Outcome(
                 status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
             )
         )
-    if sight.job_gone or job is None or ended or (why and jobs.suspended(job)):
+    if observed.job_deleted or job is None or ended or (why and jobs.suspended(job)):
         if why is Reason.CANCELLED and run.started_at is None:
-            return Conclude(outcome=cancelled_before_start())
+            return Finish(outcome=cancelled_before_start())
         outcome = pods.ended_by_slipway(why or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
-        return Conclude(outcome=outcome)
+        return Finish(outcome=outcome)
     if why:
-        return End(reason=why, detail=facts.detail)
+        return Terminate(reason=why, detail=facts.detail)
     if jobs.suspended(job):
-        return Look(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
+        return Wait(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
     grace = limits.grace_seconds.get(Reason.CANNOT_START, 0)
     waiting = pods.Waiting(reason=Reason.CANNOT_START, why="Waiting for Kubernetes to make the pod.")
     return _patiently(waiting, "no pod", grace, facts)
 
 
-def _with_pod(run: Run, sight: Sight, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Step:
+def _with_pod(run: Run, observed: ObservedRun, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Step:
     if pods.deleting(pod):
-        return Look()
+        return Wait()
     if why:
-        return End(reason=why, detail=facts.detail)
+        return Terminate(reason=why, detail=facts.detail)
     if waiting := pods.waiting_for(pod):
         grace = limits.start_seconds if waiting.slow else limits.grace_seconds.get(waiting.reason, 0)
         return _patiently(waiting, f"{waiting.reason} slow" if waiting.slow else waiting.reason, grace, facts)
     if facts.excess:
-        return End(reason=Reason.ARTIFACTS_TOO_LARGE, detail=facts.excess)
+        return Terminate(reason=Reason.ARTIFACTS_TOO_LARGE, detail=facts.excess)
     if run.started_at is None:
-        return Look()
+        return Wait()
     left = (run.started_at + timedelta(seconds=run.timeout_seconds) - facts.now).total_seconds()
-    return Look(seconds=left) if left > 0 else End(reason=Reason.TIMED_OUT)
+    return Wait(seconds=left) if left > 0 else Terminate(reason=Reason.TIMED_OUT)
 
 
 def _patiently(waiting: pods.Waiting, cause: str, grace: float, facts: Facts) -> Step:
@@ -167,5 +167,5 @@ def _patiently(waiting: pods.Waiting, cause: str, grace: float, facts: Facts) ->
         since = max(since, facts.away_at + _SETTLING)
     lasted = (facts.now - since).total_seconds()
     if lasted >= grace:
-        return End(reason=waiting.reason, detail=waiting.why)
-    return Look(seconds=grace - lasted, waiting_for=waiting.why, cause=cause)
+        return Terminate(reason=waiting.reason, detail=waiting.why)
+    return Wait(seconds=grace - lasted, waiting_for=waiting.why, cause=cause)

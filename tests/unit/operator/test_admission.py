@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from launcher.cluster import jobs, manifests
 from launcher.cluster.client import Cluster
-from launcher.controller.admission import Admission
-from launcher.controller.picture import Picture
 from launcher.domain.admission import queue_order
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
+from pipeline_operator.admission import Admission
+from pipeline_operator.cluster_cache import ClusterCache
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 SETTINGS = SharedSettings.from_environment({})
@@ -85,24 +85,24 @@ def a_run(name: str, priority: int = 0, after: float = 0) -> Run:
     return Run(run_id=name, job_id=name, priority=priority, created_at=at, updated_at=at)
 
 
-class Scene:
+class Harness:
     """A queue on a cluster: what waits, what runs, and the quota behind it."""
 
     def __init__(
         self, waiting: Sequence[Run], *, limit: int, hard: int | str | None = None, used: int | str = 0
     ) -> None:
-        self.cluster, self.picture = FakeCluster(), Picture()
+        self.cluster, self.cache = FakeCluster(), ClusterCache()
         self.waiting = list(waiting)
         self.prepared: list[str] = []
         self.unprepared: set[str] = set()
         for run in waiting:
-            self.picture.see_job(self.cluster.put("Job", manifests.make_job(run, Pipeline(), SETTINGS)))
+            self.cache.observe_job(self.cluster.put("Job", manifests.make_job(run, Pipeline(), SETTINGS)))
         if hard is not None:
             status = {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}
             self.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "status": status})
         self.admission = Admission(
             cast(Cluster, self.cluster),
-            self.picture,
+            self.cache,
             limit=limit,
             waiting=lambda: [run for run in self.waiting if self.phase(run.run_id) == "queued"],
             prepare=self.prepare,
@@ -111,7 +111,7 @@ class Scene:
         self.seconds = 0.0
 
     def phase(self, run_id: str) -> str:
-        job = self.picture.sight(run_id).job
+        job = self.cache.get(run_id).job
         assert job is not None
         return jobs.phase_of(job)
 
@@ -126,11 +126,11 @@ class Scene:
         job = manifests.make_job(a_run(name), Pipeline(), SETTINGS)
         job = self.cluster.put("Job", job)
         job = merged(job, manifests.release_patch(job))
-        self.picture.see_job(self.cluster.put("Job", job))
+        self.cache.observe_job(self.cluster.put("Job", job))
         if pod:
-            self.see_pod(name, pod)
+            self.observe_pod(name, pod)
 
-    def see_pod(self, name: str, phase: str) -> None:
+    def observe_pod(self, name: str, phase: str) -> None:
         job = self.cluster.objects["Job", name]
         metadata = {
             "name": f"{name}-x7k2p",
@@ -144,10 +144,10 @@ class Scene:
             ],
         }
         pod = {"metadata": metadata, "spec": {"containers": [{"name": "pipeline"}]}, "status": {"phase": phase}}
-        self.picture.see_pod(self.cluster.put("Pod", pod))
+        self.cache.observe_pod(self.cluster.put("Pod", pod))
 
     def switch(self, paused: str) -> Manifest:
-        """The queue's switch as it now is on the cluster; the picture has not seen it."""
+        """The queue's switch as it now is on the cluster; the cache has not seen it."""
         return self.cluster.put("ConfigMap", {"metadata": {"name": "slipway-queue"}, "data": {"paused": paused}})
 
     def admit(self) -> list[str]:
@@ -163,27 +163,27 @@ class Scene:
 
 
 def test_the_first_in_the_queue_are_released_into_the_free_slots() -> None:
-    scene = Scene([a_run("late", after=2), a_run("early", after=1), a_run("urgent", 9, after=3)], limit=2, hard=2)
-    assert scene.admit() == ["urgent", "early"]
-    assert scene.prepared == ["urgent", "early"]
-    released = scene.cluster.objects["Job", "urgent"]
+    harness = Harness([a_run("late", after=2), a_run("early", after=1), a_run("urgent", 9, after=3)], limit=2, hard=2)
+    assert harness.admit() == ["urgent", "early"]
+    assert harness.prepared == ["urgent", "early"]
+    released = harness.cluster.objects["Job", "urgent"]
     assert released["metadata"]["labels"]["slipway.dev/phase"] == "released"
-    assert scene.cluster.objects["Job", "late"]["spec"]["suspend"]
+    assert harness.cluster.objects["Job", "late"]["spec"]["suspend"]
 
 
 def test_what_was_released_counts_at_once_before_any_event_tells_of_it() -> None:
-    scene = Scene([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=1, hard=1)
-    assert scene.admit() == ["a"]
-    assert scene.admit() == []
-    assert scene.admit() == []
+    harness = Harness([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=1, hard=1)
+    assert harness.admit() == ["a"]
+    assert harness.admit() == []
+    assert harness.admit() == []
 
 
 def test_a_slot_is_given_on_as_soon_as_its_pod_is_over() -> None:
-    scene = Scene([a_run("b"), a_run("c", after=1)], limit=1, hard=1)
-    scene.released_before("a", "Running")
-    assert scene.admit() == []
-    scene.see_pod("a", "Succeeded")
-    assert scene.admit() == ["b"]
+    harness = Harness([a_run("b"), a_run("c", after=1)], limit=1, hard=1)
+    harness.released_before("a", "Running")
+    assert harness.admit() == []
+    harness.observe_pod("a", "Succeeded")
+    assert harness.admit() == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,10 @@ def test_a_slot_is_given_on_as_soon_as_its_pod_is_over() -> None:
     ],
 )
 def test_slots_are_counted_from_what_is_there(pods: list[str | None], expected: int) -> None:
-    scene = Scene([a_run(f"w{number}", after=number) for number in range(5)], limit=3)
+    harness = Harness([a_run(f"w{number}", after=number) for number in range(5)], limit=3)
     for number, pod in enumerate(pods):
-        scene.released_before(f"r{number}", pod)
-    assert len(scene.admit()) == expected
+        harness.released_before(f"r{number}", pod)
+    assert len(harness.admit()) == expected
 
 
 @pytest.mark.parametrize(
@@ -218,71 +218,73 @@ def test_slots_are_counted_from_what_is_there(pods: list[str | None], expected: 
     ],
 )
 def test_nothing_is_released_against_the_quota(hard: int, used: int, in_flight: int, expected: int) -> None:
-    scene = Scene([a_run(f"w{number}", after=number) for number in range(3)], limit=3 + in_flight, hard=hard, used=used)
+    harness = Harness(
+        [a_run(f"w{number}", after=number) for number in range(3)], limit=3 + in_flight, hard=hard, used=used
+    )
     for number in range(in_flight):
-        scene.released_before(f"r{number}", None)
-    assert len(scene.admit()) == expected
+        harness.released_before(f"r{number}", None)
+    assert len(harness.admit()) == expected
 
 
 def test_without_a_quota_the_limit_alone_holds() -> None:
-    assert Scene([a_run("a"), a_run("b", after=1)], limit=1).admit() == ["a"]
+    assert Harness([a_run("a"), a_run("b", after=1)], limit=1).admit() == ["a"]
 
 
 @pytest.mark.parametrize("status", [None, {}, {"used": {}}])
 def test_a_quota_that_was_not_counted_yet_has_no_room(status: Manifest | None) -> None:
-    scene = Scene([a_run("a")], limit=1)
+    harness = Harness([a_run("a")], limit=1)
     quota: Manifest = {"metadata": {"name": "slipway-runs"}, "spec": {"hard": {"pods": "1"}}}
-    scene.cluster.put("ResourceQuota", quota if status is None else {**quota, "status": status})
-    assert scene.admit() == []
-    scene.cluster.put("ResourceQuota", {**quota, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}})
-    assert scene.admit() == ["a"]
+    harness.cluster.put("ResourceQuota", quota if status is None else {**quota, "status": status})
+    assert harness.admit() == []
+    harness.cluster.put("ResourceQuota", {**quota, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}})
+    assert harness.admit() == ["a"]
 
 
 def test_a_quota_of_other_things_than_pods_does_not_hold_runs_back() -> None:
-    scene = Scene([a_run("a")], limit=1)
+    harness = Harness([a_run("a")], limit=1)
     status = {"hard": {"requests.cpu": "4"}, "used": {"requests.cpu": "4"}}
-    scene.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "status": status})
-    assert scene.admit() == ["a"]
+    harness.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "status": status})
+    assert harness.admit() == ["a"]
 
 
 @pytest.mark.parametrize(
     ("hard", "used", "expected"), [("1k", "998", 2), ("1k", "1k", 0), ("2k", "1k", 3), ("1k", "0", 3)]
 )
 def test_a_quota_of_a_thousand_is_read_as_kubernetes_writes_it(hard: str, used: str, expected: int) -> None:
-    scene = Scene([a_run(f"w{number}", after=number) for number in range(3)], limit=3, hard=hard, used=used)
-    assert len(scene.admit()) == expected
+    harness = Harness([a_run(f"w{number}", after=number) for number in range(3)], limit=3, hard=hard, used=used)
+    assert len(harness.admit()) == expected
 
 
 def test_a_paused_queue_releases_nothing_and_asks_nothing() -> None:
-    scene = Scene([a_run("a")], limit=1, hard=1)
-    scene.picture.see_switch(scene.switch("true"))
-    assert scene.admit() == []
-    assert scene.cluster.calls == []
-    scene.picture.see_switch(scene.switch("false"))
-    assert scene.admit() == ["a"]
+    harness = Harness([a_run("a")], limit=1, hard=1)
+    harness.cache.observe_switch(harness.switch("true"))
+    assert harness.admit() == []
+    assert harness.cluster.calls == []
+    harness.cache.observe_switch(harness.switch("false"))
+    assert harness.admit() == ["a"]
 
 
 def test_a_queue_that_was_paused_a_moment_ago_releases_nothing_though_no_event_told_of_it() -> None:
-    scene = Scene([a_run("a")], limit=1, hard=1)
-    scene.picture.see_switch(scene.switch("false"))
-    scene.switch("true")
-    assert scene.admit() == []
-    assert scene.picture.paused
-    scene.picture.see_switch(scene.switch("false"))
-    assert scene.admit() == ["a"]
+    harness = Harness([a_run("a")], limit=1, hard=1)
+    harness.cache.observe_switch(harness.switch("false"))
+    harness.switch("true")
+    assert harness.admit() == []
+    assert harness.cache.paused
+    harness.cache.observe_switch(harness.switch("false"))
+    assert harness.admit() == ["a"]
 
 
 def test_with_nobody_waiting_the_cluster_is_not_asked() -> None:
-    scene = Scene([], limit=1, hard=1)
-    assert scene.admit() == []
-    assert scene.cluster.calls == []
+    harness = Harness([], limit=1, hard=1)
+    assert harness.admit() == []
+    assert harness.cluster.calls == []
 
 
 def test_a_job_that_has_changed_meanwhile_is_released_and_seen_as_it_now_is() -> None:
-    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
-    asyncio.run(scene.cluster.patch("Job", "a", manifests.cancel_patch(AT)))
-    assert scene.admit() == ["a", "b"]
-    job = scene.picture.sight("a").job
+    harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    asyncio.run(harness.cluster.patch("Job", "a", manifests.cancel_patch(AT)))
+    assert harness.admit() == ["a", "b"]
+    job = harness.cache.get("a").job
     assert job is not None
     assert jobs.cancelled(job)
     assert not jobs.suspended(job)
@@ -296,64 +298,64 @@ def test_a_job_that_has_changed_meanwhile_is_released_and_seen_as_it_now_is() ->
     ],
 )
 def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: ClusterError) -> None:
-    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
-    scene.cluster.another = answer
-    anew = scene.cluster.put("Job", manifests.make_job(a_run("a"), Pipeline(), SETTINGS))
-    assert scene.admit() == ["b"]
-    assert scene.cluster.objects["Job", "a"]["spec"]["suspend"]
-    scene.picture.see_job(anew)
-    scene.seconds += 2
-    assert scene.admit() == ["a"]
+    harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    harness.cluster.another = answer
+    anew = harness.cluster.put("Job", manifests.make_job(a_run("a"), Pipeline(), SETTINGS))
+    assert harness.admit() == ["b"]
+    assert harness.cluster.objects["Job", "a"]["spec"]["suspend"]
+    harness.cache.observe_job(anew)
+    harness.seconds += 2
+    assert harness.admit() == ["a"]
 
 
 @pytest.mark.parametrize("fault", ["the cluster refuses", "the folder cannot be made"])
 def test_a_run_that_cannot_be_released_does_not_keep_the_others_waiting(fault: str) -> None:
-    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     if fault == "the cluster refuses":
-        scene.cluster.refused_for = {"a"}
+        harness.cluster.refused_for = {"a"}
     else:
-        scene.unprepared = {"a"}
-    assert scene.admit() == ["b"]
-    assert scene.unsuspended() == {"b"}
-    scene.cluster.refused_for = scene.unprepared = set()
-    scene.seconds += 2
-    assert scene.admit() == ["a"]
+        harness.unprepared = {"a"}
+    assert harness.admit() == ["b"]
+    assert harness.unsuspended() == {"b"}
+    harness.cluster.refused_for = harness.unprepared = set()
+    harness.seconds += 2
+    assert harness.admit() == ["a"]
 
 
 def test_runs_that_cannot_be_released_leave_their_slots_to_those_behind_them_and_are_tried_ever_less_often() -> None:
-    scene = Scene([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=2, hard=2)
-    scene.cluster.refused_for = {"a", "b"}
-    assert scene.admit() == ["c"]
+    harness = Harness([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=2, hard=2)
+    harness.cluster.refused_for = {"a", "b"}
+    assert harness.admit() == ["c"]
     for _ in range(60):
-        scene.seconds += 1
-        assert scene.admit() == []
-    assert 5 <= scene.cluster.calls.count("patch a") <= 8
+        harness.seconds += 1
+        assert harness.admit() == []
+    assert 5 <= harness.cluster.calls.count("patch a") <= 8
 
 
 def test_a_job_that_is_gone_meanwhile_is_passed_over() -> None:
-    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
-    del scene.cluster.objects["Job", "a"]
-    assert scene.admit() == ["b"]
+    harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    del harness.cluster.objects["Job", "a"]
+    assert harness.admit() == ["b"]
 
 
 def test_a_job_that_is_no_longer_queued_is_not_released_again() -> None:
-    scene = Scene([a_run("a")], limit=1)
-    scene.admission = Admission(
-        cast(Cluster, scene.cluster), scene.picture, limit=9, waiting=lambda: scene.waiting, prepare=scene.prepare
+    harness = Harness([a_run("a")], limit=1)
+    harness.admission = Admission(
+        cast(Cluster, harness.cluster), harness.cache, limit=9, waiting=lambda: harness.waiting, prepare=harness.prepare
     )
-    assert scene.admit() == ["a"]
-    assert scene.admit() == []
-    assert scene.cluster.calls.count("patch a") == 1
+    assert harness.admit() == ["a"]
+    assert harness.admit() == []
+    assert harness.cluster.calls.count("patch a") == 1
 
 
 def test_a_cluster_that_is_away_is_told_to_whoever_asked() -> None:
-    scene = Scene([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
-    scene.cluster.away_for = {"a"}
+    harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
+    harness.cluster.away_for = {"a"}
     with pytest.raises(ClusterUnavailable):
-        scene.admit()
-    assert scene.unsuspended() == set()
-    scene.cluster.away_for = set()
-    assert scene.admit() == ["a", "b"]
+        harness.admit()
+    assert harness.unsuspended() == set()
+    harness.cluster.away_for = set()
+    assert harness.admit() == ["a", "b"]
 
 
 queues = st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 3)), max_size=7)
@@ -366,14 +368,14 @@ def test_whatever_there_is_the_limit_holds_and_no_slot_stays_free(
 ) -> None:
     runs = [a_run(f"w{number}", priority, after) for number, (priority, after) in enumerate(queue)]
     holding = [pod for pod in pods if pod not in ("Succeeded", "Failed")]
-    scene = Scene(runs, limit=limit, hard=hard, used=sum(pod is not None for pod in holding))
+    harness = Harness(runs, limit=limit, hard=hard, used=sum(pod is not None for pod in holding))
     for number, pod in enumerate(pods):
-        scene.released_before(f"r{number}", pod)
-    scene.picture.see_switch(scene.switch(str(paused).lower()))
+        harness.released_before(f"r{number}", pod)
+    harness.cache.observe_switch(harness.switch(str(paused).lower()))
     free = max(0, limit - len(holding))
     if hard is not None:
         free = min(free, max(0, hard - len(holding)))
     if paused:
         free = 0
-    assert scene.admit() == [run.run_id for run in sorted(runs, key=queue_order)[:free]]
-    assert scene.admit() == []
+    assert harness.admit() == [run.run_id for run in sorted(runs, key=queue_order)[:free]]
+    assert harness.admit() == []

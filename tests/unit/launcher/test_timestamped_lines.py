@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.domain.loglines import LineKind, StampedPiece
-from launcher.domain.stampedlines import Kept, NotStamped, Resumption, StampedSplitter, kept_of, since_of
+from launcher.domain.log_lines import LineKind, TimestampedPiece
+from launcher.domain.timestamped_lines import (
+    NotTimestamped,
+    ResumeFilter,
+    ResumePoint,
+    TimestampedSplitter,
+    resume_point_of,
+    since_of,
+)
 from launcher.stores.archive import Archive
 
 LIMIT = 8
@@ -26,11 +33,11 @@ def answer(source: list[Line], since: str | None) -> bytes:
     return b"".join(stamp.encode() + b" " + data + b"\n" for stamp, data in asked)
 
 
-def state_of(kept: list[StampedPiece]) -> Kept:
-    return kept_of(kept[-1].timestamp if kept else None, kept)
+def state_of(kept: list[TimestampedPiece]) -> ResumePoint:
+    return resume_point_of(kept[-1].timestamp if kept else None, kept)
 
 
-def joined(kept: list[StampedPiece]) -> list[Line]:
+def joined(kept: list[TimestampedPiece]) -> list[Line]:
     lines: list[Line] = []
     data = b""
     for piece in kept:
@@ -46,14 +53,14 @@ def joined(kept: list[StampedPiece]) -> list[Line]:
 def test_whatever_the_stamps_and_wherever_it_is_cut_every_line_is_kept_once(
     source: list[Line], cuts: list[tuple[int, int]]
 ) -> None:
-    kept: list[StampedPiece] = []
+    kept: list[TimestampedPiece] = []
     for size, step in [*cuts, (1 << 20, 1 << 20)]:
         state = state_of(kept)
         body = answer(source, state.since)[:size]
-        splitter, resumption = StampedSplitter(LIMIT), Resumption(state)
+        splitter, resume_filter = TimestampedSplitter(LIMIT), ResumeFilter(state)
         for at in range(0, len(body), step):
-            kept += resumption.rest_of(splitter.feed(body[at : at + step]))
-        assert not resumption.missed
+            kept += resume_filter.rest_of(splitter.feed(body[at : at + step]))
+        assert not resume_filter.missed
     assert joined(kept) == source
     assert all(len(piece.data) <= LIMIT for piece in kept)
 
@@ -65,28 +72,28 @@ def test_lines_that_the_node_rotated_away_unread_are_missed_and_others_are_not(
     ordered = [(f"2026-11-24T08:00:00.{n:09d}Z", line) for n, (_, line) in enumerate(source)]
     read = data.draw(st.integers(1, len(ordered)))
     gone = data.draw(st.integers(0, len(ordered) - 1))
-    splitter = StampedSplitter(LIMIT)
+    splitter = TimestampedSplitter(LIMIT)
     kept = splitter.feed(answer(ordered[:read], None))
-    resumption = Resumption(state_of(kept))
-    more = resumption.rest_of(StampedSplitter(LIMIT).feed(answer(ordered[gone:], "2026-11-24T07:59:55Z")))
-    assert resumption.missed == (gone >= read)
+    resume_filter = ResumeFilter(state_of(kept))
+    more = resume_filter.rest_of(TimestampedSplitter(LIMIT).feed(answer(ordered[gone:], "2026-11-24T07:59:55Z")))
+    assert resume_filter.missed == (gone >= read)
     assert joined([*kept, *more]) == ordered[:read] + ordered[max(gone, read) :]
 
 
 def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
-    assert writer.kept() == Kept()
+    assert writer.kept() == ResumePoint()
     writer.append(
         [
-            StampedPiece("2026-11-24T08:00:00.1Z", LineKind.SYSTEM, b"Starting"),
-            StampedPiece("2026-11-24T08:00:00.2Z", LineKind.LINE, b"one"),
-            StampedPiece("2026-11-24T08:00:06.2Z", LineKind.LINE, b"two"),
-            StampedPiece("2026-11-24T08:00:06.3Z", LineKind.PART, b"three"),
-            StampedPiece("2026-11-24T08:00:06.3Z", LineKind.PART, b"more"),
+            TimestampedPiece("2026-11-24T08:00:00.1Z", LineKind.SYSTEM, b"Starting"),
+            TimestampedPiece("2026-11-24T08:00:00.2Z", LineKind.LINE, b"one"),
+            TimestampedPiece("2026-11-24T08:00:06.2Z", LineKind.LINE, b"two"),
+            TimestampedPiece("2026-11-24T08:00:06.3Z", LineKind.PART, b"three"),
+            TimestampedPiece("2026-11-24T08:00:06.3Z", LineKind.PART, b"more"),
         ]
     )
-    expected = Kept(
+    expected = ResumePoint(
         since="2026-11-24T08:00:01Z", stamps=["2026-11-24T08:00:06.2Z"], part=9, part_stamp="2026-11-24T08:00:06.3Z"
     )
     assert writer.kept() == expected
@@ -97,11 +104,11 @@ def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_last_line_without_a_newline_comes_with_the_end() -> None:
-    splitter = StampedSplitter()
+    splitter = TimestampedSplitter()
     first, second = "2026-11-24T08:00:00.1Z", "2026-11-24T08:00:00.2Z"
     answer = f"{first} whole\n{second} half".encode()
-    assert splitter.feed(answer) == [StampedPiece(first, LineKind.LINE, b"whole")]
-    assert splitter.flush() == [StampedPiece(second, LineKind.LINE, b"half")]
+    assert splitter.feed(answer) == [TimestampedPiece(first, LineKind.LINE, b"whole")]
+    assert splitter.flush() == [TimestampedPiece(second, LineKind.LINE, b"half")]
     assert splitter.flush() == []
 
 
@@ -117,23 +124,23 @@ def test_a_last_line_without_a_newline_comes_with_the_end() -> None:
     ],
 )
 def test_what_is_no_line_of_the_log_is_never_kept_as_one(said: bytes) -> None:
-    with pytest.raises(NotStamped, match=f"^{re.escape(said.decode())}$"):
-        StampedSplitter().feed(said + b"\n")
-    splitter = StampedSplitter()
-    before = StampedPiece("2026-11-24T08:00:00.1Z", LineKind.LINE, b"a line")
+    with pytest.raises(NotTimestamped, match=f"^{re.escape(said.decode())}$"):
+        TimestampedSplitter().feed(said + b"\n")
+    splitter = TimestampedSplitter()
+    before = TimestampedPiece("2026-11-24T08:00:00.1Z", LineKind.LINE, b"a line")
     assert splitter.feed(b"2026-11-24T08:00:00.1Z a line\n" + said) == [before]
     if said:
-        with pytest.raises(NotStamped):
+        with pytest.raises(NotTimestamped):
             splitter.flush()
 
 
 def test_what_is_no_line_is_noticed_before_its_end_comes() -> None:
-    with pytest.raises(NotStamped):
-        StampedSplitter(LIMIT).feed(b"x" * 100)
+    with pytest.raises(NotTimestamped):
+        TimestampedSplitter(LIMIT).feed(b"x" * 100)
 
 
 def test_in_the_rest_of_a_long_line_nothing_is_taken_for_a_stamp_or_for_the_want_of_one() -> None:
-    splitter = StampedSplitter(LIMIT)
+    splitter = TimestampedSplitter(LIMIT)
     stamp = "2026-11-24T08:00:00.1Z"
     pieces = splitter.feed(stamp.encode() + b" " + b"x" * 100)
     pieces += splitter.feed(b"no stamp\n")

@@ -14,7 +14,7 @@ _RENEW_SECONDS = 10.0
 _RETRY_SECONDS = 2.0
 
 
-async def beat(cluster: Cluster) -> None:
+async def renew_lease(cluster: Cluster) -> None:
     """Renew the Lease forever."""
     holder, since = socket.gethostname(), now()  # in a pod its name
 

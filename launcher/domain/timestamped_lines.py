@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from launcher.domain.loglines import MAX_LINE_BYTES, LineKind, StampedPiece, cut
+from launcher.domain.log_lines import MAX_LINE_BYTES, LineKind, TimestampedPiece, cut
 
 _SECOND = len("2026-11-24T08:00:00")
 _STAMP_MAX = 64
@@ -21,7 +21,7 @@ _MARGIN = timedelta(seconds=5)  # how far a stamp may be behind one that was wri
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class ResumePoint:
     """How far a source's lines are kept.
 
     `since`: from when to ask for the rest, None where nothing is kept; `stamps`: of each whole line kept that is not
@@ -40,13 +40,13 @@ def since_of(stamp: str) -> str:
     return moment.isoformat() + stamp[_SECOND:].lstrip(".0123456789")
 
 
-def kept_of(newest: str | None, pieces: Iterable[StampedPiece]) -> Kept:
+def resume_point_of(newest: str | None, pieces: Iterable[TimestampedPiece]) -> ResumePoint:
     """Return how far a source is kept, from the stamp of its newest line and all that is kept of the log.
 
     What Slipway said itself does not count.
     """
     if newest is None:
-        return Kept()
+        return ResumePoint()
     since = since_of(newest)
     second = since[:_SECOND]
     stamps: list[str] = []
@@ -58,17 +58,17 @@ def kept_of(newest: str | None, pieces: Iterable[StampedPiece]) -> Kept:
             part, part_stamp = 0, None
         elif kind is LineKind.PART:
             part, part_stamp = part + len(data), stamp
-    return Kept(since=since, stamps=stamps, part=part, part_stamp=part_stamp)
+    return ResumePoint(since=since, stamps=stamps, part=part, part_stamp=part_stamp)
 
 
-class NotStamped(Exception):
+class NotTimestamped(Exception):
     """What the source says is no line of the log: Kubernetes tells of its own faults in the middle of an answer."""
 
 
-class StampedSplitter:
+class TimestampedSplitter:
     """Turns the source's bytes, as they come, into stamped lines and parts. Holds less than `limit` bytes.
 
-    Raises `NotStamped` at what is no line; lines before it in the same chunk come again with the next reading.
+    Raises `NotTimestamped` at what is no line; lines before it in the same chunk come again with the next reading.
     """
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
@@ -76,58 +76,58 @@ class StampedSplitter:
         self._rest = b""
         self._stamp: str | None = None  # of a line whose parts have begun
 
-    def feed(self, chunk: bytes) -> list[StampedPiece]:
+    def feed(self, chunk: bytes) -> list[TimestampedPiece]:
         """Take bytes; return the lines and parts that are whole now."""
         whole = (self._rest + chunk).split(b"\n")
         self._rest = whole.pop()
-        pieces: list[StampedPiece] = []
+        pieces: list[TimestampedPiece] = []
         for line in whole:
             stamp, data = self._parse(line)
             self._stamp = None
             if len(data) > self._limit:
                 data = self._cut(stamp, data, pieces)
-            pieces.append(StampedPiece(stamp, LineKind.LINE, data))
+            pieces.append(TimestampedPiece(stamp, LineKind.LINE, data))
         if len(self._rest) > self._limit + _STAMP_MAX:
             self._stamp, data = self._parse(self._rest)
             self._rest = self._cut(self._stamp, data, pieces)
         return pieces
 
-    def flush(self) -> list[StampedPiece]:
+    def flush(self) -> list[TimestampedPiece]:
         """Return the last line, if it came without a newline."""
         if not self._rest and self._stamp is None:
             return []
         stamp, data = self._parse(self._rest)
         self._rest, self._stamp = b"", None
-        return [StampedPiece(stamp, LineKind.LINE, data)]
+        return [TimestampedPiece(stamp, LineKind.LINE, data)]
 
     def _parse(self, line: bytes) -> tuple[str, bytes]:
         if self._stamp is not None:
             return self._stamp, line
         stamp, _, data = line.partition(b" ")
         if stamp[10:11] != b"T":
-            raise NotStamped(line[:200].decode("utf-8", "replace"))
+            raise NotTimestamped(line[:200].decode("utf-8", "replace"))
         return stamp.decode("ascii", "replace"), data
 
-    def _cut(self, stamp: str, data: bytes, pieces: list[StampedPiece]) -> bytes:
+    def _cut(self, stamp: str, data: bytes, pieces: list[TimestampedPiece]) -> bytes:
         parts, rest = cut(data, self._limit)
-        pieces += [StampedPiece(stamp, LineKind.PART, part) for part in parts]
+        pieces += [TimestampedPiece(stamp, LineKind.PART, part) for part in parts]
         return rest
 
 
-class Resumption:
+class ResumeFilter:
     """Passes over what is kept already at the beginning of a source's answer.
 
     `missed` is set where the answer does not go on where the kept lines end.
     """
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: ResumePoint) -> None:
         self._kept = kept
         self._next: int | None = None  # index into the kept stamps; None before the first line
         self._part = kept.part
         self._done = kept.since is None
         self.missed = False
 
-    def rest_of(self, pieces: Sequence[StampedPiece]) -> Sequence[StampedPiece]:
+    def rest_of(self, pieces: Sequence[TimestampedPiece]) -> Sequence[TimestampedPiece]:
         """Return the pieces that are new."""
         for index, piece in enumerate(pieces):
             if self._done:
@@ -137,7 +137,7 @@ class Resumption:
                 return [new, *pieces[index + 1 :]]
         return ()
 
-    def _look(self, piece: StampedPiece) -> StampedPiece | None:
+    def _look(self, piece: TimestampedPiece) -> TimestampedPiece | None:
         """Return the first new piece; None where it is kept already."""
         stamps = self._kept.stamps
         if self._next is None:

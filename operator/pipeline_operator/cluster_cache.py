@@ -1,4 +1,4 @@
-"""The picture: Jobs, their pods and the queue's switch as last seen. Whoever waits for news of them is woken."""
+"""The cache: Jobs, their pods and the queue's switch as last seen. Whoever waits for news of them is woken."""
 
 from __future__ import annotations
 
@@ -16,83 +16,85 @@ _LEFT_OUT = ("managedFields",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class ObservedRun:
     """A run's Job and pod as last seen; one that has been deleted is kept, and `…_gone`. `version` counts the news."""
 
     version: int = 0
     job: Manifest | None = None
-    job_gone: bool = False
+    job_deleted: bool = False
     pod: Manifest | None = None
-    pod_gone: bool = False
+    pod_deleted: bool = False
 
     @property
-    def pod_over(self) -> bool:
+    def pod_terminated(self) -> bool:
         """Whether nothing of the run runs any more, as far as its pod tells."""
-        return self.pod is not None and (self.pod_gone or pods.over(self.pod))
+        return self.pod is not None and (self.pod_deleted or pods.terminated(self.pod))
 
     @property
-    def over(self) -> bool:
+    def terminated(self) -> bool:
         """Whether nothing of the run runs any more, nor can: its pod is over, or it has none and its Job is gone."""
-        return self.pod_over or (self.pod is None and self.job_gone)
+        return self.pod_terminated or (self.pod is None and self.job_deleted)
 
     @property
-    def busy(self) -> bool:
+    def holds_slot(self) -> bool:
         """Whether the run holds a slot: it has been released and has not ended. What is rejected never held one."""
         if self.job is not None and jobs.phase_of(self.job) == labels.PHASE_QUEUED:
             return False
-        if self.pod is not None and not self.pod_over:
+        if self.pod is not None and not self.pod_terminated:
             return True
-        if self.job is None or self.job_gone or jobs.finished(self.job) or jobs.suspended(self.job):
+        if self.job is None or self.job_deleted or jobs.finished(self.job) or jobs.suspended(self.job):
             return False
         return self.pod is None
 
 
-class Picture:
+class ClusterCache:
     """All runs that are not forgotten yet, by name."""
 
     def __init__(self) -> None:
-        self._sights: dict[str, Sight] = {}
-        self._news: dict[str, asyncio.Event] = {}
+        self._runs: dict[str, ObservedRun] = {}
+        self._changes: dict[str, asyncio.Event] = {}
         self.changed = asyncio.Event()
         """Set at any change; whoever waits for it clears it."""
         self.paused = False
         self._switch_version = 0
 
-    def sight(self, run_id: str) -> Sight:
+    def get(self, run_id: str) -> ObservedRun:
         """Return a run as last seen."""
-        return self._sights.get(run_id, Sight())
+        return self._runs.get(run_id, ObservedRun())
 
-    def sights(self) -> Iterable[tuple[str, Sight]]:
+    def items(self) -> Iterable[tuple[str, ObservedRun]]:
         """Return every run as last seen."""
-        return list(self._sights.items())
+        return list(self._runs.items())
 
-    def see_job(self, job: Manifest, *, gone: bool = False) -> None:
+    def observe_job(self, job: Manifest, *, gone: bool = False) -> None:
         """Take a Job as it now is; an older version than the one known is passed over."""
         name = jobs.name_of(job)
-        sight = self.sight(name)
-        if sight.job is not None and not _news(job, gone, sight.job, sight.job_gone):
+        observed = self.get(name)
+        if observed.job is not None and not _supersedes(job, gone, observed.job, observed.job_deleted):
             return
-        pod = sight.pod if sight.pod is not None and pods.owner_of(sight.pod) == job["metadata"]["uid"] else None
-        pod_gone = sight.pod_gone and pod is not None  # a pod of another Job that had this name is none of it
-        self._put(name, replace(sight, job=_slim(job), job_gone=gone, pod=pod, pod_gone=pod_gone))
+        pod = (
+            observed.pod if observed.pod is not None and pods.owner_of(observed.pod) == job["metadata"]["uid"] else None
+        )
+        pod_deleted = observed.pod_deleted and pod is not None
+        self._put(name, replace(observed, job=_slim(job), job_deleted=gone, pod=pod, pod_deleted=pod_deleted))
 
-    def see_pod(self, pod: Manifest, *, gone: bool = False) -> None:
+    def observe_pod(self, pod: Manifest, *, gone: bool = False) -> None:
         """Take a pod as it now is; of several of one run the youngest counts."""
         name = pods.job_of(pod)
         if name is None:
             return
-        sight = self.sight(name)
-        if sight.job is not None and sight.job["metadata"]["uid"] != pods.owner_of(pod):
+        observed = self.get(name)
+        if observed.job is not None and observed.job["metadata"]["uid"] != pods.owner_of(pod):
             return
-        if sight.pod is not None:
-            if sight.pod["metadata"]["uid"] == pod["metadata"]["uid"]:
-                if not _news(pod, gone, sight.pod, sight.pod_gone):
+        if observed.pod is not None:
+            if observed.pod["metadata"]["uid"] == pod["metadata"]["uid"]:
+                if not _supersedes(pod, gone, observed.pod, observed.pod_deleted):
                     return
-            elif gone or _age(pod) < _age(sight.pod):
+            elif gone or _age(pod) < _age(observed.pod):
                 return
-        self._put(name, replace(sight, pod=_slim(pod), pod_gone=gone))
+        self._put(name, replace(observed, pod=_slim(pod), pod_deleted=gone))
 
-    def see_switch(self, config_map: Manifest, *, gone: bool = False) -> None:
+    def observe_switch(self, config_map: Manifest, *, gone: bool = False) -> None:
         """Take the queue's switch as it now is."""
         if _version(config_map) < self._switch_version:
             return
@@ -100,41 +102,41 @@ class Picture:
         self.paused = not gone and (config_map.get("data") or {}).get("paused") == "true"
         self.changed.set()
 
-    def see_all(self, listed_jobs: Listing, listed_pods: Listing) -> None:
+    def resync(self, listed_jobs: Listing, listed_pods: Listing) -> None:
         """Take everything there is: what is known, not among it, and not newer than the listing has been deleted."""
         for job in listed_jobs.items:
-            self.see_job(job)
+            self.observe_job(job)
         for pod in listed_pods.items:
-            self.see_pod(pod)
+            self.observe_pod(pod)
         there = {each["metadata"]["uid"] for each in (*listed_jobs.items, *listed_pods.items)}
-        for name, sight in self.sights():
-            job_gone = sight.job_gone or _missing(sight.job, there, listed_jobs.version)
-            pod_gone = sight.pod_gone or _missing(sight.pod, there, listed_pods.version)
-            if (job_gone, pod_gone) != (sight.job_gone, sight.pod_gone):
-                self._put(name, replace(sight, job_gone=job_gone, pod_gone=pod_gone))
+        for name, observed in self.items():
+            job_deleted = observed.job_deleted or _missing(observed.job, there, listed_jobs.version)
+            pod_deleted = observed.pod_deleted or _missing(observed.pod, there, listed_pods.version)
+            if (job_deleted, pod_deleted) != (observed.job_deleted, observed.pod_deleted):
+                self._put(name, replace(observed, job_deleted=job_deleted, pod_deleted=pod_deleted))
 
     def forget(self, run_id: str) -> None:
         """Drop a run."""
-        self._sights.pop(run_id, None)
-        if event := self._news.pop(run_id, None):
+        self._runs.pop(run_id, None)
+        if event := self._changes.pop(run_id, None):
             event.set()
 
-    async def news(self, run_id: str, seen: Sight, seconds: float | None) -> None:
+    async def wait_for_change(self, run_id: str, seen: ObservedRun, seconds: float | None) -> None:
         """Wait until there is news of a run since it was seen like this, at most so long."""
-        if self.sight(run_id).version != seen.version:
+        if self.get(run_id).version != seen.version:
             return
-        event = self._news.setdefault(run_id, asyncio.Event())
+        event = self._changes.setdefault(run_id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await event.wait()
 
-    def wake(self, run_id: str) -> None:
+    def notify(self, run_id: str) -> None:
         """Wake whoever waits for news of a run."""
-        self._put(run_id, self.sight(run_id))
+        self._put(run_id, self.get(run_id))
 
-    def _put(self, name: str, sight: Sight) -> None:
-        self._sights[name] = replace(sight, version=self.sight(name).version + 1)
-        if event := self._news.pop(name, None):
+    def _put(self, name: str, observed: ObservedRun) -> None:
+        self._runs[name] = replace(observed, version=self.get(name).version + 1)
+        if event := self._changes.pop(name, None):
             event.set()
         self.changed.set()
 
@@ -144,7 +146,7 @@ def _version(manifest: Manifest) -> int:
     return int(manifest["metadata"]["resourceVersion"])
 
 
-def _news(new: Manifest, new_gone: bool, old: Manifest, old_gone: bool) -> bool:
+def _supersedes(new: Manifest, new_gone: bool, old: Manifest, old_gone: bool) -> bool:
     return _version(new) > _version(old) or (_version(new) == _version(old) and new_gone and not old_gone)
 
 

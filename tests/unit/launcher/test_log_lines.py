@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.domain.loglines import (
+from launcher.domain.log_lines import (
     Gap,
     LineKind,
     LineSplitter,

@@ -15,7 +15,7 @@ LEASE_SECONDS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heartbeat:
+class LeaseObservation:
     """The operator's sign of life, as it was at the last look."""
 
     renewed: str | None
@@ -35,15 +35,15 @@ class Heartbeat:
             return "away"
         return "up" if self.beats else "unknown"
 
-    def missed(self) -> Heartbeat:
+    def missed(self) -> LeaseObservation:
         """Return what is known after a look that saw nothing."""
         return replace(self, looked_at=None)
 
 
-def look(before: Heartbeat | None, lease: Mapping[str, Any], at: float) -> Heartbeat:
+def observe_lease(before: LeaseObservation | None, lease: Mapping[str, Any], at: float) -> LeaseObservation:
     """Return what a look at the Lease tells after the one before; `at` is of the looker's own monotonic clock."""
     spec = lease.get("spec") or {}  # none before the first renewal
-    now = Heartbeat(
+    now = LeaseObservation(
         renewed=spec.get("renewTime"),
         lasts_seconds=spec.get("leaseDurationSeconds") or LEASE_SECONDS,
         looked_at=at,

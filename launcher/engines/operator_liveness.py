@@ -10,8 +10,9 @@ from typing import Literal
 from prometheus_client import Gauge
 
 from launcher.background import repeat
-from launcher.cluster import labels, leases
+from launcher.cluster import labels
 from launcher.cluster.client import Cluster
+from launcher.cluster.lease import LeaseObservation, observe_lease
 from launcher.domain.errors import ClusterError
 
 _LOOK_SECONDS = 5.0
@@ -19,17 +20,17 @@ log = logging.getLogger(__name__)
 UP = Gauge("slipway_operator_up", "0 while the operator does not renew its Lease")
 
 
-class Hearing:
+class OperatorLiveness:
     """Knows whether the operator lives. Looks all the time: a Lease that is looked at once tells nothing of its age."""
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster, self._clock = cluster, clock
-        self._heartbeat: leases.Heartbeat | None = None
+        self._observation: LeaseObservation | None = None
 
     @property
     def state(self) -> Literal["up", "away", "unknown"]:
         """How the operator was at the last look; unknown where Kubernetes did not tell."""
-        return self._heartbeat.state if self._heartbeat else "unknown"
+        return self._observation.state if self._observation else "unknown"
 
     async def run(self) -> None:
         """Look every few seconds."""
@@ -40,11 +41,11 @@ class Hearing:
         before = self.state
         try:
             lease = await self._cluster.get("Lease", labels.LEASE)
-            self._heartbeat = leases.look(self._heartbeat, lease, self._clock())
+            self._observation = observe_lease(self._observation, lease, self._clock())
         except Exception as exc:
             if not isinstance(exc, ClusterError):
                 log.exception("the operator's Lease")
-            self._heartbeat = self._heartbeat and self._heartbeat.missed()
+            self._observation = self._observation and self._observation.missed()
         UP.set(self.state != "away")
         if before != self.state and "away" in (before, self.state):
             log.warning("the operator was %s, and is %s", before, self.state)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from launcher.background import repeat, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.client import Cluster
-from launcher.controller.picture import Picture
 from launcher.domain.admission import to_release
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run
 from launcher.metrics import ACTIVE, QUEUED
+from pipeline_operator.cluster_cache import ClusterCache
 
 _TICK_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
@@ -40,14 +40,14 @@ class Admission:
     def __init__(
         self,
         cluster: Cluster,
-        picture: Picture,
+        cache: ClusterCache,
         *,
         limit: int,
         waiting: Callable[[], list[Run]],
         prepare: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._cluster, self._picture = cluster, picture
+        self._cluster, self._cache = cluster, cache
         self._limit, self._waiting, self._prepare, self._clock = limit, waiting, prepare, clock
         self._held_back: dict[str, _HeldBack] = {}
 
@@ -56,43 +56,43 @@ class Admission:
         await repeat("admission", self._round, expected=(ClusterUnavailable,), retry_seconds=_RETRY_SECONDS)
 
     async def _round(self) -> None:
-        self._picture.changed.clear()
+        self._cache.changed.clear()
         await self.admit()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TICK_SECONDS):
-                await self._picture.changed.wait()
+                await self._cache.changed.wait()
 
     async def admit(self) -> None:
         """Release as many runs as have a slot.
 
-        A slot is free when fewer runs than the limit hold one, counted from the picture, and the quota itself, asked
+        A slot is free when fewer runs than the limit hold one, counted from the cache, and the quota itself, asked
         at this moment, has room also for those that were released but whose pods are not there yet. The switch is
         asked as well: who has paused the queue must not see a run start after the answer.
         """
         waiting = self._waiting()
         self._held_back = {run.run_id: self._held_back[run.run_id] for run in waiting if run.run_id in self._held_back}
-        busy = [sight for _, sight in self._picture.sights() if sight.busy]
+        busy = [observed for _, observed in self._cache.items() if observed.holds_slot]
         ACTIVE.set(len(busy))
         QUEUED.set(len(waiting))
-        slots = 0 if self._picture.paused else self._limit - len(busy)
+        slots = 0 if self._cache.paused else self._limit - len(busy)
         ready = [run for run in waiting if self._clock() >= self._held_back.get(run.run_id, _NOT_HELD_BACK).until]
         if slots <= 0 or not ready:
             return
         room, paused = await asyncio.gather(self._room(), self._paused_now())
         if room is not None:
-            slots = min(slots, room - sum(sight.pod is None for sight in busy))
+            slots = min(slots, room - sum(observed.pod is None for observed in busy))
         for run in to_release(ready, busy=0, limit=len(ready), paused=paused):
             if slots <= 0:
                 return
             slots -= await self._release(run)  # one that cannot be released leaves its slot to those behind it
 
     async def _release(self, run: Run) -> bool:
-        job = self._picture.sight(run.run_id).job
+        job = self._cache.get(run.run_id).job
         if job is None or jobs.phase_of(job) != labels.PHASE_QUEUED:
             return False
         try:
             self._prepare(run.run_id)
-            self._picture.see_job(await self._cluster.patch("Job", run.run_id, manifests.release_patch(job)))
+            self._cache.observe_job(await self._cluster.patch("Job", run.run_id, manifests.release_patch(job)))
             return True
         except (ObjectChanged, ObjectMissing):  # cancelled or deleted at this moment: its event comes
             return False
@@ -108,8 +108,8 @@ class Admission:
 
     async def _paused_now(self) -> bool:
         with contextlib.suppress(ObjectMissing):
-            self._picture.see_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
-        return self._picture.paused
+            self._cache.observe_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
+        return self._cache.paused
 
     async def _room(self) -> int | None:
         """Return how many pods the quota admits; None where there is no quota."""

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from launcher.cluster.client import Cluster
-from launcher.controller import heartbeat
-from launcher.controller.heartbeat import beat
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectMissing
-from launcher.engines.heartbeat import UP, Hearing
+from launcher.engines.operator_liveness import UP, OperatorLiveness
+from pipeline_operator import lease
+from pipeline_operator.lease import renew_lease
 
 LASTS = 30
 Seen = str | None | Exception
@@ -26,7 +26,7 @@ class Looked:
     def __init__(self) -> None:
         self.at = 1000.0
         self.sees: Seen = None
-        self.hearing = Hearing(cast(Cluster, self), lambda: self.at)
+        self.hearing = OperatorLiveness(cast(Cluster, self), lambda: self.at)
 
     async def get(self, kind: str, name: str) -> dict[str, Any]:
         assert (kind, name) == ("Lease", "slipway-operator")
@@ -106,7 +106,7 @@ class Renewed:
 
 async def beaten(*fails: Exception | None) -> list[dict[str, Any]]:
     cluster = Renewed(*fails)
-    task = asyncio.create_task(beat(cast(Cluster, cluster)))
+    task = asyncio.create_task(renew_lease(cast(Cluster, cluster)))
     over = asyncio.create_task(cluster.over.wait())
     await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
     assert not task.done(), task
@@ -116,8 +116,8 @@ async def beaten(*fails: Exception | None) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "_RENEW_SECONDS", 0)
-    monkeypatch.setattr(heartbeat, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(lease, "_RETRY_SECONDS", 0)
 
 
 def test_every_renewal_differs_and_says_who_lives_and_since_when(impatient: None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from frontend.words import UNREACHABLE, duration, gap, lasted, moment, notices, problem_of, receipt, sentence
+from frontend.messages import UNREACHABLE, duration, gap, lasted, moment, notices, problem_of, receipt, sentence
 
 
 @pytest.mark.parametrize(

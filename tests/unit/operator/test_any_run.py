@@ -16,7 +16,7 @@ from checkers.hostile import check_events, outputs, shapes
 from launcher.api.schemas import view
 from launcher.domain.runs import RunStatus
 from launcher.logs.feed import FeedHub
-from launching.scene import NAME, POD, Scene, ended, running, waiting
+from launching.harness import NAME, POD, Harness, ended, running, waiting
 from launching.shapes import Entry, make
 
 PIPELINES = "default:\n  command: [run]\n  artifacts: {cv_md_url: CV.md, report_url: '*.pdf', any_url: '*'}\n"
@@ -35,32 +35,32 @@ def test_any_run_ends_and_its_stream_too(shape: list[Entry], output: bytes, word
 async def played(folder: Path, shape: list[Entry], output: bytes, words: str, code: int) -> None:
     (folder / "pipelines.yaml").write_text(PIPELINES)
     async with AsyncExitStack() as stack, asyncio.timeout(60):
-        scene = Scene(folder, stack, PIPELINES_FILE=str(folder / "pipelines.yaml"))
-        stack.push_async_callback(scene.storage.publisher.stop)
-        scene.make_job()
-        await scene.supervise()
-        stack.push_async_callback(scene.kill)
-        await scene.release()
-        scene.see_pod(**waiting("ContainerCreating", words))
-        scene.see_pod("Running", **running())
-        scene.cluster.say_bytes(POD, *output.split(b"\n"))
-        make(scene.storage.artifacts.make(NAME), shape)
+        harness = Harness(folder, stack, PIPELINES_FILE=str(folder / "pipelines.yaml"))
+        stack.push_async_callback(harness.storage.publisher.stop)
+        harness.make_job()
+        await harness.supervise()
+        stack.push_async_callback(harness.kill)
+        await harness.release()
+        harness.observe_pod(**waiting("ContainerCreating", words))
+        harness.observe_pod("Running", **running())
+        harness.cluster.say_bytes(POD, *output.split(b"\n"))
+        make(harness.storage.artifacts.make(NAME), shape)
         phase = "Failed" if code else "Succeeded"
-        scene.see_pod(phase, message=words, reason=words[:20], **ended(code))
-        run = await scene.end()
+        harness.observe_pod(phase, message=words, reason=words[:20], **ended(code))
+        run = await harness.end()
         if run.reason != "ArtifactsTooLarge":  # as a sparse file of a terabyte is
             assert run.status is (RunStatus.FAILED if code else RunStatus.COMPLETED)
         assert run.exit_code == code
-        check_events(await streamed(scene))
+        check_events(await streamed(harness))
 
 
-async def streamed(scene: Scene) -> list[tuple[str, str, str]]:
+async def streamed(harness: Harness) -> list[tuple[str, str, str]]:
     """Return the events of the run's stream, as a browser reads them."""
 
     async def look(run_id: str) -> dict[str, Any]:
-        return view(scene.kept, None)
+        return view(harness.kept, None)
 
-    hub = FeedHub(scene.storage.archive, scene.storage.tail, look)
+    hub = FeedHub(harness.storage.archive, harness.storage.tail, look)
     wire = b"".join([body async for body in hub.events(NAME, 0)]).decode()
     events = []
     for block in wire.split("\n\n")[:-1]:

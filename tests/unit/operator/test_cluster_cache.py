@@ -1,0 +1,436 @@
+"""The cache: what of Jobs and pods counts as the latest, and who is woken when it changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.cluster.client import Listing
+from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
+
+Manifest = dict[str, Any]
+
+
+def job(
+    version: int,
+    uid: str = "job",
+    *,
+    suspend: bool = True,
+    name: str = "a",
+    phase: str | None = None,
+    **status: Any,
+) -> Manifest:
+    phase = phase or ("queued" if suspend else "released")
+    return {
+        "metadata": {
+            "name": name,
+            "uid": uid,
+            "resourceVersion": str(version),
+            "labels": {"slipway.dev/phase": phase},
+            "annotations": {"slipway.dev/phase-of": uid},
+            "managedFields": [{"manager": "x"}],
+        },
+        "spec": {"suspend": suspend},
+        "status": status,
+    }
+
+
+def pod(
+    version: int,
+    uid: str = "pod",
+    phase: str = "Running",
+    *,
+    second: int = 0,
+    of: str | None = "a",
+    owner: str | None = "job",
+) -> Manifest:
+    """A pod; `of` is the name of its Job, `owner` the uid."""
+    labels = {"slipway.dev/run": "true"}
+    if owner:
+        labels["batch.kubernetes.io/controller-uid"] = owner
+    reference = {"apiVersion": "batch/v1", "kind": "Job", "name": of, "uid": owner, "controller": True}
+    return {
+        "metadata": {
+            "name": f"a-{uid}",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "creationTimestamp": f"2026-11-24T08:00:{second:02d}Z",
+            "labels": {**labels, "batch.kubernetes.io/job-name": of} if of else labels,
+            "ownerReferences": [reference] if owner else [],
+        },
+        "spec": {"containers": [{"name": "pipeline", "image": "image"}]},
+        "status": {"phase": phase},
+    }
+
+
+def switch(version: int, data: dict[str, str] | None) -> Manifest:
+    """The queue's switch."""
+    return {"metadata": {"name": "slipway-queue", "resourceVersion": str(version)}, "data": data}
+
+
+def listed(version: int, *items: Manifest) -> Listing:
+    """What is there at a version of the cluster."""
+    return Listing(list(items), version)
+
+
+def uid_of(manifest: Any) -> Any:
+    return manifest and manifest["metadata"]["uid"]
+
+
+def version_of(manifest: Any) -> Any:
+    return manifest and manifest["metadata"]["resourceVersion"]
+
+
+@pytest.mark.parametrize("versions", [["5", "9"], ["9", "5"], ["9", "10"], ["10", "9"]])
+def test_the_latest_version_counts_in_whatever_order_they_come(versions: list[str]) -> None:
+    cache = ClusterCache()
+    for version in versions:
+        cache.observe_job(job(int(version)))
+        cache.observe_pod(pod(int(version)))
+    latest = max(versions, key=int)
+    assert version_of(cache.get("a").job) == version_of(cache.get("a").pod) == latest
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, unique_by=lambda event: event[0]))
+def test_events_in_any_order_leave_what_the_newest_says(events: list[tuple[int, bool]]) -> None:
+    cache = ClusterCache()
+    for version, gone in events:
+        cache.observe_job(job(version), gone=gone)
+        cache.observe_pod(pod(version), gone=gone)
+    newest, gone = max(events)
+    observed = cache.get("a")
+    assert (
+        (version_of(observed.job), observed.job_deleted)
+        == (version_of(observed.pod), observed.pod_deleted)
+        == (str(newest), gone)
+    )
+
+
+def test_what_is_deleted_is_kept_as_it_was_last_seen() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1))
+    cache.observe_pod(pod(2))
+    cache.observe_pod(pod(3, phase="Failed"), gone=True)
+    cache.observe_job(job(4), gone=True)
+    observed = cache.get("a")
+    assert observed.job_deleted and observed.pod_deleted
+    assert observed.pod is not None
+    assert observed.pod["status"]["phase"] == "Failed"
+
+
+def test_an_event_from_before_the_deletion_brings_nothing_back() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(4), gone=True)
+    cache.observe_pod(pod(5), gone=True)
+    cache.observe_job(job(3))
+    cache.observe_pod(pod(4))
+    assert cache.get("a").job_deleted
+    assert cache.get("a").pod_deleted
+
+
+def test_the_same_version_again_is_no_news() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1))
+    cache.observe_pod(pod(2))
+    seen = cache.get("a")
+    cache.changed.clear()
+    cache.observe_job(job(1))
+    cache.observe_pod(pod(2))
+    cache.resync(listed(9, job(1)), listed(9, pod(2)))
+    assert cache.get("a") == seen
+    assert not cache.changed.is_set()
+
+
+def test_a_deletion_without_a_version_of_its_own_is_news_once() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1))
+    cache.observe_pod(pod(2))
+    cache.observe_pod(pod(2), gone=True)
+    cache.observe_job(job(1), gone=True)
+    seen = cache.get("a")
+    assert seen.job_deleted and seen.pod_deleted
+    cache.observe_job(job(1), gone=True)
+    cache.observe_pod(pod(2), gone=True)
+    cache.observe_job(job(1))
+    cache.observe_pod(pod(2))
+    assert cache.get("a") == seen
+
+
+def test_a_job_made_again_under_its_name_begins_anew() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1, "first"))
+    cache.observe_pod(pod(2, owner="first"))
+    cache.observe_job(job(3, "first"), gone=True)
+    cache.observe_job(job(7, "second"))
+    observed = cache.get("a")
+    assert uid_of(observed.job) == "second"
+    assert not observed.job_deleted
+    assert observed.pod is None
+    cache.observe_job(job(5, "first"), gone=True)
+    assert cache.get("a") == observed
+
+
+def test_a_job_made_again_does_not_have_its_forerunners_pod_nor_that_pods_end() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1, "first"))
+    cache.observe_pod(pod(2, owner="first"))
+    cache.observe_pod(pod(3, phase="Failed", owner="first"), gone=True)
+    cache.observe_job(job(7, "second"))
+    assert cache.get("a").pod is None
+    assert not cache.get("a").pod_deleted
+
+
+def test_an_old_pod_does_not_go_to_the_new_job() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1, "first"))
+    cache.observe_pod(pod(2, owner="first"))
+    cache.observe_job(job(7, "second"))
+    observed = cache.get("a")
+    cache.observe_pod(pod(8, phase="Failed", owner="first"))
+    cache.observe_pod(pod(9, phase="Failed", owner="first"), gone=True)
+    cache.resync(listed(9, job(7, "second")), listed(9, pod(8, phase="Failed", owner="first")))
+    assert cache.get("a") == observed
+    cache.observe_pod(pod(10, "new", "Pending", owner="second"))
+    assert uid_of(cache.get("a").pod) == "new"
+
+
+@pytest.mark.parametrize("owner", [None, "somebody"])
+def test_a_pod_that_only_bears_the_jobs_name_is_not_its_pod(owner: str | None) -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1))
+    cache.observe_pod(pod(2, owner=owner))
+    assert cache.get("a").pod is None
+
+
+def test_a_pod_seen_before_its_job_stays_where_the_job_is_its_own() -> None:
+    for owner, kept in [("job", "pod"), ("first", None)]:
+        cache = ClusterCache()
+        cache.observe_pod(pod(2, owner=owner))
+        cache.observe_job(job(1))
+        assert uid_of(cache.get("a").pod) == kept
+
+
+def test_of_several_pods_the_youngest_counts() -> None:
+    cache = ClusterCache()
+    cache.observe_pod(pod(5, "old", second=1))
+    cache.observe_pod(pod(6, "young", second=2))
+    cache.observe_pod(pod(7, "old", "Failed", second=1))
+    cache.observe_pod(pod(8, "old", "Failed", second=1), gone=True)
+    observed = cache.get("a")
+    assert observed.pod is not None
+    assert observed.pod["metadata"]["uid"] == "young"
+    assert not observed.pod_deleted
+
+
+def test_a_pod_of_no_job_is_nobodys() -> None:
+    cache = ClusterCache()
+    cache.observe_pod(pod(5, of=None))
+    assert list(cache.items()) == []
+
+
+def test_what_only_kubernetes_needs_is_not_kept() -> None:
+    cache = ClusterCache()
+    seen = job(1)
+    cache.observe_job(seen)
+    kept = cache.get("a").job
+    assert kept is not None
+    assert "managedFields" not in kept["metadata"]
+    assert "managedFields" in seen["metadata"]
+
+
+def test_a_new_listing_marks_what_is_missing_as_gone_and_takes_what_is_new() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1))
+    cache.observe_pod(pod(2))
+    cache.observe_job(job(3, "other", name="b"))
+    cache.resync(listed(4, job(3, "other", name="b"), job(4, "new", name="c")), listed(4, pod(2)))
+    assert cache.get("a").job_deleted
+    assert not cache.get("a").pod_deleted
+    assert not cache.get("b").job_deleted
+    assert version_of(cache.get("c").job) == "4"
+    cache.resync(listed(5), listed(5))
+    assert cache.get("a").pod_deleted
+    assert all(observed.job_deleted for _, observed in cache.items())
+
+
+@pytest.mark.parametrize(("version", "gone"), [(8, False), (9, True), (10, True)])
+def test_what_is_newer_than_a_listing_is_not_missing_in_it(version: int, gone: bool) -> None:
+    for jobs_version, pods_version in [(version, 20), (20, version)]:
+        cache = ClusterCache()
+        cache.observe_job(job(9))
+        cache.observe_pod(pod(9))
+        cache.resync(listed(jobs_version), listed(pods_version))
+        observed = cache.get("a")
+        assert (observed.job_deleted, observed.pod_deleted) == (gone or jobs_version == 20, gone or pods_version == 20)
+
+
+def test_a_listing_from_before_the_deletion_brings_nothing_back() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(4), gone=True)
+    cache.observe_pod(pod(5), gone=True)
+    seen = cache.get("a")
+    cache.resync(listed(4, job(3)), listed(4, pod(4)))
+    cache.resync(listed(4, job(4)), listed(5, pod(5)))
+    assert cache.get("a") == seen
+
+
+def test_a_listing_without_news_of_a_missing_run_wakes_it_once() -> None:
+    cache = ClusterCache()
+    cache.observe_job(job(1))
+    cache.resync(listed(2), listed(2))
+    seen = cache.get("a")
+    cache.resync(listed(3), listed(3))
+    assert cache.get("a") == seen
+
+
+RELEASED: Manifest = {"suspend": False}
+FAILED: Manifest = {"conditions": [{"type": "Failed", "status": "True"}]}
+
+
+@pytest.mark.parametrize(
+    ("observed", "busy"),
+    [
+        pytest.param(ObservedRun(), False, id="nothing known"),
+        pytest.param(ObservedRun(job=job(1)), False, id="waits"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED)), True, id="released, pod not there yet"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED, **FAILED)), False, id="failed without a pod"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), job_deleted=True), False, id="deleted without a pod"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2, phase="Pending")), True, id="pod pending"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2)), True, id="pod runs"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2, phase="Succeeded")), False, id="pod over"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2), pod_deleted=True), False, id="pod gone"),
+        pytest.param(
+            ObservedRun(job=job(1, **RELEASED), job_deleted=True, pod=pod(2)), True, id="Job gone, pod ending"
+        ),
+        pytest.param(ObservedRun(job=job(1, phase="released"), pod=pod(2)), True, id="suspended again, pod ending"),
+        pytest.param(ObservedRun(job=job(1, suspend=False, phase="queued"), pod=pod(2)), False, id="rejected"),
+        pytest.param(ObservedRun(pod=pod(2)), True, id="pod seen before its Job"),
+    ],
+)
+def test_a_run_holds_a_slot_from_its_release_until_nothing_of_it_runs(observed: ObservedRun, busy: bool) -> None:
+    assert observed.holds_slot is busy
+
+
+@pytest.mark.parametrize(
+    ("data", "gone", "paused"),
+    [
+        ({"paused": "true"}, False, True),
+        ({"paused": "false"}, False, False),
+        ({"paused": "yes"}, False, False),
+        ({}, False, False),
+        (None, False, False),
+        ({"paused": "true"}, True, False),
+    ],
+)
+def test_the_switch_holds_the_queue_only_where_it_says_true(
+    data: dict[str, str] | None, gone: bool, paused: bool
+) -> None:
+    cache = ClusterCache()
+    cache.observe_switch(switch(1, data), gone=gone)
+    assert cache.paused is paused
+    assert cache.changed.is_set()
+
+
+def test_the_newest_version_of_the_switch_counts_in_whatever_order_they_come() -> None:
+    cache = ClusterCache()
+    cache.observe_switch(switch(10, {"paused": "true"}))
+    cache.changed.clear()
+    cache.observe_switch(switch(9, {"paused": "false"}))
+    assert cache.paused
+    assert not cache.changed.is_set()
+    cache.observe_switch(switch(11, {"paused": "false"}))
+    assert not cache.paused
+
+
+CHANGES: list[tuple[str, Callable[[ClusterCache], None]]] = [
+    ("a newer Job", lambda cache: cache.observe_job(job(2))),
+    ("the Job's end", lambda cache: cache.observe_job(job(2), gone=True)),
+    ("a pod", lambda cache: cache.observe_pod(pod(2))),
+    ("a listing without it", lambda cache: cache.resync(listed(1), listed(1))),
+    ("a word to wake up", lambda cache: cache.notify("a")),
+    ("being forgotten", lambda cache: cache.forget("a")),
+]
+changes = pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in CHANGES])
+
+
+def known() -> ClusterCache:
+    cache = ClusterCache()
+    cache.observe_job(job(1))
+    cache.changed.clear()
+    return cache
+
+
+@changes
+def test_whoever_waits_is_woken_by(change: Callable[[ClusterCache], None]) -> None:
+    async def scenario() -> None:
+        cache = known()
+        seen = cache.get("a")
+
+        async def act() -> None:
+            change(cache)
+
+        async with asyncio.timeout(5):
+            await asyncio.gather(cache.wait_for_change("a", seen, None), cache.wait_for_change("a", seen, None), act())
+
+    asyncio.run(scenario())
+
+
+@changes
+def test_what_happened_since_the_look_is_not_waited_for(change: Callable[[ClusterCache], None]) -> None:
+    async def scenario() -> None:
+        cache = known()
+        seen = cache.get("a")
+        change(cache)
+        async with asyncio.timeout(5):
+            await cache.wait_for_change("a", seen, None)
+
+    asyncio.run(scenario())
+
+
+def test_news_of_another_run_wakes_nobody() -> None:
+    async def scenario() -> None:
+        cache = known()
+        waiting = asyncio.ensure_future(cache.wait_for_change("a", cache.get("a"), None))
+
+        async def act() -> None:
+            cache.observe_job(job(5, "other", name="b"))
+            cache.observe_job(job(0))  # an older version of its own is no news either
+
+        await asyncio.gather(act(), cache.wait_for_change("a", cache.get("a"), 0))
+        assert not waiting.done()
+        cache.notify("a")
+        async with asyncio.timeout(5):
+            await waiting
+
+    asyncio.run(scenario())
+
+
+def test_waiting_has_a_limit() -> None:
+    async def scenario() -> None:
+        cache = known()
+        async with asyncio.timeout(5):
+            await cache.wait_for_change("a", cache.get("a"), 0.01)
+
+    asyncio.run(scenario())
+
+
+def test_any_change_shows_to_who_looks_at_all_runs() -> None:
+    cache = known()
+    cache.observe_job(job(0))
+    assert not cache.changed.is_set()
+    cache.observe_pod(pod(2))
+    assert cache.changed.is_set()
+
+
+def test_waking_changes_nothing_but_the_version() -> None:
+    cache = known()
+    before = cache.get("a")
+    cache.notify("a")
+    after = cache.get("a")
+    assert (after.job, after.pod, after.job_deleted, after.pod_deleted) == (before.job, None, False, False)
+    assert after.version > before.version

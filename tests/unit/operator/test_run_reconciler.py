@@ -1,0 +1,610 @@
+"""The reconciler of one run, from the queue to its record: with the real archive, on a cluster that is played."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from launcher.cluster import jobs, labels
+from launcher.domain.errors import ClusterUnavailable
+from launcher.domain.log_lines import LineKind, LogLine, Receipt
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome, Run, RunStatus, now
+from launcher.logs.publisher import Publisher
+from launcher.stores.memory import InMemoryLogTail
+from launching.fake_cluster import Manifest
+from launching.harness import NAME, POD, Harness, container, ended, running, waiting
+from pipeline_operator import decisions, run_reconciler
+
+LATE: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
+FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
+Scenario = Callable[[Harness], Awaitable[None]]
+Play = Callable[..., None]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Play a scenario on a harness of its own; no wait in it is longer than a few seconds."""
+
+    def played(scenario: Scenario, **environ: str) -> None:
+        async def harness() -> None:
+            async with AsyncExitStack() as stack:
+                harness = Harness(tmp_path, stack, **environ)
+                stack.push_async_callback(harness.storage.publisher.stop)
+                try:
+                    await scenario(harness)
+                finally:
+                    if harness.following is not None:
+                        await harness.kill()
+
+        asyncio.run(harness())
+
+    return played
+
+
+def test_a_run_goes_from_the_queue_to_its_record(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        assert harness.kept == harness.run
+        await harness.release()
+        await harness.until(lambda: harness.kept.waiting_for == "Waiting for Kubernetes to make the pod.")
+        harness.observe_pod(node=None)
+        await harness.until(lambda: harness.kept.waiting_for == "Waiting for a node.")
+        harness.observe_pod(**waiting("ContainerCreating"))
+        await harness.until(lambda: "being made" in (harness.kept.waiting_for or ""))
+        await harness.until(lambda: f"log {POD}" in harness.cluster.calls)  # long before its status says Running
+        harness.observe_pod("Running", **running())
+        harness.cluster.say(POD, "one", "two")
+        await harness.until(lambda: len(harness.lines) == 3)
+        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
+        assert harness.kept.waiting_for is None
+        (harness.storage.artifacts.make(NAME) / "dossier.txt").write_text("all about it")
+        harness.cluster.say(POD, "three")
+        harness.observe_pod("Succeeded", **ended(0))
+        run = await harness.end()
+        assert (run.status, run.reason, run.exit_code) == (RunStatus.COMPLETED, "Completed", 0)
+        assert run.artifacts == {"dossier_url": "dossier.txt"}
+        assert harness.lines == [FIRST, *((LineKind.LINE, data) for data in (b"one", b"two", b"three"))]
+        assert run.log.complete
+        assert run.started_at is not None and run.completed_at is not None
+        assert run.created_at <= run.started_at <= run.completed_at
+        assert harness.job["spec"]["ttlSecondsAfterFinished"] == 86400
+        assert not harness.job["spec"]["suspend"]
+        assert not [call for call in harness.cluster.calls if call.startswith("delete")]
+
+    play(scenario)
+
+
+def test_a_run_that_is_cancelled_in_the_queue_is_recorded_and_its_job_deleted(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.cancel()
+        run = await harness.end()
+        assert (run.status, run.reason, run.exit_code) == (RunStatus.CANCELLED, "Cancelled", None)
+        assert run.cancel_requested
+        assert run.started_at is None
+        assert run.log == Receipt(complete=True)
+        assert not harness.storage.archive.has_log(NAME)
+        assert ("Job", NAME) not in harness.cluster.objects
+
+    play(scenario)
+
+
+def test_a_run_that_is_cancelled_while_it_runs_keeps_its_pod_and_its_last_words(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod("Running", **running())
+        harness.cluster.say(POD, "one")
+        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
+        await harness.cancel()
+        await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+        harness.cluster.say(POD, "cleaned up")
+        harness.observe_pod("Failed", **LATE, **ended(143))
+        run = await harness.end()
+        assert (run.status, run.reason, run.exit_code) == (RunStatus.CANCELLED, "Cancelled", 143)
+        assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"cleaned up")]
+        assert ("Pod", POD) in harness.cluster.objects
+
+    play(scenario)
+
+
+def test_a_reason_of_the_operators_own_is_stored_before_the_pod_is_ended(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.cluster.calls.clear()
+        (harness.storage.artifacts.make(NAME) / "large").write_bytes(bytes(1025))
+        harness.observe_pod("Running", **running())
+        await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+        patches = [call for call in harness.cluster.calls if call.startswith("patch")]
+        assert patches == ["patch Job", "patch Pod"]
+        assert jobs.ended_for(harness.job) is Reason.ARTIFACTS_TOO_LARGE
+        assert not harness.job["spec"]["suspend"]
+        harness.observe_pod("Failed", **LATE, **ended(143))
+        assert (await harness.end()).reason == "ArtifactsTooLarge"
+
+    play(scenario, MAX_ARTIFACT_BYTES="1024")
+
+
+def test_too_many_files_end_a_run_and_its_record_says_so(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        at = harness.storage.artifacts.make(NAME)
+        for number in range(11):
+            (at / str(number)).touch()
+        harness.observe_pod("Running", **running())
+        await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+        harness.observe_pod("Failed", **LATE, **ended(143))
+        run = await harness.end()
+        assert run.reason == "ArtifactsTooLarge"
+        assert run.message == (
+            "The pipeline's artifacts exceeded a limit. It made more than 10 files and folders (MAX_ARTIFACT_FILES)."
+        )
+
+    play(scenario, MAX_ARTIFACT_FILES="10")
+
+
+def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape(play: Play, tmp_path: Path) -> None:
+    pipelines = tmp_path / "pipelines.yaml"
+    pipelines.write_text('default: {command: [x], artifacts: {report_url: "*.pdf"}}')
+
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        at = harness.storage.artifacts.make(NAME)
+        Path(os.fsdecode(os.fsencode(at) + b"/M\xfcller.pdf")).touch()
+        harness.observe_pod("Running", **running())
+        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
+        harness.observe_pod("Succeeded", **ended(0))
+        run = await harness.end()
+        assert (run.status, run.artifacts) == (RunStatus.COMPLETED, {"report_url": r"M\xfcller.pdf"})
+
+    play(scenario, PIPELINES_FILE=str(pipelines))
+
+
+def test_lines_come_in_while_the_artifacts_are_counted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(harness: Harness) -> None:
+        gate, counting = threading.Event(), threading.Event()
+
+        def count(run_id: str) -> str:
+            counting.set()
+            gate.wait(10)
+            return ""
+
+        monkeypatch.setattr(harness.storage.artifacts, "_excess", count)
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod("Running", **running())
+        await harness.until(counting.is_set)
+        harness.cluster.say(POD, "one", "two")
+        await harness.until(lambda: len(harness.lines) == 3)
+        gate.set()
+        harness.observe_pod("Succeeded", **ended(0))
+        assert (await harness.end()).status is RunStatus.COMPLETED
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_record_that_the_disk_refused_is_written_again_and_nothing_is_said_twice(
+    play: Play, begins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        put = harness.storage.archive.put
+        refused: list[Run] = []
+
+        def full_disk(run: Run) -> bool:
+            if run.status.terminal and not refused:
+                refused.append(run)
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return put(run)
+
+        monkeypatch.setattr(harness.storage.archive, "put", full_disk)
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        if begins:
+            harness.observe_pod("Running", **running())
+            harness.cluster.say(POD, "one")
+            await harness.until(lambda: len(harness.lines) == 2)
+            harness.observe_pod("Failed", **ended(3))
+        else:
+            harness.observe_pod(**waiting("InvalidImageName"))
+            await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+            harness.observe_pod("Failed", **LATE, **waiting("InvalidImageName"))
+        await harness.until(lambda: refused)
+        lines = harness.lines
+        run = await harness.end()
+        assert run == refused[0]
+        assert run.reason == ("PostingNotFound" if begins else "InvalidImage")
+        assert harness.lines == lines == [FIRST, (LineKind.LINE, b"one") if begins else (LineKind.SYSTEM, said(run))]
+        assert run.log.complete
+
+    play(scenario)
+
+
+def said(run: Run) -> bytes:
+    """The message of a run that failed before it began: its log says it too."""
+    assert run.message
+    return run.message.encode()
+
+
+def test_a_record_that_kubernetes_could_not_take_is_written_again(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod("Running", **running())
+        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
+        harness.cluster.faults["patch Job"] = [ClusterUnavailable("Kubernetes cannot now: etcd leader changed")]
+        harness.observe_pod("Succeeded", **ended(0))
+        assert (await harness.end()).status is RunStatus.COMPLETED
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("suspend", [True, False])
+def test_a_job_made_anew_under_the_name_of_an_ended_run_gets_its_record_and_never_runs(
+    play: Play, suspend: bool
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="…", exit_code=0)
+        before = harness.run.started(now()).ended(outcome, now(), Receipt(complete=True))
+        harness.storage.recorder.record(before)
+        harness.make_job(suspend=suspend)
+        await harness.supervise()
+        assert await harness.end() == before
+        assert harness.job["spec"]["suspend"]
+        assert harness.job["spec"]["ttlSecondsAfterFinished"] == 86400
+        assert not harness.cache.get(NAME).holds_slot
+        assert not harness.storage.archive.has_log(NAME)
+
+    play(scenario)
+
+
+def test_a_job_made_anew_while_its_run_waits_ends_that_run_and_is_left_alone_by_it(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        first = harness.make_job()
+        await harness.supervise()
+        harness.cluster.take_away("Job", NAME)
+        second = harness.make_job()
+        assert second["metadata"]["uid"] != first["metadata"]["uid"]
+        assert harness.following is not None
+        async with asyncio.timeout(4):
+            await harness.following
+        assert (harness.kept.status, harness.kept.reason) == (RunStatus.FAILED, "Deleted")
+        assert harness.job == second
+        await harness.supervise()  # as the controller does when the first one is done
+        assert (await harness.end()).reason == "Deleted"
+
+    play(scenario)
+
+
+def test_a_log_that_cannot_be_read_for_an_unknown_reason_is_tried_again_and_loses_no_line(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.cluster.faults["log"] = [RuntimeError("what nobody thought of")]
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod(**waiting("ContainerCreating"))
+        await harness.until(lambda: not harness.cluster.faults["log"])
+        harness.cluster.say(POD, "one")
+        harness.observe_pod("Running", **running())
+        await harness.until(lambda: len(harness.lines) == 2)
+        harness.cluster.say(POD, "two")
+        harness.observe_pod("Succeeded", **ended(0))
+        run = await harness.end()
+        assert run.log.complete
+        assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"two")]
+        assert "it is tried again" in caplog.text
+
+    play(scenario)
+
+
+def test_a_log_that_breaks_off_is_read_on_from_where_it_was(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod("Running", **running())
+        harness.cluster.say(POD, "one", "two")
+        await harness.until(lambda: len(harness.lines) == 3)
+        await harness.kill()
+        harness.cluster.faults["log"] = [ClusterUnavailable("Kubernetes does not answer")] * 2
+        harness.cluster.say(POD, "three")
+        await harness.supervise()
+        await harness.until(lambda: len(harness.lines) == 4)
+        harness.observe_pod("Succeeded", **ended(0))
+        assert (await harness.end()).log.complete
+        assert [data for _, data in harness.lines[1:]] == [b"one", b"two", b"three"]
+
+    play(scenario)
+
+
+def test_a_log_that_has_ended_is_not_read_again_at_each_news_before_the_pods_end(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod("Running", **running())
+        harness.cluster.say(POD, "one")
+        await harness.until(lambda: len(harness.lines) == 2)
+        asked = harness.cluster.calls.count(f"log {POD}")
+        harness.observe_pod("Running", **ended(0))
+        for _ in range(5):
+            await asyncio.sleep(0.02)
+            harness.cluster.put("Job", {**harness.job, "status": {"ready": 0}})
+        harness.observe_pod("Succeeded", **ended(0))
+        assert (await harness.end()).log.complete
+        assert harness.cluster.calls.count(f"log {POD}") == asked + 1  # for the last line alone, to be sure of it
+
+    play(scenario)
+
+
+def test_a_job_that_names_no_pipeline_has_exit_codes_of_its_own(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        del harness.job["metadata"]["annotations"][labels.PIPELINE]
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod("Failed", **ended(3))
+        run = await harness.end()
+        assert (run.reason, run.exit_code) == ("PipelineError", 3)
+
+    play(scenario)
+
+
+def test_a_finished_job_whose_pods_news_is_late_waits_for_the_listing_of_pods(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.cluster.told = {"Job"}
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.cluster.say(POD, "one")
+        harness.observe_pod("Failed", **ended(3))
+        await harness.until(lambda: harness.kept.waiting_for)
+        assert harness.cache.get(NAME).pod is None
+        harness.finish_job("Failed")
+        run = await harness.end()
+        assert (run.status, run.reason, run.exit_code) == (RunStatus.FAILED, "PostingNotFound", 3)
+        assert harness.lines == [FIRST, (LineKind.LINE, b"one")]
+        assert harness.cluster.calls.count("list Pod") == 1
+
+    play(scenario)
+
+
+def test_a_run_that_nobody_saw_start_is_completed_all_the_same(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.finish_job("Complete")  # and its pod was deleted before anybody looked
+        run = await harness.end()
+        assert (run.status, run.reason, run.exit_code) == (RunStatus.COMPLETED, "Completed", 0)
+        assert run.started_at is not None
+        assert run.completed_at is not None
+        assert run.created_at <= run.started_at <= run.completed_at
+
+    play(scenario)
+
+
+def test_what_happened_while_no_operator_was_there_has_the_pods_own_times(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        begun, done = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC), datetime(2026, 11, 24, 8, 0, 9, tzinfo=UTC)
+        created = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
+        harness.run = Run(run_id=NAME, job_id="4711", created_at=created, updated_at=created)
+        harness.make_job()
+        await harness.release()
+        state = {"exitCode": 0, "reason": "Completed", "startedAt": f"{begun:%FT%TZ}", "finishedAt": f"{done:%FT%TZ}"}
+        harness.observe_pod("Succeeded", **container(terminated=state))
+        await harness.supervise()
+        run = await harness.end()
+        assert (run.started_at, run.completed_at) == (begun, done)
+
+    play(scenario)
+
+
+def test_a_job_without_a_pod_that_is_given_up_is_suspended_and_says_why(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        refusal = 'pods "4711-01jd-" is forbidden: exceeded quota'
+        event = {
+            "metadata": {"name": f"{NAME}.1"},
+            "involvedObject": {"kind": "Job", "name": NAME},
+            "reason": "FailedCreate",
+            "message": refusal,
+            "lastTimestamp": "2026-11-24T08:00:00Z",
+        }
+        harness.cluster.put("Event", event)
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        run = await harness.end()
+        assert (run.status, run.reason) == (RunStatus.FAILED, "CannotStart")
+        assert run.message is not None
+        assert run.message.endswith(f"Kubernetes refuses the pod: {refusal}")
+        assert harness.job["spec"]["suspend"]
+        assert jobs.ended_for(harness.job) is Reason.CANNOT_START
+        assert jobs.end_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
+        assert "delete Job" not in harness.cluster.calls
+        assert harness.lines == [FIRST, (LineKind.SYSTEM, run.message.encode())]
+
+    play(scenario, CANNOT_START_GRACE_SECONDS="0")
+
+
+def test_the_next_operator_knows_why_the_one_before_ended_a_run(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod(**waiting("ErrImagePull", "not found"))
+        await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+        await harness.kill()
+        harness.observe_pod("Failed", **LATE, **waiting("ImagePullBackOff", "Back-off"))
+        await harness.supervise()
+        run = await harness.end()
+        assert run.reason == "ImagePull"
+        assert run.message is not None
+        assert run.message.endswith("The image image cannot be pulled: not found")
+
+    play(scenario, IMAGE_GRACE_SECONDS="0")
+
+
+def test_a_job_that_is_no_run_is_suspended_and_ends_only_when_its_pod_has(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.make_job(suspend=False, backoffLimit=6)
+        harness.observe_pod("Running", **running())
+        await harness.supervise()
+        await harness.until(lambda: harness.job["spec"]["suspend"])
+        assert not harness.kept.status.terminal
+        harness.cluster.take_away("Pod", POD)  # as the Job controller does with a suspended Job's
+        run = await harness.end()
+        assert (run.status, run.reason) == (RunStatus.FAILED, "Rejected")
+        assert run.message is not None
+        assert "spec.suspend must be true" in run.message
+        assert "spec.backoffLimit must be 0" in run.message
+
+    play(scenario)
+
+
+class Tail(InMemoryLogTail):
+    """A tail that takes nothing before it is free."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.free = asyncio.Event()
+        self.numbers: list[int] = []
+
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+        await self.free.wait()
+        self.numbers += [line.number for line in lines]
+        await super().publish(run_id, lines, anew=anew)
+
+
+class AskedPublisher(Publisher):
+    """One that counts who waits for it."""
+
+    asked = 0
+
+    def pending(self, run_id: str) -> bool:
+        self.asked += 1
+        return super().pending(run_id)
+
+
+def test_a_tail_that_a_killed_operator_left_short_is_whole_before_the_job_says_recorded(play: Play) -> None:
+    async def scenario(harness: Harness) -> None:
+        limit = harness.settings.LOG_BUFFER_LIMIT
+
+        async def begin() -> tuple[Tail, AskedPublisher]:
+            tail = Tail(limit)
+            publisher = AskedPublisher(harness.storage.archive, tail, limit)
+            harness.storage = replace(harness.storage, publisher=publisher)
+            await harness.supervise()
+            return tail, publisher
+
+        harness.make_job()
+        killed, publisher = await begin()
+        await harness.release()
+        harness.observe_pod("Running", **running())
+        harness.cluster.say(POD, "one", "two")
+        harness.observe_pod("Succeeded", **ended(0))
+        await harness.until(lambda: harness.kept.status.terminal)
+        await harness.until(lambda: publisher.asked)
+        await harness.kill()
+        await publisher.stop()
+        assert killed.numbers == []
+        tail, publisher = await begin()
+        await harness.until(lambda: publisher.asked > 2)  # so it waits
+        assert jobs.phase_of(harness.job) == "released"
+        tail.free.set()
+        await harness.end()
+        assert tail.numbers == [1, 2, 3]
+
+    play(scenario)
+
+
+def test_a_run_waits_while_kubernetes_is_away_and_is_given_its_time_afterwards(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_reconciler, "_REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(decisions, "_SETTLING", timedelta(seconds=1))
+
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        harness.cluster.faults["list Pod"] = [ClusterUnavailable("Kubernetes does not answer")] * 3
+        await harness.release()
+        await harness.until(lambda: not harness.cluster.faults["list Pod"])  # longer than the run's patience: 3 retries
+        harness.observe_pod("Running", **running())
+        harness.observe_pod("Succeeded", **ended(0))
+        assert (await harness.end()).status is RunStatus.COMPLETED
+
+    play(scenario, CANNOT_START_GRACE_SECONDS="1")
+
+
+@pytest.mark.parametrize("with_pod", [True, False])
+def test_a_run_that_can_never_be_handled_is_stopped_and_gets_its_end(
+    play: Play, monkeypatch: pytest.MonkeyPatch, with_pod: bool
+) -> None:
+    monkeypatch.setattr(run_reconciler, "_RETRY_SECONDS", 0.01)
+
+    def broken(*_: object) -> object:
+        raise ValueError("what nobody thought of")
+
+    async def scenario(harness: Harness) -> None:
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        if with_pod:
+            harness.observe_pod("Running", **running())
+            harness.cluster.say(POD, "one")
+            await harness.until(lambda: len(harness.lines) == 2)
+        monkeypatch.setattr(run_reconciler, "next_step", broken)
+        harness.cluster.put("Job", {**harness.job, "status": {"ready": 0}})
+        if with_pod:
+            await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
+            harness.observe_pod("Failed", **LATE, **ended(143))
+        run = await harness.end()
+        assert (run.status, run.reason) == (RunStatus.FAILED, "InternalError")
+        assert "what nobody thought of" in (run.message or "")
+        assert with_pod or harness.job["spec"]["suspend"]
+
+    play(scenario)
+
+
+def test_a_log_that_can_never_be_kept_does_not_hold_back_the_end(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_reconciler, "_RETRY_SECONDS", 0.01)
+
+    async def scenario(harness: Harness) -> None:
+        (harness.settings.ARCHIVE_DIR / NAME / "log").mkdir(parents=True)
+        harness.make_job()
+        await harness.supervise()
+        await harness.release()
+        harness.observe_pod("Running", **running())
+        harness.observe_pod("Succeeded", **ended(0))
+        assert harness.following is not None
+        async with asyncio.timeout(4):
+            await harness.following
+        assert (harness.kept.status, harness.kept.log.complete) == (RunStatus.COMPLETED, False)
+        assert harness.kept.log.gaps
+
+    play(scenario)
