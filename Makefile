@@ -43,8 +43,17 @@ serve: export MASTER_CV ?= $(SAMPLES)/master-cv.md
 serve: $(VENV)/.run ## Serve launcher and pages with the sample postings, and say which address to open
 	@exec $(BIN)/python -m frontend --with-launcher
 
+$(VENV)/.docs: requirements-docs.lock $(VENV)/.dev
+	@echo "Installing from requirements-docs.lock"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-docs.lock
+	@touch $@
+
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation into docs/_build/html; a broken link fails it
+	@PYTHONPATH=operator $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build/html
+
 .PHONY: check
-check: lint ## What needs no server: lint, types, import rules, unit tests
+check: lint docs ## What needs no server: lint, types, import rules, documentation, unit tests
 	@$(BIN)/pytest -q tests/unit
 
 .PHONY: lint
@@ -135,10 +144,12 @@ lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
 	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-header --all-extras pyproject.toml $${2:+$$1 $$2} -o "$${!#}"; done
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --constraint requirements-dev.lock --group docs -o requirements-docs.lock
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["frontend"], sep="\n")' \
 	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	    --constraint requirements.lock - -o frontend/requirements.txt
 
 .PHONY: clean
 clean: ## Remove the environment and what runs left here
-	@rm -rf $(VENV) var applications build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) var applications build dist docs/_build docs/reference/generated .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
