@@ -50,7 +50,7 @@ $(VENV)/.docs: requirements-docs.lock $(VENV)/.dev
 
 .PHONY: docs
 docs: $(VENV)/.docs ## Build the documentation into docs/_build/html; a broken link fails it
-	@PYTHONPATH=operator $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build/html
+	@PYTHONPATH=operator $(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 .PHONY: check
 check: lint docs ## What needs no server: lint, types, import rules, documentation, unit tests

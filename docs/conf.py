@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "explanation/security.md",
+    "frontend/README.md": "how-to/connect-a-front-end.md",
+    "k8s/README.md": "reference/scripts.md",
+    "charts/slipway/README.md": "reference/chart.md",
+}
+"""The pages that include a file from elsewhere in the repository."""
 sys.path.insert(0, str(HERE))
 
 project = "Slipway"
 author = "The Slipway contributors"
 version = release = version_of("slipway")
 extensions = ["myst_parser"]
-exclude_patterns = ["_build", "screenshots"]
+exclude_patterns = ["_build", "screenshots", "reference/generated"]
 nitpicky = True  # a link to a page or heading that does not exist is an error with `sphinx-build -W`
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
@@ -25,8 +38,29 @@ html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
 
+def with_links_of_the_site(text: str, file: Path, docname: str) -> str:
+    """Return the text with its relative links, which lead to files on GitHub, as they lead to pages from `docname`."""
+
+    def leads_to(link: re.Match[str]) -> str:
+        target = (file.parent / link[1]).resolve()
+        if not target.is_relative_to(ROOT) or target.is_dir():
+            return link[0]
+        page = PAGES.get(str(target.relative_to(ROOT)))
+        return f"]({os.path.relpath(HERE / page if page else target, (HERE / docname).parent)}"
+
+    return re.sub(r"\]\(([^)\s#:]+)(?=[)#])", leads_to, text)
+
+
 def setup(app: Sphinx) -> None:
-    """Write the generated pages before Sphinx looks for sources."""
+    """Write the generated pages before Sphinx looks for sources, and adapt links as they are read."""
     from generate import write_pages
 
+    def read(app: Sphinx, docname: str, content: list[str]) -> None:
+        content[0] = with_links_of_the_site(content[0], HERE / f"{docname}.md", docname)
+
+    def include(app: Sphinx, file: Path, docname: str, content: list[str]) -> None:
+        content[0] = with_links_of_the_site(content[0], HERE / file, docname)
+
     app.connect("builder-inited", lambda _: write_pages(HERE / "reference/generated"))
+    app.connect("source-read", read)
+    app.connect("include-read", include)

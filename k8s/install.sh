@@ -133,7 +133,7 @@ say "checking its health from inside"
 helm_ test "$release" --timeout 120s >"$work/said" 2>&1 || {
   cat "$work/said" >&2
   kube logs "pod/slipway-test" --tail=5 >&2 || true
-  fail "it runs, but is not healthy: docs/operations.md says what to look at"
+  fail "it runs, but is not healthy: docs/how-to/troubleshoot.md says what to look at"
 }
 if [ -n "$host" ]; then
   say "waiting for https://$host/health (its first certificate takes up to two minutes)"

@@ -29,7 +29,7 @@ if [ -n "${VPS_KNOWN_HOSTS:-}" ]; then
   printf '%s\n' "$VPS_KNOWN_HOSTS" >"$work/known_hosts"
   trust=yes
 else
-  say "VPS_KNOWN_HOSTS is not set, so whoever answers at VPS_HOST is trusted; docs/operations.md says how to pin it"
+  say "VPS_KNOWN_HOSTS is not set, so whoever answers at VPS_HOST is trusted; docs/how-to/deploy-on-a-vps.md says how to pin it"
   trust=accept-new
 fi
 ssh_() {

@@ -15,5 +15,5 @@ esac
 [[ $revision =~ ^[0-9]+$ ]] || wrong "$revision is no revision"
 need helm
 helm_ rollback "$release" "$revision" --wait --timeout 300s
-helm_ test "$release" --timeout 120s >/dev/null || fail "it runs, but is not healthy: docs/operations.md says what to look at"
+helm_ test "$release" --timeout 120s >/dev/null || fail "it runs, but is not healthy: docs/how-to/troubleshoot.md says what to look at"
 helm_ history "$release" --max 3
