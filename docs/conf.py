@@ -58,8 +58,8 @@ def setup(app: Sphinx) -> None:
     def read(app: Sphinx, docname: str, content: list[str]) -> None:
         content[0] = with_links_of_the_site(content[0], HERE / f"{docname}.md", docname)
 
-    def include(app: Sphinx, file: Path, docname: str, content: list[str]) -> None:
-        content[0] = with_links_of_the_site(content[0], HERE / file, docname)
+    def include(app: Sphinx, file: Path, _: str, content: list[str]) -> None:
+        content[0] = with_links_of_the_site(content[0], HERE / file, app.env.docname)
 
     app.connect("builder-inited", lambda _: write_pages(HERE / "reference/generated"))
     app.connect("source-read", read)
