@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from importlib.metadata import version as version_of
+import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE))
 
 project = "Slipway"
 author = "The Slipway contributors"
-version = release = version_of("slipway")
+version = release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 extensions = ["myst_parser"]
 exclude_patterns = ["_build", "screenshots", "reference/generated"]
 nitpicky = True  # a link to a page or heading that does not exist is an error with `sphinx-build -W`

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Set
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -146,12 +147,19 @@ def reasons() -> str:
 
 
 def metrics() -> str:
-    """Every metric that the launcher and the operator register."""
-    for module in ("launcher.engines.kubernetes", "launcher.engines.local", "pipeline_operator.handlers"):
-        import_module(module)
-    found = sorted(REGISTRY.collect(), key=lambda metric: metric.name)
-    rows = ((_metric_name(each.name, each.type), each.type, _sentence(each.documentation)) for each in found)
-    return _table(("Metric", "Type", "Meaning"), (row for row in rows if row[0].startswith("`slipway_")))
+    """Every metric that the launcher and the operator define, whichever process serves it."""
+    for name in ("launcher.engines.kubernetes", "launcher.engines.local", "pipeline_operator.handlers"):
+        import_module(name)
+    ours = [
+        vars(module) for name, module in sys.modules.items() if name.startswith(("launcher.", "pipeline_operator."))
+    ]
+    defined = {value for names in ours for value in names.values() if isinstance(value, MetricWrapperBase)}
+    families = sorted((family for metric in defined for family in metric.describe()), key=lambda family: family.name)
+    rows = (
+        (f"`{each.name}{'_total' * (each.type == 'counter')}`", each.type, _sentence(each.documentation))
+        for each in families
+    )
+    return _table(("Metric", "Type", "Meaning"), rows)
 
 
 def _call(name: str, call: Mapping[str, Any], schemas: Mapping[str, Any], common: Set[tuple[str, str]]) -> str:
@@ -185,10 +193,6 @@ def _type(schema: Mapping[str, Any]) -> str:
 def _default(field: FieldInfo) -> str:
     value = field.get_default()
     return "–" if value in (None, (), PydanticUndefined) else f"`{value}`"
-
-
-def _metric_name(name: str, kind: str) -> str:
-    return f"`{name}_total`" if kind == "counter" else f"`{name}`"
 
 
 def _item_types(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
