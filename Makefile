@@ -33,14 +33,14 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.run
 
 .PHONY: run
-run: $(VENV)/.run ## Launch one run of the bundled pipeline for a sample posting, and show its log and artifacts
+run: $(VENV)/.run ## Launch one run of the bundled pipeline for a sample posting; show its log and artifacts
 	@$(BIN)/slipway-launcher demo
 
 .PHONY: serve
 serve: export SLIPWAY_ENV ?= development
 serve: export POSTINGS_DIR ?= $(SAMPLES)/postings
 serve: export MASTER_CV ?= $(SAMPLES)/master-cv.md
-serve: $(VENV)/.run ## Serve launcher and pages with the sample postings, and say which address to open
+serve: $(VENV)/.run ## Serve launcher and pages with the sample postings; print the address to open
 	@exec $(BIN)/python -m frontend --with-launcher
 
 $(VENV)/.docs: requirements-docs.lock $(VENV)/.dev
@@ -53,7 +53,7 @@ docs: $(VENV)/.docs ## Build the documentation into docs/_build/html; a broken l
 	@PYTHONPATH=operator $(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 .PHONY: check
-check: lint docs ## What needs no server: lint, types, import rules, documentation, unit tests
+check: lint docs ## Run all checks that need no server: lint, types, import rules, documentation, unit tests
 	@$(BIN)/pytest -q tests/unit
 
 .PHONY: lint
@@ -75,11 +75,11 @@ ifneq ($(CLUSTER),none)
 endif
 
 .PHONY: cluster-up
-cluster-up: ## Bring the tests' Kubernetes up, and keep it up between tests
+cluster-up: ## Start the tests' Kubernetes, and keep it running between tests
 	@tests/cluster/up
 
 .PHONY: cluster-down
-cluster-down: ## End the tests' Kubernetes
+cluster-down: ## Stop the tests' Kubernetes
 	@tests/cluster/down
 
 .PHONY: test
@@ -92,11 +92,11 @@ ifeq ($(CLUSTER),none)
 endif
 
 .PHONY: golden
-golden: $(VENV)/.dev ## Write anew what the samples' documents are compared with; look at the difference before you commit it
+golden: $(VENV)/.dev ## Rewrite the documents that the tests compare the samples with; review the diff before you commit it
 	@RENEW_GOLDEN=1 $(BIN)/pytest -q tests/unit/pipeline/test_pipeline_golden.py
 
 .PHONY: manifests
-manifests: $(VENV)/.dev ## Make the chart's schema, README, plain manifests and what the tests compare with anew
+manifests: $(VENV)/.dev ## Regenerate the chart's schema, README, plain manifests, and the tests' copy
 	@$(BIN)/python tests/chart/schema.py
 	@PATH=$$(tests/chart/install):$$PATH && helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
 	  && helm template slipway charts/slipway --namespace slipway --no-hooks > k8s/rendered/slipway.yaml \
@@ -132,11 +132,11 @@ resume: ## Start the queue again
 	@k8s/resume.sh
 
 .PHONY: bench
-bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"
+bench: $(VENV)/.dev servers cluster ## Measure speed against plain kubectl: make bench ROWS="first-line lines"
 	@PYTHONPATH=.:operator:tests $(BIN)/python -m bench $(ROWS)
 
 .PHONY: screenshots
-screenshots: $(VENV)/.dev servers ## Take pictures of each page, light, dark and as on a phone, into docs/screenshots
+screenshots: $(VENV)/.dev servers ## Take pictures of each page into docs/screenshots: light, dark, and phone
 	@PYTHONPATH=.:tests $(BIN)/python -m screenshots
 
 .PHONY: lock
@@ -151,5 +151,5 @@ lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
 	    --constraint requirements.lock - -o frontend/requirements.txt
 
 .PHONY: clean
-clean: ## Remove the environment and what runs left here
+clean: ## Remove the environment, and the files of runs and builds
 	@rm -rf $(VENV) var applications build dist docs/_build docs/reference/generated .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
