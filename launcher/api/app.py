@@ -47,7 +47,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.start_fault = None
+    app.state.services = app.state.start_fault = None
     problems.install(app)
     for part in (statistics, runs, streams, service):
         app.include_router(part.router, responses=_PROBLEMS)

@@ -21,6 +21,7 @@ STATUS_OF: dict[type[SlipwayError], int] = {
     errors.IdempotencyConflict: 409,
     errors.InvalidRequest: 422,
     errors.NotFound: 404,
+    errors.ArtifactForbidden: 403,
     errors.OutsideFolder: 403,
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,

@@ -20,8 +20,10 @@ from typing import Any
 
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 FOLDER = FILE | os.O_DIRECTORY
-PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""A folder to open things beneath; O_PATH needs no right to read it."""
+ENTRY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Anything, to look at; O_PATH requires no permission on it."""
+PLACE = ENTRY | os.O_DIRECTORY
+"""A folder to open things beneath."""
 
 _OPENAT2 = 437  # the same number on every architecture
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
@@ -72,17 +74,34 @@ def open_by_components(place: int, path: bytes, flags: int) -> int:
     return at
 
 
+def open_file(place: int, path: bytes) -> int:
+    """Return a new descriptor for reading a relative path beneath the folder `place`. Raises `OSError`.
+
+    A regular file that denies its owner, who is our user, permission to read gets that permission back.
+    """
+    try:
+        return open_beneath(place, path)
+    except PermissionError:
+        if not hasattr(os, "O_PATH"):
+            raise
+        _permit(place, path, stat.S_ISREG, 0o400)
+        return open_beneath(place, path)
+
+
 def open_folder(place: int, name: str, rights: int = 0o500) -> int:
     """Return a descriptor of a folder in the folder `place`.
 
-    A run's own folder that lacks these rights for us, its owner, gets them back: what cannot be read cannot be counted,
-    found or deleted.
+    A folder that denies its owner, who is our user, these permissions gets them back: what cannot be read cannot be
+    counted, found or deleted.
     """
     path = os.fsencode(name)
     try:
         folder = open_beneath(place, path, FOLDER)
     except PermissionError:
-        _unlock(place, path)
+        if hasattr(os, "O_PATH"):
+            _permit(place, path, stat.S_ISDIR, 0o700)
+        else:
+            os.chmod(path, 0o700, dir_fd=place, follow_symlinks=False)
         folder = open_beneath(place, path, FOLDER)
     mode = stat.S_IMODE(os.fstat(folder).st_mode)
     if mode & rights != rights:
@@ -91,15 +110,15 @@ def open_folder(place: int, name: str, rights: int = 0o500) -> int:
     return folder
 
 
-def _unlock(place: int, path: bytes) -> None:
-    if not hasattr(os, "O_PATH"):
-        os.chmod(path, 0o700, dir_fd=place, follow_symlinks=False)
-        return
-    folder = open_beneath(place, path, PLACE)
+def _permit(place: int, path: bytes, is_expected: Callable[[int], bool], permissions: int) -> None:
+    """Add permissions to an entry of the expected kind, through a descriptor that no rename can redirect."""
+    entry = open_beneath(place, path, ENTRY)
     try:
-        os.chmod(f"/proc/self/fd/{folder}", 0o700)  # noqa: PTH101 - fchmod refuses O_PATH
+        mode = os.fstat(entry).st_mode
+        if is_expected(mode):
+            os.chmod(f"/proc/self/fd/{entry}", stat.S_IMODE(mode) | permissions)  # noqa: PTH101 - fchmod refuses O_PATH
     finally:
-        os.close(folder)
+        os.close(entry)
 
 
 def _components(path: bytes) -> list[bytes]:
@@ -116,7 +135,7 @@ def kernel_resolves() -> bool:
         return False
     root = os.open("/", PLACE)
     try:
-        os.close(open_at_once(root, b"proc", PLACE & ~os.O_DIRECTORY))
+        os.close(open_at_once(root, b"proc", ENTRY))
     except OSError as exc:
         return exc.errno in (errno.ENOENT, errno.EXDEV)  # it was understood
     finally:

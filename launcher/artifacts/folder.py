@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
-from launcher.artifacts.beneath import open_beneath, open_root
+from launcher.artifacts.beneath import open_file, open_root
 from launcher.artifacts.file import ArtifactFile
 from launcher.artifacts.names import names_for, relative, text_of
 from launcher.artifacts.removal import Removal
 from launcher.artifacts.walk import Walk
-from launcher.domain.errors import ArtifactNotFound, StoreUnavailable
+from launcher.domain.errors import ArtifactForbidden, ArtifactNotFound, SlipwayError, StoreUnavailable
 from launcher.domain.runs import Run
 
 DEPTH = 32
@@ -79,7 +79,8 @@ class ArtifactFolder:
         """Open the file for a name: one of the run's artifacts, or a path below its folder.
 
         Raises `OutsideFolder` where the path leads out; `ArtifactNotFound` where no regular file is there, and also
-        for a link, wherever that leads; `StoreUnavailable` where it cannot be opened now.
+        for a link, wherever that leads; `ArtifactForbidden` where its owner or mode keeps us from reading it;
+        `StoreUnavailable` where it cannot be opened now.
         """
         known = {posixpath.basename(path): path for path in run.artifacts.values()}
         opening = self._readers.submit(self._open, run.run_id, known.get(name, name))
@@ -124,22 +125,25 @@ class ArtifactFolder:
 
     def _open(self, run_id: str, path: str) -> ArtifactFile:
         plain = relative(path)
+        refusal: SlipwayError = ArtifactNotFound()
         for name in names_for(plain):
             try:
                 descriptor = self._descriptor(run_id, name)
             except (OSError, ValueError) as exc:
                 if isinstance(exc, OSError) and exc.errno in _BUSY:
                     raise StoreUnavailable(f"The artifact cannot be read now ({exc.strerror}). Try again.") from exc
+                if isinstance(exc, PermissionError):
+                    refusal = ArtifactForbidden()
                 continue
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return ArtifactFile(descriptor, posixpath.basename(plain), self._readers)
             os.close(descriptor)
-        raise ArtifactNotFound
+        raise refusal
 
     def _descriptor(self, run_id: str, name: bytes) -> int:
         root = open_root(self._root)
         try:
-            return open_beneath(root, os.fsencode(run_id) + b"/" + name)
+            return open_file(root, os.fsencode(run_id) + b"/" + name)
         finally:
             os.close(root)
 

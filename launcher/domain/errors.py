@@ -7,6 +7,7 @@ SlipwayError
 ├── NotFound
 │   ├── RunNotFound
 │   └── ArtifactNotFound
+├── ArtifactForbidden         the file is another user's, or its mode denies reading
 ├── OutsideFolder             a path that leaves the run's artifacts
 ├── NotAuthenticated
 ├── NotAllowed                authenticated, but without the scope
@@ -61,6 +62,10 @@ class RunNotFound(NotFound):
 
 class ArtifactNotFound(NotFound):
     """This run has no such artifact."""
+
+
+class ArtifactForbidden(SlipwayError):
+    """The launcher has no permission to read this file. Let the pipeline make it readable for its own user."""
 
 
 class OutsideFolder(SlipwayError):

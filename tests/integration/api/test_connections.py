@@ -225,6 +225,17 @@ def test_a_quiet_stream_outlives_every_bound(service: Service) -> None:
     until(lambda: service.services.streams.open == 0)
 
 
+def test_streams_end_as_soon_as_the_server_is_told_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "pipelines.yaml").write_text(yaml.safe_dump(PIPELINES))
+    app = application(tmp_path, PIPELINES_FILE=str(tmp_path / "pipelines.yaml"), TERMINATION_GRACE_SECONDS="0")
+    with contextlib.ExitStack() as stack:
+        with served(app, graceful_seconds=600) as address:  # far more than `served` waits for the server's end
+            service = Service(app, address)
+            stack.enter_context(contextlib.closing(service.client))
+            connection = stack.enter_context(service.follow(service.run("quiet")))
+        assert b"Starting pipeline" in closed(connection)
+
+
 async def _broken(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
     yield b": first\n\n"
     raise RuntimeError("nobody thought of this")

@@ -205,6 +205,13 @@ def test_development_enforces_the_short_secret_that_it_allows(tmp_path: Path) ->
         assert launcher.client.get("/jobs", headers={"Authorization": "Bearer short"}).status_code == 200
 
 
+def test_an_archive_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "var/archive/.lock").mkdir(parents=True)
+    said = refusal(tmp_path, ARCHIVE_DIR=str(tmp_path / "var/archive"))
+    assert said.startswith(f"ARCHIVE_DIR: {tmp_path}/var/archive/.lock cannot be locked: Is a directory")
+    assert said.count("\n") == 1
+
+
 def test_a_start_that_fails_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
     said = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
     assert "The launcher cannot start: No cluster to use: " in said

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from launcher.artifacts import ArtifactFolder, artifact_urls, beneath, folder
-from launcher.domain.errors import ArtifactNotFound, OutsideFolder, StoreUnavailable
+from launcher.domain.errors import ArtifactForbidden, ArtifactNotFound, OutsideFolder, StoreUnavailable
 from launcher.domain.runs import Run
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -427,10 +427,6 @@ def test_what_a_run_made_unreadable_is_counted_and_removed_all_the_same() -> Non
         for name in ("a/b/c", "lists/only", "enters/only", "read/only"):
             (at / name).mkdir(parents=True)
             (at / name / "x").write_bytes(bytes(300))
-        (at / "secret.md").write_text("mine")
-        (at / "secret.md").chmod(0)
-        with pytest.raises(ArtifactNotFound):
-            text_of(artifacts, "secret.md")
         for name, mode in (("a/b/c", 0), ("a/b", 0), ("a", 0), ("lists", 0o400), ("enters", 0o100), ("read", 0o500)):
             (at / name).chmod(mode)
         at.chmod(0)
@@ -440,6 +436,44 @@ def test_what_a_run_made_unreadable_is_counted_and_removed_all_the_same() -> Non
             (at / name).chmod(0)
         assert asyncio.run(artifacts.delete("r"))
         assert not at.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="only Linux names an entry by a descriptor without reading it")
+@pytest.mark.parametrize("openat2", [True, False])
+def test_a_file_that_a_run_made_unreadable_is_listed_and_served(monkeypatch: pytest.MonkeyPatch, openat2: bool) -> None:
+    monkeypatch.setattr(beneath, "kernel_resolves", lambda known=beneath.kernel_resolves(): known and openat2)
+    with as_somebody() as place:
+        artifacts = ArtifactFolder(place)
+        at = artifacts.make("r")
+        (at / "sub").mkdir()
+        (at / "sub/CV.md").write_text("mine")
+        (at / "sub/CV.md").chmod(0o070)
+        (place / "outside").write_text(SECRET)
+        (place / "outside").chmod(0)
+        (at / "link").symlink_to("../outside")
+        os.mkfifo(at / "pipe", 0)
+        (at / "folder").mkdir(0)
+        assert discovered(artifacts, cv_md_url="CV.md") == {"cv_md_url": "sub/CV.md"}
+        assert text_of(artifacts, "sub/CV.md") == b"mine"
+        assert (at / "sub/CV.md").stat().st_mode & 0o777 == 0o470
+        for name in ("link", "folder/x", "pipe"):
+            with pytest.raises((ArtifactNotFound, ArtifactForbidden)):
+                text_of(artifacts, name)
+        assert [path.stat().st_mode & 0o777 for path in (place / "outside", at / "pipe")] == [0, 0]
+
+
+def test_a_file_that_another_user_keeps_for_itself_is_refused_as_such() -> None:
+    with as_somebody() as place:
+        if os.getuid() != 0:
+            pytest.skip("only root makes a file that is another user's")
+        artifacts = ArtifactFolder(place)
+        at = artifacts.make("r")
+        os.seteuid(0)
+        (at / "CV.md").touch(0o600)
+        os.seteuid(10001)
+        with pytest.raises(ArtifactForbidden):
+            text_of(artifacts, "CV.md")
+        assert (at / "CV.md").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_cannot_be_removed_now_is_said_and_the_rest_is_gone() -> None:
