@@ -23,7 +23,8 @@ from launcher.recorder import Recorder
 
 VERSION = version("slipway")
 ArchiveState = Literal["ok", "full", "unreadable"]
-_MOMENT_SECONDS = 0.05  # that /health waits for fresh answers
+HEALTH_WAIT_SECONDS = 0.05
+"""How long /health waits for fresh answers at most; all else that it does is arithmetic on what is known."""
 _FRESH_SECONDS = 2.0  # for which a look at the archive counts
 _DISK_SECONDS = 1.0  # in which a disk answers
 _POOL_SECONDS = 2.0  # in which a thread of the default pools is to be had
@@ -89,7 +90,7 @@ class HealthCheck:
             return "The engine does not answer."
         return None
 
-    async def queue(self, seconds: float = _MOMENT_SECONDS) -> QueueState:
+    async def queue(self, seconds: float = HEALTH_WAIT_SECONDS) -> QueueState:
         """Return the queue's state: fresh where that takes no longer than this, else as it was last known."""
         await asyncio.wait([self._once("queue", self._ask_engine)], timeout=seconds)
         return self._engine.known()
@@ -100,7 +101,7 @@ class HealthCheck:
         looks = [self._once("queue", self._ask_engine)]
         if now - self._archive_at > _FRESH_SECONDS:
             looks.append(self._once("archive", self._look_at_archive))
-        await asyncio.wait(looks, timeout=_MOMENT_SECONDS)
+        await asyncio.wait(looks, timeout=HEALTH_WAIT_SECONDS)
         queue, lost = self._engine.known(), lost_lines()
         if lost > self._lost:
             self._lost, self._lost_at = lost, now

@@ -33,5 +33,5 @@ def test_while_a_bulk_is_queued_or_listed_others_are_answered(tmp_path: Path) ->
         took = time.monotonic() - began
         done.set()
         asker.join()
-        assert len(times) > 3
+        assert len(times) > 10
         assert max(times) < took / 3
