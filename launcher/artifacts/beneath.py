@@ -1,8 +1,8 @@
-"""Opens what lies beneath a folder that somebody else may change at any moment.
+"""Opens files and folders beneath a folder that an untrusted process may change at any moment.
 
-No link is followed, no other mount is entered, and no open waits: not for the other end of a FIFO, not for a lease.
-Linux resolves a whole path in one call (openat2); elsewhere, and where a sandbox forbids that call, each component is
-opened by itself, with the same promise.
+No link is followed, no other mount is entered, and no open blocks, neither on a FIFO nor on a lease. Linux resolves a
+path in one call (openat2). On other systems, and if a sandbox denies that call, each component is opened separately,
+with the same guarantees.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 FOLDER = FILE | os.O_DIRECTORY
 ENTRY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Anything, to look at; O_PATH requires no permission on it."""
+"""An entry of any kind, to inspect; O_PATH requires no permission on it."""
 PLACE = ENTRY | os.O_DIRECTORY
 """A folder to open things beneath."""
 
@@ -35,7 +35,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def open_root(path: Path) -> int:
-    """Return a descriptor of a folder of our own, which may be a link, to open things beneath."""
+    """Return a descriptor of a trusted folder, which may be a link, to open things beneath."""
     return os.open(path, PLACE & ~os.O_NOFOLLOW)
 
 
@@ -45,7 +45,7 @@ def open_beneath(place: int, path: bytes, flags: int = FILE) -> int:
 
 
 def open_at_once(place: int, path: bytes, flags: int) -> int:
-    """Open by openat2, as Linux has since 5.6."""
+    """Open with openat2 (Linux 5.6)."""
     _components(path)
     how = _OpenHow(flags=flags, mode=0, resolve=_RESOLVE)
     while True:
@@ -88,7 +88,7 @@ def open_file(place: int, path: bytes) -> int:
         return open_beneath(place, path)
 
 
-def open_folder(place: int, name: str, rights: int = 0o500) -> int:
+def open_folder(place: int, name: str, permissions: int = 0o500) -> int:
     """Return a descriptor of a folder in the folder `place`.
 
     A folder that denies its owner, who is our user, these permissions gets them back: what cannot be read cannot be
@@ -104,8 +104,8 @@ def open_folder(place: int, name: str, rights: int = 0o500) -> int:
             os.chmod(path, 0o700, dir_fd=place, follow_symlinks=False)
         folder = open_beneath(place, path, FOLDER)
     mode = stat.S_IMODE(os.fstat(folder).st_mode)
-    if mode & rights != rights:
-        with contextlib.suppress(OSError):  # not ours, or a mount to read from alone
+    if mode & permissions != permissions:
+        with contextlib.suppress(OSError):  # not ours, or a read-only mount
             os.fchmod(folder, mode | 0o700)
     return folder
 
@@ -130,14 +130,14 @@ def _components(path: bytes) -> list[bytes]:
 
 @cache
 def kernel_resolves() -> bool:
-    """Say whether openat2 works: an old kernel does not know it, a sandbox may refuse it."""
+    """Whether openat2 works: an old kernel lacks it, and a sandbox may deny it."""
     if sys.platform != "linux":
         return False
     root = os.open("/", PLACE)
     try:
         os.close(open_at_once(root, b"proc", ENTRY))
     except OSError as exc:
-        return exc.errno in (errno.ENOENT, errno.EXDEV)  # it was understood
+        return exc.errno in (errno.ENOENT, errno.EXDEV)  # the call itself works
     finally:
         os.close(root)
     return True

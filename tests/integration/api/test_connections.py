@@ -28,7 +28,7 @@ from .conftest import until
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 HALF_OPEN = 300
 SWEPT_SECONDS = 4.0
-"""In which the server closes what it need not wait for any more: it looks every 0.5 s, on a machine that may be busy."""
+"""Within which the server closes a connection that has timed out: it checks every 0.5 s. Allows for a busy machine."""
 LOUD = "import time\nfor n in range(400): print('x' * 60000)\ntime.sleep(600)"
 PIPELINES: dict[str, dict[str, Any]] = {
     "loud": {"command": ["python", "-c", LOUD], "artifacts": {}},
@@ -75,7 +75,7 @@ class Service:
         connection = self.connect(
             f"GET /jobs/{run_id}/logs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\n\r\n".encode()
         )
-        until(lambda: self.services.streams.open > 0)
+        until(lambda: self.services.stream_limit.open > 0)
         return connection
 
 
@@ -189,7 +189,7 @@ def test_without_a_good_credential_no_body_is_waited_for(service: Service, monke
 def test_a_viewer_that_takes_nothing_is_closed_and_goes_on_where_it_was(service: Service) -> None:
     run_id = service.run("loud")
     with service.follow(run_id) as connection:
-        until(lambda: service.services.streams.open == 0, 10)
+        until(lambda: service.services.stream_limit.open == 0, 10)
         assert b"Starting pipeline" in closed(connection)
     with service.client.stream("GET", f"/jobs/{run_id}/logs", headers={"Last-Event-ID": "5"}) as answer:
         assert "id: 6" in answer.iter_lines()
@@ -200,13 +200,13 @@ def test_what_is_kept_for_a_viewer_that_takes_nothing_is_bounded(
 ) -> None:
     monkeypatch.setattr(Quick, "stalled_seconds", 60)
     sizes: list[int] = []
-    write = BoundedHttp.lapsed
+    write = BoundedHttp.timed_out
 
-    def lapsed(self: BoundedHttp, now: float) -> bool:
+    def timed_out(self: BoundedHttp, now: float) -> bool:
         sizes.append(self.transport.get_write_buffer_size())
         return write(self, now)
 
-    monkeypatch.setattr(Quick, "lapsed", lapsed)
+    monkeypatch.setattr(Quick, "timed_out", timed_out)
     run_id = service.run("loud")
     until(lambda: service.client.get(f"/jobs/{run_id}/log").content.count(b"\n") > 400)
     with service.follow(run_id):
@@ -223,7 +223,7 @@ def test_a_viewer_that_takes_little_by_little_is_served(service: Service) -> Non
             taken += len(connection.recv(1 << 18))
             time.sleep(0.1)  # a slow viewer
         assert taken > 0
-        assert service.services.streams.open == 1
+        assert service.services.stream_limit.open == 1
 
 
 def test_a_quiet_stream_outlives_every_bound(service: Service) -> None:
@@ -231,8 +231,8 @@ def test_a_quiet_stream_outlives_every_bound(service: Service) -> None:
     with service.follow(run_id):
         began = time.monotonic()
         until(lambda: time.monotonic() - began > 2.5)
-        assert service.services.streams.open == 1
-    until(lambda: service.services.streams.open == 0)
+        assert service.services.stream_limit.open == 1
+    until(lambda: service.services.stream_limit.open == 0)
 
 
 def test_streams_end_as_soon_as_the_server_is_told_to_stop(tmp_path: Path) -> None:
@@ -261,11 +261,11 @@ def test_a_stream_that_fails_is_given_back(
     service: Service, monkeypatch: pytest.MonkeyPatch, events: Callable[[str, int], AsyncGenerator[bytes, None]]
 ) -> None:
     run_id = service.run("quiet")
-    monkeypatch.setattr(service.services.hub, "events", events)
+    monkeypatch.setattr(service.services.feeds, "events", events)
     for _ in range(20):
         with contextlib.suppress(httpx.HTTPError):
             service.client.get(f"/jobs/{run_id}/logs")
-    until(lambda: service.services.streams.open == 0)
+    until(lambda: service.services.stream_limit.open == 0)
 
 
 def test_streams_that_are_left_at_any_moment_are_given_back(service: Service) -> None:
@@ -277,8 +277,8 @@ def test_streams_that_are_left_at_any_moment_are_given_back(service: Service) ->
                 if wait:
                     connection.recv(10)
         service.client.head(f"/jobs/{run_id}/logs")
-    until(lambda: service.services.streams.open == 0)
-    until(lambda: not service.services.hub._feeds)
+    until(lambda: service.services.stream_limit.open == 0)
+    until(lambda: not service.services.feeds._feeds)
 
 
 def test_a_ticket_has_few_streams_and_all_streams_have_a_bound(service: Service) -> None:
@@ -291,14 +291,14 @@ def test_a_ticket_has_few_streams_and_all_streams_have_a_bound(service: Service)
         assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
         assert int(refused.headers["retry-after"]) > 0
         assert "ticket" in refused.json()["detail"]
-        while service.services.streams.open < 12:
+        while service.services.stream_limit.open < 12:
             stack.enter_context(service.client.stream("GET", f"/jobs/{run_id}/logs"))
         full = service.client.get(f"/jobs/{run_id}/logs")
         assert (full.status_code, full.headers["content-type"]) == (503, "application/problem+json")
         assert int(full.headers["retry-after"]) > 0
         assert "MAX_STREAMS" in full.json()["detail"]
         assert service.client.get(f"/jobs/{run_id}/status").status_code == 200
-    until(lambda: service.services.streams.open == 0)
+    until(lambda: service.services.stream_limit.open == 0)
     with service.client.stream("GET", url, headers={"Authorization": ""}) as answer:
         assert answer.status_code == 200
 
@@ -313,5 +313,5 @@ def test_when_the_service_stops_streams_are_given_back(tmp_path: Path) -> None:
             run_id = service.run("quiet")
             for _ in range(3):
                 stack.enter_context(service.follow(run_id))
-            until(lambda: service.services.streams.open == 3)
-        assert service.services.streams.open == 0
+            until(lambda: service.services.stream_limit.open == 3)
+        assert service.services.stream_limit.open == 0

@@ -65,10 +65,13 @@ def test_all_faults_are_named_at_once_and_how_to_make_a_secret(tmp_path: Path) -
         ({"REDIS_URL": "redis://host:port/5"}, "REDIS_URL: the port"),
         ({"MONGODB_URI": "mongodb://user:p@ss@host/"}, "MONGODB_URI: percent-encode"),
         ({"MONGODB_URI": "mongodb+srv://user:p@ss@host.example.net/"}, "MONGODB_URI: percent-encode"),
-        ({"MONGODB_URI": "mongodb+srv://host.example.net:27017/"}, "MONGODB_URI: mongodb+srv:// takes no port"),
+        (
+            {"MONGODB_URI": "mongodb+srv://host.example.net:27017/"},
+            "MONGODB_URI: mongodb+srv:// does not accept a port",
+        ),
         ({"MONGODB_URI": "mongodb://host/?tls=true&ssl=false"}, "MONGODB_URI: MongoDB's driver refuses"),
         ({"RETENTION_DAYS": "99999999999"}, "RETENTION_DAYS must be a number"),
-        ({"CORS_ORIGINS": "your-app.vercel.app"}, "CORS_ORIGINS: an origin begins with"),
+        ({"CORS_ORIGINS": "your-app.vercel.app"}, "CORS_ORIGINS: an origin starts with"),
         ({"HOST": "no..host"}, "HOST"),
         ({"PIPELINE_DIR": "{file}"}, "PIPELINE_DIR: "),
         ({"OPENAI_API_KEY": "p@ss\n"}, "OPENAI_API_KEY ends with a line break"),
@@ -111,7 +114,7 @@ def test_folders_on_a_read_only_mount_are_named_in_the_one_list(tmp_path: Path, 
     )
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
     first, *faults = ended.stderr.splitlines()
-    assert first == "The settings are wrong:"
+    assert first == "The settings are not valid:"
     assert [fault.split()[0].rstrip(":") for fault in faults] == ["MAX_CONCURRENCY", "ARCHIVE_DIR", "APPLICATIONS_DIR"]
     assert all("Read-only file system" in fault for fault in faults[1:])
 
@@ -153,7 +156,8 @@ def test_a_setting_that_a_shell_lost_from_an_unquoted_env_is_named(tmp_path: Pat
     )
     assert ended.returncode == 2, ended.stderr
     assert (
-        f".env:{len(lines) - 1} sets MONGODB_URI to what a shell, Compose and systemd read differently" in ended.stderr
+        f".env:{len(lines) - 1} sets MONGODB_URI to a value that a shell, Compose and systemd read differently"
+        in ended.stderr
     )
     assert "hunter" not in ended.stderr
 

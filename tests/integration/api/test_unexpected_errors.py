@@ -97,7 +97,7 @@ def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_sam
         yield b"at last"
 
     monkeypatch.setattr(services.archive, "text", text)
-    monkeypatch.setattr(services.health, "_look", lambda path: hang.wait(60))
+    monkeypatch.setattr(services.health, "_archive_state", lambda path: hang.wait(60))
     try:
         for _ in range(20):  # more than there are threads
             answer = client.get(f"/jobs/{run_id}/log")
@@ -108,7 +108,7 @@ def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_sam
             document = client.get("/health").json()
             assert client.get("/health").elapsed.total_seconds() < 0.5  # ten times its bound, for a busy machine
         assert document["status"] == "degraded"
-        assert services.streams.open == 0
+        assert services.stream_limit.open == 0
     finally:
         hang.set()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from launcher.api.bulk import Refused, Wanted, items_of
+from launcher.api.bulk import BulkItem, RejectedItem, parse_items
 from launcher.api.schemas import BulkRequest, LaunchOptions, RunRequest, request_hash
 
 OPTIONS: list[dict[str, Any]] = [
@@ -24,37 +24,37 @@ def keyed(key: Any, job_id: Any = "a") -> dict[str, Any]:
 
 
 def test_items_without_keys_share_the_requests_by_their_job_id_which_counts_once() -> None:
-    one, two, again = items_of(["a", {"job_id": "b"}, "a"], "k")
-    assert (one, two) == (Wanted("a", "k\na"), Wanted("b", "k\nb"))
-    assert isinstance(again, Refused) and again.problem["status"] == 409
-    assert items_of(["a", keyed(None, "b")], None) == [Wanted("a", None), Wanted("b", None)]
+    one, two, again = parse_items(["a", {"job_id": "b"}, "a"], "k")
+    assert (one, two) == (BulkItem("a", "k\na"), BulkItem("b", "k\nb"))
+    assert isinstance(again, RejectedItem) and again.problem["status"] == 409
+    assert parse_items(["a", keyed(None, "b")], None) == [BulkItem("a", None), BulkItem("b", None)]
 
 
 def test_an_items_own_key_counts_as_it_is_whatever_else_is_in_the_request() -> None:
     asked = ["a", keyed("k1"), keyed("k1"), keyed("k2"), keyed("k1", "b")]
-    own = [Wanted("a", "k1"), Wanted("a", "k1"), Wanted("a", "k2"), Wanted("b", "k1")]
-    assert items_of(asked, "k") == [Wanted("a", "k\na"), *own]
+    own = [BulkItem("a", "k1"), BulkItem("a", "k1"), BulkItem("a", "k2"), BulkItem("b", "k1")]
+    assert parse_items(asked, "k") == [BulkItem("a", "k\na"), *own]
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "two words", '"quoted"', "~!"])
 def test_a_key_is_what_a_header_can_hold(key: str) -> None:
-    assert items_of([keyed(key)], None) == [Wanted("a", key)]
+    assert parse_items([keyed(key)], None) == [BulkItem("a", key)]
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, " k", "k ", "k\na", "k\r", "\0", "\x7f", "ä", "\ud800", 7, True, ["k"]])
 def test_any_other_key_refuses_its_item_alone_and_names_the_field(key: Any) -> None:
-    bad, good = items_of([keyed(key), "b"], None)
-    assert isinstance(bad, Refused) and (bad.job_id, bad.problem["status"]) == ("a", 422)
+    bad, good = parse_items([keyed(key), "b"], None)
+    assert isinstance(bad, RejectedItem) and (bad.job_id, bad.problem["status"]) == ("a", 422)
     assert bad.problem["detail"].startswith("job_ids.0: idempotency_key: ")
-    assert good == Wanted("b", None)
+    assert good == BulkItem("b", None)
 
 
 @pytest.mark.parametrize(
     "item", [{}, {"job_id": 7}, {"job_id": {"job_id": "a"}}, {"job_id": "a", "\ud800": 1}, {"x" * 999: 1}]
 )
 def test_an_item_that_is_none_is_refused_in_few_words(item: dict[str, Any]) -> None:
-    [refused] = items_of([item], "k")
-    assert isinstance(refused, Refused) and refused.problem["status"] == 422
+    [refused] = parse_items([item], "k")
+    assert isinstance(refused, RejectedItem) and refused.problem["status"] == 422
     assert len(refused.problem["detail"].encode()) < 1000
 
 

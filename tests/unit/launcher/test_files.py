@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from launcher.api.files import FileAnswer, disposition, matches, part_of
+from launcher.api.files import ArtifactResponse, content_disposition, etag_matches, requested_range
 from launcher.artifacts.file import ArtifactFile
 
 TEXT = bytes(range(256)) * 4
@@ -53,7 +53,7 @@ class Exchange:
     def answered(self) -> Exchange:
         async def answer() -> None:
             async with asyncio.timeout(10):
-                await FileAnswer(self.file)(self.scope, self.receive, self.send)
+                await ArtifactResponse(self.file)(self.scope, self.receive, self.send)
 
         asyncio.run(answer())
         return self
@@ -130,7 +130,7 @@ def test_a_whole_file_is_sent_with_its_headers_and_closed(path: Path, readers: T
     ],
 )
 def test_each_form_of_a_range_has_its_meaning(asked: str, part: range | None) -> None:
-    found = part_of(asked, 10)
+    found = requested_range(asked, 10)
     assert (found is None) == (part is None)
     assert list(found or []) == list(part or [])
 
@@ -187,8 +187,13 @@ def test_a_file_that_the_client_has_is_not_sent_again(path: Path, readers: Threa
 
 
 def test_an_if_none_match_names_a_file_by_its_tag_or_any() -> None:
-    assert matches('"1"', '"1"') and matches('W/"1"', '"1"') and matches('"0", "1"', '"1"') and matches(" * ", '"1"')
-    assert not matches("", '"1"') and not matches('"1', '"1"') and not matches('"2"', '"1"')
+    assert (
+        etag_matches('"1"', '"1"')
+        and etag_matches('W/"1"', '"1"')
+        and etag_matches('"0", "1"', '"1"')
+        and etag_matches(" * ", '"1"')
+    )
+    assert not etag_matches("", '"1"') and not etag_matches('"1', '"1"') and not etag_matches('"2"', '"1"')
 
 
 def test_head_is_answered_as_get_without_the_body(path: Path, readers: ThreadPoolExecutor) -> None:
@@ -248,7 +253,7 @@ def test_a_client_that_leaves_ends_the_reading(path: Path, readers: ThreadPoolEx
     async def scenario() -> None:
         file = opened(path, readers)
         exchange = Exchange(file)
-        answer = asyncio.create_task(FileAnswer(file)(exchange.scope, exchange.receive, exchange.send))
+        answer = asyncio.create_task(ArtifactResponse(file)(exchange.scope, exchange.receive, exchange.send))
         async with asyncio.timeout(10):
             while len(exchange.messages) < 3:
                 await asyncio.sleep(0.001)
@@ -269,7 +274,9 @@ def test_an_answer_that_fails_or_is_cancelled_closes_its_file(path: Path, reader
         for sends in (broken, None):
             file = opened(path, readers)
             exchange = Exchange(file)
-            answer = asyncio.create_task(FileAnswer(file)(exchange.scope, exchange.receive, sends or exchange.send))
+            answer = asyncio.create_task(
+                ArtifactResponse(file)(exchange.scope, exchange.receive, sends or exchange.send)
+            )
             if sends is None:
                 await asyncio.sleep(0)
                 answer.cancel()
@@ -312,6 +319,6 @@ def test_a_name_says_the_media_type(path: Path, readers: ThreadPoolExecutor, nam
 def test_no_name_becomes_a_header_of_its_own(path: Path, readers: ThreadPoolExecutor, name: str) -> None:
     exchange = Exchange(opened(path, readers, name)).answered()
     header = exchange.headers["content-disposition"]
-    assert header == disposition(name)
+    assert header == content_disposition(name)
     assert header.startswith("attachment; filename*=utf-8''") and header.isascii() and header.isprintable()
     assert not set('"; ') & set(header.removeprefix("attachment; filename*=utf-8''"))

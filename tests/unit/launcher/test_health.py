@@ -101,7 +101,7 @@ def test_health_never_waits_longer_than_its_bound_whatever_hangs(tmp_path: Path,
         loop = asyncio.get_running_loop()
         for _ in range(5):
             began = loop.time()
-            await checked.document()
+            await checked.report()
             assert loop.time() - began <= HEALTH_WAIT_SECONDS + 1e-9
         ended.set()
         await checked.stop()
@@ -113,9 +113,9 @@ def test_health_never_waits_longer_than_its_bound_whatever_hangs(tmp_path: Path,
 
 def test_a_sound_service_is_healthy_without_problems(tmp_path: Path) -> None:
     async def scenario(checked: HealthCheck) -> None:
-        found = await checked.document()
+        found = await checked.report()
         assert found | {"status": "healthy", "problems": [], "archive": "ok", "lost_lines": 0, "queued": 2} == found
-        assert await checked.fault() is None
+        assert await checked.liveness_problem() is None
 
     check(tmp_path, scenario)
 
@@ -139,7 +139,7 @@ def test_an_archive_that_is_not_there_is_unreadable_and_an_answer(tmp_path: Path
     assert archive_state(tmp_path / "missing") == "unreadable"
 
     async def scenario(checked: HealthCheck) -> None:
-        found = await checked.document()
+        found = await checked.report()
         assert (found["status"], found["archive"]) == ("degraded", "unreadable")
         assert "ARCHIVE_DIR" in found["problems"][0]
 
@@ -161,19 +161,19 @@ def test_health_answers_within_a_moment_while_disk_and_kubernetes_hang(
 
     async def scenario(checked: HealthCheck) -> None:
         engine.hangs = asyncio.Event()
-        found = await checked.document()
+        found = await checked.report()
         assert (found["queued"], found["kubernetes"]) == (2, "ok")
         while found["archive"] == "ok":
-            found = await checked.document()
+            found = await checked.report()
         for _ in range(20):
-            found = await checked.document()
+            found = await checked.report()
         assert (found["status"], found["archive"], len(looks), engine.asked) == ("degraded", "unreadable", 1, 1)
         hang.set()
         while found["archive"] != "ok":
-            found = await checked.document()
+            found = await checked.report()
         assert found["status"] == "healthy"
         engine.hangs.set()
-        assert await checked.fault() is None
+        assert await checked.liveness_problem() is None
 
     check(tmp_path, scenario, engine, look)
 
@@ -181,11 +181,11 @@ def test_health_answers_within_a_moment_while_disk_and_kubernetes_hang(
 def test_lost_lines_degrade_the_service_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(checked: HealthCheck) -> None:
         monkeypatch.setattr(health, "lost_lines", lambda: 7)
-        found = await checked.document()
+        found = await checked.report()
         assert (found["status"], found["lost_lines"]) == ("degraded", 7)
         assert "7 since" in found["problems"][0]
         monkeypatch.setattr(health, "_LOST_SECONDS", 0.0)
-        assert (await checked.document())["status"] == "healthy"
+        assert (await checked.report())["status"] == "healthy"
 
     check(tmp_path, scenario)
 
@@ -194,10 +194,10 @@ def test_what_is_away_outside_degrades_with_a_sentence_and_is_no_reason_to_start
     away = QueueState(active=0, limit=3, queued=0, paused=False, cluster="away", operator="away")
 
     async def scenario(checked: HealthCheck) -> None:
-        found = await checked.document()
+        found = await checked.report()
         assert (found["status"], len(found["problems"])) == ("degraded", 2)
         assert all(text.endswith(".") for text in found["problems"])
-        assert await checked.fault() is None
+        assert await checked.liveness_problem() is None
 
     check(tmp_path, scenario, PlayedEngine(away))
 
@@ -216,13 +216,13 @@ def test_a_process_whose_threads_all_hang_is_not_live_and_is_again_once_they_go_
         busy = [asyncio.ensure_future(run(lambda: hang.wait(20))) for _ in range(60)]
         await asyncio.sleep(0)
         for _ in range(3):
-            fault = await checked.fault()
+            fault = await checked.liveness_problem()
             assert fault
             assert "thread" in fault
         assert len(asyncio.all_tasks()) < len(busy) + 8  # probes do not pile up
         hang.set()
         await asyncio.gather(*busy)
-        assert await checked.fault() is None
+        assert await checked.liveness_problem() is None
 
     check(tmp_path, scenario)
 
@@ -232,6 +232,6 @@ def test_an_engine_that_fails_is_not_live(tmp_path: Path, monkeypatch: pytest.Mo
 
     async def scenario(checked: HealthCheck) -> None:
         monkeypatch.setattr(engine, "known", lambda: 1 // 0)
-        assert await checked.fault() == "The engine does not answer."
+        assert await checked.liveness_problem() == "The engine does not answer."
 
     check(tmp_path, scenario, engine)

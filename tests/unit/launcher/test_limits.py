@@ -46,7 +46,7 @@ def test_refused_calls_leave_no_more_behind_than_counted_ones() -> None:
 
 
 def test_streams_are_bounded_for_each_ticket_and_in_all_and_given_back() -> None:
-    limit, one, other = StreamLimit(most=5, per_ticket=2), ticket(), ticket("run-2")
+    limit, one, other = StreamLimit(total=5, per_ticket=2), ticket(), ticket("run-2")
     with contextlib.ExitStack() as stack:
         for principal in (one, one, other):
             stack.enter_context(limit.slot(principal))

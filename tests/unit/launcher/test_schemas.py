@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from launcher.api.schemas import RunRequest
+from launcher.api.schemas import JOB_ID_CHARACTERS, RunRequest
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_job_id_may_be_written_in_any_script(job_id: str) -> None:
     "sign", ["\0", "\n", "\x1b", "\x7f", "\x85", *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
 )
 def test_control_characters_and_those_that_turn_the_writing_are_refused(sign: str) -> None:
-    with pytest.raises(ValidationError, match="no control characters, nor any that change the direction of writing"):
+    with pytest.raises(ValidationError, match=JOB_ID_CHARACTERS):
         RunRequest(job_id=f"a{sign}b")
 
 
