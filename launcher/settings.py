@@ -91,19 +91,19 @@ class SharedSettings(BaseModel):
 
         Raises `ConfigurationError` that lists every error.
         """
-        values, faults = cls._usable(environ)
-        wrong = {name for name in cls.model_fields if environ.get(name)} - values.keys()
+        values, errors = cls._usable(environ)
+        invalid = {name for name in cls.model_fields if environ.get(name)} - values.keys()
         try:
             settings = cls.model_validate(values)
         except ValidationError as exc:  # its own message repeats the values
-            found = {str(fault["loc"][0]): fault for fault in exc.errors(include_url=False, include_input=False)}
-            faults += [_fault_text(fault) for fault in found.values()]
-            wrong |= found.keys()
+            found = {str(error["loc"][0]): error for error in exc.errors(include_url=False, include_input=False)}
+            errors += [_error_text(error) for error in found.values()]
+            invalid |= found.keys()
             settings = cls.model_validate({name: value for name, value in values.items() if name not in found})
-        together = {**at_start(settings), **settings.faults()}
-        faults += [fault for name, fault in together.items() if name not in wrong]
-        if faults:
-            raise ConfigurationError("The settings are not valid:\n  " + "\n  ".join(faults))
+        combined = {**at_start(settings), **settings.errors()}
+        errors += [error for name, error in combined.items() if name not in invalid]
+        if errors:
+            raise ConfigurationError("The settings are not valid:\n  " + "\n  ".join(errors))
         return settings
 
     @classmethod
@@ -114,7 +114,7 @@ class SharedSettings(BaseModel):
     @classmethod
     def _usable(cls, environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         values: dict[str, str] = {}
-        faults: list[str] = []
+        errors: list[str] = []
         for name in (*cls.model_fields, *KEYS):
             if text := environ.get(name):
                 try:
@@ -122,8 +122,8 @@ class SharedSettings(BaseModel):
                         usable(name, text) if name in RULES else _number(name, text, cls.model_fields.get(name))
                     )
                 except Unusable as exc:
-                    faults.append(str(exc))
-        return values, faults
+                    errors.append(str(exc))
+        return values, errors
 
     @cached_property
     def pipelines(self) -> Mapping[str, Pipeline]:
@@ -133,7 +133,7 @@ class SharedSettings(BaseModel):
             pipelines |= read_pipelines(self.PIPELINES_FILE)
         return pipelines
 
-    def faults(self) -> dict[str, str]:
+    def errors(self) -> dict[str, str]:
         """Return errors in combinations of settings, or in the files that they name; by setting."""
         try:
             _ = self.pipelines
@@ -169,14 +169,14 @@ class Settings(SharedSettings):
     MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="longest timeout_seconds of a request")
     PIPELINE_DIR: Path = Field(Path("pipeline-image"), description="working directory of pipelines on the local engine")
 
-    def faults(self) -> dict[str, str]:
+    def errors(self) -> dict[str, str]:
         """See `SharedSettings`."""
-        found = super().faults() | self._secret_faults()
-        if self.ENGINE == "local" and (fault := why_not_readable("PIPELINE_DIR", self.PIPELINE_DIR)):
-            found["PIPELINE_DIR"] = f"{fault}; it is the working directory of pipelines on the local engine"
+        found = super().errors() | self._secret_errors()
+        if self.ENGINE == "local" and (error := why_not_readable("PIPELINE_DIR", self.PIPELINE_DIR)):
+            found["PIPELINE_DIR"] = f"{error}; it is the working directory of pipelines on the local engine"
         return found
 
-    def _secret_faults(self) -> dict[str, str]:
+    def _secret_errors(self) -> dict[str, str]:
         name = "RUNNER_API_SECRET"
         if self.SLIPWAY_ENV == "development":
             if self.RUNNER_API_SECRET is None and self.HOST not in ("127.0.0.1", "::1", "localhost"):
@@ -184,14 +184,14 @@ class Settings(SharedSettings):
                     name: f"{name} is not set; it is required unless HOST is loopback (it is {self.HOST}); {MAKE_ONE}"
                 }
             return {}
-        faults = {} if self.RUNNER_API_SECRET else {name: f"{name} is not set; {MAKE_ONE}"}
+        errors = {} if self.RUNNER_API_SECRET else {name: f"{name} is not set; {MAKE_ONE}"}
         for name in ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS"):
             try:
                 if given := getattr(self, name):
                     strong_secret(name, given.get_secret_value())
             except Unusable as exc:
-                faults[name] = str(exc)
-        return faults
+                errors[name] = str(exc)
+        return errors
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -205,8 +205,8 @@ class Settings(SharedSettings):
         return {name: value for name, value in environ.items() if name not in own}
 
 
-def _fault_text(fault: ErrorDetails) -> str:
-    return ": ".join([*(str(part) for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
+def _error_text(error: ErrorDetails) -> str:
+    return ": ".join([*(str(part) for part in error["loc"][:1]), error["msg"].removeprefix("Value error, ")])
 
 
 def _number(name: str, text: str, field: FieldInfo | None) -> str:

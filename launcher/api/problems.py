@@ -74,12 +74,12 @@ async def _slipway(request: Request, exc: Exception) -> Response:
 
 async def _invalid(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
-    faults = [
+    details = [
         {"field": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "message": fault["msg"]}
         for fault in exc.errors()
     ]
-    text = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults[:5])
-    return response(problem(422, f"The request is not valid: {text}", errors=faults[:100]))
+    text = "; ".join(f"{detail['field']}: {detail['message']}" for detail in details[:5])
+    return response(problem(422, f"The request is not valid: {text}", errors=details[:100]))
 
 
 async def _http(request: Request, exc: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Health: true within a moment, whatever hangs; and liveness, which is about this process alone."""
+"""Health: correct and fast, whatever hangs; and liveness, which only concerns this process."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class SkippingSelector(selectors.DefaultSelector):
         return found
 
 
-class PlayedEngine:
-    """An engine whose fresh answer can take for ever."""
+class FakeEngine:
+    """An engine whose fresh state can take forever."""
 
     def __init__(self, state: QueueState = STATE) -> None:
         self.state, self.asked = state, 0
@@ -59,14 +59,14 @@ class PlayedEngine:
 def check(
     tmp_path: Path,
     scenario: Callable[[HealthCheck], Awaitable[None]],
-    engine: PlayedEngine | None = None,
+    engine: FakeEngine | None = None,
     look: Callable[[Path], ArchiveState] = archive_state,
 ) -> None:
-    """Play a scenario with a health check of its own."""
+    """Run a scenario with a health check."""
 
     async def play() -> None:
         recorder = Recorder(Archive(tmp_path), [])
-        checked = HealthCheck(cast(Engine, engine or PlayedEngine()), recorder, tmp_path, look)
+        checked = HealthCheck(cast(Engine, engine or FakeEngine()), recorder, tmp_path, look)
         try:
             async with asyncio.timeout(30):
                 await scenario(checked)
@@ -77,7 +77,7 @@ def check(
 
 
 def skipping_loop() -> asyncio.AbstractEventLoop:
-    """A loop that takes no time to wait: its clock counts nothing but what was waited for."""
+    """A loop whose waits take no time. Its clock counts only the time that was waited for."""
     selector = SkippingSelector()
     loop = asyncio.SelectorEventLoop(selector)
     loop.time = lambda: selector.now  # type: ignore[method-assign]
@@ -87,7 +87,7 @@ def skipping_loop() -> asyncio.AbstractEventLoop:
 @pytest.mark.parametrize("hangs", ["nothing", "disk", "engine", "both"])
 def test_health_never_waits_longer_than_its_bound_whatever_hangs(tmp_path: Path, hangs: str) -> None:
     ended = threading.Event()
-    engine = PlayedEngine()
+    engine = FakeEngine()
 
     def look(path: Path) -> ArchiveState:
         if hangs in ("disk", "both"):
@@ -111,7 +111,7 @@ def test_health_never_waits_longer_than_its_bound_whatever_hangs(tmp_path: Path,
         runner.run(scenario())
 
 
-def test_a_sound_service_is_healthy_without_problems(tmp_path: Path) -> None:
+def test_healthy_service_has_no_problems(tmp_path: Path) -> None:
     async def scenario(checked: HealthCheck) -> None:
         found = await checked.report()
         assert found | {"status": "healthy", "problems": [], "archive": "ok", "lost_lines": 0, "queued": 2} == found
@@ -125,7 +125,7 @@ def test_a_sound_service_is_healthy_without_problems(tmp_path: Path) -> None:
     [((1 << 20), 5, "ok"), ((1 << 20) - 4096, 5, "full"), (1 << 30, 0, "full")],
     ids=["a mebibyte", "less", "no inodes"],
 )
-def test_a_disk_without_room_or_inodes_is_full(
+def test_disk_without_space_or_inodes_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, files: int, state: str
 ) -> None:
     disk = SimpleNamespace(f_bavail=blocks // 4096, f_frsize=4096, f_files=10, f_favail=files)
@@ -135,7 +135,7 @@ def test_a_disk_without_room_or_inodes_is_full(
     assert archive_state(tmp_path) == ("ok" if blocks >= 1 << 20 else "full")
 
 
-def test_an_archive_that_is_not_there_is_unreadable_and_an_answer(tmp_path: Path) -> None:
+def test_missing_archive_is_reported_as_unreadable(tmp_path: Path) -> None:
     assert archive_state(tmp_path / "missing") == "unreadable"
 
     async def scenario(checked: HealthCheck) -> None:
@@ -146,13 +146,11 @@ def test_an_archive_that_is_not_there_is_unreadable_and_an_answer(tmp_path: Path
     check(tmp_path, scenario, look=lambda path: archive_state(path / "missing"))
 
 
-def test_health_answers_within_a_moment_while_disk_and_kubernetes_hang(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_health_reports_a_hanging_disk_and_its_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_DISK_SECONDS", 0.1)
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0.05)
     hang, looks = threading.Event(), []
-    engine = PlayedEngine()
+    engine = FakeEngine()
 
     def look(path: Path) -> ArchiveState:
         looks.append(path)
@@ -190,7 +188,7 @@ def test_lost_lines_degrade_the_service_for_a_while(tmp_path: Path, monkeypatch:
     check(tmp_path, scenario)
 
 
-def test_what_is_away_outside_degrades_with_a_sentence_and_is_no_reason_to_start_again(tmp_path: Path) -> None:
+def test_unavailable_services_degrade_health_but_not_liveness(tmp_path: Path) -> None:
     away = QueueState(active=0, limit=3, queued=0, paused=False, cluster="away", operator="away")
 
     async def scenario(checked: HealthCheck) -> None:
@@ -199,11 +197,11 @@ def test_what_is_away_outside_degrades_with_a_sentence_and_is_no_reason_to_start
         assert all(text.endswith(".") for text in found["problems"])
         assert await checked.liveness_problem() is None
 
-    check(tmp_path, scenario, PlayedEngine(away))
+    check(tmp_path, scenario, FakeEngine(away))
 
 
 @pytest.mark.parametrize("pool", ["asyncio", "anyio"])
-def test_a_process_whose_threads_all_hang_is_not_live_and_is_again_once_they_go_on(
+def test_process_without_free_threads_is_not_live_until_one_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str
 ) -> None:
     monkeypatch.setattr(health, "_POOL_SECONDS", 0.1)
@@ -227,8 +225,8 @@ def test_a_process_whose_threads_all_hang_is_not_live_and_is_again_once_they_go_
     check(tmp_path, scenario)
 
 
-def test_an_engine_that_fails_is_not_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = PlayedEngine()
+def test_failing_engine_is_not_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
 
     async def scenario(checked: HealthCheck) -> None:
         monkeypatch.setattr(engine, "known", lambda: 1 // 0)

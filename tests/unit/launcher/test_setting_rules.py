@@ -1,4 +1,4 @@
-"""The rules of the settings: what is refused and why, what is taken and how, and that no secret is repeated."""
+"""The rules of the settings: which values are refused and why, how others are normalized; no secret is repeated."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def identifier(value: object) -> str:
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED, ids=identifier)
-def test_what_cannot_be_used_is_refused_with_its_reason_and_never_repeated(name: str, value: str, reason: str) -> None:
+def test_invalid_value_is_refused_with_a_reason_and_not_repeated(name: str, value: str, reason: str) -> None:
     with pytest.raises(Unusable) as error:
         usable(name, value)
     said = str(error.value)
@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_refused_with_its_reason_and_never_repeated(name:
         ("RETENTION_DAYS", "0.5", "0.5"),
     ],
 )
-def test_what_can_be_used_is_taken_in_the_form_that_is_compared(name: str, value: str, used: str) -> None:
+def test_valid_value_is_normalized(name: str, value: str, used: str) -> None:
     assert usable(name, value) == used
 
 
@@ -173,7 +173,7 @@ ADDRESSES = st.lists(
 
 @given(ADDRESSES)
 @settings(max_examples=400, deadline=None)
-def test_whatever_mongodb_uri_is_taken_its_driver_takes_too(rest: str) -> None:
+def test_driver_accepts_every_accepted_mongodb_uri(rest: str) -> None:
     try:
         uri = usable("MONGODB_URI", f"mongodb://{rest}")
     except Unusable:
@@ -183,7 +183,7 @@ def test_whatever_mongodb_uri_is_taken_its_driver_takes_too(rest: str) -> None:
 
 @given(st.sampled_from(["redis", "rediss", "unix"]), ADDRESSES)
 @settings(max_examples=400, deadline=None)
-def test_whatever_redis_url_is_taken_its_client_takes_too(scheme: str, rest: str) -> None:
+def test_client_accepts_every_accepted_redis_url(scheme: str, rest: str) -> None:
     try:
         url = usable("REDIS_URL", f"{scheme}://{rest}")
     except Unusable:
@@ -199,14 +199,14 @@ def test_whatever_redis_url_is_taken_its_client_takes_too(scheme: str, rest: str
         "mongodb+srv://u:hunter@c.example.net/?tlsInsecure=true&tlsAllowInvalidCertificates=true&srvMaxHosts=1",
     ],
 )
-def test_what_the_driver_alone_refuses_is_said_without_repeating_it(uri: str) -> None:
+def test_mongodb_drivers_refusal_does_not_repeat_the_uri(uri: str) -> None:
     assert usable("MONGODB_URI", uri) == uri
     said = mongodb.fault_of("MONGODB_URI", uri)
     assert said and said.startswith("MONGODB_URI: MongoDB's driver refuses an option") and "hunter" not in said
     assert mongodb.fault_of("MONGODB_URI", "mongodb+srv://u:p@c.example.net/?srvMaxHosts=1&w=majority") is None
 
 
-def test_what_the_client_of_redis_alone_refuses_is_said_without_repeating_it() -> None:
+def test_redis_clients_refusal_does_not_repeat_the_url() -> None:
     said = redis.fault_of("REDIS_URL", "redis://:hunter@h/5?no_such_option=1")
     assert said == "REDIS_URL: Redis's client refuses an option after the ?; correct it"
     assert redis.fault_of("REDIS_URL", "redis://:hunter@h/5") is None
@@ -216,9 +216,7 @@ REFUSED_BY_ALL = [case for case in REFUSED if case[0] in ("REDIS_URL", "MONGODB_
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED_BY_ALL, ids=identifier)
-def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
-    tmp_path: Path, name: str, value: str, reason: str
-) -> None:
+def test_all_components_report_the_same_error(tmp_path: Path, name: str, value: str, reason: str) -> None:
     with pytest.raises(Unusable) as error:
         usable(name, value)
     said = str(error.value)
@@ -229,7 +227,7 @@ def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
             with pytest.raises(ConfigurationError) as refused:
                 settings_class.from_environment(environment)
             heard.append(refused.value.message)
-    if name != "REDIS_URL":  # the front end has none
+    if name != "REDIS_URL":  # the front end does not have it
         with pytest.raises(FrontendError) as refused_pages:
             read_config(environment, "0.0.0.0")
         heard.append(str(refused_pages.value))
@@ -237,7 +235,7 @@ def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
         with pytest.raises(Failure) as failed:
             Client("http://127.0.0.1:9", value)
         heard.append(failed.value.message)
-    if value.isprintable() and "'" not in value:  # what else a .env cannot hold in one way
+    if value.isprintable() and "'" not in value:  # other values cannot be written in a .env unambiguously
         (tmp_path / "master-cv.md").write_text("# A person\n")
         lines = "".join(f"{each}='{text}'\n" for each, text in environment.items())
         (tmp_path / ".env").write_text(lines)
@@ -251,7 +249,7 @@ def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
     assert len(heard) >= 2
 
 
-def test_the_front_end_has_the_very_same_rules_in_the_folder_that_vercel_deploys() -> None:
+def test_front_end_has_an_identical_copy_of_the_rules() -> None:
     ours, theirs = (
         {path.name: path.read_text() for path in (ROOT / folder / "setting_rules").glob("*.py")}
         for folder in ("launcher/domain", "frontend")
@@ -260,7 +258,7 @@ def test_the_front_end_has_the_very_same_rules_in_the_folder_that_vercel_deploys
 
 
 @pytest.mark.parametrize("model", [Settings, OperatorSettings], ids=lambda model: model.__name__)
-def test_a_rule_has_the_limits_of_its_field(model: type[SharedSettings]) -> None:
+def test_rule_has_the_limits_of_its_field(model: type[SharedSettings]) -> None:
     for name, field in model.model_fields.items():
         if field.annotation not in (int, float):
             continue
@@ -274,7 +272,7 @@ def test_a_rule_has_the_limits_of_its_field(model: type[SharedSettings]) -> None
     assert {name for name in CHART_VALUES if name != "CORS_ORIGINS"} <= RULES.keys()
 
 
-def test_a_mistyped_setting_is_noted_with_the_right_name_while_that_is_not_set() -> None:
+def test_mistyped_setting_is_noted_with_the_right_name() -> None:
     known = Settings.model_fields.keys() | RULES.keys()
     environment = {"RUNER_URL": "hunter", "MAX_CONCURENCY": "2", "PATH": "/bin", "HOSTNAME": "h", "RUNNER_OS": "Linux"}
     notes = typos(environment, known)
