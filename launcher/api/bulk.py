@@ -15,7 +15,7 @@ _MAX_ERRORS = 5
 
 
 @dataclass(frozen=True)
-class BulkItem:
+class ValidItem:
     """A valid item, with its idempotency key if it has one."""
 
     job_id: str
@@ -30,13 +30,13 @@ class RejectedItem:
     problem: dict[str, Any]
 
 
-def parse_items(entries: Sequence[Any], key: str | None) -> list[BulkItem | RejectedItem]:
+def parse_items(entries: Sequence[Any], key: str | None) -> list[ValidItem | RejectedItem]:
     """Validate the items, in order.
 
     An item's own key works as the header of `POST /jobs/run` does. Items without one combine the request's `key` with
     their job_id, so each of these job_ids is launched once.
     """
-    items: list[BulkItem | RejectedItem] = []
+    items: list[ValidItem | RejectedItem] = []
     first_at: dict[str, int] = {}
     for index, entry in enumerate(entries):
         try:
@@ -45,10 +45,10 @@ def parse_items(entries: Sequence[Any], key: str | None) -> list[BulkItem | Reje
             items.append(RejectedItem(_echo(entry), problem(422, f"job_ids.{index}: {_errors(entry, exc)}")))
             continue
         if item.idempotency_key is not None:
-            items.append(BulkItem(item.job_id, item.idempotency_key))
+            items.append(ValidItem(item.job_id, item.idempotency_key))
         elif (first := first_at.setdefault(item.job_id, index)) == index:
             # an item's own key cannot contain a line feed, so it never equals this one
-            items.append(BulkItem(item.job_id, key and f"{key}\n{item.job_id}"))
+            items.append(ValidItem(item.job_id, key and f"{key}\n{item.job_id}"))
         else:
             text = f"job_ids.{index}: duplicate of job_ids.{first}, which is launched once."
             items.append(RejectedItem(item.job_id, problem(409, text)))

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from launcher.api.auth import Authenticator, Principal, Scope
 from launcher.api.health import HealthCheck
 from launcher.api.limits import CallLimit, StreamLimit
+from launcher.api.schemas import RunId
 from launcher.api.threads import DaemonThreads
 from launcher.artifacts import ArtifactFolder
 from launcher.engines.port import Engine
@@ -69,7 +70,10 @@ Admin = Annotated[Principal, Depends(principal_with(Scope.ADMIN))]
 
 
 async def run_reader(
-    run_id: str, services: ServicesDep, credentials: Credentials, ticket: str | None = None
+    run_id: RunId,
+    services: ServicesDep,
+    credentials: Credentials,
+    ticket: Annotated[str | None, Query(description="A ticket for this run, instead of a bearer token.")] = None,
 ) -> Principal:
     """Return the principal that reads a run's log or artifacts, from the header or from a ticket for this run."""
     if ticket is None:

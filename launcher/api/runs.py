@@ -9,14 +9,16 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Header, Query
 
 from launcher.api.auth import TICKET_SECONDS
-from launcher.api.bulk import BulkItem, RejectedItem, parse_items
+from launcher.api.bulk import RejectedItem, ValidItem, parse_items
 from launcher.api.dependencies import Canceller, Reader, Runner, Services, ServicesDep
 from launcher.api.launching import check_key, check_options, launch
 from launcher.api.problems import problem_of
 from launcher.api.schemas import (
+    MAX_JOB_ID,
     BulkRequest,
     BulkView,
     LaunchOptions,
+    RunId,
     RunPage,
     RunRequest,
     RunView,
@@ -75,7 +77,7 @@ async def run_bulk(
     return {"runs": results, "run_ids": run_ids, "accepted": len(run_ids), "refused": len(results) - len(run_ids)}
 
 
-async def _result(services: Services, item: BulkItem | RejectedItem, options: LaunchOptions) -> dict[str, Any]:
+async def _result(services: Services, item: ValidItem | RejectedItem, options: LaunchOptions) -> dict[str, Any]:
     if isinstance(item, RejectedItem):
         return {"job_id": item.job_id, "problem": item.problem}
     try:
@@ -89,11 +91,11 @@ async def _result(services: Services, item: BulkItem | RejectedItem, options: La
 async def find(
     services: ServicesDep,
     principal: Reader,
-    job_id: Annotated[str | None, Query(max_length=200)] = None,
-    status: RunStatus | None = None,
-    pipeline: Annotated[str | None, Query(max_length=64)] = None,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    per_page: Annotated[int, Query(ge=1, le=500)] = 50,
+    job_id: Annotated[str | None, Query(max_length=MAX_JOB_ID, description="List only runs of this work item.")] = None,
+    status: Annotated[RunStatus | None, Query(description="List only runs with this status.")] = None,
+    pipeline: Annotated[str | None, Query(max_length=64, description="List only runs of this pipeline.")] = None,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="Number of the page, from 1.")] = 1,
+    per_page: Annotated[int, Query(ge=1, le=500, description="Runs per page.")] = 50,
 ) -> dict[str, Any]:
     """List runs, newest first."""
     query = RunQuery(job_id=job_id, status=status, pipeline=pipeline, page=page, per_page=per_page)
@@ -103,20 +105,20 @@ async def find(
 
 
 @router.get("/jobs/{run_id}/status", response_model=RunView, summary="Show a run's status")
-async def status(run_id: str, services: ServicesDep, principal: Reader) -> dict[str, Any]:
+async def status(run_id: RunId, services: ServicesDep, principal: Reader) -> dict[str, Any]:
     """Show a run: its status and outcome, its place in the queue, its artifacts and its log's receipt."""
     return await run_view(services, await services.engine.get(run_id))
 
 
 @router.get("/jobs/{run_id}/request", response_model=RunRequest, summary="Show the request that launched a run")
-async def request_of(run_id: str, services: ServicesDep, principal: Runner) -> dict[str, Any]:
+async def request_of(run_id: RunId, services: ServicesDep, principal: Runner) -> dict[str, Any]:
     """Return a body for `POST /jobs/run` that launches the run again. Needs the scope `run`, because it has params."""
     document = (await services.engine.get(run_id)).to_document()
     return {name: document[name] for name in RunRequest.model_fields}
 
 
 @router.delete("/jobs/{run_id}", response_model=RunView, summary="Cancel a run")
-async def cancel(run_id: str, services: ServicesDep, principal: Canceller) -> dict[str, Any]:
+async def cancel(run_id: RunId, services: ServicesDep, principal: Canceller) -> dict[str, Any]:
     """Stop a run. It is `cancelled` once none of its processes is running. A finished run does not change."""
     return await run_view(services, await services.engine.cancel(run_id))
 
@@ -124,7 +126,7 @@ async def cancel(run_id: str, services: ServicesDep, principal: Canceller) -> di
 @router.post(
     "/jobs/{run_id}/ticket", response_model=TicketView, summary="Create a ticket for a run's log and artifacts"
 )
-async def ticket(run_id: str, services: ServicesDep, principal: Reader) -> dict[str, Any]:
+async def ticket(run_id: RunId, services: ServicesDep, principal: Reader) -> dict[str, Any]:
     """Create a ticket for a browser, whose links and EventSource cannot send headers. It gives access to this run's log
     and artifacts for ten minutes. A stream that is open by then continues.
     """

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from launcher.artifacts import artifact_urls
@@ -57,6 +58,7 @@ Key = Annotated[
     ),
     AfterValidator(_header_value),
 ]
+RunId = Annotated[str, Path(description="The run, as `POST /jobs/run` returned it.")]
 ProfileRef = Annotated[str, Field(strict=True, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ParamName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 ParamValue = (

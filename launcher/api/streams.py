@@ -6,17 +6,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from launcher.api import problems
 from launcher.api.dependencies import RunReader, ServicesDep, stream_slot
 from launcher.api.files import ArtifactResponse
+from launcher.api.schemas import RunId
 from launcher.api.threads import DaemonThreads
 from launcher.domain.errors import ArchiveUnavailable
 
 router = APIRouter(tags=["logs and artifacts"])
+FileName = Annotated[str, Path(description="The artifact's name, or the path of a file in the run's folder.")]
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _BLOCK_SECONDS = 30.0  # within which the disk must return a block of a log
 
@@ -53,11 +55,13 @@ class _EventStream(StreamingResponse):
     },
 )
 async def logs(
-    run_id: str,
+    run_id: RunId,
     services: ServicesDep,
     principal: RunReader,
     after: Annotated[int, Query(ge=0, lt=2**53, description="Send only lines with a higher number.")] = 0,
-    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="Send only lines after this one.")
+    ] = None,
 ) -> StreamingResponse:
     """Stream the log from line 1, or from the line after `Last-Event-ID` or `after`, until the `end` event."""
     await services.engine.get(run_id)
@@ -72,7 +76,7 @@ async def logs(
     dependencies=[Depends(stream_slot)],
     response_class=StreamingResponse,
 )
-async def log(run_id: str, services: ServicesDep, principal: RunReader) -> StreamingResponse:
+async def log(run_id: RunId, services: ServicesDep, principal: RunReader) -> StreamingResponse:
     """Return the whole log as text, byte for byte as it was printed."""
     await services.engine.get(run_id)
     headers = {
@@ -119,7 +123,7 @@ async def _remaining_blocks(
         },
     },
 )
-async def artifact(run_id: str, filename: str, services: ServicesDep, principal: RunReader) -> ArtifactResponse:
+async def artifact(run_id: RunId, filename: FileName, services: ServicesDep, principal: RunReader) -> ArtifactResponse:
     """Return a file from the run's folder, or a part of it (`Range`)."""
     run = await services.engine.get(run_id)
     return ArtifactResponse(await services.artifacts.open(run, filename))

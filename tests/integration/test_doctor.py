@@ -146,7 +146,7 @@ def test_what_another_launcher_or_program_answers_is_judged(health: Any, check: 
 @pytest.mark.parametrize(
     ("secret", "state", "says"),
     [
-        ("hunter\n", "fail", "ends with a line break, as echo adds one"),
+        ("hunter\n", "fail", "ends with a line break, which echo adds"),
         ("'hunter'", "fail", "quotation marks around it that were meant for a shell"),
         ("hünter", "fail", "other than ASCII"),
         ("", "warn", "RUNNER_API_SECRET is not set"),

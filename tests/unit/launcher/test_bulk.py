@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from launcher.api.bulk import BulkItem, RejectedItem, parse_items
+from launcher.api.bulk import RejectedItem, ValidItem, parse_items
 from launcher.api.schemas import BulkRequest, LaunchOptions, RunRequest, request_hash
 
 OPTIONS: list[dict[str, Any]] = [
@@ -25,20 +25,20 @@ def keyed(key: Any, job_id: Any = "a") -> dict[str, Any]:
 
 def test_items_without_keys_use_the_requests_key_and_are_launched_once() -> None:
     one, two, again = parse_items(["a", {"job_id": "b"}, "a"], "k")
-    assert (one, two) == (BulkItem("a", "k\na"), BulkItem("b", "k\nb"))
+    assert (one, two) == (ValidItem("a", "k\na"), ValidItem("b", "k\nb"))
     assert isinstance(again, RejectedItem) and again.problem["status"] == 409
-    assert parse_items(["a", keyed(None, "b")], None) == [BulkItem("a", None), BulkItem("b", None)]
+    assert parse_items(["a", keyed(None, "b")], None) == [ValidItem("a", None), ValidItem("b", None)]
 
 
 def test_items_own_key_is_used_unchanged() -> None:
     asked = ["a", keyed("k1"), keyed("k1"), keyed("k2"), keyed("k1", "b")]
-    own = [BulkItem("a", "k1"), BulkItem("a", "k1"), BulkItem("a", "k2"), BulkItem("b", "k1")]
-    assert parse_items(asked, "k") == [BulkItem("a", "k\na"), *own]
+    own = [ValidItem("a", "k1"), ValidItem("a", "k1"), ValidItem("a", "k2"), ValidItem("b", "k1")]
+    assert parse_items(asked, "k") == [ValidItem("a", "k\na"), *own]
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "two words", '"quoted"', "~!"])
 def test_key_can_be_any_header_value(key: str) -> None:
-    assert parse_items([keyed(key)], None) == [BulkItem("a", key)]
+    assert parse_items([keyed(key)], None) == [ValidItem("a", key)]
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, " k", "k ", "k\na", "k\r", "\0", "\x7f", "ä", "\ud800", 7, True, ["k"]])
@@ -46,7 +46,7 @@ def test_invalid_key_rejects_only_its_item_and_names_the_field(key: Any) -> None
     bad, good = parse_items([keyed(key), "b"], None)
     assert isinstance(bad, RejectedItem) and (bad.job_id, bad.problem["status"]) == ("a", 422)
     assert bad.problem["detail"].startswith("job_ids.0: idempotency_key: ")
-    assert good == BulkItem("b", None)
+    assert good == ValidItem("b", None)
 
 
 @pytest.mark.parametrize(
