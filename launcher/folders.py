@@ -1,4 +1,4 @@
-"""Folders that settings name: what would keep launcher, operator or a pipeline from using one, in a sentence."""
+"""Checks the folders that settings name, and explains in a sentence why one cannot be used."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def fault_of_writing(name: str, folder: Path) -> str | None:
-    """Make the folder, and write, sync and lock a file in it. A full disk is no fault: /health reports it."""
+def why_not_writable(name: str, folder: Path) -> str | None:
+    """Create the folder, and write, sync and lock a file in it. Ignores a full disk, which /health reports."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as file:
@@ -25,16 +25,16 @@ def fault_of_writing(name: str, folder: Path) -> str | None:
     except OSError as exc:
         if exc.errno in _FULL:
             return None
-        return f"{name}: {folder} cannot be written to: {exc.strerror}; give another folder, or the right to write"
+        return f"{name}: {folder} is not writable: {exc.strerror}; set another folder, or grant write permission"
     return None
 
 
-def fault_of_reading(name: str, folder: Path) -> str | None:
-    """Look into the folder."""
+def why_not_readable(name: str, folder: Path) -> str | None:
+    """List the folder."""
     try:
         with os.scandir(folder):
             return None
     except NotADirectoryError:
         return f"{name}: {folder} is not a folder"
     except OSError as exc:
-        return f"{name}: {folder} cannot be read: {exc.strerror}"
+        return f"{name}: {folder} is not readable: {exc.strerror}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.artifacts import ArtifactFolder, artifact_urls
 from launcher.domain.setting_rules.env_file import not_loaded
-from launcher.folders import fault_of_writing
+from launcher.folders import why_not_writable
 from launcher.logs.publisher import Publisher
 from launcher.recorder import Mirror, Recorder
 from launcher.settings import SharedSettings
@@ -34,7 +34,7 @@ class Storage:
 
 def faults_at_start(settings: SharedSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what on this machine keeps a process from working with these settings; by setting."""
-    found = {name: fault_of_writing(name, getattr(settings, name)) for name in ("ARCHIVE_DIR", "APPLICATIONS_DIR")}
+    found = {name: why_not_writable(name, getattr(settings, name)) for name in ("ARCHIVE_DIR", "APPLICATIONS_DIR")}
     if settings.REDIS_URL:
         from launcher.stores import redis
 

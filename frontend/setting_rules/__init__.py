@@ -1,8 +1,8 @@
-"""The rules that settings keep: name and value in; the value to use, or a sentence that never repeats it, out.
+"""Validates settings: returns the value to use, or raises an error with a sentence that never repeats the value.
 
-Launcher, operator, front end, `slipway` and k8s/config.py all check with these, so they use the standard library alone.
-The folder frontend/setting_rules is a copy of this one, because Vercel deploys frontend/ and nothing beside it. A test
-compares the two; `make rules` copies.
+Launcher, operator, front end, `slipway` and k8s/config.py share these rules, so they use only the standard library. The
+folder frontend/setting_rules is a copy, because Vercel deploys only frontend/. `make rules` updates it, and a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
-from .cluster import amount, image, kubernetes_name, kubernetes_names, kubernetes_namespace
+from .cluster import image, kubernetes_name, kubernetes_names, kubernetes_namespace, quantity
 from .stores import mongodb_uri, redis_url
 from .texts import MAKE_ONE, MIN_SECRET_BYTES, Unusable, number, password, plain, secret, strong_secret
 from .web import http_url, origins
@@ -33,7 +33,7 @@ __all__ = [
 Rule = Callable[[str, str], str]
 
 KEYS = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "FIRECRAWL_API_KEY", "LANGCHAIN_API_KEY")
-"""Keys that a pipeline sends to others."""
+"""API keys of services that pipelines use."""
 _SECRETS = ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "FRONTEND_SECRET_KEY", *KEYS)
 _positive = partial(number, least=1)
 
@@ -45,7 +45,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("RUNNER_URL", "RUNNER_PUBLIC_URL"), http_url),
     "CORS_ORIGINS": origins,
     "PIPELINE_IMAGE": image,
-    "PIPELINE_EPHEMERAL_STORAGE": amount,
+    "PIPELINE_EPHEMERAL_STORAGE": quantity,
     "KUBE_NAMESPACE": kubernetes_namespace,
     **dict.fromkeys(("DATA_CLAIM", "PIPELINE_SECRET", "CREDENTIALS_SECRET", "MASTER_CV_CONFIGMAP"), kubernetes_name),
     "IMAGE_PULL_SECRETS": kubernetes_names,
@@ -66,7 +66,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("PORT", "FRONTEND_PORT"), partial(number, most=65535)),
     "PROBE_PORT": partial(number, most=65534),
 }
-"""The rule of each setting that has one; any other is a plain text."""
+"""The rule for each setting. Any other setting is plain text."""
 
 
 def usable(name: str, value: str) -> str:
@@ -75,7 +75,7 @@ def usable(name: str, value: str) -> str:
 
 
 def checked(environ: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the usable values among these settings, and what is wrong with the others. An empty one is not set."""
+    """Return the valid values of these settings, and errors for the others. An empty value counts as not set."""
     values: dict[str, str] = {}
     faults: list[str] = []
     for name in names:
@@ -88,7 +88,7 @@ def checked(environ: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str,
 
 
 def typos(environ: Mapping[str, str], known: Collection[str]) -> list[str]:
-    """Return a note for each variable that looks like one of these settings, mistyped, while that one is not set."""
+    """Return a note for each variable that looks like a mistyped name of one of these settings that is not set."""
     notes = []
     for name in sorted(environ.keys() - set(known)):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.85) if name.isupper() else []

@@ -1,11 +1,11 @@
-"""`.env` as everything that loads it reads it alike: a POSIX shell, Docker Compose, systemd and k8s/config.py.
+"""Parses the subset of `.env` that a POSIX shell, Docker Compose, systemd and k8s/config.py all read the same way.
 
     NAME='value'
 
-In single quotes a value stands for itself, with all of them. It may hold anything but a single quote, a line break,
-`${`, and a backslash at its end or twice in a row: percent-encode these in a URI, and make a secret without. A value of
-letters, digits and _ . , : / @ % + = - needs no quotes. One in double quotes without $ ` \\ " and ! is the same to all.
-What they read differently is refused:
+All of them take a value in single quotes literally. It can contain anything except a single quote, a line break, `${`,
+and a backslash at its end or two in a row: percent-encode these in a URI, and generate a secret without them. A value
+of letters, digits and _ . , : / @ % + = - needs no quotes. A value in double quotes must not contain $ ` \\ " or !.
+Lines that they read differently are refused:
 
 | In `.env` | POSIX shell | Compose | systemd |
 |---|---|---|---|
@@ -24,8 +24,8 @@ Shell: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
 Compose: https://docs.docker.com/compose/how-tos/environment-variables/variable-interpolation/#env-file-syntax.
 systemd: https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#EnvironmentFile=.
 podman-compose reads with python-dotenv, which expands `${B}` and halves `\\\\` in single quotes too:
-https://github.com/theskumar/python-dotenv#file-format. `docker run --env-file` and `podman run --env-file` know no
-quotes at all: what they load is refused at the start.
+https://github.com/theskumar/python-dotenv#file-format. `docker run --env-file` and `podman run --env-file` do not
+support quotes: the values that they load are refused at the start.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _NAMED = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 _ODD = re.compile(r"\\\\|\\$|\$\{")
 _ENCODE = (
-    "it holds a single quote, ${ or a backslash: percent-encode them in a URI (%27, %24, %5C), or make another value"
+    "it contains a single quote, ${ or a backslash: percent-encode them in a URI (%27, %24, %5C), or use another value"
 )
 
 
 class EnvFile(NamedTuple):
-    """What a `.env` says: the variables that are read alike everywhere, and the other lines' faults by name."""
+    """The content of a `.env`: the variables that are read the same everywhere, and errors for the other lines."""
 
     values: dict[str, str]
     faults: list[tuple[str, str]]
-    """The name that the line means to set, empty where it means none, and a sentence with its number."""
+    """The variable that the line was meant to set, or "", and a sentence with the line's number."""
 
 
 def read_env(text: str, where: str = ".env") -> EnvFile:
-    """Read the text of a `.env`. No value is repeated in a fault."""
+    """Parse the text of a `.env`. Errors do not repeat values."""
     values: dict[str, str] = {}
     faults: list[tuple[str, str]] = []
     for number, whole in enumerate(text.split("\n"), 1):
@@ -67,10 +67,9 @@ def read_env(text: str, where: str = ".env") -> EnvFile:
 
 
 def not_loaded(text: str, environ: Mapping[str, str], where: str = ".env") -> dict[str, str]:
-    """Return the faults of a `.env` that this environment was loaded from that kept a variable from it, by variable.
+    """Return the errors in a `.env` because of which this environment, loaded from it, lacks a variable; by variable.
 
-    A shell runs what stands behind an unquoted & as a command of its own: the setting before it is then not set at all,
-    and nothing says so.
+    A shell runs the text after an unquoted & as a separate command and then silently does not set the variable.
     """
     read = read_env(text, where)
     loaded = any(value and environ.get(name) == value for name, value in read.values.items())
@@ -78,11 +77,10 @@ def not_loaded(text: str, environ: Mapping[str, str], where: str = ".env") -> di
 
 
 def _read_line(line: str, values: dict[str, str]) -> tuple[str, str]:
-    """Take a line's value; return the name that it means and what is wrong with it."""
+    """Add a line's value; return the variable that it was meant to set and what is wrong with it."""
     if not line or line.startswith("#"):
-        return "", "is a comment that ends with a backslash, which systemd joins with the next line" * line.endswith(
-            "\\"
-        )
+        joined = line.endswith("\\")
+        return "", "is a comment that ends with a backslash, which systemd joins with the next line" if joined else ""
     meant = _NAMED.match(line)
     name = meant[1] if meant else ""
     found = _LINE.fullmatch(line)
@@ -90,7 +88,7 @@ def _read_line(line: str, values: dict[str, str]) -> tuple[str, str]:
         reason = "starts with export, or has a space before =" if meant else "is not NAME='value'"
         return name, f"{reason}: write {name or 'NAME'}='…'"
     if name in values:
-        return name, f"sets {name} a second time: keep one"
+        return name, f"sets {name} again: remove one of the lines"
     plain = _value(found["value"])
     if plain is None:
         return name, _reason(name, found["value"])
@@ -99,7 +97,7 @@ def _read_line(line: str, values: dict[str, str]) -> tuple[str, str]:
 
 
 def _value(text: str) -> str | None:
-    """Return what everything reads in it; None where they differ."""
+    """Return the value that all of them read; None if they differ."""
     for form in (_SINGLE, _DOUBLE, _BARE):
         if match := form.fullmatch(text):
             value = match[match.lastindex or 0]
@@ -110,9 +108,11 @@ def _value(text: str) -> str | None:
 def _reason(name: str, text: str) -> str:
     quote = text[:1] if text[:1] in ("'", '"') else ""
     if _CONTROL.search(text):
-        return f"sets {name} with a control character in it: remove it"
+        return f"sets {name} to a value with a control character: remove it"
     if quote and re.search(rf"{quote}\s*#", text[1:]):
-        return f"has a comment behind {name}: put it on a line of its own, and write {name}='…'"
+        return f"has a comment after {name}: move it to its own line, and write {name}='…'"
     if "'" in text[bool(quote) : len(text) - bool(quote)] or _ODD.search(text.strip("'")):
-        return f"sets {name} to what cannot be written alike everywhere: {_ENCODE}"
-    return f"sets {name} to what a shell, Compose and systemd read differently: write {name}='…' in single quotes"
+        return f"sets {name} to a value that cannot be written the same for all: {_ENCODE}"
+    return (
+        f"sets {name} to a value that a shell, Compose and systemd read differently: write {name}='…' in single quotes"
+    )

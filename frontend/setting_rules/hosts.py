@@ -1,4 +1,4 @@
-"""The host and port in an address."""
+"""Hosts and ports in URLs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
 
 
 def check_host(name: str, text: str) -> None:
-    """Raise `Unusable` unless the text is a host that a client can connect to, alone or with a port."""
+    """Raise `Unusable` unless the text is a host, optionally with a port."""
     found = re.fullmatch(r"(?P<host>\[[^][]*\]|[^][:]*)(:(?P<port>.*))?", text)
     if found and not found["host"]:
-        raise Unusable(f"{name} names no host")
+        raise Unusable(f"{name} has no host")
     if found and found["port"] is not None:
         port = found["port"]
         if not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
-            raise Unusable(f"{name}: the port after the host must be a number from 1 to 65535")
+            raise Unusable(f"{name}: the port must be a number from 1 to 65535")
     host = found["host"] if found else ""
     if not (is_ip_address(host[1:-1]) if host.startswith("[") else HOST.fullmatch(host)):
         raise Unusable(f"{name}: the host must be a name, an IPv4 address, or an IPv6 address in square brackets")
 
 
 def is_ip_address(text: str) -> bool:
-    """Say whether the text is an IPv4 or IPv6 address, without brackets."""
+    """Whether the text is an IPv4 or IPv6 address, without brackets."""
     try:
         ipaddress.ip_address(text.replace("%25", "%"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""HTTP: where the launcher is, and the origins that pages come from."""
+"""The launcher's URL, and origins of web pages."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def http_url(name: str, value: str) -> str:
-    """Return the URL of a launcher, in lower case up to its path and without a slash at the end."""
+    """Return an HTTP URL, in lower case before its path and without a trailing slash."""
     parts = _split(name, value, "for example https://runner.example.com")
     if not _PATH.fullmatch(parts.path) or "?" in value or "#" in value:
-        raise Unusable(f"{name} must end with its host, port or path: no query, no fragment, no spaces")
+        raise Unusable(f"{name} must not contain a query, a fragment or spaces")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
 
 
 def origins(name: str, value: str) -> str:
-    """Return origins as browsers send them, comma-separated; a slash at the end and a default port are dropped."""
+    """Return comma-separated origins as browsers send them, without a trailing slash or a default port."""
     plain(name, value)
     return ",".join(_origin(name, each) for part in value.split(",") if (each := part.strip()))
 
@@ -31,29 +31,29 @@ def _origin(name: str, value: str) -> str:
         return value
     form = "for example https://your-app.vercel.app"
     if value == "null" or "*" in value:
-        raise Unusable(f"{name}: name each origin in full, {form}; null and wildcards match no page")
+        raise Unusable(f"{name}: write each origin in full, {form}; null and wildcards are not supported")
     if "://" not in value and HOST.fullmatch(value.split(":")[0].split("/")[0]):
-        raise Unusable(f"{name}: an origin begins with http:// or https://, {form}")
+        raise Unusable(f"{name}: an origin starts with http:// or https://, {form}")
     parts = _split(name, value, form)
     port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     origin = f"{parts.scheme}://{host}{port}"
     if parts.path.strip("/") or "?" in value or "#" in value:
-        raise Unusable(f"{name}: an origin has no path and no query: write {origin}")
+        raise Unusable(f"{name}: an origin has no path or query: write {origin}")
     return origin
 
 
 def _split(name: str, value: str, form: str) -> SplitResult:
-    """Split an HTTP URL whose host and port are usable. Its scheme is in lower case."""
+    """Split an HTTP URL with a valid host and port. Its scheme is returned in lower case."""
     plain(name, value)
     if "@" in value.split("//", 1)[-1].split("/", 1)[0]:
-        raise Unusable(f"{name} must not contain a user name or a password: write it without, {form}")
+        raise Unusable(f"{name} must not contain a user name or a password: remove them, {form}")
     try:
         parts = urlsplit(value)
         usable = parts.scheme in _DEFAULT_PORTS and parts.hostname and value.isascii() and "\\" not in value
     except ValueError:
         usable = False
     if not usable:
-        raise Unusable(f"{name} is not a valid URL: it begins with http:// or https:// and an ASCII host, {form}")
+        raise Unusable(f"{name} is not a valid URL, {form}")
     check_host(name, parts.netloc)
     return parts

@@ -1,1 +1,1 @@
-"""The HTTP side: REST, SSE, sign-in, limits, problem details. Knows engines by their port alone."""
+"""The HTTP side: REST, SSE, sign-in, limits, problem details. Uses engines only through their port."""

@@ -1,4 +1,4 @@
-"""The application: services made in the lifespan, routes, and what stands before them."""
+"""The application: services created in the lifespan, routes and middleware."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from launcher.api.limits import CallLimit, StreamLimit
 from launcher.api.middleware import BodyLimit, HeadAsGet, LoopbackOnly, RequestMetrics, UnexpectedErrors
 from launcher.api.schemas import view
 from launcher.api.threads import DaemonThreads
+from launcher.domain.errors import RunNotFound
 from launcher.engines.port import Engine
 from launcher.logs.feed import FeedHub
 from launcher.settings import Settings
 from launcher.wiring import Storage, open_storage
 
-_LOG_THREADS = 8
+_LOG_READERS = 8
 
 
 def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> FastAPI:
-    """Return the application; `environ` is what pipelines on the local engine inherit, the launcher's own left out."""
+    """Create the application. Pipelines on the local engine inherit `environ`, without the launcher's own settings."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,15 +44,15 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     app = FastAPI(
         title="Slipway",
         version=version("slipway"),
-        summary="Launches pipeline runs and shows each one live.",
+        summary="Launch pipeline runs and follow each one live.",
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.start_fault = None
+    app.state.services = app.state.start_fault = None
     problems.install(app)
-    for part in (statistics, runs, streams, service):
-        app.include_router(part.router, responses=_PROBLEMS)
-    app.add_middleware(BodyLimit)  # the last to be added is the first to see a request
+    for module in (statistics, runs, streams, service):
+        app.include_router(module.router, responses=_PROBLEMS)
+    app.add_middleware(BodyLimit)  # the middleware added last sees a request first
     if not settings.secrets:
         app.add_middleware(LoopbackOnly, origins=settings.CORS_ORIGINS)
     app.add_middleware(UnexpectedErrors)
@@ -72,10 +73,10 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
     storage = open_storage(settings, stack)
     engine = await _engine(settings, storage, environ)
 
-    async def look(run_id: str) -> dict[str, Any]:
+    async def run_document(run_id: str) -> dict[str, Any]:
         return view(await engine.get(run_id), await engine.place(run_id))
 
-    hub = FeedHub(storage.archive, storage.tail, look, engine.unfinished)
+    feeds = FeedHub(storage.archive, storage.tail, run_document, engine.unfinished)
     storage.recorder.start(only_watch=settings.ENGINE == "kubernetes")  # there the operator records
     stack.push_async_callback(storage.recorder.stop)
     stack.push_async_callback(storage.publisher.stop)
@@ -89,17 +90,17 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
         archive=storage.archive,
         artifacts=storage.artifacts,
         recorder=storage.recorder,
-        hub=hub,
+        feeds=feeds,
         authenticator=Authenticator(settings.secrets),
-        limit=CallLimit(settings.RATE_LIMIT_PER_MINUTE, settings.TICKET_RATE_LIMIT_PER_MINUTE),
-        streams=StreamLimit(settings.MAX_STREAMS),
+        call_limit=CallLimit(settings.RATE_LIMIT_PER_MINUTE, settings.TICKET_RATE_LIMIT_PER_MINUTE),
+        stream_limit=StreamLimit(settings.MAX_STREAMS),
         health=health,
-        log_threads=DaemonThreads("log", _LOG_THREADS),
+        log_readers=DaemonThreads("log", _LOG_READERS),
     )
 
 
 async def _engine(settings: Settings, storage: Storage, environ: Mapping[str, str]) -> Engine:
-    """Make the engine; what the other one needs is not imported, for it costs 20 MB."""
+    """Create the engine. Imports of the other engine are left out: they cost 20 MB."""
     if settings.ENGINE == "local":
         from launcher.engines.local import LocalEngine
 
@@ -113,20 +114,23 @@ async def _engine(settings: Settings, storage: Storage, environ: Mapping[str, st
 _PROBLEM = {
     "content": {
         problems.MEDIA_TYPE: {
-            "example": problems.problem(404, "There is no such run: GET /jobs lists those there are."),
+            "example": problems.problem_of(RunNotFound()),
         }
     }
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The body is no text", **_PROBLEM},
-    401: {"description": "No valid credential", **_PROBLEM},
-    403: {"description": "Not within the credential's scope, or outside the run's folder", **_PROBLEM},
-    404: {"description": "Unknown run or artifact", **_PROBLEM},
-    408: {"description": "The body did not arrive in time", **_PROBLEM},
-    409: {"description": "The Idempotency-Key came with another request", **_PROBLEM},
-    413: {"description": "The body is too large", **_PROBLEM},
-    422: {"description": "The request is not valid; each field is named", **_PROBLEM},
-    429: {"description": "Too many calls or streams, or the queue is full; see Retry-After", **_PROBLEM},
-    500: {"description": "An unexpected error", **_PROBLEM},
-    503: {"description": "The launcher cannot do it now; see Retry-After", **_PROBLEM},
+    400: {"description": "The request body is not valid text", **_PROBLEM},
+    401: {"description": "The credential is missing or not valid", **_PROBLEM},
+    403: {
+        "description": "The credential lacks the scope, or the file cannot be read or is outside the run's folder",
+        **_PROBLEM,
+    },
+    404: {"description": "The run or artifact was not found", **_PROBLEM},
+    408: {"description": "The request body did not arrive in time", **_PROBLEM},
+    409: {"description": "The Idempotency-Key was used with a different request", **_PROBLEM},
+    413: {"description": "The request body is too large", **_PROBLEM},
+    422: {"description": "The request is not valid; `errors` lists each field", **_PROBLEM},
+    429: {"description": "Too many requests or streams, or the queue is full; see `Retry-After`", **_PROBLEM},
+    500: {"description": "An unexpected error occurred", **_PROBLEM},
+    503: {"description": "The launcher is temporarily unavailable; see `Retry-After`", **_PROBLEM},
 }

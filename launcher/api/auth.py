@@ -1,10 +1,9 @@
-"""Who may call: the shared secret itself, or an HS256 token signed with it. The only module that imports jose.
+"""Authentication by the shared secret itself or an HS256 token signed with it. The only module that imports jose.
 
-python-jose 3.5.0 takes an empty HMAC key (CVE-2026-120459) and, where algorithms are not named, a DER public key as an
-HMAC secret (CVE-2026-85394). So: the algorithm is pinned, the key is always a secret that the settings have checked,
-the header is looked at before the signature, the claims are checked in `claims`, and a table of hostile tokens is part
-of the tests. It is imported when the first token comes or goes: it costs 4 MB, and who calls with the secret itself
-needs none of it.
+python-jose 3.5.0 accepts an empty HMAC key (CVE-2026-120459) and, without a list of algorithms, a DER public key as an
+HMAC secret (CVE-2026-85394). So the algorithm is pinned, the key is always a secret that the settings have validated,
+the header is checked before the signature, the claims are checked in `claims`, and the tests include a table of hostile
+tokens. python-jose costs 4 MB, so it is imported with the first token: callers that send the secret do without it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """Who calls: a name for logs, what it may do, for a ticket the one run that it opens, and what limits count by."""
+    """An authenticated caller: its name for logs, its scopes, a ticket's only run, and the key that limits count by."""
 
     subject: str
     scopes: frozenset[Scope]
@@ -47,22 +46,23 @@ class Principal:
     limit_key: str
 
     def require(self, scope: Scope) -> None:
-        """Raise `NotAllowed` where the scope is missing; `admin` holds every other."""
+        """Raise `NotAllowed` if the scope is missing. `admin` includes every other scope."""
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
-            raise NotAllowed(f"This token does not carry the scope '{scope}'.")
+            raise NotAllowed(f"This token does not have the scope '{scope}'. Use a token that has it.")
 
 
 EVERYTHING = frozenset(Scope)
+TICKET_FOR_ANOTHER_RUN = "This ticket is for another run. Request one with `POST /jobs/{run_id}/ticket`."
 
 
 class Authenticator:
-    """Checks credentials against the valid secrets; with none (development on loopback) everybody is let in."""
+    """Checks credentials against the valid secrets. Without any (development on loopback) everyone is allowed."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = secrets
 
     def principal(self, credential: str | None) -> Principal:
-        """Return who sent this credential. Raises `NotAuthenticated`."""
+        """Return the principal of a credential. Raises `NotAuthenticated`."""
         if not self._secrets:
             return Principal(subject="development", scopes=EVERYTHING, limit_key="development")
         if not credential or len(credential.encode()) > _MAX_TOKEN_BYTES:
@@ -78,18 +78,18 @@ class Authenticator:
         raise NotAuthenticated
 
     def ticket_principal(self, ticket: str, run_id: str) -> Principal:
-        """Return who reads a run with a ticket. Raises `NotAuthenticated` for any other run's."""
+        """Return the principal of a ticket. Raises `NotAuthenticated` if the ticket is for another run."""
         principal = self.principal(ticket)
         if self._secrets and principal.run_id != run_id:
-            raise NotAuthenticated("This ticket is not for this run: ask for one with POST /jobs/{run_id}/ticket.")
+            raise NotAuthenticated(TICKET_FOR_ANOTHER_RUN)
         return principal
 
     def ticket(self, run_id: str, subject: str) -> str:
-        """Return a token that reads one run's log and artifacts, ten minutes long."""
+        """Return a token that can read one run's log and artifacts for ten minutes."""
         return self.token(subject, [Scope.READ], seconds=TICKET_SECONDS, run_id=run_id)
 
     def token(self, subject: str, scopes: Sequence[Scope], *, seconds: int, run_id: str | None = None) -> str:
-        """Return a signed token. Without a secret, in development, any text does as one."""
+        """Return a signed token. In development without a secret, any text is accepted as one."""
         if not self._secrets:
             return "development"
         from jose import jwt
@@ -97,7 +97,10 @@ class Authenticator:
         at = int(time.time())
         claims = {"sub": subject, "aud": AUDIENCE, "iat": at, "exp": at + seconds, "scope": " ".join(scopes)}
         if run_id:
-            claims |= {"run_id": run_id, "jti": secrets.token_hex(8)}  # two tickets of one second have a limit each
+            claims |= {
+                "run_id": run_id,
+                "jti": secrets.token_hex(8),
+            }  # so that two tickets of the same second are limited separately
         return jwt.encode(claims, self._secrets[0], algorithm=ALGORITHM)
 
 
@@ -121,9 +124,9 @@ def _principal_of(token: str, secret: str) -> Principal | None:
 
 
 def _limit_key(token: str, subject: str, claims: Claims) -> str:
-    """Return what limits count by: the ticket, or the subject of all its tokens.
+    """Return the key that limits count by: the ticket itself, or for other tokens their subject.
 
-    A ticket counts by what is signed: its signature can be written in more than one way.
+    A ticket's key leaves out the signature, which has more than one valid encoding.
     """
     if claims.run_id is None:
         return f"subject {subject}"

@@ -1,6 +1,6 @@
-"""The claims of a token whose signature is good: RFC 7519, checked in full, as a pure decision.
+"""Validates the claims of a token with a valid signature, as RFC 7519 requires.
 
-python-jose turns times into whole numbers and lets through what they cannot say, so none of its own checks is used.
+python-jose truncates times to whole numbers and accepts values that are not times, so none of its checks are used.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 AUDIENCE = "slipway"
 LEEWAY_SECONDS = 30
 MAX_VALID_SECONDS = 10 * 366 * 86400
-"""A token that is valid for longer than ten years is a mistake."""
+"""Ten years. A token that is valid for longer is a mistake."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a valid token says: who it is for, what that one may do, and for a ticket which run it opens."""
+    """The claims of a valid token: its subject, its scope and, for a ticket, its run."""
 
     subject: str
     scope: str
@@ -26,7 +26,7 @@ class Claims:
 
 
 def valid_claims(claims: Mapping[str, Any], now: float) -> Claims | None:
-    """Return what a token says; None where a claim is missing, of the wrong type, or does not hold at this moment."""
+    """Return the claims; None if one is missing, has the wrong type, or is not valid at `now`."""
     match claims:
         case {"sub": str(subject), "aud": audience, "iat": issued, "exp": expires, "scope": str(scope)}:
             run_id = claims.get("run_id")
@@ -40,7 +40,7 @@ def valid_claims(claims: Mapping[str, Any], now: float) -> Claims | None:
 
 
 def _is_date(value: object) -> bool:
-    """Say whether this is a NumericDate: seconds since 1970, whole or not; a bool is none, and neither is NaN."""
+    """Whether this is a NumericDate: seconds since 1970, as an integer or a finite fraction. A bool is not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return value >= 0 and (isinstance(value, int) or math.isfinite(value))

@@ -1,4 +1,4 @@
-"""What routes depend on: the application's services, and an authenticated principal within its limits."""
+"""Dependencies of routes: the application's services, and an authenticated principal within its limits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from launcher.api.auth import Authenticator, Principal, Scope
 from launcher.api.health import HealthCheck
 from launcher.api.limits import CallLimit, StreamLimit
+from launcher.api.schemas import RunId
 from launcher.api.threads import DaemonThreads
 from launcher.artifacts import ArtifactFolder
 from launcher.engines.port import Engine
@@ -23,39 +24,39 @@ from launcher.stores.archive import Archive
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """Everything that routes use, made once in the application's lifespan."""
+    """The services that routes use, created once in the application's lifespan."""
 
     settings: Settings
     engine: Engine
     archive: Archive
     artifacts: ArtifactFolder
     recorder: Recorder
-    hub: FeedHub
+    feeds: FeedHub
     authenticator: Authenticator
-    limit: CallLimit
-    streams: StreamLimit
+    call_limit: CallLimit
+    stream_limit: StreamLimit
     health: HealthCheck
-    log_threads: DaemonThreads
+    log_readers: DaemonThreads
 
 
 async def services_of(request: Request) -> Services:
-    """Return the application's services; not in a thread, as FastAPI would have it for a plain function."""
+    """Return the application's services. Async, because FastAPI runs a plain function in a thread."""
     return cast(Services, request.app.state.services)
 
 
 ServicesDep = Annotated[Services, Depends(services_of)]
-_bearer = HTTPBearer(auto_error=False, description="RUNNER_API_SECRET itself, or an HS256 token signed with it")
+_bearer = HTTPBearer(auto_error=False, description="`RUNNER_API_SECRET` itself, or an HS256 token signed with it.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
 def principal_with(scope: Scope) -> Callable[..., object]:
-    """Return a dependency: the principal, who has this scope."""
+    """Return a dependency that requires a principal with this scope."""
 
     async def check(services: ServicesDep, credentials: Credentials) -> Principal:
         principal = services.authenticator.principal(credentials.credentials if credentials else None)
-        if principal.run_id is not None:  # a ticket opens its one run's log and artifacts and nothing else
+        if principal.run_id is not None:  # a ticket is valid only for its run's log and artifacts
             principal = replace(principal, scopes=frozenset())
-        await services.limit.count(principal)
+        await services.call_limit.count(principal)
         principal.require(scope)
         return principal
 
@@ -69,16 +70,19 @@ Admin = Annotated[Principal, Depends(principal_with(Scope.ADMIN))]
 
 
 async def run_reader(
-    run_id: str, services: ServicesDep, credentials: Credentials, ticket: str | None = None
+    run_id: RunId,
+    services: ServicesDep,
+    credentials: Credentials,
+    ticket: Annotated[str | None, Query(description="A ticket for this run, instead of a bearer token.")] = None,
 ) -> Principal:
-    """Return who reads one run's log or artifacts: by header like anybody, or by a ticket for this run."""
+    """Return the principal that reads a run's log or artifacts, from the header or from a ticket for this run."""
     if ticket is None:
         principal = services.authenticator.principal(credentials.credentials if credentials else None)
         if principal.run_id is not None:
             services.authenticator.ticket_principal(credentials.credentials if credentials else "", run_id)
     else:
         principal = services.authenticator.ticket_principal(ticket, run_id)
-    await services.limit.count(principal)
+    await services.call_limit.count(principal)
     principal.require(Scope.READ)
     return principal
 
@@ -87,6 +91,6 @@ RunReader = Annotated[Principal, Depends(run_reader)]
 
 
 async def stream_slot(services: ServicesDep, principal: RunReader) -> AsyncIterator[None]:
-    """Count a stream from before its answer begins until the answer has ended, in whatever way."""
-    with services.streams.slot(principal):
+    """Hold a stream slot from before the response starts until it has ended, however it ends."""
+    with services.stream_limit.slot(principal):
         yield

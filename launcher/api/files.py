@@ -1,4 +1,4 @@
-"""Answers with a file that is open already: whole or a part, conditional, never longer than announced."""
+"""Responses with an open artifact: complete or a range, conditional, and never longer than announced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from launcher.api import problems
 from launcher.artifacts.file import ArtifactFile
 
 _BLOCK = 128 << 10
-_HEADERS = {  # what a pipeline wrote is data: no browser may run it as a page of ours
+_HEADERS = {  # a pipeline's file is untrusted: no browser may run it as one of our pages
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "Cache-Control": "private, no-cache",
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class AnyPath(PathConvertor):
-    """The rest of a path, newlines included: a file's name may have some."""
+    """The rest of a path, including line breaks, which file names may contain."""
 
     regex = r"[\s\S]*"
 
@@ -40,11 +40,11 @@ class AnyPath(PathConvertor):
 register_url_convertor("anypath", AnyPath())
 
 
-class FileAnswer(StreamingResponse):
-    """Sends an open file and closes it, whatever happens.
+class ArtifactResponse(StreamingResponse):
+    """Sends an open file and closes it in every case.
 
-    One range is honoured, of several the whole file is sent (RFC 9110, 14.2). A file that became shorter meanwhile cuts
-    the connection, for the client must not take what came for all of it.
+    A single range is honoured; for several, the complete file is sent (RFC 9110, 14.2). If the file shrinks while it is
+    sent, the connection is closed, so that the client does not mistake the beginning for the complete file.
     """
 
     media_type = None
@@ -56,19 +56,19 @@ class FileAnswer(StreamingResponse):
         super().__init__(self._blocks(), media_type=media_type or "application/octet-stream", headers=_HEADERS)
         self.headers["ETag"] = file.etag
         self.headers["Last-Modified"] = self._last_modified
-        self.headers["Content-Disposition"] = disposition(file.name)
+        self.headers["Content-Disposition"] = content_disposition(file.name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
+        """Handle one request (ASGI)."""
         try:
-            asked, size = Headers(scope=scope), self._file.size
+            headers, size = Headers(scope=scope), self._file.size
             self._with_body = scope["method"] != "HEAD"
-            if matches(asked.get("if-none-match", ""), self._file.etag):
+            if etag_matches(headers.get("if-none-match", ""), self._file.etag):
                 self.status_code, self._with_body = 304, False
-            elif self._with_body and self._range_counts(asked.get("if-range")):
-                part = part_of(asked.get("range", ""), size)
+            elif self._with_body and self._range_applies(headers.get("if-range")):
+                part = requested_range(headers.get("range", ""), size)
                 if part is not None and not part:
-                    text = f"The file has {size} bytes, and none of those that the header Range asks for."
+                    text = f"The file has {size} bytes; the Range header requests none of them."
                     refusal = problems.response(problems.problem(416, text), {"Content-Range": f"bytes */{size}"})
                     await refusal(scope, receive, send)
                     return
@@ -82,7 +82,7 @@ class FileAnswer(StreamingResponse):
             self._file.close()
 
     async def stream_response(self, send: Send) -> None:
-        """Send head and body; without its last message the server cuts the connection."""
+        """Send headers and body. If the body's last message is missing, the server closes the connection."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         left = len(self._part) if self._with_body else 0
         if left:
@@ -99,26 +99,26 @@ class FileAnswer(StreamingResponse):
             try:
                 block = await self._file.read(at, min(_BLOCK, end - at))
             except OSError as exc:
-                log.warning("an artifact cannot be read to its end: %s", exc)
+                log.warning("cannot read an artifact to its end: %s", exc)
                 return
             if not block:
                 return
             yield block
             at += len(block)
 
-    def _range_counts(self, condition: str | None) -> bool:
-        """Say whether a range may be sent: only of the very file that the client has a part of (If-Range)."""
+    def _range_applies(self, condition: str | None) -> bool:
+        """Whether a range may be sent: only if the file is the one that the client has a part of (If-Range)."""
         if condition is None or condition == self._file.etag:
             return True
         return condition == self._last_modified and time.time() - self._file.modified > 1
 
 
-def part_of(asked: str, size: int) -> range | None:
-    """Return the bytes that a Range header asks for, none where the file has none of them.
+def requested_range(header: str, size: int) -> range | None:
+    """Return the bytes that a Range header requests; an empty range if the file has none of them.
 
-    None, which is the whole file, for no header, several ranges, another unit, or what is not valid.
+    Returns None, for the complete file, if the header is missing or not valid, has several ranges or another unit.
     """
-    if not (found := _RANGE.fullmatch(asked)):
+    if not (found := _RANGE.fullmatch(header)):
         return None
     first, last = found.groups()
     if first:
@@ -130,13 +130,13 @@ def part_of(asked: str, size: int) -> range | None:
     return range(size - min(int(last), size), size)
 
 
-def matches(condition: str, etag: str) -> bool:
-    """Say whether an If-None-Match header names the file as it is."""
+def etag_matches(condition: str, etag: str) -> bool:
+    """Whether an If-None-Match header matches the current file."""
     tags = [tag.strip().removeprefix("W/") for tag in condition.split(",")]
     return etag in tags or tags == ["*"]
 
 
-def disposition(name: str) -> str:
-    """Return the header that makes a browser save a file under its name, which may be any text."""
+def content_disposition(name: str) -> str:
+    """Return the header that makes a browser save a file under its name, which can be any text."""
     quoted = quote(name)
     return f'attachment; filename="{name}"' if quoted == name else f"attachment; filename*=utf-8''{quoted}"

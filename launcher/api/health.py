@@ -1,7 +1,7 @@
-"""How the service is: what /health shows and what /livez asks, each within a moment, whatever hangs meanwhile.
+"""Health and liveness: what /health reports and /livez checks, in bounded time whatever hangs.
 
-Checks that may take long run in the background, one of each kind at a time; a principal waits a moment for them
-and takes the last answer.
+Checks that can hang run in the background, at most one of each kind. A request waits briefly for fresh results, then
+uses the last known ones.
 """
 
 from __future__ import annotations
@@ -23,101 +23,104 @@ from launcher.recorder import Recorder
 
 VERSION = version("slipway")
 ArchiveState = Literal["ok", "full", "unreadable"]
-_MOMENT_SECONDS = 0.05  # that /health waits for fresh answers
-_FRESH_SECONDS = 2.0  # for which a look at the archive counts
-_DISK_SECONDS = 1.0  # in which a disk answers
-_POOL_SECONDS = 2.0  # in which a thread of the default pools is to be had
+HEALTH_WAIT_SECONDS = 0.05
+"""The longest time that /health waits for fresh results. It does nothing else that can block."""
+_FRESH_SECONDS = 2.0  # for which a check of the archive is valid
+_DISK_SECONDS = 1.0  # within which a disk must answer
+_POOL_SECONDS = 2.0  # within which the default pools must have a free thread
 _LOST_SECONDS = 300.0  # for which lost lines degrade the service
-_ROOM_BYTES = 1 << 20
-_STORES_AWAY = {
+_MIN_FREE_BYTES = 1 << 20
+_STORE_PROBLEMS = {
     "redis": "Redis does not answer. Runs and logs continue from the archive; Redis is updated when it returns.",
     "mongodb": "MongoDB does not answer. Runs continue; their records are written when it returns.",
 }
 _ARCHIVE_PROBLEMS = {
-    "full": "The archive's disk is full: log lines and records are not kept. Free some space (RETENTION_DAYS).",
+    "full": "The archive's disk is full, so log lines and records are lost. Free some space, or lower RETENTION_DAYS.",
     "unreadable": "The archive cannot be read. Check the disk of ARCHIVE_DIR.",
 }
 log = logging.getLogger(__name__)
 
 
 def archive_state(folder: Path) -> ArchiveState:
-    """Look at the archive's disk; it may hang."""
+    """Check the archive's disk. Can hang."""
     try:
         with os.scandir(folder) as entries:
             next(entries, None)
         disk = os.statvfs(folder)
     except OSError:
         return "unreadable"
-    full = disk.f_bavail * disk.f_frsize < _ROOM_BYTES or (disk.f_files > 0 and disk.f_favail == 0)
+    full = disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES or (disk.f_files > 0 and disk.f_favail == 0)
     return "full" if full else "ok"
 
 
 class HealthCheck:
-    """Knows how the service is."""
+    """Checks the service and reports its health."""
 
     def __init__(
         self,
         engine: Engine,
         recorder: Recorder,
         archive_dir: Path,
-        look: Callable[[Path], ArchiveState] = archive_state,
+        check_archive: Callable[[Path], ArchiveState] = archive_state,
     ) -> None:
         self._engine, self._recorder = engine, recorder
-        self._archive_dir, self._look = archive_dir, look
+        self._archive_dir, self._archive_state = archive_dir, check_archive
         self._threads = DaemonThreads("archive check", 1)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._archive: ArchiveState = "ok"
-        self._archive_at = float("-inf")
+        self._archive_checked_at = float("-inf")
         self._lost, self._lost_at = 0, float("-inf")
 
     async def stop(self) -> None:
-        """Wait for no look any more."""
+        """Cancel the checks that are under way."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def fault(self) -> str | None:
-        """Return why this process cannot answer its calls; None where it can. What is away outside is no reason."""
-        probe = self._once("pools", self._try_pools)
+    async def liveness_problem(self) -> str | None:
+        """Return why this process must be restarted; None if it need not. Other services do not matter here."""
+        probe = self._start_once("pools", self._probe_thread_pools)
         await asyncio.wait([probe], timeout=_POOL_SECONDS)
         if not probe.done():
-            return f"No thread was free for {_POOL_SECONDS:g} seconds: calls hang."
+            return f"No thread was free for {_POOL_SECONDS:g} seconds, so requests hang."
         try:
             self._engine.known()
         except Exception:
-            log.exception("the engine does not answer")
+            log.exception("the engine failed")
             return "The engine does not answer."
         return None
 
-    async def queue(self, seconds: float = _MOMENT_SECONDS) -> QueueState:
-        """Return the queue's state: fresh where that takes no longer than this, else as it was last known."""
-        await asyncio.wait([self._once("queue", self._ask_engine)], timeout=seconds)
+    async def queue(self, seconds: float = HEALTH_WAIT_SECONDS) -> QueueState:
+        """Return the queue's state: a fresh one if it arrives in time, else the last known one."""
+        await asyncio.wait([self._start_once("queue", self._refresh_queue)], timeout=seconds)
         return self._engine.known()
 
-    async def document(self) -> dict[str, Any]:
-        """Return what /health shows."""
+    async def report(self) -> dict[str, Any]:
+        """Return the body of /health."""
         now = asyncio.get_running_loop().time()
-        looks = [self._once("queue", self._ask_engine)]
-        if now - self._archive_at > _FRESH_SECONDS:
-            looks.append(self._once("archive", self._look_at_archive))
-        await asyncio.wait(looks, timeout=_MOMENT_SECONDS)
+        checks = [self._start_once("queue", self._refresh_queue)]
+        if now - self._archive_checked_at > _FRESH_SECONDS:
+            checks.append(self._start_once("archive", self._check_archive))
+        await asyncio.wait(checks, timeout=HEALTH_WAIT_SECONDS)
         queue, lost = self._engine.known(), lost_lines()
         if lost > self._lost:
             self._lost, self._lost_at = lost, now
         stores = dict.fromkeys(("redis", "mongodb"), "off")
         for mirror in self._recorder.mirrors:
             stores[mirror.name] = {True: "ok", False: "away", None: "connecting"}[mirror.up]
-        problems = [text for name, text in _STORES_AWAY.items() if stores[name] == "away"]
+        problems = [text for name, text in _STORE_PROBLEMS.items() if stores[name] == "away"]
         if queue.cluster == "away":
-            problems.append("Kubernetes does not answer. Runs continue; new ones are refused until it returns.")
+            problems.append("Kubernetes does not answer. Active runs continue; new ones are refused until it returns.")
         if queue.operator == "away":
-            problems.append("The operator does not answer. Runs continue; no new ones start until it returns.")
+            problems.append("The operator does not answer. Active runs continue; queued ones start when it returns.")
         if self._archive != "ok":
             problems.append(_ARCHIVE_PROBLEMS[self._archive])
         if unreadable := self._recorder.unreadable:
-            problems.append(f"The records of {unreadable} runs cannot be read; the log of this service names them.")
+            problems.append(f"The records of {unreadable} runs cannot be read. The launcher's log lists them.")
         if now - self._lost_at < _LOST_SECONDS:
-            problems.append(f"The disk refused log lines, {lost} since the launcher started. Free some space.")
+            problems.append(
+                f"Log lines could not be written to disk: {lost} since the launcher started. Free some space."
+            )
         return {
             "status": "degraded" if problems else "healthy",
             "problems": problems,
@@ -134,33 +137,35 @@ class HealthCheck:
             "operator": queue.operator,
         }
 
-    def _once(self, name: str, look: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Return the look of this name that is under way, or begin one."""
+    def _start_once(self, name: str, check: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Return the check of this name that is under way, or start it."""
         task = self._tasks.get(name)
         if task is None or task.done():
 
             async def contained() -> None:
                 try:
-                    await look()
+                    await check()
                 except Exception:
                     log.exception("health: %s", name)
 
             task = self._tasks[name] = asyncio.create_task(contained(), name=f"health: {name}")
         return task
 
-    async def _ask_engine(self) -> None:
+    async def _refresh_queue(self) -> None:
         await self._engine.queue()
 
-    async def _look_at_archive(self) -> None:
+    async def _check_archive(self) -> None:
         try:
-            self._archive = await self._threads.run(lambda: self._look(self._archive_dir), seconds=_DISK_SECONDS)
+            self._archive = await self._threads.run(
+                lambda: self._archive_state(self._archive_dir), seconds=_DISK_SECONDS
+            )
         except TimeoutError:
             self._archive = "unreadable"
-        self._archive_at = asyncio.get_running_loop().time()
+        self._archive_checked_at = asyncio.get_running_loop().time()
 
-    async def _try_pools(self) -> None:
-        await asyncio.gather(asyncio.to_thread(_nothing), anyio.to_thread.run_sync(_nothing))
+    async def _probe_thread_pools(self) -> None:
+        await asyncio.gather(asyncio.to_thread(_no_op), anyio.to_thread.run_sync(_no_op))
 
 
-def _nothing() -> None:
-    """Take a thread and give it back."""
+def _no_op() -> None:
+    """Occupy a thread for a moment."""

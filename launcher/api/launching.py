@@ -1,4 +1,4 @@
-"""From a request to a queued run."""
+"""Turns a request into a queued run."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from launcher.domain.runs import Run, now
 
 
 def check_key(key: str | None) -> str | None:
-    """Return an Idempotency-Key that can be used. Raises `InvalidRequest`."""
+    """Return the Idempotency-Key if it is valid. Raises `InvalidRequest`."""
     if key is not None and not 1 <= len(key) <= MAX_KEY:
-        raise InvalidRequest(f"Idempotency-Key: 1 to {MAX_KEY} characters.")
+        raise InvalidRequest(f"Idempotency-Key: must have 1 to {MAX_KEY} characters.")
     return key
 
 
 def check_options(services: Services, options: LaunchOptions) -> None:
-    """Check what the configuration bounds. Raises `UnknownPipeline` or `InvalidRequest`."""
+    """Check the options against the settings. Raises `UnknownPipeline` or `InvalidRequest`."""
     pipelines = services.settings.pipelines
     if options.pipeline is not None and options.pipeline not in pipelines:
-        raise UnknownPipeline(f"pipeline: there is no '{options.pipeline}'; there are: {', '.join(sorted(pipelines))}.")
+        known = ", ".join(sorted(pipelines))
+        raise UnknownPipeline(f"pipeline: '{options.pipeline}' does not exist. Available pipelines: {known}.")
     longest = services.settings.MAX_TIMEOUT_SECONDS
     if options.timeout_seconds is not None and options.timeout_seconds > longest:
-        raise InvalidRequest(f"timeout_seconds: at most {longest} (MAX_TIMEOUT_SECONDS).")
+        raise InvalidRequest(f"timeout_seconds: must be at most {longest} (MAX_TIMEOUT_SECONDS).")
 
 
 async def launch(services: Services, job_id: str, options: LaunchOptions, key: str | None) -> Run:
-    """Queue one run; the same key and request give the same run."""
+    """Queue one run. The same key and request return the same run."""
     pipeline = services.settings.pipelines[options.pipeline or "default"]
     key_hash = hash_of(key) if key else None
     at = now()

@@ -1,7 +1,7 @@
-"""What one principal may use up: calls per minute, and streams that are open at a time.
+"""Limits per principal: calls per minute, and open streams.
 
-Only callers whose credential was good are counted, so nobody else can make these tables grow. A ticket is counted for
-itself: it is handed to a browser, and must not use up what its maker needs.
+Only authenticated calls are counted, so nobody else can make these tables grow. A ticket has a limit of its own: it is
+given to a browser, which must not use up the limit of the ticket's issuer.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from launcher.api.auth import Principal
 from launcher.domain.errors import StreamsFull, TooManyCalls, TooManyStreams
 
 STREAMS_PER_TICKET = 8
+TOO_MANY_TICKET_CALLS = "Too many requests with this ticket. Slow down, or raise TICKET_RATE_LIMIT_PER_MINUTE."
 
 
 class CallLimit:
-    """Calls per minute and credential. All of a platform's functions share an address, so addresses say nothing."""
+    """Limits calls per minute and credential, not per address: all functions of a platform can share one."""
 
     def __init__(self, per_minute: int, per_ticket: int) -> None:
         self._item, self._ticket_item = RateLimitItemPerMinute(per_minute), RateLimitItemPerMinute(per_ticket)
@@ -33,22 +34,22 @@ class CallLimit:
             if not await self._limiter.hit(self._item, principal.limit_key):
                 raise TooManyCalls
         elif not await self._limiter.hit(self._ticket_item, principal.limit_key):
-            raise TooManyCalls("Too many calls with this ticket: slow down, or raise TICKET_RATE_LIMIT_PER_MINUTE.")
+            raise TooManyCalls(TOO_MANY_TICKET_CALLS)
 
 
 class StreamLimit:
-    """Streams that are open, of all callers and of each ticket."""
+    """Limits open streams, in total and per ticket."""
 
-    def __init__(self, most: int, per_ticket: int = STREAMS_PER_TICKET) -> None:
-        self._most, self._per_ticket = most, per_ticket
+    def __init__(self, total: int, per_ticket: int = STREAMS_PER_TICKET) -> None:
+        self._total, self._per_ticket = total, per_ticket
         self._of_ticket: Counter[str] = Counter()
         self.open = 0
 
     @contextmanager
     def slot(self, principal: Principal) -> Iterator[None]:
-        """Count one stream while it is open. Raises `StreamsFull` or `TooManyStreams`."""
+        """Hold a slot while a stream is open. Raises `StreamsFull` or `TooManyStreams`."""
         ticket = principal.limit_key if principal.run_id is not None else None
-        if self.open >= self._most:
+        if self.open >= self._total:
             raise StreamsFull
         if ticket and self._of_ticket[ticket] >= self._per_ticket:
             raise TooManyStreams

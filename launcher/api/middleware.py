@@ -1,4 +1,4 @@
-"""What stands before the routes: bounds on bodies, answers to HEAD, measures, and a net for unexpected errors."""
+"""Middleware: limits on request bodies, HEAD, metrics, and a handler for unexpected errors."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 
 class HeadAsGet:
-    """Answers HEAD as GET without a body: as soon as the header is there, the rest is not even begun.
+    """Answers HEAD like GET without a body, which is not even generated.
 
-    `Range` counts for GET alone (RFC 9110, 14.2).
+    `Range` applies only to GET (RFC 9110, 14.2).
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
+        """Handle one request (ASGI)."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -52,17 +52,17 @@ class HeadAsGet:
 
 
 class _HeaderSent(Exception):
-    """Ends what would make a body."""
+    """Stops the application before it generates a body."""
 
 
 class RequestMetrics:
-    """Measures each answer by route, never by path: paths contain run ids, of which there is no end."""
+    """Measures each response by route, not by path: run ids make the number of paths unbounded."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
+        """Handle one request (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,13 +78,13 @@ class RequestMetrics:
 
 
 class UnexpectedErrors:
-    """Answers what nobody expected as a problem without details; the log has the traceback."""
+    """Answers an unexpected error with a problem without details; the traceback goes to the log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
+        """Handle one request (ASGI)."""
         started = False
 
         async def watch(message: Message) -> None:
@@ -103,17 +103,17 @@ class UnexpectedErrors:
 
 
 class LoopbackOnly:
-    """In development without a secret: answers to loopback host names alone, and lets no foreign page change anything.
+    """In development without a secret, accepts only loopback host names and no changes by web pages of other origins.
 
-    A browser takes any page's calls to this machine. A page whose name was made to lead here (DNS rebinding) sends
-    that name as the host; any other page's calls say where they come from.
+    A browser lets any page send requests to this machine. A page whose host name resolves to loopback (DNS rebinding)
+    sends that name in `Host`; requests of any other page carry their origin.
     """
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...] = ()) -> None:
         self._app, self._origins = app, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
+        """Handle one request (ASGI)."""
         if scope["type"] == "http" and (refusal := self._refusal(scope["method"], Headers(scope=scope))):
             await problems.response(refusal)(scope, receive, send)
         else:
@@ -122,42 +122,42 @@ class LoopbackOnly:
     def _refusal(self, method: str, headers: Headers) -> dict[str, Any] | None:
         host = headers.get("host", "")
         if not _LOOPBACK.fullmatch(host):
-            text = "Without RUNNER_API_SECRET the launcher answers to 127.0.0.1, localhost and [::1] alone."
+            text = "Without RUNNER_API_SECRET, the launcher only accepts the hosts 127.0.0.1, localhost and [::1]."
             return problems.problem(421, text)
         if method in _SAFE_METHODS:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         own = origin in (None, f"http://{host}") and site in ("none", "same-origin")
         if not own and origin not in self._origins:
-            text = "Without RUNNER_API_SECRET no web page of another origin may call. Name its origin in CORS_ORIGINS."
+            text = "Without RUNNER_API_SECRET, web pages of other origins are denied. Add the origin to CORS_ORIGINS."
             return problems.problem(403, text)
         return None
 
 
 class BodyLimit:
-    """Reads request bodies up to a mebibyte, within half a minute, and only from callers with a good credential."""
+    """Limits request bodies to 1 MiB and 30 seconds, and reads them only from authenticated callers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
+        """Handle one request (ASGI)."""
         if scope["type"] != "http" or scope["method"] in _SAFE_METHODS:
             await self._app(scope, receive, send)
             return
         body: bytes | None = b""
-        if _may_send_a_body(scope):  # others are refused by their route, whatever they send
+        if _may_send_body(scope):  # the route refuses anyone else, without the body
             try:
                 async with asyncio.timeout(BODY_SECONDS):
-                    body = await _read(receive)
+                    body = await _read_body(receive)
             except TimeoutError:
-                text = f"The body did not arrive within {BODY_SECONDS:g} seconds."
+                text = f"The request body did not arrive within {BODY_SECONDS:g} seconds. Send it again."
                 await problems.response(problems.problem(408, text), {"Connection": "close"})(scope, receive, send)
                 return
         if body is None:
             return
         if len(body) > MAX_BODY_BYTES:
-            text = f"The body is larger than {MAX_BODY_BYTES} bytes."
+            text = f"The request body is larger than {MAX_BODY_BYTES} bytes. Send a smaller one."
             await problems.response(problems.problem(413, text))(scope, receive, send)
             return
         sent = False
@@ -172,8 +172,8 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Return the body, or more of it than may be; None where the principal has gone."""
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body, cut off once it exceeds the limit; None if the client has disconnected."""
     body = bytearray()
     while len(body) <= MAX_BODY_BYTES:
         message = await receive()
@@ -185,7 +185,7 @@ async def _read(receive: Receive) -> bytes | None:
     return bytes(body)
 
 
-def _may_send_a_body(scope: Scope) -> bool:
+def _may_send_body(scope: Scope) -> bool:
     scheme, credential = get_authorization_scheme_param(Headers(scope=scope).get("authorization"))
     try:
         principal = scope["app"].state.services.authenticator.principal(

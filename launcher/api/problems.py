@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: one table chooses the HTTP status, the error's own text says what to do."""
+"""Errors as RFC 9457 problem details. One table maps errors to HTTP statuses; an error's message says what to do."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ STATUS_OF: dict[type[SlipwayError], int] = {
     errors.IdempotencyConflict: 409,
     errors.InvalidRequest: 422,
     errors.NotFound: 404,
+    errors.ArtifactForbidden: 403,
     errors.OutsideFolder: 403,
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,
@@ -42,13 +43,13 @@ def problem(status: int, detail: str, **extensions: Any) -> dict[str, Any]:
 
 
 def problem_of(error: SlipwayError) -> dict[str, Any]:
-    """Return the problem for one of Slipway's own errors."""
+    """Return the problem for a `SlipwayError`."""
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     return problem(status, error.message)
 
 
 def install(app: FastAPI) -> None:
-    """Make the application answer every error as a problem."""
+    """Make the application answer every error with a problem."""
     app.add_exception_handler(SlipwayError, _slipway)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -56,7 +57,7 @@ def install(app: FastAPI) -> None:
 
 
 def response(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    """Return a problem as an answer, with `Retry-After` and `WWW-Authenticate` where they belong."""
+    """Return a problem as a response, with `Retry-After` or `WWW-Authenticate` if its status calls for it."""
     status = body["status"]
     headers = dict(headers or {})
     if status in _RETRY_AFTER_SECONDS:
@@ -73,12 +74,12 @@ async def _slipway(request: Request, exc: Exception) -> Response:
 
 async def _invalid(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
-    faults = [
+    details = [
         {"field": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "message": fault["msg"]}
         for fault in exc.errors()
     ]
-    text = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults[:5])
-    return response(problem(422, f"The request is not valid: {text}", errors=faults[:100]))
+    text = "; ".join(f"{detail['field']}: {detail['message']}" for detail in details[:5])
+    return response(problem(422, f"The request is not valid: {text}", errors=details[:100]))
 
 
 async def _http(request: Request, exc: Exception) -> Response:
@@ -89,6 +90,6 @@ async def _http(request: Request, exc: Exception) -> Response:
 async def _disk(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, OSError)
     if exc.errno not in _DISK_ERRORS:
-        raise exc  # nobody expected it
-    text = f"The launcher's disk refused this: {os.strerror(exc.errno)}. Free some space, then try again."
+        raise exc  # unexpected
+    text = f"The launcher cannot write to its disk: {os.strerror(exc.errno)}. Free some space, then try again."
     return response(problem(503, text))

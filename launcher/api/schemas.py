@@ -1,4 +1,4 @@
-"""What goes over the wire: requests with their bounds, answers with examples."""
+"""The bodies of requests and responses, with their limits and examples."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from launcher.artifacts import artifact_urls
@@ -17,73 +18,87 @@ from launcher.domain.runs import Run
 MAX_JOB_ID = 200
 MAX_KEY = 255
 MAX_PARAMS_BYTES = 65536
-"""Half of what Linux takes in one environment variable."""
+"""Half of the longest environment variable on Linux."""
 _MAX_PARAMS = 50
 
-
+JOB_ID_EDGES = "must not start with '-', or start or end with a space"
+JOB_ID_CHARACTERS = "must not contain control characters or characters that change the text direction"
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Embeddings, overrides and isolates: they make a name look like another one. Joiners (Persian, emoji) are harmless."""
+"""Embeddings, overrides and isolates, which can disguise a name. Joiners (Persian, emoji) are harmless."""
 
 
 def _printable(text: str) -> str:
     if text != text.strip() or text.startswith("-"):
-        raise ValueError("must not begin with '-' or begin or end with a space")
-    if any(unicodedata.category(sign) in ("Cc", "Cs") or sign in _BIDIRECTIONAL for sign in text):
-        raise ValueError("must have no control characters, nor any that change the direction of writing")
+        raise ValueError(JOB_ID_EDGES)
+    if any(unicodedata.category(each) in ("Cc", "Cs") or each in _BIDIRECTIONAL for each in text):
+        raise ValueError(JOB_ID_CHARACTERS)
     return text
 
 
 JobId = Annotated[
     str,
-    Field(min_length=1, max_length=MAX_JOB_ID, strict=True, description="The work item; `jobId` in MongoDB."),
+    Field(min_length=1, max_length=MAX_JOB_ID, strict=True, description="The work item: `jobId` in MongoDB."),
     AfterValidator(_printable),
 ]
 
 
-def _as_in_a_header(text: str) -> str:
+def _header_value(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or text != text.strip():
-        raise ValueError("must be as a header can hold it: printable ASCII, no space at either end")
+        raise ValueError("must be printable ASCII without a space at either end, like a header")
     return text
 
 
 Key = Annotated[
     str,
-    Field(min_length=1, max_length=MAX_KEY, strict=True, description="As a single run's header `Idempotency-Key`."),
-    AfterValidator(_as_in_a_header),
+    Field(
+        min_length=1,
+        max_length=MAX_KEY,
+        strict=True,
+        description="Like the header `Idempotency-Key` of `POST /jobs/run`.",
+    ),
+    AfterValidator(_header_value),
 ]
+RunId = Annotated[str, Path(description="The run, as `POST /jobs/run` returned it.")]
 ProfileRef = Annotated[str, Field(strict=True, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ParamName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 ParamValue = (
     Annotated[str, Field(max_length=4096)]
     | bool
-    | Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what MongoDB can hold
+    | Annotated[int, Field(ge=-(2**63), lt=2**63)]  # MongoDB's range
     | Annotated[float, Field(allow_inf_nan=False)]
 )
 
 
-def _not_too_large(params: dict[str, Any]) -> dict[str, Any]:
+def _within_size_limit(params: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(params, ensure_ascii=False).encode()) > MAX_PARAMS_BYTES:
-        raise ValueError(f"more than {MAX_PARAMS_BYTES} bytes in all")
+        raise ValueError(f"must be at most {MAX_PARAMS_BYTES} bytes in total")
     return params
 
 
-Params = Annotated[dict[ParamName, ParamValue], Field(max_length=_MAX_PARAMS), AfterValidator(_not_too_large)]
+Params = Annotated[dict[ParamName, ParamValue], Field(max_length=_MAX_PARAMS), AfterValidator(_within_size_limit)]
 
 
 class LaunchOptions(BaseModel):
-    """How to run: all optional."""
+    """How to run the pipeline. All fields are optional."""
 
     model_config = ConfigDict(extra="forbid")
 
-    profile_ref: ProfileRef | None = Field(None, description="Passed to the pipeline as --profile.")
-    pipeline: str | None = Field(None, max_length=64, description="A configured pipeline; not given: `default`.")
-    params: Params = Field(default_factory=dict, description="The pipeline finds them in PIPELINE_PARAMS.")
-    priority: int = Field(0, ge=-100, le=100, strict=True, description="Higher goes first.")
-    timeout_seconds: int | None = Field(None, ge=1, strict=True, description="Counted from the pipeline's start.")
+    profile_ref: ProfileRef | None = Field(None, description="Passed to the pipeline as `--profile`.")
+    pipeline: str | None = Field(
+        None, max_length=64, description="Name of a configured pipeline; `default` if not set."
+    )
+    params: Params = Field(
+        default_factory=dict,
+        description="Passed to the pipeline in the environment variable `PIPELINE_PARAMS`, as JSON.",
+    )
+    priority: int = Field(0, ge=-100, le=100, strict=True, description="Runs with a higher priority start first.")
+    timeout_seconds: int | None = Field(
+        None, ge=1, strict=True, description="Time limit, counted from the start of the pipeline."
+    )
 
 
 class RunRequest(LaunchOptions):
-    """One run."""
+    """A request for one run."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"job_id": "4711", "profile_ref": "senior"}]}
@@ -93,7 +108,7 @@ class RunRequest(LaunchOptions):
 
 
 class BulkJob(BaseModel):
-    """A job_id of a bulk, with a key of its own where that is wished."""
+    """An item of a bulk request: a job_id, optionally with its own idempotency key."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -105,7 +120,7 @@ BulkEntry = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, BulkJob
 
 
 class BulkRequest(LaunchOptions):
-    """One run for each job_id, with the same options."""
+    """A request for one run per job_id, all with the same options."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -118,12 +133,12 @@ class BulkRequest(LaunchOptions):
     )
 
     job_ids: list[BulkEntry] = Field(
-        min_length=1, description="Each is checked for itself: one bad item refuses no other."
+        min_length=1, description="Each item is validated separately: an invalid one does not affect the others."
     )
 
 
 class RunView(BaseModel):
-    """A run, as every call shows it. Times: RFC 3339, UTC."""
+    """A run. Times are in RFC 3339 format, in UTC."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -153,17 +168,17 @@ class RunView(BaseModel):
     job_id: str
     profile_ref: str | None
     pipeline: str
-    status: str = Field(description="queued, running, completed, failed or cancelled")
-    reason: str | None = Field(description="Stable code of the end, for programs.")
-    message: str | None = Field(description="The end in a sentence, for people.")
+    status: str = Field(description="`queued`, `running`, `completed`, `failed` or `cancelled`.")
+    reason: str | None = Field(description="Why the run finished, as a stable code for programs.")
+    message: str | None = Field(description="Why the run finished, as a sentence for people.")
     exit_code: int | None
-    queue: dict[str, Any] | None = Field(description="While waiting: position, eta_seconds, why.")
+    queue: dict[str, Any] | None = Field(description="While the run is queued: `position`, `eta_seconds`, `why`.")
     created_at: str
     started_at: str | None
     completed_at: str | None
     updated_at: str
-    artifacts: dict[str, str] = Field(description="Key to URL path.")
-    log: dict[str, Any] = Field(description="The receipt: lines, bytes, complete, gaps.")
+    artifacts: dict[str, str] = Field(description="URL path of each artifact, by key.")
+    log: dict[str, Any] = Field(description="The log's receipt: `lines`, `bytes`, `complete`, `gaps`.")
 
 
 class RunPage(BaseModel):
@@ -176,7 +191,7 @@ class RunPage(BaseModel):
 
 
 class BulkItem(BaseModel):
-    """The result of one item: the run, or the problem that refused it."""
+    """The result of one item: its run, or the problem for which it was refused."""
 
     job_id: Any
     status: str | None = None
@@ -186,7 +201,7 @@ class BulkItem(BaseModel):
 
 
 class BulkView(BaseModel):
-    """One result an item, in the order asked."""
+    """The results of all items, in the order of the request."""
 
     runs: list[BulkItem]
     run_ids: list[str]
@@ -195,7 +210,7 @@ class BulkView(BaseModel):
 
 
 class TicketView(BaseModel):
-    """A ticket for one run's log and artifacts: `?ticket=` where a browser cannot send headers."""
+    """A ticket for one run's log and artifacts, sent as `?ticket=` when a browser cannot send headers."""
 
     ticket: str
     expires_in_seconds: int
@@ -203,7 +218,7 @@ class TicketView(BaseModel):
 
 
 def view(run: Run, place: QueuePlace | None) -> dict[str, Any]:
-    """Return a run as every call shows it."""
+    """Return a run as a `RunView`."""
     document = run.to_document()
     return {
         **{name: document[name] for name in RunView.model_fields if name not in ("queue", "artifacts", "log")},
@@ -219,5 +234,5 @@ def view(run: Run, place: QueuePlace | None) -> dict[str, Any]:
 
 
 def request_hash(job_id: str, options: Mapping[str, Any]) -> str:
-    """Return what tells two requests apart under one Idempotency-Key, whether asked for one by one or in bulk."""
+    """Return a hash to tell requests with the same Idempotency-Key apart, whether they are single or in bulk."""
     return hash_of(repr((job_id, sorted(options.items()))))

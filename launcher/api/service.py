@@ -1,4 +1,4 @@
-"""The calls on the service itself: health, probes, metrics, the queue's switch."""
+"""The routes for the service itself: health, probes, metrics, pausing the queue."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ _READY_SECONDS = 1.0
 router = APIRouter(tags=["service"])
 
 
-@router.get("/health", summary="How the service is")
+@router.get("/health", summary="Show the service's health")
 async def health(services: ServicesDep) -> dict[str, Any]:
-    """Show how the service is. Open, and 200 also when `degraded`; `problems` says why, in sentences. Runs continue
-    without Redis and MongoDB, and those that have started without the operator.
+    """Show whether the service is `healthy` or `degraded`; `problems` says why. Needs no credential, and answers 200 in
+    both cases. Runs continue without Redis and MongoDB, and active runs also without the operator.
     """
-    return {**await services.health.document(), "engine": services.settings.ENGINE}
+    return {**await services.health.report(), "engine": services.settings.ENGINE}
 
 
-@router.get("/livez", summary="The process answers", response_model=dict[str, str])
+@router.get("/livez", summary="Check that the process is alive", response_model=dict[str, str])
 async def livez(services: ServicesDep) -> Response:
-    """Answer 200 while this process can answer calls, 503 when it has to be started again."""
-    if fault := await services.health.fault():
-        return response(problem(503, fault))
+    """Answer 200 while this process can handle requests, and 503 when it must be restarted."""
+    if reason := await services.health.liveness_problem():
+        return response(problem(503, reason))
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz", summary="Runs are taken")
+@router.get("/readyz", summary="Check that the service is ready")
 async def readyz(services: ServicesDep) -> dict[str, str]:
-    """Answer once the engine has taken up what there was."""
+    """Answer 200 once the engine has loaded the existing runs."""
     await services.health.queue(_READY_SECONDS)
     return {"status": "ok"}
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+@router.get("/metrics", summary="Show Prometheus metrics", response_class=Response)
 async def metrics() -> Response:
-    """Return the metrics. Not on the public Ingress."""
+    """Return the metrics. Not available on the public Ingress."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.post("/queue/pause", summary="Start no more runs")
+@router.post("/queue/pause", summary="Pause the queue")
 async def pause(services: ServicesDep, principal: Admin) -> dict[str, bool]:
-    """Hold the queue: what runs goes on, nothing new starts, requests are still queued. Survives restarts."""
+    """Pause the queue: active runs continue, new requests are queued, and no run starts. This survives restarts."""
     await services.engine.pause(True)
     return {"paused": True}
 
 
-@router.post("/queue/resume", summary="Start runs again")
+@router.post("/queue/resume", summary="Resume the queue")
 async def resume(services: ServicesDep, principal: Admin) -> dict[str, bool]:
-    """Let the queue go on."""
+    """Resume the queue: runs start again."""
     await services.engine.pause(False)
     return {"paused": False}

@@ -1,4 +1,4 @@
-"""The call that counts runs, a day at a time."""
+"""The route that counts runs by day."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from launcher.api.dependencies import Reader, ServicesDep
 from launcher.domain.days import last_days, zone_of
 from launcher.domain.runs import RunStatus, now
 
-MOST_DAYS = 366
+MAX_DAYS = 366
 router = APIRouter(tags=["runs"])
 
 
 class CountsView(BaseModel):
-    """How many runs have each status."""
+    """The number of runs with each status."""
 
     queued: int
     running: int
@@ -27,7 +27,7 @@ class CountsView(BaseModel):
 
 
 class DayView(BaseModel):
-    """The runs that were requested on one day, by their status now."""
+    """The runs that were requested on one day, by their current status."""
 
     date: date
     counts: CountsView
@@ -35,7 +35,7 @@ class DayView(BaseModel):
 
 
 class StatsView(BaseModel):
-    """Days, the oldest first; days without runs are there too."""
+    """Counts by day, oldest first, including days without runs."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -64,14 +64,14 @@ class StatsView(BaseModel):
 async def stats(
     services: ServicesDep,
     principal: Reader,
-    days: Annotated[int, Query(ge=1, le=MOST_DAYS, description="So many days, today included.")] = 14,
-    tz: Annotated[str, Query(description="Where the days begin and end: an IANA time zone.")] = "UTC",
+    days: Annotated[int, Query(ge=1, le=MAX_DAYS, description="Number of days, including today.")] = 14,
+    tz: Annotated[str, Query(description="IANA time zone in which days start and end.")] = "UTC",
 ) -> dict[str, Any]:
-    """Count the runs of the last days by the day on which they were requested, all of them, however many there are."""
+    """Count all runs of the last days by the day on which they were requested, and by status."""
     zone = zone_of(tz)
-    asked = last_days(days, zone, now())
-    counted = asked.by_date(await services.engine.count_between(asked.edges))
-    shown = [
+    period = last_days(days, zone, now())
+    counted = period.by_date(await services.engine.count_between(period.edges))
+    views = [
         {
             "date": day,
             "counts": {str(status): counts.get(status, 0) for status in RunStatus},
@@ -79,4 +79,4 @@ async def stats(
         }
         for day, counts in counted
     ]
-    return {"tz": zone.key, "days": shown, "total": sum(sum(counts.values()) for _, counts in counted)}
+    return {"tz": zone.key, "days": views, "total": sum(sum(counts.values()) for _, counts in counted)}

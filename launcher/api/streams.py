@@ -1,4 +1,4 @@
-"""A run's log: live as server-sent events, whole as text; and its artifacts."""
+"""The routes for a run's log, as live events or as text, and for its artifacts."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from launcher.api import problems
 from launcher.api.dependencies import RunReader, ServicesDep, stream_slot
-from launcher.api.files import FileAnswer
+from launcher.api.files import ArtifactResponse
+from launcher.api.schemas import RunId
 from launcher.api.threads import DaemonThreads
 from launcher.domain.errors import ArchiveUnavailable
 
 router = APIRouter(tags=["logs and artifacts"])
+FileName = Annotated[str, Path(description="The artifact's name, or the path of a file in the run's folder.")]
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-_BLOCK_SECONDS = 30.0  # in which the archive's disk gives a block of a log
+_BLOCK_SECONDS = 30.0  # within which the disk must return a block of a log
 
 
-class _Stream(StreamingResponse):
-    """An answer whose events end with it, at once, however it ends."""
+class _EventStream(StreamingResponse):
+    """A response that closes its source of events as soon as it ends, however it ends."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert isinstance(self.body_iterator, AsyncGenerator)
@@ -32,17 +34,17 @@ class _Stream(StreamingResponse):
 
 @router.get(
     "/jobs/{run_id}/logs",
-    summary="Follow a run",
+    summary="Follow a run's log",
     dependencies=[Depends(stream_slot)],
     response_class=StreamingResponse,
     responses={
         200: {
             "description": (
-                "Server-sent events. Unnamed: a line; `id` is its number, `data` its text, or its last frame if it "
-                "redraws itself with carriage returns. `progress` {step, of, label} and `gap` {from, to, why} stand "
-                "for a line and have an `id` too. `status` and `end` hold the run. `partial` {text}: what a line that "
-                "redraws itself shows before it is finished, at most 5 times a second; the next event with an `id` "
-                "replaces it (local engine only). Ignore events that you do not know."
+                "Server-sent events. An unnamed event is a line: `id` is its number and `data` its text, or its last "
+                "frame if the line redraws itself with carriage returns. `progress` {step, of, label} and `gap` "
+                "{from, to, why} take the place of a line and also have an `id`. `status` and `end` contain the run. "
+                "`partial` {text} is the current frame of a line that redraws itself, at most 5 times a second; the "
+                "next event with an `id` replaces it (local engine only). Ignore unknown events."
             ),
             "content": {
                 "text/event-stream": {
@@ -53,27 +55,29 @@ class _Stream(StreamingResponse):
     },
 )
 async def logs(
-    run_id: str,
+    run_id: RunId,
     services: ServicesDep,
     principal: RunReader,
-    after: Annotated[int, Query(ge=0, lt=2**53, description="Only lines with higher numbers.")] = 0,
-    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+    after: Annotated[int, Query(ge=0, lt=2**53, description="Send only lines with a higher number.")] = 0,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="Send only lines after this one.")
+    ] = None,
 ) -> StreamingResponse:
-    """Stream the log from line 1, or from where `Last-Event-ID` or `after` says, to the `end` event."""
+    """Stream the log from line 1, or from the line after `Last-Event-ID` or `after`, until the `end` event."""
     await services.engine.get(run_id)
     if last_event_id and last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 16:
         after = int(last_event_id)
-    return _Stream(services.hub.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
+    return _EventStream(services.feeds.events(run_id, after), media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 
 @router.get(
     "/jobs/{run_id}/log",
-    summary="The whole log as text",
+    summary="Download the whole log",
     dependencies=[Depends(stream_slot)],
     response_class=StreamingResponse,
 )
-async def log(run_id: str, services: ServicesDep, principal: RunReader) -> StreamingResponse:
-    """Return all that the archive holds, byte by byte as it was printed."""
+async def log(run_id: RunId, services: ServicesDep, principal: RunReader) -> StreamingResponse:
+    """Return the whole log as text, byte for byte as it was printed."""
     await services.engine.get(run_id)
     headers = {
         "X-Content-Type-Options": "nosniff",
@@ -81,41 +85,45 @@ async def log(run_id: str, services: ServicesDep, principal: RunReader) -> Strea
         "Content-Disposition": f'attachment; filename="{run_id}.log"',
     }
     blocks = services.archive.text(run_id)
-    first = await _next(blocks, services.log_threads)  # a disk that hangs is an answer of its own
-    text = _text(first, blocks, services.log_threads)
+    first = await _next_block(
+        blocks, services.log_readers
+    )  # before the headers, so that a disk that hangs is answered with a problem
+    text = _remaining_blocks(first, blocks, services.log_readers)
     return StreamingResponse(text, media_type="text/plain; charset=utf-8", headers=headers)
 
 
-async def _next(blocks: Iterator[bytes], threads: DaemonThreads) -> bytes | None:
+async def _next_block(blocks: Iterator[bytes], threads: DaemonThreads) -> bytes | None:
     try:
         return await threads.run(lambda: next(blocks, None), seconds=_BLOCK_SECONDS)
     except TimeoutError as exc:
         raise ArchiveUnavailable from exc
 
 
-async def _text(first: bytes | None, blocks: Iterator[bytes], threads: DaemonThreads) -> AsyncIterator[bytes]:
+async def _remaining_blocks(
+    first: bytes | None, blocks: Iterator[bytes], threads: DaemonThreads
+) -> AsyncIterator[bytes]:
     block = first
     while block is not None:
         yield block
-        block = await _next(blocks, threads)
+        block = await _next_block(blocks, threads)
 
 
 @router.get(
     "/artifacts/{run_id}/{filename:anypath}",
     summary="Download an artifact",
-    response_class=FileAnswer,
+    response_class=ArtifactResponse,
     status_code=200,
     responses={
-        200: {"description": "The file, as an attachment", "content": {"application/octet-stream": {}}},
-        206: {"description": "The part that `Range` asks for", "content": {"application/octet-stream": {}}},
-        304: {"description": "`If-None-Match` names the file as it is"},
+        200: {"description": "The file, as an attachment.", "content": {"application/octet-stream": {}}},
+        206: {"description": "The part that `Range` requests.", "content": {"application/octet-stream": {}}},
+        304: {"description": "`If-None-Match` matches the current file."},
         416: {
-            "description": "The file has none of the bytes that `Range` asks for",
+            "description": "The file has none of the bytes that `Range` requests.",
             "content": {problems.MEDIA_TYPE: {}},
         },
     },
 )
-async def artifact(run_id: str, filename: str, services: ServicesDep, principal: RunReader) -> FileAnswer:
-    """Return one file of the run's own folder, or a part of it (`Range`)."""
+async def artifact(run_id: RunId, filename: FileName, services: ServicesDep, principal: RunReader) -> ArtifactResponse:
+    """Return a file from the run's folder, or a part of it (`Range`)."""
     run = await services.engine.get(run_id)
-    return FileAnswer(await services.artifacts.open(run, filename))
+    return ArtifactResponse(await services.artifacts.open(run, filename))

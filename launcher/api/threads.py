@@ -1,4 +1,4 @@
-"""Threads for calls that may hang, as a disk does: neither the other pools nor the process's end waits for them."""
+"""Daemon threads for calls that may hang, such as disk reads. Neither other pools nor the exit wait for them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class DaemonThreads:
-    """Runs calls in daemon threads, at most so many at a time. A call that hangs keeps its place, and nothing else."""
+    """Runs at most `count` calls at a time in daemon threads. A call that hangs occupies only its own slot."""
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, count: int) -> None:
         self._name = name
-        self._free = asyncio.Semaphore(most)
+        self._free = asyncio.Semaphore(count)
 
     async def run(self, call: Callable[[], T], *, seconds: float) -> T:
-        """Return what the call returns. Raises `TimeoutError` where no thread was free, or the call did not end."""
+        """Return the call's result. Raises `TimeoutError` if no thread becomes free or the call takes too long."""
         loop = asyncio.get_running_loop()
 
         def settle(result: T | None, error: BaseException | None) -> None:
@@ -36,7 +36,7 @@ class DaemonThreads:
                 result = call()
             except BaseException as exc:
                 error = exc
-            with suppress(RuntimeError):  # the loop has ended meanwhile
+            with suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(settle, result, error)
 
         async with asyncio.timeout(seconds):

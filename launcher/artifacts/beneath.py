@@ -1,8 +1,8 @@
-"""Opens what lies beneath a folder that somebody else may change at any moment.
+"""Opens files and folders beneath a folder that an untrusted process may change at any moment.
 
-No link is followed, no other mount is entered, and no open waits: not for the other end of a FIFO, not for a lease.
-Linux resolves a whole path in one call (openat2); elsewhere, and where a sandbox forbids that call, each component is
-opened by itself, with the same promise.
+No link is followed, no other mount is entered, and no open blocks, neither on a FIFO nor on a lease. Linux resolves a
+path in one call (openat2). On other systems, and if a sandbox denies that call, each component is opened separately,
+with the same guarantees.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import Any
 
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 FOLDER = FILE | os.O_DIRECTORY
-PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""A folder to open things beneath; O_PATH needs no right to read it."""
+ENTRY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
+"""An entry of any kind, to inspect; O_PATH requires no permission on it."""
+PLACE = ENTRY | os.O_DIRECTORY
+"""A folder to open things beneath."""
 
 _OPENAT2 = 437  # the same number on every architecture
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
@@ -33,7 +35,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def open_root(path: Path) -> int:
-    """Return a descriptor of a folder of our own, which may be a link, to open things beneath."""
+    """Return a descriptor of a trusted folder, which may be a link, to open things beneath."""
     return os.open(path, PLACE & ~os.O_NOFOLLOW)
 
 
@@ -43,7 +45,7 @@ def open_beneath(place: int, path: bytes, flags: int = FILE) -> int:
 
 
 def open_at_once(place: int, path: bytes, flags: int) -> int:
-    """Open by openat2, as Linux has since 5.6."""
+    """Open with openat2 (Linux 5.6)."""
     _components(path)
     how = _OpenHow(flags=flags, mode=0, resolve=_RESOLVE)
     while True:
@@ -72,34 +74,51 @@ def open_by_components(place: int, path: bytes, flags: int) -> int:
     return at
 
 
-def open_folder(place: int, name: str, rights: int = 0o500) -> int:
+def open_file(place: int, path: bytes) -> int:
+    """Return a new descriptor for reading a relative path beneath the folder `place`. Raises `OSError`.
+
+    A regular file that denies its owner, who is our user, permission to read gets that permission back.
+    """
+    try:
+        return open_beneath(place, path)
+    except PermissionError:
+        if not hasattr(os, "O_PATH"):
+            raise
+        _permit(place, path, stat.S_ISREG, 0o400)
+        return open_beneath(place, path)
+
+
+def open_folder(place: int, name: str, permissions: int = 0o500) -> int:
     """Return a descriptor of a folder in the folder `place`.
 
-    A run's own folder that lacks these rights for us, its owner, gets them back: what cannot be read cannot be counted,
-    found or deleted.
+    A folder that denies its owner, who is our user, these permissions gets them back: what cannot be read cannot be
+    counted, found or deleted.
     """
     path = os.fsencode(name)
     try:
         folder = open_beneath(place, path, FOLDER)
     except PermissionError:
-        _unlock(place, path)
+        if hasattr(os, "O_PATH"):
+            _permit(place, path, stat.S_ISDIR, 0o700)
+        else:
+            os.chmod(path, 0o700, dir_fd=place, follow_symlinks=False)
         folder = open_beneath(place, path, FOLDER)
     mode = stat.S_IMODE(os.fstat(folder).st_mode)
-    if mode & rights != rights:
-        with contextlib.suppress(OSError):  # not ours, or a mount to read from alone
+    if mode & permissions != permissions:
+        with contextlib.suppress(OSError):  # not ours, or a read-only mount
             os.fchmod(folder, mode | 0o700)
     return folder
 
 
-def _unlock(place: int, path: bytes) -> None:
-    if not hasattr(os, "O_PATH"):
-        os.chmod(path, 0o700, dir_fd=place, follow_symlinks=False)
-        return
-    folder = open_beneath(place, path, PLACE)
+def _permit(place: int, path: bytes, is_expected: Callable[[int], bool], permissions: int) -> None:
+    """Add permissions to an entry of the expected kind, through a descriptor that no rename can redirect."""
+    entry = open_beneath(place, path, ENTRY)
     try:
-        os.chmod(f"/proc/self/fd/{folder}", 0o700)  # noqa: PTH101 - fchmod refuses O_PATH
+        mode = os.fstat(entry).st_mode
+        if is_expected(mode):
+            os.chmod(f"/proc/self/fd/{entry}", stat.S_IMODE(mode) | permissions)  # noqa: PTH101 - fchmod refuses O_PATH
     finally:
-        os.close(folder)
+        os.close(entry)
 
 
 def _components(path: bytes) -> list[bytes]:
@@ -111,14 +130,14 @@ def _components(path: bytes) -> list[bytes]:
 
 @cache
 def kernel_resolves() -> bool:
-    """Say whether openat2 works: an old kernel does not know it, a sandbox may refuse it."""
+    """Whether openat2 works: an old kernel lacks it, and a sandbox may deny it."""
     if sys.platform != "linux":
         return False
     root = os.open("/", PLACE)
     try:
-        os.close(open_at_once(root, b"proc", PLACE & ~os.O_DIRECTORY))
+        os.close(open_at_once(root, b"proc", ENTRY))
     except OSError as exc:
-        return exc.errno in (errno.ENOENT, errno.EXDEV)  # it was understood
+        return exc.errno in (errno.ENOENT, errno.EXDEV)  # the call itself works
     finally:
         os.close(root)
     return True

@@ -1,4 +1,4 @@
-"""An artifact that is open: its name, its size when it was opened, and its bytes."""
+"""An open artifact: its name, its size when it was opened, and its content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 
 
 class ArtifactFile:
-    """A regular file, read by its descriptor in threads of the pool. Close it in every case."""
+    """A regular file, read through its descriptor in the pool's threads. Always close it."""
 
     def __init__(self, descriptor: int, name: str, readers: Executor) -> None:
         self._file = os.fdopen(descriptor, "rb", buffering=0)
@@ -18,15 +18,17 @@ class ArtifactFile:
         self.name = name
         self.size = found.st_size
         self.modified = found.st_mtime
-        self.etag = f'"{found.st_ino:x}-{found.st_size:x}-{found.st_ctime_ns:x}"'  # a run can set mtime, never ctime
+        self.etag = (
+            f'"{found.st_ino:x}-{found.st_size:x}-{found.st_ctime_ns:x}"'  # a run can set the mtime, but not the ctime
+        )
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Return up to so many bytes from an offset; fewer only at the file's end. Raises `OSError`."""
+        """Return `length` bytes from an offset, or fewer at the end of the file. Raises `OSError`."""
         self._reading = self._readers.submit(os.pread, self._file.fileno(), length, offset)
         return await asyncio.wrap_future(self._reading)
 
     def close(self) -> None:
-        """Close it, after the read that is under way: its number could be another file's by then."""
+        """Close the file, after a read that is under way: the descriptor's number could be reused before that."""
         if self._reading is None:
             self._file.close()
         else:

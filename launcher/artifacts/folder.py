@@ -1,4 +1,4 @@
-"""All runs' artifacts below one folder, `ROOT/<run_id>/…`: found, counted, opened and removed."""
+"""Finds, measures, opens and deletes the artifacts of all runs, `ROOT/<run_id>/…`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
-from launcher.artifacts.beneath import open_beneath, open_root
+from launcher.artifacts.beneath import open_file, open_root
 from launcher.artifacts.file import ArtifactFile
 from launcher.artifacts.names import names_for, relative, text_of
 from launcher.artifacts.removal import Removal
 from launcher.artifacts.walk import Walk
-from launcher.domain.errors import ArtifactNotFound, StoreUnavailable
+from launcher.domain.errors import ArtifactForbidden, ArtifactNotFound, SlipwayError, StoreUnavailable
 from launcher.domain.runs import Run
 
 DEPTH = 32
-"""Components of a path that is found by its pattern."""
+"""The most components of a path that is found by a pattern."""
 _WALK_SECONDS = 5.0
 _REMOVAL_SECONDS = 20.0
-_WALKERS, _READERS = 2, 4  # threads; a folder that keeps the walkers busy must not keep anybody from a file
+_WALKERS, _READERS = 2, 4  # threads; separate, so that folders that keep the walkers busy do not delay downloads
 _PREALLOCATED = 1 << 20  # bytes
 _BUSY = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
-"""Errors that are not the path's: a lease that the run holds, no descriptor left, a bad disk."""
+"""Errors that do not depend on the path: a lease held by the run, too few descriptors, a failing disk."""
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class ArtifactFolder:
-    """The only way into the runs' folders. Its calls never block the event loop and are bounded in time."""
+    """The only access to the runs' folders. Its coroutines never block the event loop and are bounded in time."""
 
     def __init__(self, root: Path, *, max_bytes: int = 256 << 20, max_files: int = 10_000) -> None:
         self._root = root.absolute()
@@ -49,37 +49,38 @@ class ArtifactFolder:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Stop what is under way."""
+        """Stop the walks and deletions that are under way."""
         self._closed.set()
         for pool in (self._walkers, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def of(self, run_id: str) -> Path:
-        """Return a run's own folder, whether it is there or not."""
+        """Return the path of a run's folder, whether it exists or not."""
         return self._root / run_id
 
     def make(self, run_id: str) -> Path:
-        """Make a run's own folder."""
+        """Create a run's folder."""
         folder = self.of(run_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     async def discover(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Find the wanted files (key to name or pattern) anywhere below the run's folder; return key to path below it.
+        """Find the wanted files (names or patterns by key) anywhere in the run's folder; return their paths by key.
 
-        Of several that fit the shallowest, then the first by name, counts. A path is text in any case (see `names`).
+        If several files match, the least deep one is used, then the first by name. Paths are text (see `names`).
         """
         return await _call(self._walkers, self._discover, run_id, wanted)
 
     async def excess(self, run_id: str) -> str:
-        """Return which limit the run's folder exceeds, as a sentence; "" where it exceeds none."""
+        """Return a sentence about the limit that the run's folder exceeds, or "" if it exceeds none."""
         return await _call(self._walkers, self._excess, run_id)
 
     async def open(self, run: Run, name: str) -> ArtifactFile:
-        """Open the file for a name: one of the run's artifacts, or a path below its folder.
+        """Open one of the run's artifacts by its name, or any file by its path in the run's folder.
 
-        Raises `OutsideFolder` where the path leads out; `ArtifactNotFound` where no regular file is there, and also
-        for a link, wherever that leads; `StoreUnavailable` where it cannot be opened now.
+        Raises `OutsideFolder` if the path leaves the folder, `ArtifactNotFound` if it is not a regular file (links,
+        too, wherever they lead), `ArtifactForbidden` if we have no permission to read it, and `StoreUnavailable` if it
+        temporarily cannot be opened.
         """
         known = {posixpath.basename(path): path for path in run.artifacts.values()}
         opening = self._readers.submit(self._open, run.run_id, known.get(name, name))
@@ -90,7 +91,7 @@ class ArtifactFolder:
             raise
 
     async def delete(self, run_id: str) -> bool:
-        """Remove a run's artifacts; say whether nothing of them is left. What is left is for the next call."""
+        """Delete a run's artifacts; return whether all are gone. The next call continues with the rest."""
         return await _call(self._walkers, self._delete, run_id)
 
     def _discover(self, run_id: str, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -104,7 +105,7 @@ class ArtifactFolder:
             if keys and entry.is_file(follow_symlinks=False):
                 path = "/".join(walk.path_of(entry.name))
                 candidate = (walk.depth, text_of(path))
-                if os.fsencode(path) in names_for(candidate[1]):  # else nobody could open it by this text
+                if os.fsencode(path) in names_for(candidate[1]):  # otherwise this text would not open it
                     found |= {key: min(candidate, found.get(key, candidate)) for key in keys}
         return {key: found[key][1] for key in wanted if key in found}
 
@@ -113,33 +114,38 @@ class ArtifactFolder:
         walk = self._walk(run_id, self._max_files + 2)
         for entry in walk:
             if walk.entries > self._max_files:
-                return f"It made more than {self._max_files} files and folders (MAX_ARTIFACT_FILES)."
-            with contextlib.suppress(OSError):  # the pipeline renames and deletes while we look
+                return f"It created more than {self._max_files} files and folders (MAX_ARTIFACT_FILES)."
+            with contextlib.suppress(OSError):  # the pipeline renames and deletes files meanwhile
                 held += _bytes_of(entry.stat(follow_symlinks=False))
             if held > self._max_bytes:
                 return f"It wrote more than {self._max_bytes} bytes (MAX_ARTIFACT_BYTES)."
         if not walk.complete:
-            log.warning("run %s: not all of its artifacts could be counted", run_id)
+            log.warning("run %s: some of its artifacts could not be counted", run_id)
         return ""
 
     def _open(self, run_id: str, path: str) -> ArtifactFile:
         plain = relative(path)
+        refusal: SlipwayError = ArtifactNotFound()
         for name in names_for(plain):
             try:
                 descriptor = self._descriptor(run_id, name)
             except (OSError, ValueError) as exc:
                 if isinstance(exc, OSError) and exc.errno in _BUSY:
-                    raise StoreUnavailable(f"The artifact cannot be read now ({exc.strerror}). Try again.") from exc
+                    raise StoreUnavailable(
+                        f"The artifact is temporarily unavailable ({exc.strerror}). Try again."
+                    ) from exc
+                if isinstance(exc, PermissionError):
+                    refusal = ArtifactForbidden()
                 continue
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return ArtifactFile(descriptor, posixpath.basename(plain), self._readers)
             os.close(descriptor)
-        raise ArtifactNotFound
+        raise refusal
 
     def _descriptor(self, run_id: str, name: bytes) -> int:
         root = open_root(self._root)
         try:
-            return open_beneath(root, os.fsencode(run_id) + b"/" + name)
+            return open_file(root, os.fsencode(run_id) + b"/" + name)
         finally:
             os.close(root)
 
@@ -158,14 +164,14 @@ class ArtifactFolder:
 
 
 def artifact_urls(run: Run) -> dict[str, str]:
-    """Return key to URL path, as REST and MongoDB show them."""
+    """Return the URL paths of a run's artifacts by key, for REST and MongoDB."""
     return {key: f"/artifacts/{run.run_id}/{quote(posixpath.basename(path))}" for key, path in run.artifacts.items()}
 
 
 def _bytes_of(entry: os.stat_result) -> int:
-    """Return what an entry counts for: a file's size, or what it holds on the disk where that is far more.
+    """Return the bytes that an entry counts for: its size, or its space on the disk if that is far larger.
 
-    Space can be allocated beyond a file's end; file systems do that too, up to a file's size, for one that grows.
+    A run can allocate space beyond a file's end. File systems do so, too, for a growing file, up to its size.
     """
     if stat.S_ISDIR(entry.st_mode):
         return 0

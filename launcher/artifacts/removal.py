@@ -1,6 +1,6 @@
-"""Removes a folder with everything in it, however deep or unreadable a run has made it, in bounded time.
+"""Removes a folder with all its contents in bounded time, however deep or unreadable a run has made it.
 
-A folder in a folder is first moved up to the top, so no path grows long and two descriptors are enough.
+Nested folders are first moved to the top level, so paths stay short and two descriptors are enough.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from itertools import count, islice
 
 from launcher.artifacts.beneath import open_folder
 
-_BATCH = 1000  # entries listed before they are removed: a listing must not change while it is read
+_BATCH = 1000  # entries listed before they are removed, because a folder must not change while it is listed
 _ALL_RIGHTS = 0o700
 
 
 class Removal:
-    """One attempt, `seconds` long. What is left is for the next one."""
+    """One attempt of at most `seconds`. The next one continues with the rest."""
 
     def __init__(self, place: int, name: str, *, seconds: float, stopped: Callable[[], bool]) -> None:
         self._place, self._name, self._stopped = place, name, stopped
@@ -27,7 +27,7 @@ class Removal:
         self._token, self._numbers = secrets.token_hex(8), count()
 
     def run(self) -> bool:
-        """Remove the folder; say whether nothing of it is left."""
+        """Remove the folder; return whether it is gone."""
         try:
             top = open_folder(self._place, self._name, _ALL_RIGHTS)
         except FileNotFoundError:
@@ -42,7 +42,7 @@ class Removal:
         return self._try(os.rmdir, self._name, self._place)
 
     def _remove_some(self, folder: int, top: int) -> bool:
-        """Remove a batch of a folder's entries; say whether anything was removed."""
+        """Remove a batch of a folder's entries; return whether any was removed."""
         try:
             with os.scandir(folder) as entries:
                 batch = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, _BATCH)]
@@ -73,7 +73,7 @@ class Removal:
         return self._try(os.rmdir, name, top)
 
     def _move_up(self, name: str, folder: int, top: int) -> bool:
-        with contextlib.suppress(OSError):  # moving a folder takes the right to write to it
+        with contextlib.suppress(OSError):  # moving a folder requires write permission on it
             os.close(open_folder(folder, name, _ALL_RIGHTS))
             os.rename(name, f"{self._token}-{next(self._numbers)}", src_dir_fd=folder, dst_dir_fd=top)
             return True

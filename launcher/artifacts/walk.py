@@ -1,7 +1,7 @@
-"""A walk through everything in a run's folder: iterative, bounded, with one open folder at a time.
+"""An iterative, bounded walk through a run's folder, with one open folder at a time.
 
-The run may change the folder meanwhile. What it moves away is passed over, and the walk never leaves the folder: it
-goes up only to a folder that it has come down from.
+The run may change the folder meanwhile. Entries that it moves away are skipped, and the walk never leaves the folder:
+it goes up only to a folder that it has come down from.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ class _Level:
     name: str
     identity: tuple[int, int]
     pending: list[str] = field(default_factory=list)
-    """Its folders that the walk has still to enter."""
+    """Subfolders that the walk has not entered yet."""
 
 
 class Walk:
-    """Iterating yields each entry below the folder `name` of `root`, in no order; none where there is no such folder.
+    """Yields each entry below the folder `name` of `root`, in no particular order; none if the folder does not exist.
 
-    Use an entry before you take the next one.
-
-    `entries` counts what was yielded. `complete` is False where time or depth ended the walk, or something could not be
-    read.
+    Use an entry before you take the next one. `entries` counts the entries so far. `complete` is False if the walk ran
+    out of time or depth, or could not read something.
     """
 
     def __init__(self, root: Path, name: str, *, seconds: float, depth: int, stopped: Callable[[], bool]) -> None:
@@ -41,15 +39,15 @@ class Walk:
 
     @property
     def depth(self) -> int:
-        """How many components the newest entry's path has."""
+        """The number of components of the current entry's path."""
         return len(self._levels)
 
     def path_of(self, name: str) -> list[str]:
-        """Return the components of the newest entry's path."""
+        """Return the components of the current entry's path."""
         return [*(level.name for level in self._levels[1:]), name]
 
     def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        """Yield every entry, links and folders included."""
+        """Yield every entry, including links and folders."""
         try:
             self._place = open_root(self._root)
         except OSError as exc:
@@ -85,7 +83,7 @@ class Walk:
         return over
 
     def _move_on(self) -> None:
-        """Enter the next folder: in the folder at hand, or in one further up; where there is none, leave no level."""
+        """Enter the next folder, in the current one or one further up. If there is none, no level remains."""
         while self._levels and not self._over():
             level = self._levels[-1]
             if not level.pending:
@@ -100,7 +98,7 @@ class Walk:
     def _enter(self, name: str) -> bool:
         try:
             folder = open_folder(self._at, name)
-        except (FileNotFoundError, NotADirectoryError):  # it was moved away or replaced meanwhile
+        except (FileNotFoundError, NotADirectoryError):  # moved away or replaced meanwhile
             return False
         except OSError:
             self.complete = False
@@ -122,7 +120,7 @@ class Walk:
             self._come_down_again()
 
     def _come_down_again(self) -> None:
-        """Reach the lowest level by its path; from where that has changed, the levels below are given up."""
+        """Return to the deepest level by its path. If the path has changed, give up the levels below the change."""
         self._replace(os.dup(self._place))
         for index, level in enumerate(self._levels):
             try:

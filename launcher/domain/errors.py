@@ -1,38 +1,39 @@
-"""Everything Slipway refuses or fails at, as one tree.
+"""Slipway's errors, as one tree.
 
 SlipwayError
-├── InvalidRequest            the caller asked for something that cannot be
+├── InvalidRequest            the request cannot be carried out
 │   ├── UnknownPipeline
-│   └── IdempotencyConflict   the same key came with another request
+│   └── IdempotencyConflict   the key was used with a different request
 ├── NotFound
 │   ├── RunNotFound
 │   └── ArtifactNotFound
-├── OutsideFolder             a path that leaves the run's artifacts
+├── ArtifactForbidden         the file is another user's, or its mode denies reading
+├── OutsideFolder             the path leaves the run's folder
 ├── NotAuthenticated
-├── NotAllowed                authenticated, but without the scope
+├── NotAllowed                authenticated, but without the required scope
 ├── QueueFull
 ├── TooManyCalls
-│   └── TooManyStreams        one ticket has its streams open already
-├── StreamsFull               all streams that there may be are open
+│   └── TooManyStreams        the ticket has reached its limit of open streams
+├── StreamsFull               the launcher has reached its limit of open streams
 ├── ArchiveUnavailable        the archive's disk does not answer
 ├── StoreUnavailable          Redis or MongoDB does not answer; always retried
-├── ClusterError              what Kubernetes answered is not what was asked for
-│   ├── ClusterUnavailable    it does not answer, or cannot now; always retried
+├── ClusterError              Kubernetes refused a request
+│   ├── ClusterUnavailable    it does not answer or is unavailable; always retried
 │   ├── ObjectMissing
 │   ├── ObjectExists
-│   └── ObjectChanged         somebody else was faster: look again
-├── ConfigurationError        the settings are wrong; the launcher does not start
-└── IllegalTransition         a fault in Slipway itself: a state change that cannot be
+│   └── ObjectChanged         it was changed meanwhile: read it again
+├── ConfigurationError        the settings are not valid; the launcher does not start
+└── IllegalTransition         a bug in Slipway: an impossible change of a run's state
 
-A class's docstring is its default message, written for the person who meets it. The HTTP status of each is chosen in
-one table, in `launcher.api.problems`.
+A class's docstring is its default message to users. One table in `launcher.api.problems` maps each class to its HTTP
+status.
 """
 
 from __future__ import annotations
 
 
 class SlipwayError(Exception):
-    """Something went wrong in Slipway."""
+    """Slipway failed."""
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or (self.__doc__ or "").strip()
@@ -40,59 +41,63 @@ class SlipwayError(Exception):
 
 
 class InvalidRequest(SlipwayError):
-    """The request cannot be carried out as it is."""
+    """The request is not valid."""
 
 
 class UnknownPipeline(InvalidRequest):
-    """There is no such pipeline."""
+    """Pipeline not found."""
 
 
 class IdempotencyConflict(InvalidRequest):
-    """This Idempotency-Key was used with another request: send a new key for a new run."""
+    """This Idempotency-Key was used with a different request. Use a new key for a new run."""
 
 
 class NotFound(SlipwayError):
-    """There is no such thing."""
+    """Not found."""
 
 
 class RunNotFound(NotFound):
-    """There is no such run: it may be mistyped, or older than the retention. GET /jobs lists those there are."""
+    """Run not found. `GET /jobs` lists the runs that exist."""
 
 
 class ArtifactNotFound(NotFound):
-    """This run has no such artifact."""
+    """Artifact not found. `GET /jobs/{run_id}/status` lists the run's artifacts."""
+
+
+class ArtifactForbidden(SlipwayError):
+    """The launcher has no permission to read this file. Let the pipeline make it readable for its own user."""
 
 
 class OutsideFolder(SlipwayError):
-    """This path leads out of the run's artifacts."""
+    """This path leads outside the run's artifacts."""
 
 
 class NotAuthenticated(SlipwayError):
-    """Send 'Authorization: Bearer' with RUNNER_API_SECRET or a token signed with it."""
+    """The credential is missing or not valid. Send RUNNER_API_SECRET, or a token signed with it, as a bearer token."""
 
 
 class NotAllowed(SlipwayError):
-    """This token does not carry the scope that the call needs."""
+    """This token does not have the required scope."""
 
 
 class QueueFull(SlipwayError):
-    """The queue is full: try again when runs have ended, or raise MAX_QUEUED."""
+    """The queue is full. Try again when runs have finished, or raise MAX_QUEUED."""
 
 
 class TooManyCalls(SlipwayError):
-    """Too many calls with this credential: slow down, or raise RATE_LIMIT_PER_MINUTE."""
+    """Too many requests with this credential. Slow down, or raise RATE_LIMIT_PER_MINUTE."""
 
 
 class TooManyStreams(TooManyCalls):
-    """This ticket has as many streams open as it may: close one, or ask for another ticket."""
+    """Too many open streams with this ticket. Close one, or request another ticket."""
 
 
 class StreamsFull(SlipwayError):
-    """As many streams are open as the launcher serves: try again soon, or raise MAX_STREAMS."""
+    """Too many open streams. Try again later, or raise MAX_STREAMS."""
 
 
 class ArchiveUnavailable(SlipwayError):
-    """The archive's disk does not answer: try again soon, and check ARCHIVE_DIR."""
+    """The archive's disk does not respond. Try again later, and check ARCHIVE_DIR."""
 
 
 class StoreUnavailable(SlipwayError):
@@ -104,24 +109,24 @@ class ClusterError(SlipwayError):
 
 
 class ClusterUnavailable(ClusterError):
-    """Kubernetes does not answer: try again soon. Runs that are there go on meanwhile."""
+    """Kubernetes does not answer. Try again later; existing runs continue."""
 
 
 class ObjectMissing(ClusterError):
-    """Kubernetes has no such object."""
+    """Kubernetes does not have this object."""
 
 
 class ObjectExists(ClusterError):
-    """Kubernetes has an object of this name already."""
+    """Kubernetes already has an object with this name."""
 
 
 class ObjectChanged(ClusterError):
-    """The Kubernetes object has changed meanwhile."""
+    """The Kubernetes object was changed meanwhile."""
 
 
 class ConfigurationError(SlipwayError):
-    """The settings are wrong."""
+    """The settings are not valid."""
 
 
 class IllegalTransition(SlipwayError):
-    """A run cannot change like this."""
+    """A run cannot change its state in this way."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -35,14 +36,20 @@ def claim(root: Path) -> Iterator[None]:
     """Hold the archive for this process alone; a killed one lets go of it by itself.
 
     A second launcher (local engine) would take the first one's runs for lost; a second operator (Kubernetes engine)
-    would write every log twice. Raises `ConfigurationError` where another holds it.
+    would write every log twice. Raises `ConfigurationError` where another holds it, or it cannot be locked.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as file:
+    path = root / ".lock"
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            stack.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = f"Another process writes to {root}: end it, or give this one its own ARCHIVE_DIR."
+            message = f"Another process writes to {root}. Stop it, or give this one its own ARCHIVE_DIR."
+            raise ConfigurationError(message) from None
+        except OSError as exc:
+            message = f"ARCHIVE_DIR: {path} cannot be locked: {exc.strerror}. Remove it, then start again."
             raise ConfigurationError(message) from None
         yield
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -18,7 +19,7 @@ from launching import shapes as pipeline
 from launching.launcher import Launcher
 from launching.shapes import Entry
 
-HEALTH_SECONDS = 1.0  # it is 0.1 on an idle machine
+HEALTH_SECONDS = 0.5  # ten times what it may wait for, on a machine that is busy with other things
 MAX_PARAM = 4096  # characters
 
 
@@ -38,7 +39,7 @@ def test_any_run_ends_and_its_stream_too(launcher: Launcher, shape: list[Entry],
     params = {"shape": json.dumps(shape), "output": base64.b64encode(output).decode(), "exit_code": exit_code}
     assume(all(len(str(value)) <= MAX_PARAM for value in params.values()))
     run_id = launcher.run("1", pipeline="any", params=params)["run_id"]
-    assert min(health_seconds(launcher) for _ in range(5)) < HEALTH_SECONDS
+    assert median(health_seconds(launcher) for _ in range(5)) < HEALTH_SECONDS
     check_events(launcher.events(run_id))
     run = launcher.wait(run_id)
     assert run["reason"] == "ArtifactsTooLarge" or run["exit_code"] == exit_code, run

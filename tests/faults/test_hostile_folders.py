@@ -1,4 +1,4 @@
-"""What a run may do to its own folder: only the run's own files are served, and nobody else is held up."""
+"""A run that misuses its folder: only its own files are served, and nobody else is delayed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ARTIFACTS = {
     "latin-1-name": {"report_url": "*.pdf"},
     "newline-name": {"line_url": "new*", "odd_url": "odd*"},
 }
-QUICKLY = 5.0  # seconds, on a machine that does much else
+QUICKLY = 5.0  # seconds, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 
 @pytest.fixture
 def swapping(launcher: Launcher, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A run that swaps its artifact for something else, as long as the test lasts."""
+    """A run that keeps swapping its artifact for something else during the test."""
     if sys.platform != "linux":
         pytest.skip("renameat2 is Linux's")
     run_id = launcher.run("1", pipeline=request.param)["run_id"]
@@ -70,7 +70,7 @@ def swapping(launcher: Launcher, request: pytest.FixtureRequest) -> Iterator[str
 
 
 @pytest.mark.parametrize("swapping", ["swap-link", "swap-folder-link", "swap-fifo"], indirect=True)
-def test_while_an_artifact_is_swapped_nothing_but_itself_is_served(launcher: Launcher, swapping: str) -> None:
+def test_swapped_artifact_never_serves_another_file(launcher: Launcher, swapping: str) -> None:
     ticket = launcher.client.post(f"/jobs/{swapping}/ticket").json()["ticket"]
 
     def get(_: int) -> tuple[int, str]:
@@ -91,7 +91,7 @@ def timed(launcher: Launcher, path: str) -> float:
     return time.monotonic() - began
 
 
-def test_a_launcher_whose_run_swaps_its_artifact_for_a_fifo_stops_when_told(tmp_path: Path) -> None:
+def test_launcher_stops_while_a_run_swaps_its_artifact_for_a_fifo(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("renameat2 is Linux's")
     pipelines = {"swap-fifo": {"command": ["python", "-c", PROGRAMS["swap-fifo"]], "artifacts": {}}}
@@ -99,7 +99,7 @@ def test_a_launcher_whose_run_swaps_its_artifact_for_a_fifo_stops_when_told(tmp_
         run_id = launcher.run("1", pipeline="swap-fifo")["run_id"]
         statuses: set[int] = set()
         deadline = time.monotonic() + 20
-        while len(statuses) < 2:  # from before the first file until both have been served
+        while len(statuses) < 2:  # until both have been seen
             statuses.add(launcher.client.get(f"/artifacts/{run_id}/CV.md").status_code)
             assert time.monotonic() < deadline
         began = time.monotonic()
@@ -108,7 +108,7 @@ def test_a_launcher_whose_run_swaps_its_artifact_for_a_fifo_stops_when_told(tmp_
     assert statuses == {200, 404}
 
 
-def test_fifteen_hundred_nested_folders_end_no_run_and_no_start(launcher: Launcher) -> None:
+def test_deeply_nested_folders_fail_neither_run_nor_restart(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="deep-folder")["run_id"]
     try:
         run = launcher.wait(run_id)
@@ -117,17 +117,17 @@ def test_fifteen_hundred_nested_folders_end_no_run_and_no_start(launcher: Launch
         launcher.stop()
         launcher.start()
         assert launcher.status(run_id) == run
-    finally:  # it is deeper than pytest can remove
+    finally:  # too deep for pytest to remove
         assert asyncio.run(ArtifactFolder(launcher.directory / "applications").delete(run_id))
 
 
-def test_too_many_files_end_the_run_with_the_limit_named(launcher: Launcher) -> None:
+def test_too_many_files_fail_the_run_with_the_limit_named(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("1", pipeline="many-files")["run_id"])
     assert (run["status"], run["reason"]) == ("failed", "ArtifactsTooLarge")
     assert "more than 10000 files and folders (MAX_ARTIFACT_FILES)" in run["message"]
 
 
-def test_a_name_that_is_not_utf_8_is_listed_and_served_also_by_the_next_launcher(launcher: Launcher) -> None:
+def test_name_that_is_not_utf_8_is_served_also_after_a_restart(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("1", pipeline="latin-1-name")["run_id"])
     url = f"/artifacts/{run['run_id']}/M%5Cxfcller.pdf"
     assert (run["status"], run["artifacts"]) == ("completed", {"report_url": url})
@@ -139,7 +139,7 @@ def test_a_name_that_is_not_utf_8_is_listed_and_served_also_by_the_next_launcher
     assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''M%5Cxfcller.pdf"
 
 
-def test_a_name_with_a_newline_is_served_and_forges_no_header(launcher: Launcher) -> None:
+def test_name_with_a_line_break_is_served_and_injects_no_header(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("1", pipeline="newline-name")["run_id"])
     names = {"line_url": "new%0Aline.txt", "odd_url": "odd%0D%0AX-Odd%3A%201"}
     assert run["artifacts"] == {key: f"/artifacts/{run['run_id']}/{name}" for key, name in names.items()}
@@ -150,7 +150,7 @@ def test_a_name_with_a_newline_is_served_and_forges_no_header(launcher: Launcher
         assert "x-odd" not in answer.headers
 
 
-def test_a_file_that_shrinks_while_it_is_sent_does_not_pass_for_the_whole(launcher: Launcher) -> None:
+def test_file_that_shrinks_while_it_is_sent_is_incomplete_for_the_client(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("1", pipeline="newline-name")["run_id"])["run_id"]
     path = launcher.directory / "applications" / run_id / "large"
     with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What people and programs send by mistake or on purpose: a clear answer each, and never a 500."""
+"""Mistaken and malicious requests: each has a clear answer, and never a 500."""
 
 from __future__ import annotations
 
@@ -50,36 +50,36 @@ def post(launcher: Launcher, body: Any) -> Any:
         ("text", "body"),
     ],
 )
-def test_a_wrong_body_is_refused_with_the_field_named(launcher: Launcher, body: Any, field: str) -> None:
+def test_invalid_body_is_refused_with_its_field(launcher: Launcher, body: Any, field: str) -> None:
     answer = post(launcher, body)
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
     assert field in answer.json()["detail"]
 
 
-def test_an_unknown_pipeline_names_those_there_are(launcher: Launcher) -> None:
+def test_unknown_pipeline_is_refused_with_the_available_ones(launcher: Launcher) -> None:
     assert "default, files, hello" in post(launcher, {"job_id": "1", "pipeline": "nope"}).json()["detail"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"nul", b'{"job_id": NaN}', b"[" * 5000])
-def test_what_is_no_json_is_refused(launcher: Launcher, body: bytes) -> None:
+def test_invalid_json_is_refused(launcher: Launcher, body: bytes) -> None:
     answer = launcher.client.post("/jobs/run", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == PROBLEM
 
 
-def test_a_huge_body_is_refused(launcher: Launcher) -> None:
+def test_huge_body_is_refused(launcher: Launcher) -> None:
     assert post(launcher, {"job_id": "x" * (2 << 20)}).status_code == 413
     assert launcher.client.post("/jobs/run", content=iter([b"x" * (1 << 16)] * 40)).status_code == 413
 
 
 @pytest.mark.parametrize("job_id", ["求人-42", "Ünï cödé", "a/b", "..", "{profile}", "$(id)", "x" * 200, "🚢"])
-def test_any_printable_job_id_is_run_as_it_is(launcher: Launcher, job_id: str) -> None:
+def test_printable_job_id_is_used_unchanged(launcher: Launcher, job_id: str) -> None:
     run = launcher.wait(launcher.run(job_id, pipeline="hello")["run_id"])
     assert (run["status"], run["job_id"]) == ("completed", job_id)
     assert f"for job {job_id}".encode() in launcher.log(run["run_id"])
 
 
-def test_ten_thousand_bulk_items_are_too_many(launcher: Launcher) -> None:
+def test_too_many_bulk_items_are_refused(launcher: Launcher) -> None:
     answer = launcher.client.post("/jobs/run-bulk", json={"job_ids": [str(n) for n in range(10_000)]})
     assert answer.status_code == 422
     assert "10000 items" in answer.json()["detail"]
@@ -87,7 +87,7 @@ def test_ten_thousand_bulk_items_are_too_many(launcher: Launcher) -> None:
     assert launcher.client.post("/jobs/run-bulk", json={"job_ids": "4711"}).status_code == 422
 
 
-def test_a_bulk_item_has_its_own_answer(launcher: Launcher) -> None:
+def test_bulk_item_has_its_own_result(launcher: Launcher) -> None:
     body = {"job_ids": ["b1", "", 7, "b1", "b2"], "pipeline": "hello"}
     answer = launcher.client.post("/jobs/run-bulk", json=body).json()
     assert [item.get("problem") and item["problem"]["status"] for item in answer["runs"]] == [None, 422, 422, 409, None]
@@ -107,7 +107,7 @@ def test_a_bulk_item_has_its_own_answer(launcher: Launcher) -> None:
         "/nope",
     ],
 )
-def test_what_is_not_there_is_not_found(launcher: Launcher, path: str) -> None:
+def test_unknown_run_or_artifact_is_not_found(launcher: Launcher, path: str) -> None:
     answer = launcher.client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
     assert launcher.client.delete("/jobs/nope").status_code == 404
@@ -118,7 +118,7 @@ def test_what_is_not_there_is_not_found(launcher: Launcher, path: str) -> None:
 @pytest.fixture(scope="module")
 def files(launcher: Launcher) -> str:
     run = launcher.wait(launcher.run("1", pipeline="files")["run_id"])
-    assert run["artifacts"] == {"out_url": f"/artifacts/{run['run_id']}/out.txt"}  # never what a link points to
+    assert run["artifacts"] == {"out_url": f"/artifacts/{run['run_id']}/out.txt"}  # never the target of a link
     return str(run["run_id"])
 
 
@@ -145,7 +145,7 @@ def files(launcher: Launcher) -> str:
     ],
 )
 def test_no_path_leaves_the_artifacts_folder(launcher: Launcher, files: str, name: str, status: int) -> None:
-    raw = http.client.HTTPConnection(urlsplit(launcher.url).netloc, timeout=10)  # sends paths as they are
+    raw = http.client.HTTPConnection(urlsplit(launcher.url).netloc, timeout=10)  # does not normalize paths
     with contextlib.closing(raw) as connection:
         connection.request("GET", f"/artifacts/{files}/{name}", headers=launcher.headers)
         answer = connection.getresponse()
@@ -157,7 +157,7 @@ def test_no_path_leaves_the_artifacts_folder(launcher: Launcher, files: str, nam
 @pytest.mark.parametrize(
     "credential", ["", "Bearer", "Bearer x", "Basic x", "Bearer " + "x" * 20_000, "Bearer ..", "x"]
 )
-def test_without_a_good_credential_nothing_is_told(launcher: Launcher, credential: str) -> None:
+def test_without_a_valid_credential_nothing_is_revealed(launcher: Launcher, credential: str) -> None:
     calls = [("POST", "/jobs/run"), ("POST", "/jobs/run-bulk"), ("GET", "/jobs"), ("GET", "/jobs/x/status")]
     calls += [("GET", "/jobs/x/logs"), ("GET", "/jobs/x/log"), ("GET", "/artifacts/x/y"), ("DELETE", "/jobs/x")]
     calls += [("POST", "/jobs/x/ticket"), ("POST", "/queue/pause"), ("POST", "/queue/resume")]
@@ -170,7 +170,7 @@ def test_without_a_good_credential_nothing_is_told(launcher: Launcher, credentia
             assert answer.headers["content-type"] == PROBLEM
 
 
-def test_without_a_good_secret_it_does_not_start_and_says_how_to_make_one(tmp_path: Path) -> None:
+def test_without_a_strong_secret_the_launcher_does_not_start(tmp_path: Path) -> None:
     for secret in (None, "", "short", "x" * 64):
         launcher = Launcher(tmp_path, RUNNER_API_SECRET=secret)
         with pytest.raises(LauncherError, match=r"RUNNER_API_SECRET.*openssl rand -hex 32"):
@@ -180,7 +180,7 @@ def test_without_a_good_secret_it_does_not_start_and_says_how_to_make_one(tmp_pa
         launcher.client.close()
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(launcher: Launcher, tmp_path: Path) -> None:
+def test_occupied_port_is_one_line(launcher: Launcher, tmp_path: Path) -> None:
     environment = Launcher(tmp_path, PORT=launcher.environment["PORT"])
     environment.client.close()
     command = [sys.executable, "-m", "launcher.main", "serve"]
@@ -197,7 +197,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(launcher: Launcher, tmp_path: 
     assert "Address already in use" in ended.stderr
 
 
-def test_a_second_launcher_leaves_the_first_ones_archive_alone(launcher: Launcher) -> None:
+def test_second_launcher_is_refused_the_same_archive(launcher: Launcher) -> None:
     second = Launcher(launcher.directory, PORT="0")
     with pytest.raises(LauncherError, match=r"Another process writes to .*ARCHIVE_DIR"):
         second.start()

@@ -1,4 +1,4 @@
-"""The REST contract, call by call, against the running launcher."""
+"""The REST contract, route by route, against a running launcher."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_run_shows_every_field_of_the_contract(launcher: Launcher) -> None:
+def test_run_has_every_field_of_the_contract(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("1", pipeline="hello")["run_id"])
     assert sorted(run) == sorted(FIELDS.split())
     assert run["log"] == {"lines": 2, "bytes": len(launcher.log(run["run_id"])), "complete": True, "gaps": []}
@@ -89,12 +89,12 @@ def test_every_run_is_counted_on_its_day_by_its_status(tmp_path: Path) -> None:
         ({"tz": "tzdata.zi"}, "tz: not a time zone"),
     ],
 )
-def test_counts_of_no_days_or_no_time_zone_are_refused(launcher: Launcher, asked: dict[str, Any], said: str) -> None:
+def test_invalid_days_or_time_zone_are_refused(launcher: Launcher, asked: dict[str, Any], said: str) -> None:
     answer = launcher.client.get("/jobs/stats", params=asked)
     assert answer.status_code == 422 and said in answer.json()["detail"]
 
 
-def test_stats_is_no_run(launcher: Launcher) -> None:
+def test_stats_is_not_a_run(launcher: Launcher) -> None:
     assert launcher.client.get("/jobs/stats", params={"days": 366}).status_code == 200
     for method, path in (("GET", "/jobs/stats/status"), ("GET", "/jobs/stats/log"), ("DELETE", "/jobs/stats")):
         assert launcher.client.request(method, path).status_code == 404
@@ -103,7 +103,7 @@ def test_stats_is_no_run(launcher: Launcher) -> None:
     assert run["run_id"].startswith("stats-") and launcher.status(run["run_id"]) == run
 
 
-def test_a_repeated_request_makes_no_second_run(launcher: Launcher) -> None:
+def test_repeated_request_returns_the_same_run(launcher: Launcher) -> None:
     answers: list[dict[str, Any]] = []
 
     def ask() -> None:
@@ -128,7 +128,7 @@ def test_a_repeated_request_makes_no_second_run(launcher: Launcher) -> None:
     assert too_long.status_code == 422
 
 
-def test_a_repeated_bulk_does_the_rest(launcher: Launcher) -> None:
+def test_repeated_bulk_launches_the_rest(launcher: Launcher) -> None:
     def ask(*job_ids: str) -> list[str]:
         body = {"job_ids": list(job_ids), "pipeline": "hello"}
         answer = launcher.client.post("/jobs/run-bulk", json=body, headers={"Idempotency-Key": "bulk-1"})
@@ -140,7 +140,7 @@ def test_a_repeated_bulk_does_the_rest(launcher: Launcher) -> None:
     assert len(set(second)) == 3
 
 
-def test_queued_runs_know_their_place_and_can_be_cancelled(launcher: Launcher) -> None:
+def test_queued_runs_have_a_place_and_can_be_cancelled(launcher: Launcher) -> None:
     assert launcher.client.post("/queue/pause").json() == {"paused": True}
     try:
         first = launcher.run("1", pipeline="hello")
@@ -159,7 +159,7 @@ def test_queued_runs_know_their_place_and_can_be_cancelled(launcher: Launcher) -
     assert launcher.client.delete(f"/jobs/{first['run_id']}").json()["status"] == "completed"
 
 
-def test_a_pause_survives_a_restart(tmp_path: Path) -> None:
+def test_pause_survives_a_restart(tmp_path: Path) -> None:
     pipelines: dict[str, dict[str, Any]] = {"hello": {"command": ["python", "-c", "print(1)"]}}
     with Launcher(tmp_path, pipelines, MAX_QUEUED="2") as launcher:
         launcher.client.post("/queue/pause")
@@ -175,7 +175,7 @@ def test_a_pause_survives_a_restart(tmp_path: Path) -> None:
         assert launcher.wait(run_id)["status"] == "completed"
 
 
-def test_a_ticket_opens_its_one_run_and_nothing_else(launcher: Launcher) -> None:
+def test_ticket_grants_only_its_run(launcher: Launcher) -> None:
     mine = launcher.run("1", pipeline="hello")["run_id"]
     other = launcher.run("2", pipeline="hello")["run_id"]
     answer = launcher.client.post(f"/jobs/{mine}/ticket").json()
@@ -210,7 +210,7 @@ def test_a_ticket_opens_its_one_run_and_nothing_else(launcher: Launcher) -> None
         ([], "GET", "/jobs", 403),
     ],
 )
-def test_a_token_can_do_what_its_scopes_say(
+def test_token_is_limited_to_its_scopes(
     launcher: Launcher, scopes: list[Scope], method: str, path: str, status: int
 ) -> None:
     token = Authenticator([launcher.secret]).token("someone", scopes, seconds=60)
@@ -218,7 +218,7 @@ def test_a_token_can_do_what_its_scopes_say(
     assert launcher.client.request(method, path, headers=bearer(token), **body).status_code == status  # type: ignore[arg-type]
 
 
-def test_the_previous_secret_is_good_while_rotating(tmp_path: Path) -> None:
+def test_previous_secret_is_valid_during_rotation(tmp_path: Path) -> None:
     old = "0123456789abcdef0123456789abcdef"
     with Launcher(tmp_path, RUNNER_API_SECRET_PREVIOUS=old) as launcher:
         assert launcher.client.get("/jobs", headers=bearer(old)).status_code == 200
@@ -236,7 +236,7 @@ def test_calls_are_limited_per_credential(tmp_path: Path) -> None:
         assert launcher.client.get("/health").status_code == 200
 
 
-def test_browsers_may_call_from_the_configured_origins(launcher: Launcher) -> None:
+def test_configured_origins_are_allowed(launcher: Launcher) -> None:
     def preflight(origin: str) -> httpx.Response:
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST", "Authorization": ""}
         return launcher.client.options("/jobs/run", headers=headers)
@@ -258,7 +258,7 @@ def test_probes_metrics_and_documentation_answer(launcher: Launcher) -> None:
     assert "404" in document["paths"]["/jobs/{run_id}/status"]["get"]["responses"]
 
 
-def test_a_stream_is_numbered_resumes_and_ends_with_the_run(launcher: Launcher) -> None:
+def test_stream_is_numbered_resumes_and_ends_with_the_run(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="progress")["run_id"]
     events = launcher.events(run_id)
     numbered = [(number, name) for number, name, _ in events if name in ("message", "progress")]
@@ -275,7 +275,7 @@ def test_a_stream_is_numbered_resumes_and_ends_with_the_run(launcher: Launcher) 
     assert "id: 1\n" in odd.text
 
 
-def test_streams_close_at_once_when_the_launcher_stops_and_clients_resume(tmp_path: Path) -> None:
+def test_streams_close_when_the_launcher_stops_and_clients_resume(tmp_path: Path) -> None:
     program = "import time\nfor n in range(3): print('line', n, flush=True)\ntime.sleep(60)"
     with Launcher(tmp_path, {"waits": {"command": ["python", "-c", program]}}) as launcher:
         run_id = launcher.run("1", pipeline="waits")["run_id"]

@@ -146,7 +146,7 @@ def test_what_another_launcher_or_program_answers_is_judged(health: Any, check: 
 @pytest.mark.parametrize(
     ("secret", "state", "says"),
     [
-        ("hunter\n", "fail", "ends with a line break, as echo adds one"),
+        ("hunter\n", "fail", "ends with a line break, which echo adds"),
         ("'hunter'", "fail", "quotation marks around it that were meant for a shell"),
         ("hünter", "fail", "other than ASCII"),
         ("", "warn", "RUNNER_API_SECRET is not set"),
@@ -176,7 +176,7 @@ def test_lines_of_env_that_a_shell_reads_otherwise_are_named(tmp_path: Path) -> 
     with answering(HEALTH) as url:
         check = doctor(tmp_path, RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[".env"]
         assert (check["state"], "hunter" in str(check)) == ("fail", False)
-        assert ".env:2 sets MONGODB_URI to what" in check["found"] and "single quotes" in check["do"]
+        assert ".env:2 sets MONGODB_URI to a value" in check["found"] and "single quotes" in check["do"]
         (tmp_path / ".env").write_text("MAX_CONCURRENCY='3'\n")
         assert doctor(tmp_path, RUNNER_URL=url)[".env"]["found"].startswith("not loaded")
         assert doctor(tmp_path, RUNNER_URL=url, MAX_CONCURRENCY="3")[".env"]["found"] == "loaded"

@@ -27,11 +27,18 @@ def application(directory: Path, **environment: str) -> FastAPI:
 
 
 @contextmanager
-def served(app: FastAPI, protocol: type[BoundedHttp] = BoundedHttp) -> Iterator[tuple[str, int]]:
+def served(
+    app: FastAPI, protocol: type[BoundedHttp] = BoundedHttp, graceful_seconds: int = 2
+) -> Iterator[tuple[str, int]]:
     """Serve the application while the block runs; yield its address."""
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         config = uvicorn.Config(
-            app, http=protocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=2
+            app,
+            http=protocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=graceful_seconds,
         )
         server = Server(app, config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -1,4 +1,4 @@
-"""What Kubernetes is given: names of its objects, images, amounts."""
+"""Values for Kubernetes: names of objects, images, quantities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .texts import Unusable, plain
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _NAMESPACE = re.compile(rf"(?=.{{1,63}}\Z){_LABEL}")
-_AMOUNT = re.compile(r"[1-9][0-9]{0,14}(\.[0-9]{1,9})?(k|Ki|M|Mi|G|Gi|T|Ti)?")
+_QUANTITY = re.compile(r"[1-9][0-9]{0,14}(\.[0-9]{1,9})?(k|Ki|M|Mi|G|Gi|T|Ti)?")
 _RULE = "lower-case letters, digits, '-'"
 _PART = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
@@ -19,11 +19,11 @@ _IMAGE = re.compile(
 """https://github.com/distribution/reference/blob/main/reference.go has the grammar."""
 
 
-def amount(name: str, value: str) -> str:
-    """Return an amount of memory or disk."""
+def quantity(name: str, value: str) -> str:
+    """Return a quantity of memory or disk."""
     plain(name, value)
-    if not _AMOUNT.fullmatch(value):
-        raise Unusable(f"{name} must be an amount such as 2Gi or 500M")
+    if not _QUANTITY.fullmatch(value):
+        raise Unusable(f"{name} is not a valid quantity, for example 2Gi or 500M")
     return value
 
 
@@ -31,12 +31,12 @@ def kubernetes_name(name: str, value: str) -> str:
     """Return the name of a Secret, a ConfigMap or a PersistentVolumeClaim."""
     plain(name, value)
     if not _NAME.fullmatch(value):
-        raise Unusable(f"{name} must be a name of Kubernetes: at most 253 characters of {_RULE} and '.'")
+        raise Unusable(f"{name} is not a valid Kubernetes name: use at most 253 characters of {_RULE} and '.'")
     return value
 
 
 def kubernetes_names(name: str, value: str) -> str:
-    """Return names of Secrets, comma-separated."""
+    """Return a comma-separated list of names."""
     plain(name, value)
     return ",".join(kubernetes_name(name, each) for part in value.split(",") if (each := part.strip()))
 
@@ -45,15 +45,15 @@ def kubernetes_namespace(name: str, value: str) -> str:
     """Return the name of a namespace."""
     plain(name, value)
     if not _NAMESPACE.fullmatch(value):
-        raise Unusable(f"{name} must be a namespace of Kubernetes: at most 63 characters of {_RULE}")
+        raise Unusable(f"{name} is not a valid namespace: use at most 63 characters of {_RULE}")
     return value
 
 
 def image(name: str, value: str) -> str:
-    """Return the reference of an image."""
+    """Return an image reference."""
     plain(name, value)
     if not _IMAGE.fullmatch(value):
         raise Unusable(
-            f"{name} must be an image such as ghcr.io/owner/pipeline:tag: lower-case letters up to the tag, no spaces"
+            f"{name} is not a valid image, for example ghcr.io/owner/pipeline:tag: lower case before the tag, no spaces"
         )
     return value

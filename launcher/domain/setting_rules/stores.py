@@ -1,6 +1,6 @@
-"""Where Redis and MongoDB are. Their drivers' own errors repeat what they were given; these sentences do not.
+"""URLs of Redis and MongoDB. Unlike their drivers' errors, these messages do not repeat the value.
 
-Whatever is accepted here, redis-py and PyMongo accept too: the tests compare.
+redis-py and PyMongo accept every value that is accepted here; tests compare them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from .hosts import check_host, is_ip_address
 from .texts import Unusable, plain
 
-_ENCODE = "percent-encode what the user name and the password contain of : / ? # [ ] @ % (for example, @ is %40)"
+_ENCODE = "percent-encode : / ? # [ ] @ % in the user name and the password (for example, write @ as %40)"
 _BOOLEAN = frozenset({"true", "false"})
 _REDIS_NUMBERS = frozenset({"db", "health_check_interval", "max_connections", "protocol", "socket_read_size"})
 _REDIS_SECONDS = frozenset({"socket_connect_timeout", "socket_timeout", "timeout"})
@@ -48,7 +48,7 @@ _OF_SRV = frozenset({"srvallowedhostssuffix", "srvmaxhosts", "srvservicename"})
 
 
 def redis_url(name: str, value: str) -> str:
-    """Return the URL of a Redis: redis://, rediss:// or unix://."""
+    """Return a Redis URL: redis://, rediss:// or unix://."""
     scheme, authority, tail = _parts(name, value, ("redis", "rediss", "unix"), "redis://redis:6379/5")
     path, _, query = tail.partition("?")
     user, _, host = authority.rpartition("@")
@@ -56,7 +56,7 @@ def redis_url(name: str, value: str) -> str:
         raise Unusable(f"{name}: {_ENCODE}")
     if scheme == "unix":
         if host or len(path) < 2:
-            raise Unusable(f"{name} must name the socket's file, for example unix:///run/redis.sock?db=5")
+            raise Unusable(f"{name} must contain the path of the socket, for example unix:///run/redis.sock?db=5")
     else:
         check_host(name, host)
         if not re.fullmatch(r"(/([0-9]{1,9})?)?", path):
@@ -65,7 +65,7 @@ def redis_url(name: str, value: str) -> str:
     known |= _REDIS_TLS if scheme == "rediss" else frozenset()
     for option, text in _options(name, query, known):
         if not re.fullmatch(_redis_form(option), text):
-            raise Unusable(f"{name}: the option {option} has a value that it cannot have")
+            raise Unusable(f"{name}: the value of the option {option} is not valid")
     return value
 
 
@@ -80,7 +80,7 @@ def _redis_form(option: str) -> str:
 
 
 def mongodb_uri(name: str, value: str) -> str:
-    """Return the connection string of a MongoDB: mongodb:// or mongodb+srv://."""
+    """Return a MongoDB connection string: mongodb:// or mongodb+srv://."""
     scheme, authority, tail = _parts(name, value, ("mongodb", "mongodb+srv"), "mongodb+srv://cluster.example.net/")
     database, _, query = tail.partition("?")
     user, at, hosts = authority.rpartition("@")
@@ -96,12 +96,12 @@ def mongodb_uri(name: str, value: str) -> str:
 def _check_mongodb_hosts(name: str, scheme: str, hosts: str) -> None:
     if scheme == "mongodb+srv":
         if "," in hosts:
-            raise Unusable(f"{name}: mongodb+srv:// takes exactly one host name; list several hosts with mongodb://")
+            raise Unusable(f"{name}: mongodb+srv:// accepts only one host name; use mongodb:// for several hosts")
         if re.search(r":[^]]*$", hosts):
-            raise Unusable(f"{name}: mongodb+srv:// takes no port: remove it, or begin with mongodb://")
+            raise Unusable(f"{name}: mongodb+srv:// does not accept a port: remove it, or use mongodb://")
         check_host(name, hosts)
         if hosts.startswith("[") or is_ip_address(hosts):
-            raise Unusable(f"{name}: mongodb+srv:// takes a host name, not an IP address; begin with mongodb://")
+            raise Unusable(f"{name}: mongodb+srv:// requires a host name; use mongodb:// for an IP address")
     else:
         for host in hosts.split(","):
             if not re.fullmatch(r"([A-Za-z0-9._-]|%2[Ff])+\.sock", host):
@@ -114,20 +114,20 @@ def _check_mongodb_options(name: str, scheme: str, hosts: str, query: str) -> No
         if (option in _MONGODB_NUMBERS and not re.fullmatch(r"[0-9]{1,9}", text)) or (
             option in _MONGODB_SWITCHES and text not in _BOOLEAN
         ):
-            raise Unusable(f"{name}: the option {option} has a value that it cannot have")
+            raise Unusable(f"{name}: the value of the option {option} is not valid")
     if scheme == "mongodb" and (of_srv := _OF_SRV & found.keys()):
         raise Unusable(f"{name}: the option {min(of_srv)} belongs to mongodb+srv://")
     if found.get("directconnection") == "true" and ("," in hosts or scheme == "mongodb+srv"):
-        raise Unusable(f"{name}: directConnection=true takes exactly one host, with mongodb://")
+        raise Unusable(f"{name}: directConnection=true requires exactly one host and mongodb://")
 
 
 def _parts(name: str, value: str, schemes: tuple[str, ...], example: str) -> tuple[str, str, str]:
-    """Return scheme, authority and what follows it. A password that is not encoded ends none of them silently."""
+    """Return the scheme, the authority and the rest. A password that is not encoded cannot end one of them silently."""
     plain(name, value)
     scheme, separator, rest = value.partition("://")
     if not separator or scheme not in schemes:
         choices = ", ".join(f"{each}://" for each in schemes[:-1])
-        raise Unusable(f"{name} must begin with {choices} or {schemes[-1]}://, for example {example}")
+        raise Unusable(f"{name} must start with {choices} or {schemes[-1]}://, for example {example}")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     tail = rest[len(authority) :]
     broken = re.search(r"%(?![0-9A-Fa-f]{2})", rest) or not rest.isascii() or " " in rest
@@ -137,16 +137,16 @@ def _parts(name: str, value: str, schemes: tuple[str, ...], example: str) -> tup
 
 
 def _options(name: str, query: str, known: frozenset[str], *, fold: bool = False) -> list[tuple[str, str]]:
-    """Return the options of a URL. One that nobody knows may be part of a password, so it is not repeated."""
+    """Return the options of a URL. Messages do not repeat an unknown one: it can be part of a password."""
     found = []
     for count, part in enumerate(query.split("&") if query else (), 1):
         option, equals, text = part.partition("=")
         key = option.lower() if fold else option
         if not equals or not (text or key == "readpreferencetags") or "=" in text or ";" in text:
-            raise Unusable(f"{name}: option {count} after the ? must be NAME=VALUE, and options are joined by &")
+            raise Unusable(f"{name}: option {count} after the ? is not NAME=VALUE; separate options with &")
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise Unusable(f"{name}: option {count} after the ? is not one that its client knows{hint}")
+            raise Unusable(f"{name}: option {count} after the ? is unknown to its client{hint}")
         found.append((key, text))
     return found

@@ -1,4 +1,4 @@
-"""Two launchers for this folder: a wide one, and a narrow one with one slot and a short queue."""
+"""Two launchers for these tests: a wide one, and a narrow one with one slot and a short queue."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ PIPELINES: dict[str, dict[str, Any]] = {
 
 
 def started(directory: Path, **environment: str | None) -> Launcher:
-    """A launcher of the pipelines above, whose `held` runs wait for a file in the folder `gates`."""
+    """A launcher with the pipelines above, whose `held` runs wait for a file in the folder `gates`."""
     (directory / "gates").mkdir()
     return Launcher(directory, PIPELINES, GATES=str(directory / "gates"), **environment)
 
 
 def release(launcher: Launcher, *job_ids: str) -> None:
-    """Let `held` runs of these job_ids go on."""
+    """Let `held` runs of these job_ids continue."""
     for job_id in job_ids:
         (launcher.directory / "gates" / job_id).touch()
 
 
 def until(true: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for something, at most so long."""
+    """Wait for a condition, at most `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""Items of a bulk request that bring a key of their own: one by one or in bulk, it is the same run."""
+"""Bulk items with their own key: the same key is the same run in single and bulk requests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def total(launcher: Launcher, job_id: str) -> int:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "with every option"])
 @pytest.mark.parametrize("header", [None, "of all"])
-def test_a_key_is_one_run_whether_its_item_or_a_single_run_comes_first(
+def test_key_is_one_run_for_single_and_bulk_requests(
     launcher: Launcher, options: dict[str, Any], header: str | None
 ) -> None:
     name = f"{header}-{options.get('profile_ref')}".replace(" ", "-")
@@ -56,12 +56,12 @@ def test_a_key_is_one_run_whether_its_item_or_a_single_run_comes_first(
     assert first[0]["run"] == ended
     launcher.wait(first[1]["run_id"])
     assert single(launcher, two, f"k {two}", **options).json() == launcher.status(first[1]["run_id"])
-    again = bulk(launcher, [*reversed(both), both[0]], **options)  # the header, or none, has no say
+    again = bulk(launcher, [*reversed(both), both[0]], **options)  # with or without a header, which does not matter
     assert [each["run_id"] for each in again] == [first[1]["run_id"], ended["run_id"], ended["run_id"]]
     assert [total(launcher, job_id) for job_id in (one, two)] == [1, 1]
 
 
-def test_a_used_key_with_another_request_refuses_its_item_alone(launcher: Launcher) -> None:
+def test_used_key_with_another_request_rejects_only_its_item(launcher: Launcher) -> None:
     single(launcher, "used", "used key", pipeline="hello")
     for items, options in (
         ([item("used", "used key"), "beside-1"], {"pipeline": "hello", "profile_ref": "senior"}),
@@ -74,20 +74,20 @@ def test_a_used_key_with_another_request_refuses_its_item_alone(launcher: Launch
     assert [total(launcher, job_id) for job_id in ("used", "other")] == [1, 0]
 
 
-def test_other_keys_make_other_runs_of_the_same_job(launcher: Launcher) -> None:
+def test_different_keys_launch_different_runs_of_a_job(launcher: Launcher) -> None:
     items = [item("twice", "k1"), item("twice", "k2"), {"job_id": "twice"}, "twice"]
     results = bulk(launcher, items, "of all", pipeline="hello")
     assert [(each["problem"] or {}).get("status") for each in results] == [None, None, None, 409]
     assert len({each["run_id"] for each in results[:3]}) == total(launcher, "twice") == 3
 
 
-def test_a_key_that_no_header_can_hold_refuses_its_item_alone(launcher: Launcher) -> None:
+def test_key_that_is_no_header_value_rejects_only_its_item(launcher: Launcher) -> None:
     bad, good = bulk(launcher, [item("bad", "x" * 256), item("good", "y" * 255)], pipeline="hello")
     assert bad["problem"]["status"] == 422 and "job_ids.0: idempotency_key" in bad["problem"]["detail"]
     assert good["run_id"] == single(launcher, "good", "y" * 255, pipeline="hello").json()["run_id"]
 
 
-def test_items_that_a_full_queue_refused_are_launched_by_a_repeat(narrow: Launcher) -> None:
+def test_items_refused_by_a_full_queue_are_launched_by_a_retry(narrow: Launcher) -> None:
     narrow.client.post("/queue/pause")
     items = [item(f"full-{n}", f"k{n}") for n in range(5)]
     first = bulk(narrow, items, pipeline="hello")
@@ -100,7 +100,7 @@ def test_items_that_a_full_queue_refused_are_launched_by_a_repeat(narrow: Launch
     assert [total(narrow, f"full-{n}") for n in range(5)] == [1] * 5
 
 
-def test_single_runs_and_bulks_in_a_race_launch_each_job_once(launcher: Launcher) -> None:
+def test_concurrent_single_and_bulk_requests_launch_each_job_once(launcher: Launcher) -> None:
     jobs = [f"raced-{n}" for n in range(3)]
     run_ids: list[str] = []
     together = threading.Barrier(12)

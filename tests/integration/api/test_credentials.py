@@ -1,4 +1,4 @@
-"""Credentials over the wire: forged, expired and overlong ones open nothing, and no answer tells a secret."""
+"""Credentials over HTTP: forged, expired and oversized ones are refused, and no response reveals a secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def part(document: Any) -> bytes:
 
 
 def signed(secret: str, header: dict[str, Any] | None = None, leave_out: str = "", **claims: Any) -> str:
-    """Make a token from nothing but the standard library; by default it is good."""
+    """Create a token with only the standard library; valid by default."""
     head = {"alg": "HS256", "typ": "JWT", **(header or {})}
     at = int(time.time())
     body = {"sub": "someone", "aud": "slipway", "iat": at, "exp": at + 60, "scope": "read", **claims}
@@ -71,14 +71,14 @@ HOSTILE: dict[str, Callable[[str], str]] = {
 }
 
 
-def test_a_token_made_by_anybody_who_has_the_secret_is_good(launcher: Launcher) -> None:
+def test_token_signed_by_another_program_is_accepted(launcher: Launcher) -> None:
     good = {"Authorization": f"Bearer {signed(launcher.secret)}"}
     assert launcher.client.get("/jobs", headers=good).status_code == 200
     assert launcher.client.get("/jobs", headers={"Authorization": f"bearer {launcher.secret}"}).status_code == 200
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_token_opens_nothing(launcher: Launcher, name: str) -> None:
+def test_hostile_token_is_refused(launcher: Launcher, name: str) -> None:
     token = HOSTILE[name](launcher.secret)
     answer = launcher.client.get("/jobs", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
@@ -88,12 +88,12 @@ def test_a_hostile_token_opens_nothing(launcher: Launcher, name: str) -> None:
     assert ticket.status_code == 401
 
 
-def test_scopes_that_nobody_knows_give_nothing(launcher: Launcher) -> None:
+def test_unknown_scopes_grant_nothing(launcher: Launcher) -> None:
     token = signed(launcher.secret, scope="root ADMIN read,cancel")
     assert launcher.client.get("/jobs", headers={"Authorization": f"Bearer {token}"}).status_code == 403
 
 
-def test_a_credential_counts_in_its_header_alone(launcher: Launcher) -> None:
+def test_credential_is_accepted_only_in_the_header(launcher: Launcher) -> None:
     for way in (
         {"params": {"access_token": launcher.secret}},
         {"params": {"ticket": launcher.secret}},
@@ -105,7 +105,7 @@ def test_a_credential_counts_in_its_header_alone(launcher: Launcher) -> None:
         assert launcher.client.get("/jobs", **asked).status_code == 401
 
 
-def test_who_may_not_call_learns_nothing_of_what_there_is(launcher: Launcher) -> None:
+def test_unauthenticated_caller_cannot_tell_what_exists(launcher: Launcher) -> None:
     there = launcher.wait(launcher.run("1", pipeline="hello")["run_id"])["run_id"]
     for path in ("/jobs/{}/status", "/jobs/{}/logs", "/jobs/{}/log", "/artifacts/{}/CV.md"):
         known, unknown = (
@@ -117,7 +117,7 @@ def test_who_may_not_call_learns_nothing_of_what_there_is(launcher: Launcher) ->
     assert launcher.client.get("/jobs", params={"job_id": "denied"}).json()["total"] == 0
 
 
-def test_what_is_open_to_all_tells_no_secret_and_no_run(launcher: Launcher) -> None:
+def test_public_routes_reveal_no_secret_and_no_run(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("very-private", pipeline="hello")["run_id"])["run_id"]
     for path in ("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs"):
         answer = launcher.client.get(path, headers={"Authorization": ""})
@@ -126,7 +126,7 @@ def test_what_is_open_to_all_tells_no_secret_and_no_run(launcher: Launcher) -> N
             assert private not in answer.text
 
 
-def test_over_the_limit_a_caller_is_told_when_to_come_back(tmp_path: Path) -> None:
+def test_rate_limited_caller_is_told_when_to_retry(tmp_path: Path) -> None:
     with Launcher(tmp_path, RATE_LIMIT_PER_MINUTE="5") as launcher:
         for _ in range(5):
             assert launcher.client.get("/jobs").status_code == 200
@@ -135,7 +135,7 @@ def test_over_the_limit_a_caller_is_told_when_to_come_back(tmp_path: Path) -> No
         assert int(refused.headers["retry-after"]) > 0
         assert "RATE_LIMIT_PER_MINUTE" in refused.json()["detail"]
         bare = {"Authorization": ""}
-        assert launcher.client.get("/jobs", headers=bare).status_code == 401  # not that one's calls
+        assert launcher.client.get("/jobs", headers=bare).status_code == 401  # does not count towards that limit
         one, two = (Authenticator([launcher.secret]).token(name, [Scope.READ], seconds=60) for name in ("one", "two"))
         codes = [launcher.client.get("/jobs", headers={"Authorization": f"Bearer {one}"}).status_code for _ in range(6)]
         assert codes == [200] * 5 + [429]
@@ -145,7 +145,7 @@ def test_over_the_limit_a_caller_is_told_when_to_come_back(tmp_path: Path) -> No
                 assert launcher.client.get(open_to_all).status_code == 200
 
 
-def test_a_browser_of_another_origin_may_not_read_and_one_of_ours_sees_refusals_too(tmp_path: Path) -> None:
+def test_only_configured_origins_can_read_responses_including_errors(tmp_path: Path) -> None:
     with Launcher(tmp_path, CORS_ORIGINS="https://app.example.com") as launcher:
 
         def allowed(origin: str, **headers: str) -> str | None:
@@ -171,6 +171,6 @@ def test_a_browser_of_another_origin_may_not_read_and_one_of_ours_sees_refusals_
             assert header in preflight.headers["access-control-allow-headers"].lower()
 
 
-def test_without_configured_origins_no_browser_may_call(launcher: Launcher) -> None:
+def test_without_configured_origins_no_cors_is_allowed(launcher: Launcher) -> None:
     answer = launcher.client.get("/jobs", headers={"Origin": "https://app.example.com"})
     assert not [name for name in answer.headers if name.startswith("access-control")]

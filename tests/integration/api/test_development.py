@@ -1,4 +1,4 @@
-"""Development without a secret: programs of this machine may call, foreign web pages may not."""
+"""Development without a secret: local programs are allowed, web pages of other origins are not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def port(launcher: Launcher) -> str:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "LOCALHOST"])
-def test_loopback_names_are_answered_on_any_port(open_launcher: Launcher, host: str) -> None:
+def test_loopback_names_are_accepted_on_any_port(open_launcher: Launcher, host: str) -> None:
     for name in (host, f"{host}:{port(open_launcher)}", f"{host}:80"):
         assert open_launcher.client.get("/jobs", headers={"Host": name}).status_code == 200
 
@@ -49,7 +49,7 @@ def test_loopback_names_are_answered_on_any_port(open_launcher: Launcher, host: 
         "localhost@x",
     ],
 )
-def test_a_foreign_name_that_leads_here_is_answered_nothing(open_launcher: Launcher, host: str) -> None:
+def test_other_host_names_are_refused(open_launcher: Launcher, host: str) -> None:
     for method, path in (("GET", "/jobs"), ("GET", "/health"), ("POST", "/jobs/run"), ("HEAD", "/jobs")):
         answer = open_launcher.client.request(method, path, headers={"Host": host})
         assert (answer.status_code, answer.headers["content-type"]) == (421, PROBLEM)
@@ -69,7 +69,7 @@ def test_a_foreign_name_that_leads_here_is_answered_nothing(open_launcher: Launc
     ],
     ids=str,
 )
-def test_a_foreign_page_changes_nothing(open_launcher: Launcher, headers: dict[str, str]) -> None:
+def test_page_of_another_origin_cannot_change_anything(open_launcher: Launcher, headers: dict[str, str]) -> None:
     before = open_launcher.client.get("/jobs").json()["total"]
     for path in ("/jobs/run", "/queue/pause"):
         answer = open_launcher.client.post(path, json=RUN, headers=headers)
@@ -79,7 +79,7 @@ def test_a_foreign_page_changes_nothing(open_launcher: Launcher, headers: dict[s
     assert not open_launcher.client.get("/health").json()["paused"]
 
 
-def test_programs_its_own_pages_and_named_origins_may_call(open_launcher: Launcher) -> None:
+def test_programs_own_pages_and_configured_origins_are_allowed(open_launcher: Launcher) -> None:
     own = f"http://127.0.0.1:{port(open_launcher)}"
     for headers in (
         {},
@@ -90,13 +90,13 @@ def test_programs_its_own_pages_and_named_origins_may_call(open_launcher: Launch
         assert open_launcher.client.post("/jobs/run", json=RUN, headers=headers).status_code == 200
 
 
-def test_a_form_or_plain_text_starts_no_run(open_launcher: Launcher) -> None:
+def test_form_or_plain_text_launches_no_run(open_launcher: Launcher) -> None:
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         body = b'{"job_id": "form", "pipeline": "hello"}'
         answer = open_launcher.client.post("/jobs/run", content=body, headers={"Content-Type": media_type})
         assert answer.status_code == 422
 
 
-def test_with_a_secret_any_name_is_answered(launcher: Launcher) -> None:
+def test_with_a_secret_any_host_name_is_accepted(launcher: Launcher) -> None:
     headers = {"Host": "runner.example.com", "Origin": "https://app.example.com", "Sec-Fetch-Site": "cross-site"}
     assert launcher.client.post("/jobs/run", json=RUN, headers=headers).status_code == 200

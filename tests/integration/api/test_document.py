@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, with examples that are true, and kept by the answers."""
+"""The OpenAPI document: complete, with valid examples, and matched by the responses."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def references(node: Any) -> Iterator[str]:
 
 
 def faults(document: dict[str, Any], schema: str, value: Any) -> list[str]:
-    """Return what a value breaks of a named schema."""
+    """Return the errors of a value against a named schema."""
     whole = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
     return [fault.message for fault in jsonschema_rs.validator_for(whole).iter_errors(value)]
 
 
-def test_it_has_every_call_and_no_other(document: dict[str, Any]) -> None:
+def test_document_lists_exactly_the_routes(document: dict[str, Any]) -> None:
     assert set(operations(document)) == ALL
     assert document["openapi"].startswith("3.")
 
 
-def test_every_reference_leads_somewhere_and_every_name_is_once(document: dict[str, Any]) -> None:
+def test_references_resolve_and_operation_ids_are_unique(document: dict[str, Any]) -> None:
     for reference in references(document):
         node: Any = document
         for step in reference.removeprefix("#/").split("/"):
@@ -69,7 +69,7 @@ def test_every_reference_leads_somewhere_and_every_name_is_once(document: dict[s
     assert len(names) == len(set(names))
 
 
-def test_every_call_says_what_it_does_and_who_may(document: dict[str, Any]) -> None:
+def test_every_route_has_a_description_and_its_security(document: dict[str, Any]) -> None:
     for name, call in operations(document).items():
         assert call["summary"], name
         assert call["description"], name
@@ -79,7 +79,7 @@ def test_every_call_says_what_it_does_and_who_may(document: dict[str, Any]) -> N
         assert success["description"], name
 
 
-def test_its_schemas_are_schemas_and_their_examples_keep_them(document: dict[str, Any]) -> None:
+def test_schemas_are_valid_and_examples_match_them(document: dict[str, Any]) -> None:
     examples = 0
     for name, schema in document["components"]["schemas"].items():
         assert jsonschema_rs.meta.is_valid(schema), name
@@ -90,7 +90,7 @@ def test_its_schemas_are_schemas_and_their_examples_keep_them(document: dict[str
     assert examples >= 3
 
 
-def test_the_answers_keep_it(launcher: Launcher, document: dict[str, Any]) -> None:
+def test_responses_match_the_document(launcher: Launcher, document: dict[str, Any]) -> None:
     run = launcher.run("doc", pipeline="hello")
     run_id = run["run_id"]
     keyed = {"job_id": "doc", "idempotency_key": "of its own"}
@@ -106,7 +106,7 @@ def test_the_answers_keep_it(launcher: Launcher, document: dict[str, Any]) -> No
             assert faults(document, schema, value) == [], (schema, value)
 
 
-def test_what_it_says_of_requests_is_what_is_refused(launcher: Launcher, document: dict[str, Any]) -> None:
+def test_documented_request_limits_are_enforced(launcher: Launcher, document: dict[str, Any]) -> None:
     bodies: list[Any] = [
         {"job_id": "d", "pipeline": "hello"},
         {"job_id": "d", "pipeline": "hello", "priority": 100, "params": {"a": "b", "c": 1.5, "d": True}},

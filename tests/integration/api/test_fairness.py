@@ -1,4 +1,4 @@
-"""Calls with much to do leave room for others."""
+"""Long requests let others proceed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .conftest import started
 ITEMS = 500
 
 
-def test_while_a_bulk_is_queued_or_listed_others_are_answered(tmp_path: Path) -> None:
+def test_bulk_requests_and_long_lists_let_other_requests_proceed(tmp_path: Path) -> None:
     with started(tmp_path, MAX_QUEUED="1000", MAX_CONCURRENCY="1") as launcher:
         launcher.client.post("/queue/pause")
         times: list[float] = []
@@ -33,5 +33,5 @@ def test_while_a_bulk_is_queued_or_listed_others_are_answered(tmp_path: Path) ->
         took = time.monotonic() - began
         done.set()
         asker.join()
-        assert len(times) > 3
+        assert len(times) > 10
         assert max(times) < took / 3

@@ -1,4 +1,4 @@
-"""HEAD: every GET call answers it with the same status and header, and no body."""
+"""HEAD: every GET route answers it with the same status and headers, without a body."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(launcher: Launcher) -> dict[str, Any]:
     + [f"/jobs/{{run_id}}/{call}" for call in ("status", "request", "log", "logs", "logs?after=x", "nope")]
     + ["/artifacts/{run_id}/50%2525.txt", "/artifacts/{run_id}/missing", "/jobs/nope/logs", "/nope"],
 )
-def test_head_answers_as_get_without_a_body(launcher: Launcher, run: dict[str, Any], path: str) -> None:
+def test_head_answers_like_get_without_a_body(launcher: Launcher, run: dict[str, Any], path: str) -> None:
     url = path.format(run_id=run["run_id"])
     expected, answer = launcher.client.get(url), launcher.client.head(url)
     assert (answer.status_code, answer.content) == (expected.status_code, b"")
@@ -36,7 +36,7 @@ def test_head_answers_as_get_without_a_body(launcher: Launcher, run: dict[str, A
     assert launcher.client.head(url, headers={"Authorization": ""}).status_code in (expected.status_code, 401)
 
 
-def test_head_of_an_artifact_announces_the_whole_file(launcher: Launcher, run: dict[str, Any]) -> None:
+def test_head_of_an_artifact_announces_the_complete_file(launcher: Launcher, run: dict[str, Any]) -> None:
     answer = launcher.client.head(run["artifacts"]["percent_url"], headers={"Range": "bytes=0-1"})
     assert (answer.status_code, answer.headers["content-length"]) == (200, str(len("50%25.txt")))
 
@@ -44,13 +44,13 @@ def test_head_of_an_artifact_announces_the_whole_file(launcher: Launcher, run: d
 @pytest.mark.parametrize(
     "path", ["/jobs/run", "/jobs/run-bulk", "/queue/pause", "/jobs/some-run/ticket", "/jobs/some-run"]
 )
-def test_head_on_what_is_no_get_call_is_a_wrong_method(launcher: Launcher, path: str) -> None:
+def test_head_without_a_get_route_is_method_not_allowed(launcher: Launcher, path: str) -> None:
     answer = launcher.client.head(path)
     assert (answer.status_code, answer.content) == (405, b"")
     assert answer.headers["allow"] in ("POST", "DELETE")
 
 
-def test_head_of_a_live_stream_holds_none_open_and_the_connection_goes_on(tmp_path: Path) -> None:
+def test_head_of_a_live_stream_opens_none_and_keeps_the_connection(tmp_path: Path) -> None:
     with started(tmp_path, CORS_ORIGINS=ORIGIN) as launcher:
         run_id = launcher.run("h", pipeline="held")["run_id"]
         until(lambda: launcher.status(run_id)["status"] == "running")

@@ -1,4 +1,4 @@
-"""Requests that no client of ours sends, to the byte: each is refused as a problem, none makes a server's error."""
+"""Malformed requests: each is answered with a problem, and none causes a server error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def raw(launcher: Launcher, request: bytes) -> tuple[int, bytes]:
-    """Send bytes as they are; return the status and all that came back."""
+    """Send raw bytes; return the status and the complete response."""
     address = urlsplit(launcher.url)
     with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10) as connection:
         connection.sendall(request)
@@ -29,7 +29,7 @@ def raw(launcher: Launcher, request: bytes) -> tuple[int, bytes]:
         try:
             while block := connection.recv(65536):
                 answer += block
-        except ConnectionResetError:  # it hung up before it had read all that we sent
+        except ConnectionResetError:  # it closed the connection before reading everything
             pass
     return int(answer.split(b" ", 2)[1]), answer
 
@@ -71,7 +71,7 @@ def get_raw(launcher: Launcher, path: bytes, method: bytes = b"GET") -> tuple[in
         "true",
     ],
 )
-def test_a_bulk_item_that_cannot_be_refuses_itself_alone(launcher: Launcher, item: str) -> None:
+def test_invalid_bulk_item_rejects_only_itself(launcher: Launcher, item: str) -> None:
     body = f'{{"job_ids": ["good", {item}], "pipeline": "hello"}}'.encode()
     answer = launcher.client.post("/jobs/run-bulk", content=body, headers={**JSON, "Connection": "close"})
     assert answer.status_code == 200, answer.text
@@ -79,18 +79,18 @@ def test_a_bulk_item_that_cannot_be_refuses_itself_alone(launcher: Launcher, ite
     assert good["status"] in ("queued", "running")
     assert (bad["run_id"], bad["problem"]["status"]) == (None, 422)
     assert bad["problem"]["detail"].startswith("job_ids.1: ")
-    assert len(answer.content) < 10_000  # what was refused is not sent back in full
+    assert len(answer.content) < 10_000  # the refused item is not sent back in full
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e400"])
-def test_params_are_numbers_that_json_has(launcher: Launcher, value: str) -> None:
+def test_params_must_be_json_numbers(launcher: Launcher, value: str) -> None:
     body = f'{{"job_id": "1", "pipeline": "parameters", "params": {{"a": {value}}}}}'.encode()
     answer = launcher.client.post("/jobs/run", content=body, headers=JSON)
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
     assert "params" in answer.json()["detail"]
 
 
-def test_whole_numbers_that_mongodb_cannot_hold_stop_no_record(tmp_path: Path, mongodb_uri: str) -> None:
+def test_integers_beyond_mongodbs_range_do_not_block_records(tmp_path: Path, mongodb_uri: str) -> None:
     with started(tmp_path, MONGODB_URI=mongodb_uri) as launcher, MongoClient[dict[str, Any]](mongodb_uri) as mongo:
         runs = mongo["jobs"]["pipeline_runs"]
         until(lambda: launcher.client.get("/health").json()["mongodb"] == "ok")
@@ -102,9 +102,9 @@ def test_whole_numbers_that_mongodb_cannot_hold_stop_no_record(tmp_path: Path, m
         until(lambda: launcher.client.get("/health").json()["records_owed"] == 0)
 
 
-def test_params_that_no_process_can_be_given_are_refused_at_once(launcher: Launcher) -> None:
+def test_params_too_large_for_an_environment_variable_are_refused(launcher: Launcher) -> None:
     body = {"job_id": "1", "pipeline": "hello", "params": {f"p{n}": "求" * 4096 for n in range(50)}}
-    answer = launcher.client.post("/jobs/run", json=body)  # Linux takes 128 KiB in one variable
+    answer = launcher.client.post("/jobs/run", json=body)  # Linux allows 128 KiB per variable
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
     assert "params" in answer.json()["detail"]
 
@@ -137,7 +137,7 @@ def test_params_that_no_process_can_be_given_are_refused_at_once(launcher: Launc
         b"job_id=1",
     ],
 )
-def test_a_body_that_is_wrong_to_the_byte_is_a_problem_that_can_be_read(launcher: Launcher, body: bytes) -> None:
+def test_malformed_body_is_answered_with_a_problem(launcher: Launcher, body: bytes) -> None:
     answer = launcher.client.post("/jobs/run", content=body, headers=JSON)
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == PROBLEM
@@ -151,7 +151,7 @@ def test_a_body_that_is_wrong_to_the_byte_is_a_problem_that_can_be_read(launcher
     "media_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "image/png", ""],
 )
-def test_only_json_is_taken_so_that_no_foreign_page_can_send_a_form(launcher: Launcher, media_type: str) -> None:
+def test_only_json_bodies_are_accepted(launcher: Launcher, media_type: str) -> None:
     body = b'{"job_id": "form", "pipeline": "hello"}'
     answer = launcher.client.post("/jobs/run", content=body, headers={"Content-Type": media_type})
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
@@ -172,14 +172,14 @@ def test_only_json_is_taken_so_that_no_foreign_page_can_send_a_form(launcher: La
         "pipeline=" + "x" * 65,
     ],
 )
-def test_a_wrong_query_is_refused_with_its_name(launcher: Launcher, query: str) -> None:
+def test_invalid_query_parameter_is_refused_by_name(launcher: Launcher, query: str) -> None:
     answer = launcher.client.get(f"/jobs?{query}")
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
     assert query.split("=")[0] in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "1.5", "9" * 5000, ""])
-def test_a_wrong_place_in_a_log_is_refused(launcher: Launcher, after: str) -> None:
+def test_invalid_after_is_refused(launcher: Launcher, after: str) -> None:
     run_id = launcher.run("1", pipeline="hello")["run_id"]
     answer = launcher.client.get(f"/jobs/{run_id}/logs?after={after}")
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
@@ -204,7 +204,7 @@ def test_a_wrong_place_in_a_log_is_refused(launcher: Launcher, after: str) -> No
         ("TRACE", "/jobs", "GET"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_one(launcher: Launcher, method: str, path: str, allowed: str) -> None:
+def test_wrong_method_is_answered_with_allow(launcher: Launcher, method: str, path: str, allowed: str) -> None:
     answer = launcher.client.request(method, path)
     assert (answer.status_code, answer.headers["content-type"]) == (405, PROBLEM)
     assert allowed in answer.headers["allow"]
@@ -217,7 +217,7 @@ def test_a_wrong_method_is_told_the_right_one(launcher: Launcher, method: str, p
     + [f"/jobs/{run_id}/status" for run_id in ("%00", "%ff", "a%0d%0aX-Forged:%201", "x" * 64, "a_b", "-a", "a-", "A")]
     + [f"/artifacts/{run_id}/CV.md" for run_id in ("..", "%2e%2e", ".", "%2f", "x" * 300, "UPPER")],
 )
-def test_no_path_but_those_there_are_leads_anywhere(launcher: Launcher, path: str) -> None:
+def test_unknown_paths_are_not_found(launcher: Launcher, path: str) -> None:
     status, answer = get_raw(launcher, path.encode())
     assert status in (404, 405)
     head = answer.split(b"\r\n\r\n")[0].lower()
@@ -240,13 +240,13 @@ def test_no_path_but_those_there_are_leads_anywhere(launcher: Launcher, path: st
     ],
     ids=lambda request: repr(request[:40]),
 )
-def test_what_is_no_http_is_refused_and_the_next_caller_served(launcher: Launcher, request_: bytes) -> None:
+def test_malformed_http_is_refused_and_others_are_served(launcher: Launcher, request_: bytes) -> None:
     status, _ = raw(launcher, request_)
     assert 400 <= status < 500
     assert httpx.get(f"{launcher.url}/livez", trust_env=False).status_code == 200
 
 
-def test_a_header_without_an_end_is_not_kept_but_hung_up_on(launcher: Launcher) -> None:
+def test_endless_header_is_disconnected(launcher: Launcher) -> None:
     address = urlsplit(launcher.url)
     sent = 0
     with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10) as connection:
@@ -256,10 +256,10 @@ def test_a_header_without_an_end_is_not_kept_but_hung_up_on(launcher: Launcher) 
                 sent += connection.send(b"a" * 65536)
         except (ConnectionResetError, BrokenPipeError):
             pass
-    assert sent < 16 << 20  # a few blocks wait in the kernel
+    assert sent < 16 << 20  # the kernel buffers a few blocks
 
 
-def test_a_caller_that_hangs_up_in_the_middle_costs_nothing(launcher: Launcher) -> None:
+def test_disconnect_during_a_request_is_harmless(launcher: Launcher) -> None:
     address = urlsplit(launcher.url)
     before = launcher.client.get("/jobs").json()["total"]
     for half in (b"POST /jobs/run HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", b"GET /heal", b""):
@@ -273,7 +273,7 @@ def named(launcher: Launcher) -> dict[str, Any]:
     return launcher.wait(launcher.run("1", pipeline="names")["run_id"])
 
 
-def test_the_url_of_every_artifact_leads_to_it_whatever_its_name(launcher: Launcher, named: dict[str, Any]) -> None:
+def test_artifact_urls_work_for_any_file_name(launcher: Launcher, named: dict[str, Any]) -> None:
     names = {"odd_url": "Über #1?.txt", "percent_url": "50%25.txt", "spaced_url": "a b&c=d.md"}
     assert set(named["artifacts"]) == set(names)
     for key, name in names.items():
@@ -282,8 +282,8 @@ def test_the_url_of_every_artifact_leads_to_it_whatever_its_name(launcher: Launc
         assert answer.headers["content-disposition"].startswith("attachment; filename")
 
 
-def test_what_is_no_file_is_no_artifact(launcher: Launcher, named: dict[str, Any]) -> None:
-    for name in ("pipe", ".", "", "%20", "run.json", "log"):  # a pipe would hold its reader for ever
+def test_non_files_are_not_artifacts(launcher: Launcher, named: dict[str, Any]) -> None:
+    for name in ("pipe", ".", "", "%20", "run.json", "log"):  # a pipe would block its reader forever
         status, answer = get_raw(launcher, f"/artifacts/{named['run_id']}/{name}".encode())
         assert (status, PROBLEM.encode() in answer) == (404, True)
 
@@ -291,7 +291,7 @@ def test_what_is_no_file_is_no_artifact(launcher: Launcher, named: dict[str, Any
 @pytest.mark.parametrize(
     "name", ["../../{}/archive", "../../archive/{}/run.json", "../../archive/{}/log", "../../launcher.log"]
 )
-def test_the_launchers_own_files_are_no_artifacts(launcher: Launcher, named: dict[str, Any], name: str) -> None:
+def test_launchers_own_files_are_not_served(launcher: Launcher, named: dict[str, Any], name: str) -> None:
     for path in (name, quote(name, safe="{}"), quote(quote(name, safe="{}"), safe="{}%")):
         status, answer = get_raw(launcher, f"/artifacts/{named['run_id']}/{path.format(named['run_id'])}".encode())
         assert status in (403, 404)
@@ -309,14 +309,12 @@ def test_the_launchers_own_files_are_no_artifacts(launcher: Launcher, named: dic
         ("lines=1", 200),
     ],
 )
-def test_a_part_of_an_artifact_can_be_asked_for(
-    launcher: Launcher, named: dict[str, Any], asked: str, status: int
-) -> None:
+def test_range_of_an_artifact_is_served(launcher: Launcher, named: dict[str, Any], asked: str, status: int) -> None:
     url = f"/artifacts/{named['run_id']}/{quote('a b&c=d.md')}"
     assert launcher.client.get(url, headers={"Range": asked}).status_code == status
 
 
-def test_nothing_of_all_this_was_a_fault_to_the_launcher(launcher: Launcher) -> None:
+def test_no_refusal_was_logged_as_an_error(launcher: Launcher) -> None:
     assert launcher.client.get("/readyz").status_code == 200
     printed = (launcher.directory / "launcher.log").read_text(errors="replace")
     assert "Traceback" not in printed, printed[-4000:]

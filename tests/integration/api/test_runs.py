@@ -1,4 +1,4 @@
-"""Runs from their launch to their end, as callers see them: lists, cancelling, a full queue, repeated requests."""
+"""Runs over REST: launching, listing, cancelling, a full queue, repeated requests."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def listed(launcher: Launcher, **query: Any) -> list[str]:
     return [run["run_id"] for run in launcher.client.get("/jobs", params=query).json()["runs"]]
 
 
-def test_a_running_run_and_a_waiting_one_show_how_they_stand(narrow: Launcher) -> None:
+def test_running_and_queued_runs_show_their_state(narrow: Launcher) -> None:
     before = narrow.wait(narrow.run("w0", pipeline="hello")["run_id"])
-    assert before["status"] == "completed"  # the queue knows now what a run of `hello` lasts
+    assert before["status"] == "completed"  # the queue now knows how long a run of `hello` takes
     running = started_run(narrow, "w1")
     waiting = narrow.run("w2", pipeline="hello", profile_ref="senior", priority=1)
     assert (waiting["status"], waiting["profile_ref"], waiting["pipeline"]) == ("queued", "senior", "hello")
@@ -48,7 +48,7 @@ def test_a_running_run_and_a_waiting_one_show_how_they_stand(narrow: Launcher) -
     assert narrow.wait(waiting["run_id"])["queue"] is None
 
 
-def test_lists_are_filtered_by_each_field_and_by_all(narrow: Launcher) -> None:
+def test_lists_are_filtered_by_each_field_and_all_fields(narrow: Launcher) -> None:
     done = narrow.wait(narrow.run("f1", pipeline="hello")["run_id"])["run_id"]
     running = started_run(narrow, "f1")
     queued = narrow.run("f1", pipeline="hello")["run_id"]
@@ -62,7 +62,7 @@ def test_lists_are_filtered_by_each_field_and_by_all(narrow: Launcher) -> None:
         assert listed(narrow, **nothing) == []
 
 
-def test_pages_hold_every_run_once(launcher: Launcher) -> None:
+def test_every_run_is_on_exactly_one_page(launcher: Launcher) -> None:
     items = [f"p{n}" for n in range(7)]
     asked = launcher.client.post("/jobs/run-bulk", json={"job_ids": items, "pipeline": "hello"}).json()["run_ids"]
     for run_id in asked:
@@ -74,7 +74,7 @@ def test_pages_hold_every_run_once(launcher: Launcher) -> None:
     assert everything[:7] == asked[::-1]
 
 
-def test_a_running_run_is_cancelled_and_its_log_stays(narrow: Launcher) -> None:
+def test_cancelled_run_keeps_its_log(narrow: Launcher) -> None:
     run_id = started_run(narrow, "c1")
     answer = narrow.client.delete(f"/jobs/{run_id}")
     assert answer.status_code == 200
@@ -87,13 +87,13 @@ def test_a_running_run_is_cancelled_and_its_log_stays(narrow: Launcher) -> None:
     until(lambda: narrow.client.get("/health").json()["active_runs"] == 0)
 
 
-def test_cancelling_what_has_ended_changes_nothing(launcher: Launcher) -> None:
+def test_cancelling_a_finished_run_changes_nothing(launcher: Launcher) -> None:
     ended = launcher.wait(launcher.run("c2", pipeline="hello")["run_id"])
     answer = launcher.client.delete(f"/jobs/{ended['run_id']}")
     assert (answer.status_code, answer.json()) == (200, ended)
 
 
-def test_many_cancels_at_once_give_one_outcome(narrow: Launcher) -> None:
+def test_concurrent_cancels_give_one_outcome(narrow: Launcher) -> None:
     run_id = started_run(narrow, "c3")
     codes: list[int] = []
 
@@ -107,7 +107,7 @@ def test_many_cancels_at_once_give_one_outcome(narrow: Launcher) -> None:
     assert [name for _, name, _ in narrow.events(run_id)].count("end") == 1
 
 
-def test_a_full_queue_refuses_with_the_time_to_come_back_and_takes_runs_again(narrow: Launcher) -> None:
+def test_full_queue_refuses_with_retry_after_until_it_has_room(narrow: Launcher) -> None:
     started_run(narrow, "q0")
     kept = [narrow.run(f"q{n}", pipeline="hello")["run_id"] for n in (1, 2, 3)]
     refused = narrow.client.post("/jobs/run", json={"job_id": "q4", "pipeline": "hello"})
@@ -121,7 +121,7 @@ def test_a_full_queue_refuses_with_the_time_to_come_back_and_takes_runs_again(na
     assert narrow.wait(narrow.run("q4", pipeline="hello")["run_id"])["status"] == "completed"
 
 
-def test_a_bulk_that_the_queue_refuses_in_part_is_completed_by_its_repeat(narrow: Launcher) -> None:
+def test_partly_refused_bulk_is_completed_by_a_retry(narrow: Launcher) -> None:
     narrow.client.post("/queue/pause")
     body = {"job_ids": [f"b{n}" for n in range(5)], "pipeline": "hello"}
     headers = {"Idempotency-Key": "bulk in part"}
@@ -140,7 +140,7 @@ def test_a_bulk_that_the_queue_refuses_in_part_is_completed_by_its_repeat(narrow
     assert [len(listed(narrow, job_id=job_id)) for job_id in body["job_ids"]] == [1] * 5
 
 
-def test_a_bulk_holds_as_many_items_as_configured_and_no_more(narrow: Launcher) -> None:
+def test_bulk_items_are_limited(narrow: Launcher) -> None:
     most = narrow.client.post("/jobs/run-bulk", json={"job_ids": ["same"] * 6, "pipeline": "hello"})
     assert (most.status_code, most.json()["accepted"], most.json()["refused"]) == (200, 1, 5)
     over = narrow.client.post("/jobs/run-bulk", json={"job_ids": ["over"] * 7, "pipeline": "hello"})
@@ -149,7 +149,7 @@ def test_a_bulk_holds_as_many_items_as_configured_and_no_more(narrow: Launcher) 
     assert listed(narrow, job_id="over") == []
 
 
-def test_what_is_wrong_for_all_items_refuses_the_whole_bulk(narrow: Launcher) -> None:
+def test_invalid_options_reject_the_whole_bulk(narrow: Launcher) -> None:
     for wrong in ({"pipeline": "nope"}, {"priority": "high"}, {"timeout_seconds": 10**9}, {"jobids": ["1"]}):
         answer = narrow.client.post("/jobs/run-bulk", json={"job_ids": ["whole"], **wrong})
         assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
@@ -157,7 +157,7 @@ def test_what_is_wrong_for_all_items_refuses_the_whole_bulk(narrow: Launcher) ->
     assert listed(narrow, job_id="whole") == []
 
 
-def test_a_key_means_one_run_for_as_long_as_the_run_is_known(tmp_path: Path) -> None:
+def test_key_returns_the_same_run_while_the_run_exists(tmp_path: Path) -> None:
     def ask(body: dict[str, Any]) -> httpx.Response:
         return launcher.client.post("/jobs/run", json={"pipeline": "hello", **body}, headers={"Idempotency-Key": "k"})
 
@@ -175,10 +175,10 @@ def test_a_key_means_one_run_for_as_long_as_the_run_is_known(tmp_path: Path) -> 
         bulk = launcher.client.post(
             "/jobs/run-bulk", json={"job_ids": ["k1"], "pipeline": "hello"}, headers={"Idempotency-Key": "k"}
         )
-        assert bulk.json()["accepted"] == 1  # a bulk's key is another one
+        assert bulk.json()["accepted"] == 1  # the key of a bulk is a different one
 
 
-def test_bulks_in_a_race_launch_each_item_once(launcher: Launcher) -> None:
+def test_concurrent_bulks_launch_each_item_once(launcher: Launcher) -> None:
     answers: list[list[str]] = []
 
     def ask() -> None:
@@ -197,9 +197,9 @@ def test_bulks_in_a_race_launch_each_item_once(launcher: Launcher) -> None:
     assert [len(listed(launcher, job_id=job_id)) for job_id in ("r1", "r2", "r3")] == [1, 1, 1]
 
 
-def test_pause_holds_the_queue_but_not_what_runs_and_resume_keeps_the_order(narrow: Launcher) -> None:
+def test_pause_affects_only_queued_runs_and_resume_keeps_their_order(narrow: Launcher) -> None:
     running = started_run(narrow, "o0")
-    for _ in range(2):  # twice is as good as once
+    for _ in range(2):  # doing it twice makes no difference
         assert narrow.client.post("/queue/pause").json() == {"paused": True}
     release(narrow, "o0")
     assert narrow.wait(running)["status"] == "completed"
@@ -215,7 +215,7 @@ def test_pause_holds_the_queue_but_not_what_runs_and_resume_keeps_the_order(narr
 
 
 @pytest.mark.parametrize("value", [True, 0, -1.5, "text", "", "求人", 2**53])
-def test_params_reach_the_pipeline_as_they_were_sent(launcher: Launcher, value: Any) -> None:
+def test_params_reach_the_pipeline_unchanged(launcher: Launcher, value: Any) -> None:
     run_id = launcher.run("1", pipeline="parameters", params={"name": value})["run_id"]
     launcher.wait(run_id)
     printed = launcher.log(run_id).decode().splitlines()[1]

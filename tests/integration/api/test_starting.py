@@ -1,4 +1,4 @@
-"""Starting: what is wrong with the surroundings is said in a few lines that name the setting, never as a traceback."""
+"""Starting: errors are reported in a few lines that name the setting, never as a traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFUSE_SECONDS = 15.0
 
 
 def refusal(directory: Path, **environment: str | None) -> str:
-    """Start a launcher that cannot; return what it says."""
+    """Start a launcher that cannot start; return its output."""
     launcher = Launcher(directory, None, **environment)
     launcher.client.close()
     ended = subprocess.run(
@@ -34,7 +34,7 @@ def refusal(directory: Path, **environment: str | None) -> str:
     return ended.stderr
 
 
-def test_all_faults_are_named_at_once_and_how_to_make_a_secret(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_with_how_to_make_a_secret(tmp_path: Path) -> None:
     said = refusal(
         tmp_path,
         RUNNER_API_SECRET=None,
@@ -65,17 +65,20 @@ def test_all_faults_are_named_at_once_and_how_to_make_a_secret(tmp_path: Path) -
         ({"REDIS_URL": "redis://host:port/5"}, "REDIS_URL: the port"),
         ({"MONGODB_URI": "mongodb://user:p@ss@host/"}, "MONGODB_URI: percent-encode"),
         ({"MONGODB_URI": "mongodb+srv://user:p@ss@host.example.net/"}, "MONGODB_URI: percent-encode"),
-        ({"MONGODB_URI": "mongodb+srv://host.example.net:27017/"}, "MONGODB_URI: mongodb+srv:// takes no port"),
+        (
+            {"MONGODB_URI": "mongodb+srv://host.example.net:27017/"},
+            "MONGODB_URI: mongodb+srv:// does not accept a port",
+        ),
         ({"MONGODB_URI": "mongodb://host/?tls=true&ssl=false"}, "MONGODB_URI: MongoDB's driver refuses"),
         ({"RETENTION_DAYS": "99999999999"}, "RETENTION_DAYS must be a number"),
-        ({"CORS_ORIGINS": "your-app.vercel.app"}, "CORS_ORIGINS: an origin begins with"),
+        ({"CORS_ORIGINS": "your-app.vercel.app"}, "CORS_ORIGINS: an origin starts with"),
         ({"HOST": "no..host"}, "HOST"),
         ({"PIPELINE_DIR": "{file}"}, "PIPELINE_DIR: "),
         ({"OPENAI_API_KEY": "p@ss\n"}, "OPENAI_API_KEY ends with a line break"),
     ],
     ids=lambda value: " ".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
 )
-def test_a_setting_that_cannot_work_is_named(tmp_path: Path, environment: dict[str, str | None], named: str) -> None:
+def test_invalid_setting_is_named(tmp_path: Path, environment: dict[str, str | None], named: str) -> None:
     file = tmp_path / "file"
     file.touch()
     said = refusal(tmp_path, **{name: text and text.replace("{file}", str(file)) for name, text in environment.items()})
@@ -97,7 +100,7 @@ exec "$@"
     reason="this user cannot mount",
 )
 @pytest.mark.parametrize("module", ["launcher.main serve --quiet", "pipeline_operator.main --quiet"])
-def test_folders_on_a_read_only_mount_are_named_in_the_one_list(tmp_path: Path, module: str) -> None:
+def test_read_only_folders_are_listed_with_the_other_errors(tmp_path: Path, module: str) -> None:
     launcher = Launcher(tmp_path, None, MAX_CONCURRENCY="0")
     launcher.client.close()
     ended = subprocess.run(
@@ -111,12 +114,12 @@ def test_folders_on_a_read_only_mount_are_named_in_the_one_list(tmp_path: Path, 
     )
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
     first, *faults = ended.stderr.splitlines()
-    assert first == "The settings are wrong:"
+    assert first == "The settings are not valid:"
     assert [fault.split()[0].rstrip(":") for fault in faults] == ["MAX_CONCURRENCY", "ARCHIVE_DIR", "APPLICATIONS_DIR"]
     assert all("Read-only file system" in fault for fault in faults[1:])
 
 
-def test_a_port_of_the_operators_probes_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
+def test_occupied_probe_port_is_one_sentence(tmp_path: Path) -> None:
     launcher = Launcher(tmp_path)
     launcher.client.close()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -135,7 +138,7 @@ def test_a_port_of_the_operators_probes_that_is_in_use_is_one_sentence(tmp_path:
     assert ended.stderr.endswith("(PROBE_HOST, PROBE_PORT)\n") and ended.stderr.count("\n") == 1
 
 
-def test_a_setting_that_a_shell_lost_from_an_unquoted_env_is_named(tmp_path: Path) -> None:
+def test_setting_lost_from_an_unquoted_env_file_is_named(tmp_path: Path) -> None:
     launcher = Launcher(tmp_path)
     launcher.client.close()
     lines = [f"{name}='{value}'" for name, value in launcher.environment.items() if name != "PATH"]
@@ -153,12 +156,13 @@ def test_a_setting_that_a_shell_lost_from_an_unquoted_env_is_named(tmp_path: Pat
     )
     assert ended.returncode == 2, ended.stderr
     assert (
-        f".env:{len(lines) - 1} sets MONGODB_URI to what a shell, Compose and systemd read differently" in ended.stderr
+        f".env:{len(lines) - 1} sets MONGODB_URI to a value that a shell, Compose and systemd read differently"
+        in ended.stderr
     )
     assert "hunter" not in ended.stderr
 
 
-def test_a_mistyped_setting_is_noted_and_stops_nothing(tmp_path: Path) -> None:
+def test_mistyped_setting_is_only_noted(tmp_path: Path) -> None:
     with Launcher(tmp_path, MAX_CONCURENCY="2") as launcher:
         said = (launcher.directory / "launcher.log").read_text()
     assert "Note: MAX_CONCURENCY is not a setting of Slipway; did you mean MAX_CONCURRENCY?" in said
@@ -180,7 +184,7 @@ def test_a_mistyped_setting_is_noted_and_stops_nothing(tmp_path: Path) -> None:
         b"a: {command: [a], artifacts: {x_url: ../../etc/passwd}}",
     ],
 )
-def test_a_pipelines_file_that_is_wrong_is_named(tmp_path: Path, text: bytes) -> None:
+def test_invalid_pipelines_file_is_named(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_bytes(text)
     said = refusal(tmp_path, PIPELINES_FILE=str(file))
@@ -198,21 +202,28 @@ def test_development_needs_no_secret_on_loopback(tmp_path: Path) -> None:
         assert (launcher.directory / "launcher.log").read_text().count("launch:") == 1
 
 
-def test_development_enforces_the_short_secret_that_it_allows(tmp_path: Path) -> None:
+def test_development_enforces_a_short_secret(tmp_path: Path) -> None:
     with Launcher(tmp_path, SLIPWAY_ENV="development", RUNNER_API_SECRET="short") as launcher:
-        assert launcher.client.get("/jobs").status_code == 401  # that is another secret
+        assert launcher.client.get("/jobs").status_code == 401  # a different secret
         assert launcher.client.get("/jobs", headers={"Authorization": ""}).status_code == 401
         assert launcher.client.get("/jobs", headers={"Authorization": "Bearer short"}).status_code == 200
 
 
-def test_a_start_that_fails_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
+def test_archive_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "var/archive/.lock").mkdir(parents=True)
+    said = refusal(tmp_path, ARCHIVE_DIR=str(tmp_path / "var/archive"))
+    assert said.startswith(f"ARCHIVE_DIR: {tmp_path}/var/archive/.lock cannot be locked: Is a directory")
+    assert said.count("\n") == 1
+
+
+def test_failed_start_exits_with_a_sentence(tmp_path: Path) -> None:
     said = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
     assert "The launcher cannot start: No cluster to use: " in said
     assert "set KUBECONFIG" in said
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux has it.")
-def test_other_processes_of_its_user_cannot_look_into_the_launcher(tmp_path: Path) -> None:
+def test_other_processes_of_its_user_cannot_inspect_the_launcher(tmp_path: Path) -> None:
     """The kernel makes root the owner of the files in /proc of such a process."""
     code = (
         "import ctypes, os; from launcher.main import _refuse_inspection\n"

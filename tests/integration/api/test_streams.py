@@ -1,4 +1,4 @@
-"""Streams, to the byte: one event a line whatever the line holds, numbers without a hole, an end for every viewer."""
+"""Streams: one event per line whatever it contains, numbers without gaps, and an end for every viewer."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PING_SECONDS = 15.0
 
 
 def wire(launcher: Launcher, run_id: str, **headers: str) -> bytes:
-    """Return a stream as it came over the wire."""
+    """Return the raw bytes of a stream."""
     return launcher.client.get(f"/jobs/{run_id}/logs", headers=headers).raise_for_status().content
 
 
 def fields_of(event: bytes) -> dict[str, str]:
-    """Split one event, as a browser would, at CR, LF and CRLF alone. Each field may stand once."""
+    """Parse an event like a browser, which splits lines only at CR, LF and CRLF. Each field must be unique."""
     fields: dict[str, str] = {}
     for line in re.split(r"\r\n|\r|\n", event.decode()):
         name, _, value = line.partition(":")
@@ -48,7 +48,7 @@ def messages(events: list[dict[str, str]]) -> list[tuple[str, str]]:
     return [(event["id"], event["data"]) for event in events if "event" not in event]
 
 
-def test_hostile_lines_are_one_event_each_and_forge_nothing(launcher: Launcher) -> None:
+def test_hostile_lines_are_one_event_each(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("1", pipeline="hostile")["run_id"])
     assert run["status"] == "completed"
     events = events_of(wire(launcher, run["run_id"]))
@@ -83,7 +83,7 @@ def test_hostile_lines_are_one_event_each_and_forge_nothing(launcher: Launcher) 
     ]
 
 
-def test_every_place_in_a_log_can_be_resumed_from(launcher: Launcher) -> None:
+def test_stream_resumes_from_any_line(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("1", pipeline="hostile")["run_id"])["run_id"]
     whole = messages(events_of(wire(launcher, run_id)))
     for after in range(len(whole) + 1):
@@ -94,27 +94,27 @@ def test_every_place_in_a_log_can_be_resumed_from(launcher: Launcher) -> None:
         assert messages(events_of(asked)) == whole[after:]
 
 
-def test_a_browser_that_comes_back_goes_on_from_its_last_line_not_from_its_url(launcher: Launcher) -> None:
+def test_reconnecting_browser_resumes_from_its_last_event_id(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("1", pipeline="hostile")["run_id"])["run_id"]
     answer = launcher.client.get(f"/jobs/{run_id}/logs", params={"after": 3}, headers={"Last-Event-ID": "20"})
     assert [number for number, _ in messages(events_of(answer.content))] == ["21", "22"]
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "abc", "9" * 400, "١", "0x1", "1 2"])
-def test_a_last_event_id_that_is_no_number_shows_the_whole_log(launcher: Launcher, value: str) -> None:
+def test_invalid_last_event_id_shows_the_whole_log(launcher: Launcher, value: str) -> None:
     run_id = launcher.wait(launcher.run("1", pipeline="hello")["run_id"])["run_id"]
     answer = launcher.client.get(f"/jobs/{run_id}/logs", headers={b"Last-Event-ID": value.encode()})
     assert [number for number, _ in messages(events_of(answer.content))] == ["1", "2"]
 
 
-def test_the_end_carries_the_run_as_status_shows_it(launcher: Launcher) -> None:
+def test_end_event_contains_the_run_as_status_shows_it(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="hello")["run_id"]
     events = launcher.events(run_id)
     assert (events[-1][1], json.loads(events[-1][2])) == ("end", launcher.status(run_id))
     assert {number for number, name, _ in events if name in ("status", "end")} <= {"", "1", "2"}
 
 
-def test_the_answer_tells_caches_and_proxies_to_pass_it_on_at_once(launcher: Launcher) -> None:
+def test_stream_headers_disable_caching_and_buffering(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="held")["run_id"]
     url = f"{launcher.url}/jobs/{run_id}/logs"
     with httpx.stream("GET", url, headers={**launcher.headers, "Accept-Encoding": "gzip"}, trust_env=False) as answer:
@@ -124,7 +124,7 @@ def test_the_answer_tells_caches_and_proxies_to_pass_it_on_at_once(launcher: Lau
         assert "content-encoding" not in answer.headers
         assert "content-length" not in answer.headers
         lines = answer.iter_lines()
-        assert "data: line 2" in lines  # it comes while the run goes on
+        assert "data: line 2" in lines  # arrives while the run is active
         assert launcher.status(run_id)["status"] == "running"
     release(launcher, "1")
 
@@ -142,7 +142,7 @@ def statuses(launcher: Launcher, run_id: str) -> Iterator[dict[str, Any]]:
                 name = ""
 
 
-def test_who_waits_sees_its_place_change_and_why_it_waits(narrow: Launcher) -> None:
+def test_queued_run_streams_its_place_and_reason(narrow: Launcher) -> None:
     running = narrow.run("s0", pipeline="held")["run_id"]
     until(lambda: narrow.status(running)["status"] == "running")
     ahead = narrow.run("s1", pipeline="hello")["run_id"]
@@ -171,7 +171,7 @@ def viewers(launcher: Launcher) -> float:
     return float(found[1])
 
 
-def test_viewers_from_different_places_see_the_same_log_while_it_grows(narrow: Launcher) -> None:
+def test_viewers_at_different_lines_see_the_same_growing_log(narrow: Launcher) -> None:
     run_id = narrow.run("v1", pipeline="held")["run_id"]
     until(lambda: b"line 2" in narrow.log(run_id) and viewers(narrow) == 0)
     seen: dict[int, list[str]] = {}
@@ -182,7 +182,7 @@ def test_viewers_from_different_places_see_the_same_log_while_it_grows(narrow: L
         seen[after] = [data for _, data in messages(events_of(answer.content))]
 
     threads = [threading.Thread(target=follow, args=[after]) for after in (2, 0, 1, 3, 10**15)]
-    for count, thread in enumerate(threads, 1):  # the first to come is not the one that is furthest behind
+    for count, thread in enumerate(threads, 1):  # the first viewer is not the one that is furthest behind
         thread.start()
         until(lambda count=count: viewers(narrow) == count)  # type: ignore[misc]
     release(narrow, "v1")
@@ -192,7 +192,7 @@ def test_viewers_from_different_places_see_the_same_log_while_it_grows(narrow: L
     assert seen == {0: whole, 1: whole[1:], 2: whole[2:], 3: whole[2:], 10**15: whole[2:]}
 
 
-def test_viewers_who_leave_leave_nothing_behind(narrow: Launcher) -> None:
+def test_disconnected_viewers_free_their_streams(narrow: Launcher) -> None:
     run_id = narrow.run("g1", pipeline="held")["run_id"]
     until(lambda: viewers(narrow) == 0)
     for _ in range(5):
@@ -201,7 +201,7 @@ def test_viewers_who_leave_leave_nothing_behind(narrow: Launcher) -> None:
     until(lambda: viewers(narrow) == 0)
 
 
-def test_a_quiet_stream_is_kept_open_by_comments(narrow: Launcher) -> None:
+def test_comments_keep_a_quiet_stream_open(narrow: Launcher) -> None:
     narrow.client.post("/queue/pause")
     run_id = narrow.run("i1", pipeline="hello")["run_id"]
     began = time.monotonic()
@@ -211,14 +211,14 @@ def test_a_quiet_stream_is_kept_open_by_comments(narrow: Launcher) -> None:
     assert time.monotonic() - began < PING_SECONDS + 3
 
 
-def test_a_stream_goes_on_over_a_stop_and_a_crash_with_every_line_once(tmp_path: Path) -> None:
+def test_stream_resumes_after_stop_and_crash_with_every_line_once(tmp_path: Path) -> None:
     with started(tmp_path, MAX_CONCURRENCY="1") as launcher:
         launcher.client.post("/queue/pause")
         run_id = launcher.run("1", pipeline="held")["run_id"]
         seen: list[str] = []
 
         def follow(until_line: str | None = None) -> float:
-            """Read on from the last line seen to the close of the stream or to a line; return when that was."""
+            """Resume after the last line seen, until the stream closes or a line arrives; return the time."""
             headers = {"Last-Event-ID": seen[-1]} if seen else {}
             try:
                 with launcher.client.stream("GET", f"/jobs/{run_id}/logs", headers=headers) as answer:
@@ -258,7 +258,7 @@ def test_a_stream_goes_on_over_a_stop_and_a_crash_with_every_line_once(tmp_path:
         assert all(int(b) == int(a) + 1 for a, b in pairwise(seen))
 
 
-def test_a_ticket_opens_the_stream_as_often_as_a_browser_comes_back_and_only_till_it_expires(
+def test_ticket_can_be_reused_until_it_expires(
     launcher: Launcher,
 ) -> None:
     run_id = launcher.wait(launcher.run("1", pipeline="hello")["run_id"])["run_id"]
@@ -269,14 +269,19 @@ def test_a_ticket_opens_the_stream_as_often_as_a_browser_comes_back_and_only_til
         assert events_of(launcher.client.get(url, headers=bare).content)[-1]["event"] == "end"
     resumed = launcher.client.get(url, headers={**bare, "Last-Event-ID": "1"}).content
     assert [data for _, data in messages(events_of(resumed))] == ["hello"]
-    gate = Authenticator([launcher.secret])
-    expired = gate.token("someone", [Scope.READ], seconds=-60, run_id=run_id)
-    powerless = gate.token("someone", [], seconds=60, run_id=run_id)
-    general = gate.token("someone", [Scope.ADMIN], seconds=60)
+    authenticator = Authenticator([launcher.secret])
+    expired = authenticator.token("someone", [Scope.READ], seconds=-60, run_id=run_id)
+    powerless = authenticator.token("someone", [], seconds=60, run_id=run_id)
+    general = authenticator.token("someone", [Scope.ADMIN], seconds=60)
     path = f"/jobs/{run_id}/logs"
     assert launcher.client.get(path, params={"ticket": expired}, headers=bare).status_code == 401
     assert launcher.client.get(path, params={"ticket": powerless}, headers=bare).status_code == 403
-    for no_ticket in (general, launcher.secret, "", "x.y.z"):  # what opens more than a stream belongs in no URL
+    for no_ticket in (
+        general,
+        launcher.secret,
+        "",
+        "x.y.z",
+    ):  # a credential that grants more than a stream must not be in a URL
         assert launcher.client.get(path, params={"ticket": no_ticket}, headers=bare).status_code == 401
     for method, other in (
         ("POST", f"/jobs/{run_id}/ticket"),
@@ -284,16 +289,16 @@ def test_a_ticket_opens_the_stream_as_often_as_a_browser_comes_back_and_only_til
         ("GET", f"/jobs/{run_id}/request"),
         ("POST", "/queue/pause"),
     ):
-        ticket = gate.ticket(run_id, "someone")
+        ticket = authenticator.ticket(run_id, "someone")
         bearer = {"Authorization": f"Bearer {ticket}"}
         assert launcher.client.request(method, other, headers=bearer).status_code == 403
         assert launcher.client.request(method, other, params={"ticket": ticket}, headers=bare).status_code == 401
 
 
-def test_a_ticket_opens_its_runs_whole_log_and_artifacts_and_no_other_runs(launcher: Launcher) -> None:
+def test_ticket_grants_only_its_runs_log_and_artifacts(launcher: Launcher) -> None:
     mine, other = (launcher.wait(launcher.run(job_id)["run_id"])["run_id"] for job_id in ("4711", "4712"))
     bare = {"Authorization": ""}
-    gate = Authenticator([launcher.secret])
+    authenticator = Authenticator([launcher.secret])
     ticket = launcher.client.post(f"/jobs/{mine}/ticket").json()["ticket"]
 
     def opened(path: str, credential: str) -> int:
@@ -302,16 +307,16 @@ def test_a_ticket_opens_its_runs_whole_log_and_artifacts_and_no_other_runs(launc
     for path in ("/jobs/{}/log", "/artifacts/{}/CV.md"):
         assert opened(path.format(mine), ticket) == 200
         for credential in (
-            gate.ticket(other, "someone"),
-            gate.token("someone", [Scope.READ], seconds=-60, run_id=mine),
-            gate.token("someone", [Scope.ADMIN], seconds=60),
+            authenticator.ticket(other, "someone"),
+            authenticator.token("someone", [Scope.READ], seconds=-60, run_id=mine),
+            authenticator.token("someone", [Scope.ADMIN], seconds=60),
             Authenticator([launcher.secret[::-1]]).ticket(mine, "someone"),
             ticket[:-2],
             launcher.secret,
             "",
         ):
             assert opened(path.format(mine), credential) == 401
-        assert opened(path.format(mine), gate.token("someone", [], seconds=60, run_id=mine)) == 403
+        assert opened(path.format(mine), authenticator.token("someone", [], seconds=60, run_id=mine)) == 403
         assert opened(path.format(other), ticket) == 401
     for outside in (f"{other}/CV.md", f"{mine}/../{other}/CV.md", f"{mine}/%2e%2e/{other}/CV.md"):
         assert opened(f"/artifacts/{outside}", ticket) in (401, 403, 404)
@@ -321,7 +326,7 @@ def test_a_ticket_opens_its_runs_whole_log_and_artifacts_and_no_other_runs(launc
     assert (part.status_code, part.content) == (206, b"#")
 
 
-def test_a_ticket_is_asked_for_with_the_right_to_read(launcher: Launcher) -> None:
+def test_creating_a_ticket_requires_the_read_scope(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="hello")["run_id"]
     for scopes, status in (([Scope.READ], 200), ([Scope.RUN, Scope.CANCEL], 403), ([], 403)):
         token = Authenticator([launcher.secret]).token("someone", scopes, seconds=60)

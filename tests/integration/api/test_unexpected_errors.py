@@ -1,4 +1,4 @@
-"""What nobody expected: a problem without details, a traceback in the log, and a service that goes on."""
+"""Unexpected errors: a problem without details, a traceback in the log, and a service that continues."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def service(tmp_path: Path) -> Iterator[tuple[Any, httpx.Client]]:
 
 
 @pytest.mark.parametrize("path", [*(f"/raises/{kind}" for kind in KINDS), "/unwritable"])
-def test_an_unexpected_error_is_a_problem_without_details_and_its_traceback_is_logged(
+def test_unexpected_error_is_a_problem_and_its_traceback_is_logged(
     service: tuple[Any, httpx.Client], caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     _, client = service
@@ -67,7 +67,7 @@ def test_an_unexpected_error_is_a_problem_without_details_and_its_traceback_is_l
     assert client.get("/health").status_code == 200
 
 
-def test_a_fault_of_the_disk_says_so_without_a_path(
+def test_disk_error_is_reported_without_a_path(
     service: tuple[Any, httpx.Client], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     services, client = service
@@ -82,7 +82,7 @@ def test_a_fault_of_the_disk_says_so_without_a_path(
     assert str(tmp_path) not in answer.text
 
 
-def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_same(
+def test_hanging_disk_delays_only_logs_and_not_shutdown(
     service: tuple[Any, httpx.Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, client = service
@@ -97,7 +97,7 @@ def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_sam
         yield b"at last"
 
     monkeypatch.setattr(services.archive, "text", text)
-    monkeypatch.setattr(services.health, "_look", lambda path: hang.wait(60))
+    monkeypatch.setattr(services.health, "_archive_state", lambda path: hang.wait(60))
     try:
         for _ in range(20):  # more than there are threads
             answer = client.get(f"/jobs/{run_id}/log")
@@ -106,14 +106,14 @@ def test_a_disk_that_hangs_holds_up_logs_alone_and_the_service_stops_all_the_sam
         document: dict[str, Any] = {}
         while document.get("archive") != "unreadable":
             document = client.get("/health").json()
-            assert client.get("/health").elapsed.total_seconds() < 0.5  # ten times its bound, for a busy machine
+            assert client.get("/health").elapsed.total_seconds() < 0.5  # ten times its limit, for a busy machine
         assert document["status"] == "degraded"
-        assert services.streams.open == 0
+        assert services.stream_limit.open == 0
     finally:
         hang.set()
 
 
-def test_a_process_that_cannot_answer_is_not_live_and_says_why(
+def test_process_that_cannot_answer_is_not_live_and_says_why(
     service: tuple[Any, httpx.Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, client = service

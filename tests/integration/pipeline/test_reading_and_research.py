@@ -234,6 +234,6 @@ def test_a_run_that_is_told_to_end_while_the_page_hangs_is_gone_within_two_secon
         begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=30)
-        assert time.monotonic() - begin < 15
+        assert time.monotonic() - begin < 5  # SIGKILL comes after 10 (TERMINATION_GRACE_SECONDS)
     assert process.returncode == 143
     assert out.endswith("Stopped by SIGTERM.\n")

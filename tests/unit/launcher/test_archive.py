@@ -231,6 +231,12 @@ def test_an_archive_has_one_launcher(tmp_path: Path) -> None:
         pass
 
 
+def test_an_archive_whose_lock_cannot_be_opened_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(ConfigurationError, match=r"ARCHIVE_DIR: .*/\.lock cannot be locked: Is a directory"):
+        claim(tmp_path).__enter__()
+
+
 def test_a_log_of_empty_lines_is_full_before_its_file_is_many_times_its_limit(tmp_path: Path) -> None:
     limit = 1 << 20
     writer = Archive(tmp_path, max_log_bytes=limit).writer("a")

@@ -1,4 +1,4 @@
-"""Credentials: a table of hostile tokens, all refused, and the few that are good."""
+"""Credentials: a table of hostile tokens, which are all refused, and the valid ones."""
 
 from __future__ import annotations
 
@@ -109,18 +109,18 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
-def test_a_hostile_credential_is_refused(name: str) -> None:
+def test_hostile_credential_is_refused(name: str) -> None:
     with pytest.raises(NotAuthenticated) as refused:
         Authenticator([SECRET]).principal(HOSTILE[name])
-    assert str(refused.value) == NotAuthenticated().message  # it tells nothing of why
+    assert str(refused.value) == NotAuthenticated().message  # it does not reveal the reason
 
 
-def test_the_secrets_themselves_are_good_for_everything() -> None:
+def test_secrets_grant_all_scopes() -> None:
     for secret in (SECRET, OTHER):
         Authenticator([SECRET, OTHER]).principal(secret).require(Scope.ADMIN)
 
 
-def test_a_token_is_good_for_its_scopes() -> None:
+def test_token_grants_its_scopes() -> None:
     authenticator = Authenticator([SECRET, OTHER])
     assert authenticator.principal(token()).scopes == {Scope.READ}
     assert authenticator.principal(token(key=OTHER.encode())).scopes == {Scope.READ}
@@ -130,7 +130,7 @@ def test_a_token_is_good_for_its_scopes() -> None:
     authenticator.principal(token({**CLAIMS, "scope": "admin"})).require(Scope.CANCEL)
 
 
-def test_a_ticket_is_for_its_run_alone() -> None:
+def test_ticket_is_valid_only_for_its_run() -> None:
     authenticator = Authenticator([SECRET])
     ticket = authenticator.ticket("run-1", "x")
     assert authenticator.ticket_principal(ticket, "run-1").scopes == {Scope.READ}
@@ -140,7 +140,7 @@ def test_a_ticket_is_for_its_run_alone() -> None:
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
-def test_a_hostile_ticket_is_refused(name: str) -> None:
+def test_hostile_ticket_is_refused(name: str) -> None:
     with pytest.raises(NotAuthenticated):
         Authenticator([SECRET]).ticket_principal(HOSTILE[name], "run-1")
 
@@ -160,20 +160,22 @@ def test_a_hostile_ticket_is_refused(name: str) -> None:
     ],
     ids=str,
 )
-def test_a_token_is_read_as_rfc_7519_says(changes: dict[str, Any], seconds_from_now: dict[str, float]) -> None:
+def test_claims_are_validated_as_rfc_7519_requires(changes: dict[str, Any], seconds_from_now: dict[str, float]) -> None:
     at = time.time()
     claims = {**CLAIMS, **changes, **{name: at + seconds for name, seconds in seconds_from_now.items()}}
     Authenticator([SECRET]).principal(token(claims)).require(Scope.READ)
     Authenticator([SECRET]).ticket_principal(token({**claims, "run_id": "run-1"}), "run-1").require(Scope.READ)
 
 
-def test_a_ticket_is_counted_for_itself_however_its_signature_is_written() -> None:
+def test_ticket_has_one_limit_however_its_signature_is_encoded() -> None:
     authenticator = Authenticator([SECRET])
     one, other = authenticator.ticket("run-1", "x"), authenticator.ticket("run-1", "x")
-    assert authenticator.principal(one).limit_key != authenticator.principal(other).limit_key  # made in the same second
+    assert (
+        authenticator.principal(one).limit_key != authenticator.principal(other).limit_key
+    )  # created in the same second
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     at = alphabet.index(one[-1])
-    spelled = one[:-1] + alphabet[at ^ 1]  # the last two bits of a signature say nothing
+    spelled = one[:-1] + alphabet[at ^ 1]  # the last two bits of a signature are unused
     assert authenticator.principal(spelled).limit_key == authenticator.principal(one).limit_key
     assert (
         authenticator.principal(token({**CLAIMS, "sub": "secret"})).limit_key
@@ -181,7 +183,7 @@ def test_a_ticket_is_counted_for_itself_however_its_signature_is_written() -> No
     )
 
 
-def test_without_a_secret_in_development_everybody_is_let_in() -> None:
+def test_development_without_a_secret_allows_everyone() -> None:
     authenticator = Authenticator([])
     authenticator.principal(None).require(Scope.ADMIN)
     authenticator.ticket_principal(authenticator.ticket("run-1", "x"), "run-1").require(Scope.READ)

@@ -1,4 +1,4 @@
-"""`.env`: what is accepted means the same to a shell, Docker Compose, systemd, podman-compose and k8s/config.py.
+"""`.env`: accepted lines mean the same to a shell, Docker Compose, systemd, podman-compose and k8s/config.py.
 
 The shell is the real /bin/sh. The others are their documented rules; launcher/domain/setting_rules/env_file.py has the
 sources.
@@ -55,7 +55,7 @@ def shell(text: str, directory: Path) -> dict[str, str]:
 
 
 def compose(text: str, _: Path) -> dict[str, str]:
-    """Compose's rules: single quotes are literal but for \\', double quotes and bare values are expanded."""
+    """Compose's rules: single quotes are literal except \\'; double quotes and bare values are expanded."""
     found = {}
     for line in text.split("\n"):
         line = line.strip().removeprefix("export ").strip()
@@ -82,7 +82,7 @@ def expanded(value: str) -> str:
 
 
 def podman_compose(text: str, directory: Path) -> dict[str, str]:
-    """python-dotenv's rules: as Compose's, but backslashes and ${…} count in single quotes too."""
+    """python-dotenv's rules: like Compose's, but backslashes and ${…} also work in single quotes."""
     found = compose(text, directory)
     return {name: re.sub(r"\$\{\w+\}", "", re.sub(r"\\([\\'])", r"\1", value)) for name, value in found.items()}
 
@@ -130,7 +130,7 @@ def systemd(text: str, _: Path) -> dict[str, str]:  # noqa: C901  # a state mach
 
 
 def folder(text: str, directory: Path) -> dict[str, str]:
-    """What k8s/config.py makes of it for the runs."""
+    """The environment that k8s/config.py creates for runs."""
     (directory / "master-cv.md").write_text("# A person\n")
     (directory / ".env").write_text(f"{text}RUNNER_API_SECRET='{SECRET}'\n")
     objects = read(directory, frozenset()).objects
@@ -144,13 +144,13 @@ Reader = Callable[[str, Path], dict[str, str]]
 
 
 @pytest.mark.parametrize("reader", [shell, compose, podman_compose, systemd], ids=lambda each: each.__name__)
-def test_the_documented_way_is_read_alike_by_everything_that_loads_it(reader: Reader, tmp_path: Path) -> None:
+def test_documented_format_is_read_the_same_everywhere(reader: Reader, tmp_path: Path) -> None:
     assert read_env(FILE).faults == []
     assert read_env(FILE).values == MEANT
     assert reader(FILE, tmp_path) == MEANT
 
 
-def test_the_folder_reads_the_same_but_for_what_is_empty(tmp_path: Path) -> None:
+def test_config_folder_reads_the_same_except_empty_values(tmp_path: Path) -> None:
     assert folder(FILE, tmp_path) == {name: value for name, value in MEANT.items() if value}
 
 
@@ -185,8 +185,8 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize("line", DIFFERENT, ids=ascii)
-def test_a_line_that_is_read_differently_is_refused_with_its_number(line: str, tmp_path: Path) -> None:
-    """It does differ, for at least two of them; and no value is repeated."""
+def test_ambiguous_line_is_refused_with_its_number(line: str, tmp_path: Path) -> None:
+    """At least two of them really read it differently, and no value is repeated."""
     found = read_env(f"B='1'\n{line}\n")
     ((_, fault),) = found.faults
     assert fault.startswith(".env:2 ")
@@ -203,7 +203,7 @@ def test_a_line_that_is_read_differently_is_refused_with_its_number(line: str, t
     assert ".env:2 " in str(refused.value)
 
 
-def test_the_example_is_written_the_documented_way() -> None:
+def test_example_uses_the_documented_format() -> None:
     example = (ROOT / ".env.example").read_text()
     assert read_env(example).faults == []
     all_set = re.sub(r"^# (?=[A-Z][A-Z0-9_]*=)", "", example, flags=re.MULTILINE)
@@ -211,7 +211,7 @@ def test_the_example_is_written_the_documented_way() -> None:
     assert read_env(all_set).values.keys() == known_variables(example)
 
 
-def test_a_setting_that_the_shell_lost_on_the_way_is_reported(tmp_path: Path) -> None:
+def test_setting_lost_by_the_shell_is_reported(tmp_path: Path) -> None:
     text = f"RUNNER_API_SECRET='{SECRET}'\nMONGODB_URI={ATLAS}\n"
     environ = shell(text, tmp_path)
     assert "MONGODB_URI" not in environ, "this is what happens silently"

@@ -1,4 +1,4 @@
-"""Answers with an open file: exact to the byte, whatever the client asks for and whatever happens to the file."""
+"""Responses with an open file: exact, whatever the client requests and whatever happens to the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from launcher.api.files import FileAnswer, disposition, matches, part_of
+from launcher.api.files import ArtifactResponse, content_disposition, etag_matches, requested_range
 from launcher.artifacts.file import ArtifactFile
 
 TEXT = bytes(range(256)) * 4
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Exchange:
-    """One request, its answer, and what became of the file."""
+    """A request, its response, and the state of the file."""
 
     def __init__(self, file: ArtifactFile, method: str = "GET", **headers: str) -> None:
         self.file = file
@@ -53,7 +53,7 @@ class Exchange:
     def answered(self) -> Exchange:
         async def answer() -> None:
             async with asyncio.timeout(10):
-                await FileAnswer(self.file)(self.scope, self.receive, self.send)
+                await ArtifactResponse(self.file)(self.scope, self.receive, self.send)
 
         asyncio.run(answer())
         return self
@@ -85,7 +85,7 @@ def closed(file: ArtifactFile) -> bool:
     return file._file.closed
 
 
-def test_a_whole_file_is_sent_with_its_headers_and_closed(path: Path, readers: ThreadPoolExecutor) -> None:
+def test_complete_file_is_sent_with_headers_and_closed(path: Path, readers: ThreadPoolExecutor) -> None:
     exchange = Exchange(opened(path, readers)).answered()
     assert (exchange.status, exchange.body, exchange.complete) == (200, TEXT, True)
     assert exchange.headers == {
@@ -129,23 +129,21 @@ def test_a_whole_file_is_sent_with_its_headers_and_closed(path: Path, readers: T
         ("lines=1-2", None),
     ],
 )
-def test_each_form_of_a_range_has_its_meaning(asked: str, part: range | None) -> None:
-    found = part_of(asked, 10)
+def test_range_header_selects_bytes(asked: str, part: range | None) -> None:
+    found = requested_range(asked, 10)
     assert (found is None) == (part is None)
     assert list(found or []) == list(part or [])
 
 
 @pytest.mark.parametrize(("asked", "status"), [("bytes=0-", 416), ("bytes=-1", 200), ("", 200)])
-def test_an_empty_file_has_no_part(path: Path, readers: ThreadPoolExecutor, asked: str, status: int) -> None:
+def test_empty_file_has_no_range(path: Path, readers: ThreadPoolExecutor, asked: str, status: int) -> None:
     path.write_bytes(b"")
     exchange = Exchange(opened(path, readers), range=asked).answered()
     assert (exchange.status, exchange.complete) == (status, True)
     assert status == 416 or exchange.headers["content-length"] == "0"
 
 
-def test_one_range_is_sent_as_a_part_and_one_that_is_not_there_is_a_problem(
-    path: Path, readers: ThreadPoolExecutor
-) -> None:
+def test_single_range_is_sent_and_unsatisfiable_range_is_a_problem(path: Path, readers: ThreadPoolExecutor) -> None:
     part = Exchange(opened(path, readers), range="bytes=100-299").answered()
     assert (part.status, part.body, part.headers["content-length"]) == (206, TEXT[100:300], "200")
     assert part.headers["content-range"] == "bytes 100-299/1024"
@@ -168,7 +166,7 @@ def test_one_range_is_sent_as_a_part_and_one_that_is_not_there_is_a_problem(
         ("yesterday", 200),
     ],
 )
-def test_a_part_is_sent_of_the_very_file_that_the_client_has_another_part_of(
+def test_if_range_sends_a_part_only_of_the_same_file(
     path: Path, readers: ThreadPoolExecutor, condition: str, status: int
 ) -> None:
     file = opened(path, readers)
@@ -177,7 +175,7 @@ def test_a_part_is_sent_of_the_very_file_that_the_client_has_another_part_of(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_file_that_the_client_has_is_not_sent_again(path: Path, readers: ThreadPoolExecutor, method: str) -> None:
+def test_unchanged_file_is_not_sent_again(path: Path, readers: ThreadPoolExecutor, method: str) -> None:
     file = opened(path, readers)
     exchange = Exchange(file, method, if_none_match=f'"a", W/{file.etag}', range="bytes=0-0").answered()
     assert (exchange.status, exchange.body, exchange.complete) == (304, b"", True)
@@ -186,21 +184,24 @@ def test_a_file_that_the_client_has_is_not_sent_again(path: Path, readers: Threa
     assert closed(file)
 
 
-def test_an_if_none_match_names_a_file_by_its_tag_or_any() -> None:
-    assert matches('"1"', '"1"') and matches('W/"1"', '"1"') and matches('"0", "1"', '"1"') and matches(" * ", '"1"')
-    assert not matches("", '"1"') and not matches('"1', '"1"') and not matches('"2"', '"1"')
+def test_if_none_match_matches_the_etag_or_any() -> None:
+    assert (
+        etag_matches('"1"', '"1"')
+        and etag_matches('W/"1"', '"1"')
+        and etag_matches('"0", "1"', '"1"')
+        and etag_matches(" * ", '"1"')
+    )
+    assert not etag_matches("", '"1"') and not etag_matches('"1', '"1"') and not etag_matches('"2"', '"1"')
 
 
-def test_head_is_answered_as_get_without_the_body(path: Path, readers: ThreadPoolExecutor) -> None:
+def test_head_is_answered_like_get_without_the_body(path: Path, readers: ThreadPoolExecutor) -> None:
     head = Exchange(opened(path, readers), "HEAD", range="bytes=0-0").answered()
     get = Exchange(opened(path, readers)).answered()
     assert (head.status, head.body, head.headers, head.complete) == (200, b"", get.headers, True)
     assert closed(head.file)
 
 
-def test_a_file_that_changes_has_another_tag_even_where_its_time_is_set_back(
-    path: Path, readers: ThreadPoolExecutor
-) -> None:
+def test_changed_file_has_another_etag_even_if_its_mtime_is_reset(path: Path, readers: ThreadPoolExecutor) -> None:
     before = opened(path, readers)
     path.write_bytes(TEXT[::-1])
     os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -211,7 +212,7 @@ def test_a_file_that_changes_has_another_tag_even_where_its_time_is_set_back(
     after.close()
 
 
-def test_a_file_that_shrinks_meanwhile_cuts_the_connection(path: Path, readers: ThreadPoolExecutor) -> None:
+def test_file_that_shrinks_meanwhile_closes_the_connection(path: Path, readers: ThreadPoolExecutor) -> None:
     file = opened(path, readers)
     os.truncate(path, 1000)
     exchange = Exchange(file).answered()
@@ -220,7 +221,7 @@ def test_a_file_that_shrinks_meanwhile_cuts_the_connection(path: Path, readers: 
     assert closed(file)
 
 
-def test_a_file_that_cannot_be_read_to_its_end_cuts_the_connection(
+def test_read_error_closes_the_connection(
     path: Path, readers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> bytes:
@@ -232,9 +233,7 @@ def test_a_file_that_cannot_be_read_to_its_end_cuts_the_connection(
     assert closed(exchange.file)
 
 
-def test_of_a_file_that_grows_meanwhile_no_more_is_sent_than_was_announced(
-    path: Path, readers: ThreadPoolExecutor
-) -> None:
+def test_growing_file_is_sent_only_up_to_its_announced_size(path: Path, readers: ThreadPoolExecutor) -> None:
     file = opened(path, readers)
     with path.open("ab") as more:
         more.write(TEXT)
@@ -242,13 +241,13 @@ def test_of_a_file_that_grows_meanwhile_no_more_is_sent_than_was_announced(
     assert (exchange.headers["content-length"], exchange.body, exchange.complete) == ("1024", TEXT, True)
 
 
-def test_a_client_that_leaves_ends_the_reading(path: Path, readers: ThreadPoolExecutor) -> None:
+def test_disconnect_stops_reading(path: Path, readers: ThreadPoolExecutor) -> None:
     os.truncate(path, 1 << 40)
 
     async def scenario() -> None:
         file = opened(path, readers)
         exchange = Exchange(file)
-        answer = asyncio.create_task(FileAnswer(file)(exchange.scope, exchange.receive, exchange.send))
+        answer = asyncio.create_task(ArtifactResponse(file)(exchange.scope, exchange.receive, exchange.send))
         async with asyncio.timeout(10):
             while len(exchange.messages) < 3:
                 await asyncio.sleep(0.001)
@@ -261,7 +260,7 @@ def test_a_client_that_leaves_ends_the_reading(path: Path, readers: ThreadPoolEx
     asyncio.run(scenario())
 
 
-def test_an_answer_that_fails_or_is_cancelled_closes_its_file(path: Path, readers: ThreadPoolExecutor) -> None:
+def test_failed_or_cancelled_response_closes_its_file(path: Path, readers: ThreadPoolExecutor) -> None:
     async def broken(message: Any) -> None:
         raise ConnectionResetError
 
@@ -269,7 +268,9 @@ def test_an_answer_that_fails_or_is_cancelled_closes_its_file(path: Path, reader
         for sends in (broken, None):
             file = opened(path, readers)
             exchange = Exchange(file)
-            answer = asyncio.create_task(FileAnswer(file)(exchange.scope, exchange.receive, sends or exchange.send))
+            answer = asyncio.create_task(
+                ArtifactResponse(file)(exchange.scope, exchange.receive, sends or exchange.send)
+            )
             if sends is None:
                 await asyncio.sleep(0)
                 answer.cancel()
@@ -282,9 +283,7 @@ def test_an_answer_that_fails_or_is_cancelled_closes_its_file(path: Path, reader
 
 
 @pytest.mark.parametrize("modified", [-5.0, 2.0**40, 1.5])
-def test_whatever_time_a_run_has_set_last_modified_is_a_date_that_has_come(
-    path: Path, readers: ThreadPoolExecutor, modified: float
-) -> None:
+def test_last_modified_is_never_in_the_future(path: Path, readers: ThreadPoolExecutor, modified: float) -> None:
     file = opened(path, readers)
     file.modified = modified
     exchange = Exchange(file).answered()
@@ -301,7 +300,7 @@ def test_whatever_time_a_run_has_set_last_modified_is_a_date_that_has_come(
         ("new\nline.txt", "text/plain; charset=utf-8"),
     ],
 )
-def test_a_name_says_the_media_type(path: Path, readers: ThreadPoolExecutor, name: str, media_type: str) -> None:
+def test_media_type_follows_the_name(path: Path, readers: ThreadPoolExecutor, name: str, media_type: str) -> None:
     assert Exchange(opened(path, readers, name)).answered().headers["content-type"] == media_type
 
 
@@ -309,9 +308,9 @@ def test_a_name_says_the_media_type(path: Path, readers: ThreadPoolExecutor, nam
     "name",
     ["new\nline.txt", 'a"b.txt', "a\r\nSet-Cookie: x=1", "Über.txt", "a;b.txt", "a'b", "\\xfc", "a b", "🚢"],
 )
-def test_no_name_becomes_a_header_of_its_own(path: Path, readers: ThreadPoolExecutor, name: str) -> None:
+def test_file_name_cannot_inject_a_header(path: Path, readers: ThreadPoolExecutor, name: str) -> None:
     exchange = Exchange(opened(path, readers, name)).answered()
     header = exchange.headers["content-disposition"]
-    assert header == disposition(name)
+    assert header == content_disposition(name)
     assert header.startswith("attachment; filename*=utf-8''") and header.isascii() and header.isprintable()
     assert not set('"; ') & set(header.removeprefix("attachment; filename*=utf-8''"))

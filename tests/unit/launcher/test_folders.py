@@ -6,32 +6,32 @@ from pathlib import Path
 
 import pytest
 
-from launcher.folders import fault_of_reading, fault_of_writing
+from launcher.folders import why_not_readable, why_not_writable
 
 
-def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path: Path) -> None:
-    assert fault_of_writing("ARCHIVE_DIR", tmp_path / "a/b") is None
+def test_writable_folder_is_created_and_left_empty(tmp_path: Path) -> None:
+    assert why_not_writable("ARCHIVE_DIR", tmp_path / "a/b") is None
     assert list((tmp_path / "a/b").iterdir()) == []
 
 
-def test_what_cannot_be_written_is_named_with_its_reason(tmp_path: Path) -> None:
+def test_unwritable_folder_is_named_with_its_reason(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert fault_of_writing("ARCHIVE_DIR", file) == f"ARCHIVE_DIR: {file} is not a folder"
-    assert "Not a directory" in str(fault_of_writing("ARCHIVE_DIR", file / "below"))
-    assert "ARCHIVE_DIR: /proc/self cannot be written to" in str(fault_of_writing("ARCHIVE_DIR", Path("/proc/self")))
+    assert why_not_writable("ARCHIVE_DIR", file) == f"ARCHIVE_DIR: {file} is not a folder"
+    assert "Not a directory" in str(why_not_writable("ARCHIVE_DIR", file / "below"))
+    assert "ARCHIVE_DIR: /proc/self is not writable" in str(why_not_writable("ARCHIVE_DIR", Path("/proc/self")))
 
 
-def test_a_full_disk_is_no_fault_as_retention_frees_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    assert fault_of_writing("ARCHIVE_DIR", tmp_path) is None
+    assert why_not_writable("ARCHIVE_DIR", tmp_path) is None
 
 
-def test_a_folder_that_is_read_must_be_one(tmp_path: Path) -> None:
-    assert fault_of_reading("PIPELINE_DIR", tmp_path) is None
-    assert "No such file or directory" in str(fault_of_reading("PIPELINE_DIR", tmp_path / "x"))
+def test_readable_folder_must_exist_and_be_a_folder(tmp_path: Path) -> None:
+    assert why_not_readable("PIPELINE_DIR", tmp_path) is None
+    assert "No such file or directory" in str(why_not_readable("PIPELINE_DIR", tmp_path / "x"))
     (tmp_path / "x").touch()
-    assert fault_of_reading("PIPELINE_DIR", tmp_path / "x") == f"PIPELINE_DIR: {tmp_path / 'x'} is not a folder"
+    assert why_not_readable("PIPELINE_DIR", tmp_path / "x") == f"PIPELINE_DIR: {tmp_path / 'x'} is not a folder"

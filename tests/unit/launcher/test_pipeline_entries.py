@@ -1,4 +1,4 @@
-"""Pipelines from configuration: read whole, or refused with what is wrong and where."""
+"""Pipelines from a file: read completely, or refused with the error and its location."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "pipelines.yaml"
 
 
-def test_an_entry_says_all_that_a_run_of_it_needs(file: Path) -> None:
+def test_entry_defines_a_pipeline(file: Path) -> None:
     file.write_text(ENTRY)
     report = read_pipelines(file)["report"]
     assert (report.name, report.image, report.timeout_seconds) == ("report", "registry.example.com/report:1", 9)
@@ -38,7 +38,7 @@ def test_an_entry_says_all_that_a_run_of_it_needs(file: Path) -> None:
     assert report.artifacts == {"report_url": "report-*.pdf"}
 
 
-def test_the_default_pipeline_is_there_beside_them_and_may_be_replaced(file: Path) -> None:
+def test_default_pipeline_exists_and_can_be_replaced(file: Path) -> None:
     def read(text: str) -> Settings:
         file.write_text(text)
         return Settings.from_environment({"SLIPWAY_ENV": "development", "PIPELINES_FILE": str(file)})
@@ -54,26 +54,26 @@ def test_the_default_pipeline_is_there_beside_them_and_may_be_replaced(file: Pat
     ("text", "said"),
     [
         ("[", "cannot be read"),
-        ("- a", "must map the name"),
-        ("text", "must map the name"),
+        ("- a", "must map each pipeline's name"),
+        ("text", "must map each pipeline's name"),
         ("a: text", "a: "),
-        ("A_b: {command: [x]}", "'A_b' is no name"),
-        ("1: {command: [x]}", "1 is no name"),
+        ("A_b: {command: [x]}", "'A_b' is not a valid name"),
+        ("1: {command: [x]}", "1 is not a valid name"),
         ("a: {command: []}", "a.command"),
         ("a: {command: [x], typo: 1}", "a.typo"),
         ("a: {command: [x], timeout_seconds: 0}", "a.timeout_seconds"),
         ("a: {command: [x], image: 'two words'}", "a.image"),
         ("a: {command: [x], artifacts: {k: ../x}}", "a.artifacts.k"),
         ("a: {command: [x], resources: {limit: {cpu: 1}}}", "only requests and limits"),
-        ("a: {command: [x], resources: {limits: {memory: 1 GB}}}", "limits.memory: '1 GB' is no amount"),
+        ("a: {command: [x], resources: {limits: {memory: 1 GB}}}", "limits.memory: '1 GB' is not a valid quantity"),
         ("a: {command: [x], exit_codes: {0: {reason: Well, message: m}}}", "a.exit_codes.0"),
         ("a: {command: [x], exit_codes: {300: {reason: Far, message: m}}}", "a.exit_codes.300"),
         ("a: {command: [x], exit_codes: {3: {reason: no reason, message: m}}}", "a.exit_codes.3.reason"),
-        ("a: {command: [x], exit_codes: {3: {reason: Evicted, message: m}}}", "Evicted is a reason of Slipway's own"),
+        ("a: {command: [x], exit_codes: {3: {reason: Evicted, message: m}}}", "Evicted is one of Slipway's reasons"),
         ("a: {command: [x], exit_codes: {3: NotFound}}", "a.exit_codes.3"),
     ],
 )
-def test_a_wrong_file_is_refused_with_the_place_of_the_fault(file: Path, text: str, said: str) -> None:
+def test_invalid_file_is_refused_with_the_location_of_the_error(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=r"pipelines\.yaml") as refused:
         read_pipelines(file)
@@ -83,14 +83,14 @@ def test_a_wrong_file_is_refused_with_the_place_of_the_fault(file: Path, text: s
 @pytest.mark.parametrize(
     "wish", ["securityContext: {privileged: true}", "user: root", "runAsUser: 0", "hostNetwork: true", "volumes: []"]
 )
-def test_an_entry_that_needs_a_pod_or_a_user_of_its_own_is_refused_with_what_to_do(file: Path, wish: str) -> None:
+def test_entry_that_sets_pod_fields_is_refused_with_advice(file: Path, wish: str) -> None:
     file.write_text(f"a: {{command: [x], {wish}}}")
     with pytest.raises(ConfigurationError, match="restricted and runs as user 10001") as refused:
         read_pipelines(file)
     assert wish.split(":")[0] in refused.value.message
 
 
-def test_all_that_is_wrong_is_said_at_once(file: Path) -> None:
+def test_all_invalid_entries_are_reported_at_once(file: Path) -> None:
     file.write_text("a: {command: []}\nb: {command: [x], user: me}")
     with pytest.raises(ConfigurationError) as refused:
         read_pipelines(file)
@@ -98,7 +98,7 @@ def test_all_that_is_wrong_is_said_at_once(file: Path) -> None:
     assert "b: user" in refused.value.message
 
 
-def test_an_exit_code_means_what_its_entry_says_and_nothing_where_another_ended_the_run(file: Path) -> None:
+def test_exit_code_has_the_meaning_of_its_entry_unless_the_run_was_stopped(file: Path) -> None:
     file.write_text("a: {command: [x], exit_codes: {3: {reason: NothingFound, message: There is nothing.}}}")
     explained = read_pipelines(file)["a"].explained
     ended = explained(failure(Reason.PIPELINE_ERROR, exit_code=3))
@@ -117,7 +117,7 @@ def test_an_exit_code_means_what_its_entry_says_and_nothing_where_another_ended_
         assert explained(other) == other
 
 
-def test_the_default_pipelines_exit_codes_are_those_that_it_ends_with() -> None:
+def test_default_pipelines_exit_codes_match_its_program() -> None:
     faults = [PostingNotFoundError, MasterCvMissingError, ModelRefusedError, ProfileUnreadableError]
     assert {fault.exit_code for fault in faults} == set(DEFAULT_EXIT_CODES)
     assert DEFAULT_EXIT_CODES[PostingNotFoundError.exit_code].reason == "PostingNotFound"

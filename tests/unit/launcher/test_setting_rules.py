@@ -1,4 +1,4 @@
-"""The rules of the settings: what is refused and why, what is taken and how, and that no secret is repeated."""
+"""The rules of the settings: which values are refused and why, how others are normalized; no secret is repeated."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SECRET = "0123456789abcdef0123456789abcdef"
 PARTS = ("hunter", "sesame", "p@ss", SECRET)
 ENCODE = "percent-encode"
 REFUSED = [
-    ("RUNNER_API_SECRET", f"{SECRET}\n", "ends with a line break, as echo adds one"),
+    ("RUNNER_API_SECRET", f"{SECRET}\n", "ends with a line break, which echo adds"),
     ("RUNNER_API_SECRET", f"{SECRET}\r\n", "ends with a line break"),
-    ("RUNNER_API_SECRET", f" {SECRET}", "begins or ends with a space"),
+    ("RUNNER_API_SECRET", f" {SECRET}", "starts or ends with a space"),
     ("RUNNER_API_SECRET", f"{SECRET} hunter", "contains a space"),
     ("RUNNER_API_SECRET", f"{SECRET}\thunter", "control character"),
     ("RUNNER_API_SECRET", f"{SECRET}\nhunter", "line break"),
@@ -39,7 +39,7 @@ REFUSED = [
     ("RUNNER_API_SECRET_PREVIOUS", f"{SECRET}\n", "ends with a line break"),
     ("FRONTEND_PASSWORD", "open sesame\n", "ends with a line break"),
     ("FRONTEND_PASSWORD", "'open sesame'", "quotation marks"),
-    ("FRONTEND_PASSWORD", "open sésame", "use ASCII only"),
+    ("FRONTEND_PASSWORD", "open sésame", "use only ASCII"),
     ("FRONTEND_SECRET_KEY", "hunter\n", "ends with a line break"),
     ("OPENAI_API_KEY", "sk-hunter\n", "ends with a line break"),
     ("REDIS_URL", "redis://:hunter#2@h:6379/5", ENCODE),
@@ -49,51 +49,51 @@ REFUSED = [
     ("REDIS_URL", "redis://:hunter[2@h:6379/5", ENCODE),
     ("REDIS_URL", "redis://:hunter%2@h:6379/5", ENCODE),
     ("REDIS_URL", "redis://:hunter 2@h:6379/5", ENCODE),
-    ("REDIS_URL", "redis://h:port/5", "the port after the host must be a number from 1 to 65535"),
+    ("REDIS_URL", "redis://h:port/5", "the port must be a number from 1 to 65535"),
     ("REDIS_URL", "redis://h:0/5", "the port"),
     ("REDIS_URL", "redis://h:70000/5", "the port"),
     ("REDIS_URL", "redis://h:/5", "the port"),
     ("REDIS_URL", "redis://h/five", "the database after the host must be a number"),
     ("REDIS_URL", "redis://h/5/6", "the database"),
     ("REDIS_URL", "redis://h/5?db=five", "the option db"),
-    ("REDIS_URL", "redis://h/5?datebase=hunter", "is not one that its client knows"),
-    ("REDIS_URL", "redis:///5", "names no host"),
-    ("REDIS_URL", "redis://:hunter@:6379/5", "names no host"),
-    ("REDIS_URL", "h:6379", "must begin with redis://"),
-    ("REDIS_URL", "http://:hunter@h", "must begin with redis://"),
+    ("REDIS_URL", "redis://h/5?datebase=hunter", "is unknown to its client"),
+    ("REDIS_URL", "redis:///5", "has no host"),
+    ("REDIS_URL", "redis://:hunter@:6379/5", "has no host"),
+    ("REDIS_URL", "h:6379", "must start with redis://"),
+    ("REDIS_URL", "http://:hunter@h", "must start with redis://"),
     ("REDIS_URL", "redis://[::1/5", "IPv6 address in square brackets"),
-    ("REDIS_URL", "unix://", "socket's file"),
+    ("REDIS_URL", "unix://", "path of the socket"),
     ("REDIS_URL", "'redis://:hunter@h/5'", "quotation marks"),
     ("MONGODB_URI", "mongodb://u:p@ss@host/", ENCODE),
     ("MONGODB_URI", "mongodb+srv://u:p@ss@c.example.net/", ENCODE),
     ("MONGODB_URI", "mongodb://u:hunter:2@host/", ENCODE),
     ("MONGODB_URI", "mongodb://u:hunter/2@host/", ENCODE),
     ("MONGODB_URI", "mongodb://u:hunter%zz@host/", ENCODE),
-    ("MONGODB_URI", "mongodb+srv://u:hunter@c.example.net:27017/jobs", "takes no port"),
-    ("MONGODB_URI", "mongodb+srv://u:hunter@a.example.net,b.example.net/", "exactly one host name"),
-    ("MONGODB_URI", "mongodb+srv://u:hunter@192.0.2.1/", "not an IP address"),
-    ("MONGODB_URI", "mongodb://u:hunter@/jobs", "names no host"),
-    ("MONGODB_URI", "mongodb://", "names no host"),
-    ("MONGODB_URI", "mongodb://a,,b", "names no host"),
+    ("MONGODB_URI", "mongodb+srv://u:hunter@c.example.net:27017/jobs", "does not accept a port"),
+    ("MONGODB_URI", "mongodb+srv://u:hunter@a.example.net,b.example.net/", "only one host name"),
+    ("MONGODB_URI", "mongodb+srv://u:hunter@192.0.2.1/", "requires a host name"),
+    ("MONGODB_URI", "mongodb://u:hunter@/jobs", "has no host"),
+    ("MONGODB_URI", "mongodb://", "has no host"),
+    ("MONGODB_URI", "mongodb://a,,b", "has no host"),
     ("MONGODB_URI", "mongodb://u:hunter@h:port", "the port"),
     ("MONGODB_URI", "mongodb://u:hunter@h/?retryWrite=true", "did you mean retrywrites?"),
-    ("MONGODB_URI", "mongodb://u:hunter@h/?hunter", "must be NAME=VALUE"),
+    ("MONGODB_URI", "mongodb://u:hunter@h/?hunter", "is not NAME=VALUE"),
     ("MONGODB_URI", "mongodb://h/?tls=yes", "the option tls"),
     ("MONGODB_URI", "mongodb://h/?connectTimeoutMS=soon", "the option connecttimeoutms"),
-    ("MONGODB_URI", "postgres://u:hunter@h", "must begin with mongodb://"),
+    ("MONGODB_URI", "postgres://u:hunter@h", "must start with mongodb://"),
     ("RUNNER_URL", "runner.example.com", "is not a valid URL"),
     ("RUNNER_URL", "ftp://runner.example.com", "is not a valid URL"),
     ("RUNNER_URL", "https://u:hunter@runner.example.com", "must not contain a user name or a password"),
-    ("RUNNER_URL", "https://runner.example.com?token=hunter", "no query, no fragment"),
-    ("RUNNER_URL", "https://runner.example.com#", "no query, no fragment"),
+    ("RUNNER_URL", "https://runner.example.com?token=hunter", "must not contain a query, a fragment"),
+    ("RUNNER_URL", "https://runner.example.com#", "must not contain a query, a fragment"),
     ("RUNNER_URL", "https://runner.example.com:x", "the port"),
     ("RUNNER_PUBLIC_URL", "https://u:hunter@runner.example.com", "must not contain a user name"),
     ("CORS_ORIGINS", "your-app.vercel.app", "for example https://your-app.vercel.app"),
-    ("CORS_ORIGINS", "https://a.example, localhost:3000", "an origin begins with http:// or https://"),
+    ("CORS_ORIGINS", "https://a.example, localhost:3000", "an origin starts with http:// or https://"),
     ("CORS_ORIGINS", "https://a.example/jobs", "write https://a.example"),
-    ("CORS_ORIGINS", "null", "null and wildcards match no page"),
-    ("CORS_ORIGINS", "https://*.vercel.app", "null and wildcards match no page"),
-    ("MAX_CONCURRENCY", "3 ", "begins or ends with a space"),
+    ("CORS_ORIGINS", "null", "null and wildcards are not supported"),
+    ("CORS_ORIGINS", "https://*.vercel.app", "null and wildcards are not supported"),
+    ("MAX_CONCURRENCY", "3 ", "starts or ends with a space"),
     ("MAX_CONCURRENCY", "1e3", "must be a whole number from 1 to 1000"),
     ("MAX_CONCURRENCY", "0x10", "must be a whole number"),
     ("MAX_CONCURRENCY", "1_0", "must be a whole number"),
@@ -104,12 +104,12 @@ REFUSED = [
     ("RETENTION_DAYS", "0", "must be a number"),
     ("RETENTION_DAYS", "99999999999", "must be a number"),
     ("REDIS_TTL_SECONDS", "99999999999999999999", "must be a whole number"),
-    ("DATA_CLAIM", "Slipway_Data", "must be a name of Kubernetes"),
-    ("PIPELINE_SECRET", "a b", "must be a name of Kubernetes"),
-    ("KUBE_NAMESPACE", "a.b", "must be a namespace of Kubernetes: at most 63 characters"),
-    ("IMAGE_PULL_SECRETS", "registry, Other", "must be a name of Kubernetes"),
+    ("DATA_CLAIM", "Slipway_Data", "is not a valid Kubernetes name"),
+    ("PIPELINE_SECRET", "a b", "is not a valid Kubernetes name"),
+    ("KUBE_NAMESPACE", "a.b", "is not a valid namespace: use at most 63 characters"),
+    ("IMAGE_PULL_SECRETS", "registry, Other", "is not a valid Kubernetes name"),
     ("PIPELINE_IMAGE", "ghcr.io/owner/image :tag", "no spaces"),
-    ("PIPELINE_IMAGE", "ghcr.io/Owner/image", "lower-case letters"),
+    ("PIPELINE_IMAGE", "ghcr.io/Owner/image", "lower case before the tag"),
 ]
 
 
@@ -118,7 +118,7 @@ def identifier(value: object) -> str:
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED, ids=identifier)
-def test_what_cannot_be_used_is_refused_with_its_reason_and_never_repeated(name: str, value: str, reason: str) -> None:
+def test_invalid_value_is_refused_with_a_reason_and_not_repeated(name: str, value: str, reason: str) -> None:
     with pytest.raises(Unusable) as error:
         usable(name, value)
     said = str(error.value)
@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_refused_with_its_reason_and_never_repeated(name:
         ("RETENTION_DAYS", "0.5", "0.5"),
     ],
 )
-def test_what_can_be_used_is_taken_in_the_form_that_is_compared(name: str, value: str, used: str) -> None:
+def test_valid_value_is_normalized(name: str, value: str, used: str) -> None:
     assert usable(name, value) == used
 
 
@@ -173,7 +173,7 @@ ADDRESSES = st.lists(
 
 @given(ADDRESSES)
 @settings(max_examples=400, deadline=None)
-def test_whatever_mongodb_uri_is_taken_its_driver_takes_too(rest: str) -> None:
+def test_driver_accepts_every_accepted_mongodb_uri(rest: str) -> None:
     try:
         uri = usable("MONGODB_URI", f"mongodb://{rest}")
     except Unusable:
@@ -183,7 +183,7 @@ def test_whatever_mongodb_uri_is_taken_its_driver_takes_too(rest: str) -> None:
 
 @given(st.sampled_from(["redis", "rediss", "unix"]), ADDRESSES)
 @settings(max_examples=400, deadline=None)
-def test_whatever_redis_url_is_taken_its_client_takes_too(scheme: str, rest: str) -> None:
+def test_client_accepts_every_accepted_redis_url(scheme: str, rest: str) -> None:
     try:
         url = usable("REDIS_URL", f"{scheme}://{rest}")
     except Unusable:
@@ -199,14 +199,14 @@ def test_whatever_redis_url_is_taken_its_client_takes_too(scheme: str, rest: str
         "mongodb+srv://u:hunter@c.example.net/?tlsInsecure=true&tlsAllowInvalidCertificates=true&srvMaxHosts=1",
     ],
 )
-def test_what_the_driver_alone_refuses_is_said_without_repeating_it(uri: str) -> None:
+def test_mongodb_drivers_refusal_does_not_repeat_the_uri(uri: str) -> None:
     assert usable("MONGODB_URI", uri) == uri
     said = mongodb.fault_of("MONGODB_URI", uri)
     assert said and said.startswith("MONGODB_URI: MongoDB's driver refuses an option") and "hunter" not in said
     assert mongodb.fault_of("MONGODB_URI", "mongodb+srv://u:p@c.example.net/?srvMaxHosts=1&w=majority") is None
 
 
-def test_what_the_client_of_redis_alone_refuses_is_said_without_repeating_it() -> None:
+def test_redis_clients_refusal_does_not_repeat_the_url() -> None:
     said = redis.fault_of("REDIS_URL", "redis://:hunter@h/5?no_such_option=1")
     assert said == "REDIS_URL: Redis's client refuses an option after the ?; correct it"
     assert redis.fault_of("REDIS_URL", "redis://:hunter@h/5") is None
@@ -216,9 +216,7 @@ REFUSED_BY_ALL = [case for case in REFUSED if case[0] in ("REDIS_URL", "MONGODB_
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED_BY_ALL, ids=identifier)
-def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
-    tmp_path: Path, name: str, value: str, reason: str
-) -> None:
+def test_all_components_report_the_same_error(tmp_path: Path, name: str, value: str, reason: str) -> None:
     with pytest.raises(Unusable) as error:
         usable(name, value)
     said = str(error.value)
@@ -229,7 +227,7 @@ def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
             with pytest.raises(ConfigurationError) as refused:
                 settings_class.from_environment(environment)
             heard.append(refused.value.message)
-    if name != "REDIS_URL":  # the front end has none
+    if name != "REDIS_URL":  # the front end does not have it
         with pytest.raises(FrontendError) as refused_pages:
             read_config(environment, "0.0.0.0")
         heard.append(str(refused_pages.value))
@@ -237,7 +235,7 @@ def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
         with pytest.raises(Failure) as failed:
             Client("http://127.0.0.1:9", value)
         heard.append(failed.value.message)
-    if value.isprintable() and "'" not in value:  # what else a .env cannot hold in one way
+    if value.isprintable() and "'" not in value:  # other values cannot be written in a .env unambiguously
         (tmp_path / "master-cv.md").write_text("# A person\n")
         lines = "".join(f"{each}='{text}'\n" for each, text in environment.items())
         (tmp_path / ".env").write_text(lines)
@@ -251,7 +249,7 @@ def test_launcher_operator_front_end_command_line_and_folder_say_the_same(
     assert len(heard) >= 2
 
 
-def test_the_front_end_has_the_very_same_rules_in_the_folder_that_vercel_deploys() -> None:
+def test_front_end_has_an_identical_copy_of_the_rules() -> None:
     ours, theirs = (
         {path.name: path.read_text() for path in (ROOT / folder / "setting_rules").glob("*.py")}
         for folder in ("launcher/domain", "frontend")
@@ -260,7 +258,7 @@ def test_the_front_end_has_the_very_same_rules_in_the_folder_that_vercel_deploys
 
 
 @pytest.mark.parametrize("model", [Settings, OperatorSettings], ids=lambda model: model.__name__)
-def test_a_rule_has_the_limits_of_its_field(model: type[SharedSettings]) -> None:
+def test_rule_has_the_limits_of_its_field(model: type[SharedSettings]) -> None:
     for name, field in model.model_fields.items():
         if field.annotation not in (int, float):
             continue
@@ -274,7 +272,7 @@ def test_a_rule_has_the_limits_of_its_field(model: type[SharedSettings]) -> None
     assert {name for name in CHART_VALUES if name != "CORS_ORIGINS"} <= RULES.keys()
 
 
-def test_a_mistyped_setting_is_noted_with_the_right_name_while_that_is_not_set() -> None:
+def test_mistyped_setting_is_noted_with_the_right_name() -> None:
     known = Settings.model_fields.keys() | RULES.keys()
     environment = {"RUNER_URL": "hunter", "MAX_CONCURENCY": "2", "PATH": "/bin", "HOSTNAME": "h", "RUNNER_OS": "Linux"}
     notes = typos(environment, known)

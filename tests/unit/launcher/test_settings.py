@@ -1,4 +1,4 @@
-"""Settings: defaults, every fault at once, secrets that stay secret."""
+"""Settings: defaults, all errors at once, secrets that stay secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fault(**environ: str) -> str:
     return error.value.message
 
 
-def test_a_secret_alone_is_enough() -> None:
+def test_only_the_secret_is_required() -> None:
     made = settings(PORT="", CORS_ORIGINS="")
     assert (made.PORT, made.MAX_CONCURRENCY, made.LOG_BUFFER_LIMIT, made.PIPELINE_TIMEOUT_SECONDS) == (
         8000,
@@ -39,7 +39,7 @@ def test_a_secret_alone_is_enough() -> None:
     )
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     text = fault(
         PORT="x", MAX_CONCURRENCY="0", RUNNER_API_SECRET="short", PIPELINES_FILE="/no/such", PIPELINE_DIR="/no"
     )
@@ -48,12 +48,12 @@ def test_all_faults_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 64, "ab" * 32])
-def test_production_wants_a_good_secret_and_says_how_to_make_one(secret: str) -> None:
+def test_production_requires_a_strong_secret_and_says_how_to_make_one(secret: str) -> None:
     assert "openssl rand -hex 32" in fault(RUNNER_API_SECRET=secret)
     assert "RUNNER_API_SECRET_PREVIOUS" in fault(RUNNER_API_SECRET=SECRET, RUNNER_API_SECRET_PREVIOUS=secret or "x")
 
 
-def test_development_allows_a_short_secret_and_none_on_loopback_alone() -> None:
+def test_development_allows_a_short_secret_or_none_on_loopback() -> None:
     assert Settings.from_environment({"SLIPWAY_ENV": "development", "RUNNER_API_SECRET": "s"}).secrets == ("s",)
     assert Settings.from_environment({"SLIPWAY_ENV": "development"}).secrets == ()
     assert "loopback" in fault(SLIPWAY_ENV="development", HOST="0.0.0.0")
@@ -67,7 +67,7 @@ def test_secrets_are_never_shown() -> None:
     assert SECRET not in fault(RUNNER_API_SECRET=SECRET, PORT="x")
 
 
-def test_a_pipeline_sees_all_but_the_launchers_own() -> None:
+def test_pipeline_does_not_inherit_the_launchers_settings() -> None:
     own = {
         *("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL", "MODEL", "PROFILES_DIR", "FIRECRAWL_API_KEY"),
         *("LANGCHAIN_TRACING_V2", "LANGCHAIN_API_KEY", "LANGCHAIN_PROJECT"),
@@ -78,6 +78,6 @@ def test_a_pipeline_sees_all_but_the_launchers_own() -> None:
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields | OperatorSettings.model_fields))
-def test_every_setting_is_documented_with_what_it_means(name: str) -> None:
+def test_every_setting_is_documented(name: str) -> None:
     assert (Settings.model_fields | OperatorSettings.model_fields)[name].description
     assert f"{name}=" in (ROOT / ".env.example").read_text()

@@ -154,7 +154,7 @@ def test_too_many_files_end_a_run_and_its_record_says_so(play: Play) -> None:
         run = await harness.end()
         assert run.reason == "ArtifactsTooLarge"
         assert run.message == (
-            "The pipeline's artifacts exceeded a limit. It made more than 10 files and folders (MAX_ARTIFACT_FILES)."
+            "The pipeline's artifacts exceeded a limit. It created more than 10 files and folders (MAX_ARTIFACT_FILES)."
         )
 
     play(scenario, MAX_ARTIFACT_FILES="10")
