@@ -130,14 +130,24 @@ bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make ben
 screenshots: $(VENV)/.dev servers ## Take pictures of each page, light, dark and as on a phone, into docs/screenshots
 	@PYTHONPATH=.:tests $(BIN)/python -m screenshots
 
+COMPILE = $(BIN)/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+# The requirements in one list of pyproject.toml, one a line.
+requirements = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
+
 .PHONY: lock
-lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
-	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \
-	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-	    --no-header --all-extras pyproject.toml $${2:+$$1 $$2} -o "$${!#}"; done
-	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["frontend"], sep="\n")' \
-	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	    --constraint requirements.lock - -o frontend/requirements.txt
+lock: $(VENV)/.dev ## Lock the dependencies with hashes: all, for development, and for each image
+	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	@$(COMPILE) --all-extras --group dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) --extra launcher --extra operator --constraint requirements.lock pyproject.toml -o requirements-launcher.lock
+	@$(call requirements,["project"]["optional-dependencies"]["pipeline"]) \
+	  | $(COMPILE) --constraint requirements.lock - -o requirements-pipeline.lock
+	@$(call requirements,["project"]["optional-dependencies"]["frontend"]) \
+	  | $(COMPILE) --constraint requirements.lock - -o frontend/requirements.txt
+	@$(call requirements,["build-system"]["requires"]) | $(COMPILE) - -o requirements-build.lock
+
+.PHONY: upgrade
+upgrade: UPGRADE := --upgrade
+upgrade: lock ## Lock the newest version of each dependency
 
 .PHONY: clean
 clean: ## Remove the environment and what runs left here
