@@ -29,7 +29,7 @@ _RUN = typer.Argument(metavar="RUN", help="Run id, or the beginning of one.")
 Reference = Annotated[str | None, _RUN]
 NewestOf = Annotated[str | None, typer.Option("--job-id", help="Use the newest run of this work item instead of RUN.")]
 Profile = Annotated[str | None, typer.Option(help="Profile for the pipeline.")]
-PipelineName = Annotated[str | None, typer.Option(help="Pipeline to run. [default: default]")]
+PipelineName = Annotated[str | None, typer.Option(help="Pipeline to run. Defaults to: default.")]
 Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Parameter for the pipeline. Repeatable.")
 ]
@@ -80,7 +80,7 @@ def _options(
 
 @cli.command()
 def run(
-    job_id: Annotated[str, typer.Argument(help="Work item to process.")],
+    job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Work item to process.")],
     profile: Profile = None,
     pipeline: PipelineName = None,
     param: Params = None,
@@ -100,7 +100,7 @@ def run(
 
 @cli.command("run-bulk")
 def run_bulk(
-    job_ids: Annotated[list[str] | None, typer.Argument(metavar="[JOB_ID]...", help="Work items to process.")] = None,
+    job_ids: Annotated[list[str] | None, typer.Argument(metavar="JOB_ID", help="Work items to process.")] = None,
     file: Annotated[
         str | None, typer.Option("--file", "-F", help="Read work items from a file, one per line; - for stdin.")
     ] = None,
@@ -112,7 +112,10 @@ def run_bulk(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Launch a run for each work item. Repeat with the same --key to launch only those that are missing."""
+    """Launch a run for each work item.
+
+    Repeat the command with the same --key to launch only those that are missing.
+    """
     from launcher.cli import output
 
     wanted = [*(job_ids or []), *(_lines_of(file) if file else [])]
@@ -212,7 +215,10 @@ def retry(
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Launch a run again with the same work item, profile, pipeline, parameters, priority and time limit."""
+    """Launch a run again.
+
+    The new run has the same work item, profile, pipeline, parameters, priority and time limit.
+    """
     client = _client()
     found = client.run(reference, job_id)
     again = client.launch(client.call("GET", f"/jobs/{found['run_id']}/request"), key)
@@ -240,12 +246,15 @@ def artifacts_list(reference: Reference = None, job_id: NewestOf = None, as_json
 def artifacts_get(
     reference: Annotated[str, _RUN],
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="Files to download. [default: all]")
+        list[str] | None, typer.Argument(metavar="FILE", help="Files to download. Defaults to all.")
     ] = None,
     to: Annotated[Path, typer.Option("--to", "-o", help="Folder to save the files in.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Download a run's artifacts. Each file is saved whole or not at all."""
+    """Download a run's artifacts.
+
+    Each file is saved whole or not at all.
+    """
     from launcher.cli import output
 
     client = _client()
@@ -286,13 +295,16 @@ def _name_of(url: str) -> str:
 @cli.command()
 def token(
     scope: Annotated[
-        list[str] | None, typer.Option(help="Scope: run, read, cancel or admin. Repeatable. [default: read]")
+        list[str] | None, typer.Option(help="Scope: run, read, cancel or admin. Repeatable. Defaults to read.")
     ] = None,
     subject: Annotated[str, typer.Option(help="Who the token is for; limits and logs show it.")] = "command-line",
     hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="Lifetime in hours.")] = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Create an access token with limited scopes. It is signed locally with RUNNER_API_SECRET."""
+    """Create an access token with limited scopes.
+
+    It is signed on this machine with RUNNER_API_SECRET, which must be the launcher's own secret.
+    """
     from launcher.api.auth import Authenticator, Scope
     from launcher.cli import output
     from launcher.domain.setting_rules import Unusable, usable
@@ -320,7 +332,10 @@ def token(
 
 @cli.command()
 def pause(as_json: AsJson = False) -> None:
-    """Pause the queue. Running runs continue."""
+    """Pause the queue.
+
+    Runs that are already running continue.
+    """
     _switch("pause", "The queue is paused. Running runs continue.", as_json)
 
 

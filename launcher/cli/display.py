@@ -68,7 +68,8 @@ class TextDisplay:
                 self.note(f"[lines {document['from']} to {document['to']} are missing: {document['why']}]")
             case "end":
                 self.pause()
-                for text in output.run_lines(document):
+                status, *rest = output.run_lines(document)
+                for text in rest if status == self._status and not self._bar else (status, *rest):
                     output.note(text)
 
     def _redraw(self, text: str) -> None:

@@ -51,10 +51,10 @@ def _env_file() -> list[Finding]:
 
 def _secret() -> list[Finding]:
     secret = os.environ.get("RUNNER_API_SECRET", "")
-    weak = "Set a strong one: a launcher in production does not start without it."
+    weak = f"Set a strong one, which a launcher in production requires; {MAKE_ONE}."
     try:
         if not secret:
-            return [Finding("secret", "warn", "RUNNER_API_SECRET is not set", f"{weak} {MAKE_ONE}")]
+            return [Finding("secret", "warn", "RUNNER_API_SECRET is not set", weak)]
         usable("RUNNER_API_SECRET", secret)
     except Unusable as exc:
         return [Finding("secret", "fail", str(exc), "Set RUNNER_API_SECRET again without this.")]
