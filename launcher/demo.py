@@ -55,7 +55,8 @@ def _run(launcher: LauncherProcess, secret: str, request: dict[str, str | None])
     except Failure:
         if launcher.process.poll() is None:
             raise
-        raise Failure(f"The launcher exited with code {launcher.process.returncode} during the run.") from None
+        text = f"The launcher exited with code {launcher.process.returncode} during the run."
+        raise Failure(text, Exit.UNREACHABLE) from None
     if places := _places(client.run(run_id)):
         output.say(f"The artifacts are in {commonpath([place.parent for place in places])}")
     return code
