@@ -40,15 +40,15 @@ run: $(VENV)/.run ## Launch one run of the bundled pipeline for a sample posting
 serve: export SLIPWAY_ENV ?= development
 serve: export POSTINGS_DIR ?= $(SAMPLES)/postings
 serve: export MASTER_CV ?= $(SAMPLES)/master-cv.md
-serve: $(VENV)/.run ## Serve launcher and pages with the sample postings, and say which address to open
+serve: $(VENV)/.run ## Serve the launcher and the pages with the sample postings, and print the address to open
 	@exec $(BIN)/python -m frontend --with-launcher
 
 .PHONY: check
-check: lint ## What needs no server: lint, types, import rules, unit tests
+check: lint ## Run what needs no server: lint, types, import rules, unit tests
 	@$(BIN)/pytest -q tests/unit
 
 .PHONY: lint
-lint: $(VENV)/.dev ## Lint, types, import rules
+lint: $(VENV)/.dev ## Check format, lint, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -66,15 +66,15 @@ ifneq ($(CLUSTER),none)
 endif
 
 .PHONY: cluster-up
-cluster-up: ## Bring the tests' Kubernetes up, and keep it up between tests
+cluster-up: ## Start the tests' Kubernetes, and keep it up between tests
 	@tests/cluster/up
 
 .PHONY: cluster-down
-cluster-down: ## End the tests' Kubernetes
+cluster-down: ## Stop the tests' Kubernetes
 	@tests/cluster/down
 
 .PHONY: test
-test: lint servers cluster ## Everything there is
+test: lint servers cluster ## Run all tests
 	@rm -f .coverage .coverage.*
 	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
@@ -83,11 +83,11 @@ ifeq ($(CLUSTER),none)
 endif
 
 .PHONY: golden
-golden: $(VENV)/.dev ## Write anew what the samples' documents are compared with; look at the difference before you commit it
+golden: $(VENV)/.dev ## Rewrite what the samples' documents are compared with; check the diff before you commit it
 	@RENEW_GOLDEN=1 $(BIN)/pytest -q tests/unit/pipeline/test_pipeline_golden.py
 
 .PHONY: manifests
-manifests: $(VENV)/.dev ## Make the chart's schema, README, plain manifests and what the tests compare with anew
+manifests: $(VENV)/.dev ## Regenerate the chart's schema, README and plain manifests, and what the tests compare with
 	@$(BIN)/python tests/chart/schema.py
 	@PATH=$$(tests/chart/install):$$PATH && helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
 	  && helm template slipway charts/slipway --namespace slipway --no-hooks > k8s/rendered/slipway.yaml \
@@ -123,7 +123,7 @@ resume: ## Start the queue again
 	@k8s/resume.sh
 
 .PHONY: bench
-bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"
+bench: $(VENV)/.dev servers cluster ## Measure the speed against plain kubectl: make bench ROWS="first-line lines"
 	@PYTHONPATH=.:operator:tests $(BIN)/python -m bench $(ROWS)
 
 .PHONY: screenshots

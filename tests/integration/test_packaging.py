@@ -27,7 +27,6 @@ SERVICES = (
     "kopf",
     "kubernetes",
     "playwright",
-    "pydantic",
     "redis",
     "uvicorn",
 )
