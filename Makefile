@@ -57,7 +57,7 @@ check: lint docs ## Run all checks that need no server: lint, types, import rule
 	@$(BIN)/pytest -q tests/unit
 
 .PHONY: lint
-lint: $(VENV)/.dev ## Lint, types, import rules
+lint: $(VENV)/.dev ## Check format, lint, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -83,7 +83,7 @@ cluster-down: ## Stop the tests' Kubernetes
 	@tests/cluster/down
 
 .PHONY: test
-test: lint servers cluster ## Everything there is
+test: lint servers cluster ## Run all tests
 	@rm -f .coverage .coverage.*
 	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
@@ -139,16 +139,25 @@ bench: $(VENV)/.dev servers cluster ## Measure speed against plain kubectl: make
 screenshots: $(VENV)/.dev servers ## Take pictures of each page into docs/screenshots: light, dark, and phone
 	@PYTHONPATH=.:tests $(BIN)/python -m screenshots
 
+COMPILE = $(BIN)/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+# The requirements in one list of pyproject.toml, one a line.
+requirements = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
+
 .PHONY: lock
-lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
-	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \
-	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-	    --no-header --all-extras pyproject.toml $${2:+$$1 $$2} -o "$${!#}"; done
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	  --constraint requirements-dev.lock --group docs -o requirements-docs.lock
-	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["frontend"], sep="\n")' \
-	  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	    --constraint requirements.lock - -o frontend/requirements.txt
+lock: $(VENV)/.dev ## Lock the dependencies with hashes: all, for development, and for each image
+	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	@$(COMPILE) --all-extras --group dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) --group docs --constraint requirements-dev.lock -o requirements-docs.lock
+	@$(COMPILE) --extra launcher --extra operator --constraint requirements.lock pyproject.toml -o requirements-launcher.lock
+	@$(call requirements,["project"]["optional-dependencies"]["pipeline"]) \
+	  | $(COMPILE) --constraint requirements.lock - -o requirements-pipeline.lock
+	@$(call requirements,["project"]["optional-dependencies"]["frontend"]) \
+	  | $(COMPILE) --constraint requirements.lock - -o frontend/requirements.txt
+	@$(call requirements,["build-system"]["requires"]) | $(COMPILE) - -o requirements-build.lock
+
+.PHONY: upgrade
+upgrade: UPGRADE := --upgrade
+upgrade: lock ## Lock the newest version of each dependency
 
 .PHONY: clean
 clean: ## Remove the environment, and the files of runs and builds

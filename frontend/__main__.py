@@ -1,4 +1,4 @@
-"""The front end's command line: serve it alone, or with a launcher of its own."""
+"""The front end's command line: serve the pages alone, or together with a launcher."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from frontend.setting_rules.env_file import not_loaded
 
 KNOWN = frozenset((*NAMES, *RULES, "FRONTEND_HOST", "SLIPWAY_ENV", "POSTINGS_DIR"))
 
-DESCRIPTION = "Serves Slipway's pages. All other settings come from the environment; see .env.example."
+DESCRIPTION = "Serve Slipway's pages. All other settings come from the environment; see .env.example."
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m frontend", description=DESCRIPTION)
+    parser = argparse.ArgumentParser("slipway-frontend", description=DESCRIPTION)
     environ = os.environ
     parser.add_argument("--host", default=environ.get("FRONTEND_HOST") or "127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", default=environ.get("FRONTEND_PORT") or "3000", help="port to listen on; 0: any")
-    parser.add_argument("--with-launcher", action="store_true", help="start a launcher too, and end together with it")
+    parser.add_argument(
+        "--port", default=environ.get("FRONTEND_PORT") or "3000", help="port to listen on; 0 picks a free one"
+    )
+    parser.add_argument(
+        "--with-launcher", action="store_true", help="start a launcher too; when one of them ends, so does the other"
+    )
     chosen = parser.parse_args()
     try:
         usable("FRONTEND_PORT", chosen.port)
@@ -46,7 +50,7 @@ def main() -> int:
 
 
 def _check_loaded(environ: Mapping[str, str]) -> None:
-    """Refuse an environment that a shell loaded from a `.env` and read otherwise than it was meant."""
+    """Refuse an environment in which a shell misread a value of `.env`."""
     text = ""
     with suppress(OSError, ValueError):
         text = Path(".env").read_text()
@@ -58,7 +62,9 @@ def _serve(host: str, port: int) -> None:
     try:
         from frontend.serving import Served, listen, url_of
     except ModuleNotFoundError as exc:
-        raise ConfigurationError(f"{exc.name} is missing: pip install 'slipway[frontend,serve]'.") from None
+        raise ConfigurationError(
+            f"{exc.name} is not installed. Install the front end: pip install 'slipway-runs[frontend,serve]'."
+        ) from None
     from frontend.app import create_app
 
     app = create_app(os.environ, host)

@@ -1,110 +1,73 @@
-"""One run from launch to artifacts, as a caller sees it: starts a launcher of its own and speaks REST and SSE to it."""
+"""`make run`: one run from launch to artifacts, by a launcher started for it and the command line's own client."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from os.path import commonpath
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
-import httpx
-import typer
-from httpx_sse import ServerSentEvent, connect_sse
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
 from launcher.artifacts import ArtifactFolder
+from launcher.cli import output
+from launcher.cli.client import Client, Run
+from launcher.cli.display import TextDisplay
+from launcher.cli.failures import Exit, Failure
+from launcher.cli.follow import follow
+from launcher.launcher_process import LauncherProcess, NotStarted, exit_on_signals, start_launcher
 
-_READY = "Slipway serves on "
-_PATIENCE = httpx.Timeout(10, read=120)
-
-
-def show_one_run(job_id: str, profile: str | None, samples: Path) -> bool:
-    """Launch one run of the bundled pipeline for a sample posting, follow it, and show what it made; say if it did."""
-    console = Console(soft_wrap=True, highlight=False)
-    with _launcher(samples.absolute()) as client:
-        answer = client.post("/jobs/run", json={"job_id": job_id, "profile_ref": profile})
-        if answer.is_error:
-            console.print(answer.json()["detail"], style="red", markup=False)
-            return False
-        run = _follow(client, answer.json()["run_id"], console)
-        _show(run, console)
-    return bool(run["status"] == "completed")
+_PATIENCE_SECONDS = 10.0
 
 
-@contextmanager
-def _launcher(samples: Path) -> Iterator[httpx.Client]:
+def run_demo(job_id: str, profile: str | None, samples: Path) -> int:
+    """Launch one run of the bundled pipeline for a sample posting, follow it, and say where its artifacts are.
+
+    Returns the exit code.
+    """
     secret = secrets.token_hex(32)
-    environment = {
-        **os.environ,
-        "RUNNER_API_SECRET": secret,
-        "PORT": "0",
-        "HOST": "127.0.0.1",
-        "ARCHIVE_DIR": os.environ.get("ARCHIVE_DIR", "var/demo"),  # a launcher that serves here keeps its own
-        "POSTINGS_DIR": os.environ.get("POSTINGS_DIR", str(samples / "postings")),
-        "MASTER_CV": os.environ.get("MASTER_CV", str(samples / "master-cv.md")),
-    }
-    command = [sys.executable, "-m", "launcher.main", "serve", "--quiet"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    with exit_on_signals(Exit.CANCELLED):
         try:
-            first = process.stdout.readline().strip()
-            if not first.startswith(_READY):
-                raise typer.Exit(process.wait() or 1)
-            url = first.removeprefix(_READY)
-            with httpx.Client(
-                base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=_PATIENCE, trust_env=False
-            ) as client:
-                yield client
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+            with start_launcher(_environment(os.environ, secret, samples.absolute())) as launcher:
+                return _run(launcher, secret, {"job_id": job_id, "profile_ref": profile})
+        except NotStarted as exc:
+            return exc.exit_code
+        except Failure as failure:
+            output.note(failure.message)
+            return failure.code
 
 
-def _follow(client: httpx.Client, run_id: str, console: Console) -> dict[str, Any]:
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), console=console
-    )
-    with bar if console.is_terminal else console, connect_sse(client, "GET", f"/jobs/{run_id}/logs") as stream:
-        task = bar.add_task(run_id, total=None)
-        for event in stream.iter_sse():
-            document = _document(event)
-            if event.event == "message":
-                console.print(event.data, markup=False)
-            elif event.event == "progress":
-                bar.update(task, total=document["of"], completed=document["step"] - 1, description=document["label"])
-                if not console.is_terminal:
-                    console.print(f"[{document['step']}/{document['of']}] {document['label']}", markup=False)
-            elif event.event == "gap":
-                console.print(f"[lines {document['from']} to {document['to']}: {document['why']}]", markup=False)
-            elif event.event == "end":
-                task_total = bar.tasks[0].total
-                bar.update(task, completed=task_total, description=str(document["status"]))
-                return document
-    raise httpx.RemoteProtocolError("The stream ended before the run did.")
+def _environment(environ: Mapping[str, str], secret: str, samples: Path) -> dict[str, str]:
+    defaults = {
+        "ARCHIVE_DIR": "var/demo",  # a launcher that serves here has its own
+        "POSTINGS_DIR": str(samples / "postings"),
+        "MASTER_CV": str(samples / "master-cv.md"),
+    }
+    return {**defaults, **environ, "RUNNER_API_SECRET": secret, "HOST": "127.0.0.1", "PORT": "0"}
 
 
-def _document(event: ServerSentEvent) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(event.data) if event.event != "message" else {}
-    return document
+def _run(launcher: LauncherProcess, secret: str, request: dict[str, str | None]) -> int:
+    client = Client(launcher.url, secret)
+    run_id = client.launch(request)["run_id"]
+    try:
+        code = follow(client, run_id, TextDisplay(), on_interrupt="cancel", patience_seconds=_PATIENCE_SECONDS)
+    except Failure:
+        if launcher.process.poll() is None:
+            raise
+        text = f"The launcher exited with code {launcher.process.returncode} during the run."
+        raise Failure(text, Exit.UNREACHABLE) from None
+    if places := _places(client.run(run_id)):
+        output.say(f"The artifacts are in {commonpath([place.parent for place in places])}")
+    return code
 
 
-def _show(run: dict[str, Any], console: Console) -> None:
-    log = run["log"]
-    console.print(f"\n{run['status']}: {run['message']}", markup=False)
-    console.print(f"log {'complete' if log['complete'] else 'incomplete'}, {log['lines']} lines", markup=False)
-    if run["artifacts"]:
-        console.print("artifacts:")
+def _places(run: Run) -> list[Path]:
+    """Return where a run's artifacts are on this machine."""
     folder = ArtifactFolder(Path(os.environ.get("APPLICATIONS_DIR", "applications")))
     names = {key: unquote(url.rpartition("/")[2]) for key, url in run["artifacts"].items()}
-    for path in asyncio.run(folder.discover(run["run_id"], names)).values():
-        console.print(f"  {folder.of(run['run_id']) / path}", markup=False)
-    folder.close()
+    try:
+        found = asyncio.run(folder.discover(run["run_id"], names))
+        return [folder.of(run["run_id"]) / path for path in found.values()]
+    finally:
+        folder.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,6 +22,7 @@ from launcher.domain.errors import RunNotFound
 from launcher.engines.port import Engine
 from launcher.logs.feed import FeedHub
 from launcher.settings import Settings
+from launcher.version import VERSION
 from launcher.wiring import Storage, open_storage
 
 _LOG_READERS = 8
@@ -43,7 +43,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
 
     app = FastAPI(
         title="Slipway",
-        version=version("slipway"),
+        version=VERSION,
         summary="Launch pipeline runs and follow each one live.",
         lifespan=lifespan,
         redirect_slashes=False,

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +19,8 @@ from launcher.api.threads import DaemonThreads
 from launcher.engines.port import Engine, QueueState
 from launcher.logs.pump import lost_lines
 from launcher.recorder import Recorder
+from launcher.version import VERSION
 
-VERSION = version("slipway")
 ArchiveState = Literal["ok", "full", "unreadable"]
 HEALTH_WAIT_SECONDS = 0.05
 """The longest time that /health waits for fresh results. It does nothing else that can block."""

@@ -1,1 +1,1 @@
-"""`slipway`, the command line: a client of the REST API, as anybody else is."""
+"""`slipway`, the command line: a client of the REST API like any other."""

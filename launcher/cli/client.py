@@ -1,12 +1,13 @@
-"""The client: the launcher's REST API, its problems as sentences."""
+"""A client of the launcher's REST API. Its problems become sentences."""
 
 from __future__ import annotations
 
 import os
-import re
+import secrets
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -14,14 +15,15 @@ import httpx
 
 from launcher.cli.connection_errors import cause_of
 from launcher.cli.failures import Exit, Failure, failure_of
+from launcher.domain.names import is_run_id, may_begin_run_id
 from launcher.domain.setting_rules import Unusable, usable
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 STREAM_TIMEOUT = httpx.Timeout(10, read=45)
-"""The launcher sends a comment every 15 s: one that is silent for longer is gone."""
+"""The launcher sends a comment every 15 s: a stream that is silent for longer is broken."""
 _TIMEOUT = httpx.Timeout(30, connect=5)
 _PER_PAGE = 500
-_RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_LIST_RUNS = "To list the runs, run: slipway ps"
 
 Run = dict[str, Any]
 
@@ -42,11 +44,11 @@ class Client:
 
     @classmethod
     def from_environment(cls) -> Client:
-        """Make the client that RUNNER_URL and RUNNER_API_SECRET name."""
+        """Return a client for the launcher that RUNNER_URL and RUNNER_API_SECRET name."""
         return cls(os.environ.get("RUNNER_URL") or DEFAULT_URL, os.environ.get("RUNNER_API_SECRET"))
 
     def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """Return what the launcher answers."""
+        """Return the launcher's answer."""
         with self.reached():
             answer = self.http.request(method, path, **options)
         check(answer)
@@ -55,48 +57,55 @@ class Client:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise Failure(f"{self.url} does not answer as a launcher; check RUNNER_URL.", Exit.UNREACHABLE)
+            raise Failure(f"{self.url} is not a launcher. Check RUNNER_URL.", Exit.UNREACHABLE)
         return document
 
     @contextmanager
     def reached(self) -> Iterator[None]:
-        """Turn what the network throws into a failure."""
+        """Turn network errors into failures."""
         try:
             yield
-        except UnicodeEncodeError as exc:  # an argument of other bytes, or a key that no header can hold
+        except UnicodeEncodeError as exc:  # not UTF-8, or a key that does not fit into a header
             unsendable = exc.object[exc.start : exc.end]
-            raise Failure(f"{unsendable!a} cannot be sent. Use UTF-8, and only ASCII in --key.") from None
+            raise Failure(f"Cannot send {unsendable!a}. Use UTF-8, and only ASCII in --key.") from None
         except httpx.HTTPError as exc:
             cause = cause_of(exc)
-            text = f"The launcher at {self.url} does not answer: {cause.found}. {cause.do} slipway doctor says more."
+            text = (
+                f"Cannot reach the launcher at {self.url}: {cause.found}. {cause.do} For details, run: slipway doctor"
+            )
             raise Failure(text, Exit.UNREACHABLE, do=cause.do) from None
 
     def download(self, path: str) -> Iterator[bytes]:
-        """Yield a body as it comes. Only from the launcher itself: the credential goes nowhere else."""
+        """Yield a body as it arrives. Only from the launcher itself: the credential is sent nowhere else."""
         if not path.startswith("/") or path.startswith("//"):
-            raise Failure(f"{path!r} is no path of the launcher.")
+            raise Failure(f"{path!r} is not a path on the launcher.")
         with self.reached(), self.http.stream("GET", path) as answer:
             if answer.is_error:
                 answer.read()
             check(answer)
             yield from answer.iter_bytes()
 
+    def launch(self, request: Mapping[str, Any], key: str | None = None) -> Run:
+        """Launch a run; repeated with the same idempotency key, the request launches no second one."""
+        headers = {"Idempotency-Key": key or secrets.token_hex(16)}
+        return self.call("POST", "/jobs/run", json=request, headers=headers)
+
     def run(self, reference: str | None, job_id: str | None = None) -> Run:
-        """Return the run that an id, the unique beginning of one, or a job_id (its newest run) names."""
-        if reference is None and job_id is None:
-            raise Failure("Which run? Give its id or the beginning of it, or --job-id.")
+        """Return the run with this id, the only one whose id begins with it, or the newest run of a work item."""
+        if (reference is None) == (job_id is None):
+            raise Failure("Specify one run: either its id (or the beginning of it) or --job-id.")
         if reference is None:
-            found = self.call("GET", "/jobs", params={"job_id": job_id, "per_page": 1})["runs"]
-            if not found:
-                raise Failure(f"There is no run of job {job_id}: slipway ps lists those there are.")
-            return dict(found[0])
-        if not _RUN_ID.fullmatch(reference):
-            raise Failure(f"{reference!r} is no run id: slipway ps lists those there are.")
-        with self.reached():
-            answer = self.http.get(f"/jobs/{quote(reference, safe='')}/status")
-        if answer.status_code != 404:
-            check(answer)
-            return dict(answer.json())
+            for run in self.page(1, 1, job_id=job_id)["runs"]:
+                return dict(run)
+            raise Failure(f"No runs found for job {job_id}. {_LIST_RUNS}")
+        if not may_begin_run_id(reference):
+            raise Failure(f"{reference!r} is not a valid run id. {_LIST_RUNS}")
+        if is_run_id(reference):
+            with self.reached():
+                answer = self.http.get(f"/jobs/{quote(reference, safe='')}/status")
+            if answer.status_code != 404:
+                check(answer)
+                return dict(answer.json())
         return self._by_beginning(reference)
 
     def _by_beginning(self, beginning: str) -> Run:
@@ -105,25 +114,29 @@ class Client:
             case [run]:
                 return run
             case []:
-                raise Failure(f"There is no run {beginning}: slipway ps lists those there are.")
+                raise Failure(f"Run {beginning} not found. {_LIST_RUNS}")
             case many:
                 some = ", ".join(run["run_id"] for run in many[:5])
                 raise Failure(f"{len(many)} runs begin with {beginning}: {some}{', …' if len(many) > 5 else ''}.")
 
+    def page(self, number: int, size: int, **filters: str | None) -> dict[str, Any]:
+        """Return one page of runs, newest first, and how many there are in total."""
+        given = {name: value for name, value in filters.items() if value is not None}
+        return self.call("GET", "/jobs", params={**given, "page": number, "per_page": size})
+
     def runs(self) -> Iterator[Run]:
-        """Yield every run, newest first."""
-        page = 1
-        while found := self.call("GET", "/jobs", params={"page": page, "per_page": _PER_PAGE})["runs"]:
+        """Yield all runs, newest first."""
+        for number in count(1):
+            found = self.page(number, _PER_PAGE)["runs"]
             yield from found
             if len(found) < _PER_PAGE:
                 return
-            page += 1
 
 
 def _trusted(url: str) -> ssl.SSLContext:
-    """Return what certificates are checked with: for HTTPS the machine's own authorities, or those of SSL_CERT_FILE.
+    """Return the trusted certificate authorities: for HTTPS the machine's own, or those in SSL_CERT_FILE.
 
-    A plain connection needs none, and loading them takes a while. Should it turn to TLS all the same, it trusts nobody.
+    Plain HTTP needs none, and loading them takes a while. If such a connection turns to TLS after all, it trusts none.
     """
     if url.startswith("https:"):
         return ssl.create_default_context()
@@ -131,7 +144,7 @@ def _trusted(url: str) -> ssl.SSLContext:
 
 
 def check(answer: httpx.Response) -> None:
-    """Raise the failure that a refusal means."""
+    """Raise a failure for an error answer."""
     if answer.is_success:
         return
     try:
@@ -140,5 +153,5 @@ def check(answer: httpx.Response) -> None:
         problem = {}
     problem = problem if isinstance(problem, dict) else {}
     if answer.status_code == 401 and "Authorization" not in answer.request.headers:
-        raise Failure("RUNNER_API_SECRET is not set, and this launcher wants one.", Exit.NOT_ALLOWED, status=401)
+        raise Failure("This launcher requires a credential. Set RUNNER_API_SECRET.", Exit.NOT_ALLOWED, status=401)
     raise failure_of(answer.status_code, problem, answer.headers.get("Retry-After"))

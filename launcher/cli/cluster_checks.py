@@ -1,4 +1,4 @@
-"""The doctor's look at Kubernetes, through kubectl and with the rights of who asks."""
+"""The doctor's checks of Kubernetes, through kubectl and with the user's own rights."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _DEPLOYMENTS = ("slipway-launcher", "slipway-operator")
 
 
 def examine_cluster() -> list[Finding]:
-    """Look at the namespace's deployments, pods, quota, claim and rights, and the node."""
+    """Check the namespace's Deployments, pods, quota and claim, the user's rights, and the nodes."""
     if not shutil.which("kubectl"):
-        return [Finding("cluster", "skip", "kubectl is not here, so the cluster was not looked at")]
+        return [Finding("cluster", "skip", "not checked: kubectl is not installed")]
     if not _kubeconfig():
-        return [Finding("cluster", "skip", "KUBECONFIG is not set, so the cluster was not looked at")]
+        return [Finding("cluster", "skip", "not checked: KUBECONFIG is not set")]
     try:
         _kubectl("get", "--raw=/readyz")
         findings = []
         for name, look in (("pods", _pods), ("deployments", _deployments), ("quota", _quota), ("claim", _claim)):
-            findings += _seen(name, look)
-        return [Finding("cluster", "ok", "Kubernetes answers"), *findings, *_rights(), *_seen("node", _nodes)]
+            findings += _checked(name, look)
+        return [Finding("cluster", "ok", "Kubernetes answers"), *findings, *_rights(), *_checked("node", _nodes)]
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
-        return [Finding("cluster", "fail", _said(exc), "See that KUBECONFIG is right and Kubernetes is up.")]
+        return [Finding("cluster", "fail", _message(exc), "Check KUBECONFIG, and that Kubernetes is up.")]
 
 
-def _seen(name: str, look: Any) -> list[Finding]:
+def _checked(name: str, look: Any) -> list[Finding]:
     try:
         return list(look())
     except subprocess.CalledProcessError as exc:
-        return [Finding(name, "warn", f"not seen: {_said(exc)}", "Look with an account that may see it.")]
+        return [Finding(name, "warn", f"not checked: {_message(exc)}", "Use an account that may read it.")]
 
 
 def _kubectl(*arguments: str) -> str:
@@ -51,7 +51,7 @@ def _kubectl(*arguments: str) -> str:
 
 
 def _kubeconfig() -> str:
-    """Return the configuration to use. k3s's kubectl ignores ~/.kube/config unless it is named."""
+    """Return the kubeconfig to use. k3s's kubectl ignores ~/.kube/config unless it is named."""
     if given := os.environ.get("KUBECONFIG"):
         return given
     files = (Path("~/.kube/config").expanduser(), Path("/etc/rancher/k3s/k3s.yaml"))
@@ -63,7 +63,7 @@ def _items(kind: str) -> list[dict[str, Any]]:
     return items
 
 
-def _said(exc: Exception) -> str:
+def _message(exc: Exception) -> str:
     text = exc.stderr if isinstance(exc, subprocess.CalledProcessError) else str(exc)
     return str(text).strip().split("\n")[-1][:300]
 
@@ -72,9 +72,7 @@ def _deployments() -> Iterator[Finding]:
     found = {each["metadata"]["name"]: each for each in _items("deployments")}
     for name in _DEPLOYMENTS:
         if name not in found:
-            yield Finding(
-                name, "warn", "no such Deployment here", "Set KUBE_NAMESPACE, or install Slipway's manifests."
-            )
+            yield Finding(name, "warn", "Deployment not found", "Set KUBE_NAMESPACE, or install Slipway's chart.")
             continue
         ready, wanted = found[name]["status"].get("readyReplicas", 0), found[name]["spec"].get("replicas", 1)
         do = (
@@ -92,25 +90,27 @@ def _pods() -> Iterator[Finding]:
             if waiting and waiting.get("reason") not in ("ContainerCreating", "PodInitializing"):
                 stuck += 1
                 do = f"See: kubectl describe pod {name}"
-                yield Finding("pods", "warn", f"{name} waits: {waiting.get('reason')}", do)
+                yield Finding("pods", "warn", f"{name} is waiting: {waiting.get('reason')}", do)
     if not stuck:
-        yield Finding("pods", "ok", "none is stuck")
+        yield Finding("pods", "ok", "no pod is stuck")
 
 
 def _quota() -> Iterator[Finding]:
     found = [each for each in _items("resourcequotas") if each["metadata"]["name"] == "slipway-runs"]
     if not found:
-        yield Finding("quota", "warn", "no ResourceQuota slipway-runs", "Install Slipway's manifests.")
+        yield Finding(
+            "quota", "warn", "ResourceQuota slipway-runs not found", "Set KUBE_NAMESPACE, or install Slipway's chart."
+        )
     for each in found:
         hard, used = each["spec"]["hard"], each.get("status", {}).get("used", {})
-        yield Finding("quota", "ok", f"{used.get('pods', 0)} of {hard.get('pods')} pods of runs")
+        yield Finding("quota", "ok", f"{used.get('pods', 0)} of {hard.get('pods')} pods for runs in use")
 
 
 def _claim() -> Iterator[Finding]:
     name = os.environ.get("DATA_CLAIM") or "slipway-data"
     found = [each for each in _items("persistentvolumeclaims") if each["metadata"]["name"] == name]
     if not found:
-        yield Finding("claim", "fail", f"no PersistentVolumeClaim {name}", "Create it, or set DATA_CLAIM.")
+        yield Finding("claim", "fail", f"PersistentVolumeClaim {name} not found", "Create it, or set DATA_CLAIM.")
     for each in found:
         phase = each["status"].get("phase")
         bound = phase == "Bound"
@@ -127,9 +127,14 @@ def _rights() -> list[Finding]:
             missing.append(f"{verb} {resource}")
     if missing:
         return [
-            Finding("rights", "warn", f"this account may not: {', '.join(missing)}", "Use one that may, or add a Role.")
+            Finding(
+                "rights",
+                "warn",
+                f"this account may not: {', '.join(missing)}",
+                "Use an account with these rights, or add a Role.",
+            )
         ]
-    return [Finding("rights", "ok", "this account may create Jobs, and see pods and their logs")]
+    return [Finding("rights", "ok", "this account may create Jobs and read pods and their logs")]
 
 
 def _nodes() -> Iterator[Finding]:
@@ -137,5 +142,5 @@ def _nodes() -> Iterator[Finding]:
         name = node["metadata"]["name"]
         conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
         bad = [kind for kind, is_so in conditions.items() if (is_so != "False") != (kind == "Ready")]
-        do = f"Free memory or disk on it; see: kubectl describe node {name}" if bad else ""
+        do = f"Free memory or disk space on it. See: kubectl describe node {name}" if bad else ""
         yield Finding("node", "fail" if bad else "ok", f"{name}: {', '.join(bad) or 'ready, no pressure'}", do)

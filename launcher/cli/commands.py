@@ -1,4 +1,4 @@
-"""The commands. What costs time to import is imported where it is used: --help answers at once."""
+"""The commands. Each imports what it needs itself, so that --help answers at once."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from launcher.cli.failures import Exit, Failure
 
 if TYPE_CHECKING:
     from launcher.cli.client import Client, Run
+    from launcher.cli.follow import OnInterrupt
 
 cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Launch pipeline runs and follow them. RUNNER_URL and RUNNER_API_SECRET name the launcher.",
+    help="Launch and follow pipeline runs. Set RUNNER_URL and RUNNER_API_SECRET to reach the launcher.",
 )
-artifacts = typer.Typer(no_args_is_help=True, help="What a run made.")
+artifacts = typer.Typer(no_args_is_help=True, help="List and download a run's artifacts.")
 cli.add_typer(artifacts, name="artifacts")
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
-Reference = Annotated[str | None, typer.Argument(metavar="RUN", help="Run id, or its beginning.")]
-JobOption = Annotated[str | None, typer.Option("--job-id", help="The newest run of this work item.")]
-Profile = Annotated[str | None, typer.Option(help="The pipeline's profile.")]
-PipelineName = Annotated[str | None, typer.Option(help="A configured pipeline; not given: default.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_RUN = typer.Argument(metavar="RUN", help="Run id, or the beginning of one.")
+Reference = Annotated[str | None, _RUN]
+NewestOf = Annotated[str | None, typer.Option("--job-id", help="Use the newest run of this work item instead of RUN.")]
+Profile = Annotated[str | None, typer.Option(help="Profile for the pipeline.")]
+PipelineName = Annotated[str | None, typer.Option(help="Pipeline to run. Defaults to: default.")]
 Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="For the pipeline; repeatable.")
+    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Parameter for the pipeline. Repeatable.")
 ]
-Priority = Annotated[int, typer.Option(help="-100 to 100; higher goes first.")]
-Timeout = Annotated[int | None, typer.Option(help="Seconds, from the pipeline's start.")]
-Key = Annotated[str | None, typer.Option(help="Idempotency key: repeated, it makes no second run.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow it; the exit code is the run's.")]
+Priority = Annotated[int, typer.Option(help="From -100 to 100. Higher runs start first.")]
+Timeout = Annotated[int | None, typer.Option(help="Time limit in seconds, from the pipeline's start.")]
+Key = Annotated[str | None, typer.Option(help="Idempotency key: the same key never launches a second run.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Follow the log to the end, and exit with the run's exit code.")
+]
 
 
 def _client() -> Client:
@@ -43,14 +47,12 @@ def _client() -> Client:
     return Client.from_environment()
 
 
-def _follow(client: Client, run: Run, as_json: bool, *, after: int = 0, owner: bool) -> None:
+def _follow(client: Client, run: Run, as_json: bool, *, after: int = 0, on_interrupt: OnInterrupt) -> None:
+    from launcher.cli.display import TextDisplay
     from launcher.cli.follow import JsonDisplay, follow
 
-    if as_json:
-        raise typer.Exit(follow(client, run["run_id"], JsonDisplay(), after=after, owner=owner))
-    from launcher.cli.display import TextDisplay
-
-    raise typer.Exit(follow(client, run["run_id"], TextDisplay(), after=after, owner=owner))
+    display = JsonDisplay() if as_json else TextDisplay()
+    raise typer.Exit(follow(client, run["run_id"], display, after=after, on_interrupt=on_interrupt))
 
 
 def _show(value: Any, as_json: bool) -> None:
@@ -70,22 +72,15 @@ def _options(
     for param in params or []:
         name, sign, value = param.partition("=")
         if not sign:
-            raise Failure(f"--param {param}: write NAME=VALUE.")
+            raise Failure(f"Invalid --param {param}. Use NAME=VALUE.")
         values[name] = value
     found = {"profile_ref": profile, "pipeline": pipeline, "timeout_seconds": timeout, "priority": priority}
     return {name: value for name, value in found.items() if value is not None} | {"params": values}
 
 
-def _launch(client: Client, body: dict[str, Any], key: str | None) -> Run:
-    import secrets
-
-    headers = {"Idempotency-Key": key or secrets.token_hex(16)}
-    return client.call("POST", "/jobs/run", json=body, headers=headers)
-
-
 @cli.command()
 def run(
-    job_id: Annotated[str, typer.Argument(help="The work item.")],
+    job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Work item to process.")],
     profile: Profile = None,
     pipeline: PipelineName = None,
     param: Params = None,
@@ -97,16 +92,18 @@ def run(
 ) -> None:
     """Launch a run."""
     client = _client()
-    launched = _launch(client, {"job_id": job_id, **_options(profile, pipeline, param, priority, timeout)}, key)
+    launched = client.launch({"job_id": job_id, **_options(profile, pipeline, param, priority, timeout)}, key)
     if follow:
-        _follow(client, launched, as_json, owner=True)
+        _follow(client, launched, as_json, on_interrupt="ask")
     _show(launched, as_json)
 
 
 @cli.command("run-bulk")
 def run_bulk(
-    job_ids: Annotated[list[str] | None, typer.Argument(metavar="[JOB_ID]...", help="The work items.")] = None,
-    file: Annotated[str | None, typer.Option("--file", "-F", help="One work item a line; - reads stdin.")] = None,
+    job_ids: Annotated[list[str] | None, typer.Argument(metavar="JOB_ID", help="Work items to process.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-F", help="Read work items from a file, one per line; - for stdin.")
+    ] = None,
     profile: Profile = None,
     pipeline: PipelineName = None,
     param: Params = None,
@@ -115,12 +112,15 @@ def run_bulk(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Launch a run for each of many work items; repeated with the same --key, it does the rest."""
+    """Launch a run for each work item.
+
+    Repeat the command with the same --key to launch only those that are missing.
+    """
     from launcher.cli import output
 
     wanted = [*(job_ids or []), *(_lines_of(file) if file else [])]
     if not wanted:
-        raise Failure("Which work items? Name them, or give --file (- reads stdin).")
+        raise Failure("No work items given. Name them, or use --file (- for stdin).")
     headers = {"Idempotency-Key": key} if key else {}
     body = {"job_ids": wanted, **_options(profile, pipeline, param, priority, timeout)}
     result = _client().call("POST", "/jobs/run-bulk", json=body, headers=headers)
@@ -139,24 +139,25 @@ def _lines_of(file: str) -> list[str]:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         text = content.decode()
     except (OSError, UnicodeDecodeError) as exc:
-        raise Failure(f"--file {file} cannot be read: {exc}") from None
+        raise Failure(f"Cannot read --file {file}: {exc}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 @cli.command()
 def ps(
-    job_id: JobOption = None,
-    status: Annotated[str | None, typer.Option(help="queued, running, completed, failed or cancelled.")] = None,
-    pipeline: PipelineName = None,
-    page: Annotated[int, typer.Option(min=1)] = 1,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Runs a page.")] = 50,
+    job_id: Annotated[str | None, typer.Option(help="Filter by work item.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Filter by status: queued, running, completed, failed or cancelled.")
+    ] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Filter by pipeline.")] = None,
+    page: Annotated[int, typer.Option(min=1, help="Page to show.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Runs per page.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
     from launcher.cli import output
 
-    wanted = {"job_id": job_id, "status": status, "pipeline": pipeline, "page": page, "per_page": limit}
-    found = _client().call("GET", "/jobs", params={name: value for name, value in wanted.items() if value is not None})
+    found = _client().page(page, limit, job_id=job_id, status=status, pipeline=pipeline)
     if as_json:
         output.document(found)
         return
@@ -166,26 +167,26 @@ def ps(
 
 
 @cli.command()
-def status(reference: Reference = None, job_id: JobOption = None, as_json: AsJson = False) -> None:
-    """Tell how a run stands."""
+def status(reference: Reference = None, job_id: NewestOf = None, as_json: AsJson = False) -> None:
+    """Show a run's status."""
     _show(_client().run(reference, job_id), as_json)
 
 
 @cli.command()
 def logs(
     reference: Reference = None,
-    job_id: JobOption = None,
+    job_id: NewestOf = None,
     follow: Follow = False,
-    after: Annotated[int, typer.Option(min=0, help="With -f: only lines with higher numbers.")] = 0,
+    after: Annotated[int, typer.Option(min=0, help="With --follow, skip lines up to this number.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print a run's log; -f follows it."""
+    """Print or follow a run's log."""
     from launcher.cli import output
 
     client = _client()
     found = client.run(reference, job_id)
     if follow:
-        _follow(client, found, as_json, after=after, owner=False)
+        _follow(client, found, as_json, after=after, on_interrupt="leave")
     body = client.download(f"/jobs/{found['run_id']}/log")
     if as_json:
         output.text_document({"run_id": found["run_id"]}, body)
@@ -199,8 +200,8 @@ def logs(
 
 
 @cli.command()
-def cancel(reference: Reference = None, job_id: JobOption = None, as_json: AsJson = False) -> None:
-    """Ask that a run ends."""
+def cancel(reference: Reference = None, job_id: NewestOf = None, as_json: AsJson = False) -> None:
+    """Cancel a run."""
     client = _client()
     found = client.run(reference, job_id)
     _show(client.call("DELETE", f"/jobs/{found['run_id']}"), as_json)
@@ -209,22 +210,25 @@ def cancel(reference: Reference = None, job_id: JobOption = None, as_json: AsJso
 @cli.command()
 def retry(
     reference: Reference = None,
-    job_id: JobOption = None,
+    job_id: NewestOf = None,
     key: Key = None,
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Launch a run again: same work item, profile, pipeline, params, priority and timeout."""
+    """Launch a run again.
+
+    The new run has the same work item, profile, pipeline, parameters, priority and time limit.
+    """
     client = _client()
     found = client.run(reference, job_id)
-    again = _launch(client, client.call("GET", f"/jobs/{found['run_id']}/request"), key)
+    again = client.launch(client.call("GET", f"/jobs/{found['run_id']}/request"), key)
     if follow:
-        _follow(client, again, as_json, owner=True)
+        _follow(client, again, as_json, on_interrupt="ask")
     _show(again, as_json)
 
 
 @artifacts.command("list")
-def artifacts_list(reference: Reference = None, job_id: JobOption = None, as_json: AsJson = False) -> None:
+def artifacts_list(reference: Reference = None, job_id: NewestOf = None, as_json: AsJson = False) -> None:
     """List a run's artifacts."""
     from launcher.cli import output
 
@@ -235,26 +239,31 @@ def artifacts_list(reference: Reference = None, job_id: JobOption = None, as_jso
     for url in found["artifacts"].values():
         output.say(_name_of(url))
     if not found["artifacts"]:
-        output.note(f"The run has none; it is {found['status']}.")
+        output.note(f"Run {found['run_id']} has no artifacts. Its status is {found['status']}.")
 
 
 @artifacts.command("get")
 def artifacts_get(
-    reference: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or its beginning.")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Not given: all.")] = None,
-    to: Annotated[Path, typer.Option("--to", "-o", help="Folder to write into.")] = Path(),
+    reference: Annotated[str, _RUN],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE", help="Files to download. Defaults to all.")
+    ] = None,
+    to: Annotated[Path, typer.Option("--to", "-o", help="Folder to save the files in.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Download a run's artifacts; each file appears whole or not at all."""
+    """Download a run's artifacts.
+
+    Each file is saved whole or not at all.
+    """
     from launcher.cli import output
 
     client = _client()
     found = client.run(reference)
     urls = {_name_of(url): url for url in found["artifacts"].values()}
     if missing := [name for name in names or [] if name not in urls]:
-        raise Failure(f"The run has no artifact {', '.join(missing)}; it has {', '.join(urls) or 'none'}.")
+        raise Failure(f"Artifact not found: {', '.join(missing)}. The run has: {', '.join(urls) or 'none'}.")
     if not urls:
-        raise Failure(f"The run has no artifacts; it is {found['status']}.")
+        raise Failure(f"Run {found['run_id']} has no artifacts. Its status is {found['status']}.")
     written = []
     for name in names or urls:
         path = to / Path(name).name  # never outside the folder, whatever the launcher calls it
@@ -266,7 +275,7 @@ def artifacts_get(
                     target.write(piece)
             part.replace(path)
         except OSError as exc:
-            raise Failure(f"{path} cannot be written: {exc.strerror}") from None
+            raise Failure(f"Cannot write {path}: {exc.strerror}") from None
         finally:
             part.unlink(missing_ok=True)
         written.append(str(path))
@@ -285,29 +294,34 @@ def _name_of(url: str) -> str:
 
 @cli.command()
 def token(
-    scope: Annotated[list[str] | None, typer.Option(help="run, read, cancel or admin; repeatable. [read]")] = None,
-    subject: Annotated[str, typer.Option(help="Who it is for; shows in limits and logs.")] = "command-line",
-    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="How long it is valid.")] = 24,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Scope: run, read, cancel or admin. Repeatable. Defaults to read.")
+    ] = None,
+    subject: Annotated[str, typer.Option(help="Who the token is for; limits and logs show it.")] = "command-line",
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="Lifetime in hours.")] = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token that may do only what its scopes say; signed here, with RUNNER_API_SECRET."""
+    """Create an access token with limited scopes.
+
+    It is signed on this machine with RUNNER_API_SECRET, which must be the launcher's own secret.
+    """
     from launcher.api.auth import Authenticator, Scope
     from launcher.cli import output
     from launcher.domain.setting_rules import Unusable, usable
 
     secret = os.environ.get("RUNNER_API_SECRET")
     if not secret:
-        raise Failure("RUNNER_API_SECRET is not set: a token is signed with the launcher's own secret.")
+        raise Failure("RUNNER_API_SECRET is not set. Set it to the launcher's own secret, which signs the token.")
     try:
         usable("RUNNER_API_SECRET", secret)
     except Unusable as exc:
         raise Failure(f"{exc}.") from None
     if secret.startswith("eyJ") and secret.count(".") == 2:
-        raise Failure("RUNNER_API_SECRET holds a token; only the launcher's own secret can sign another.")
+        raise Failure("RUNNER_API_SECRET is a token, which cannot sign another. Set it to the launcher's own secret.")
     try:
         scopes = [Scope(name) for name in scope or ["read"]]
     except ValueError as exc:
-        raise Failure(f"--scope: {exc}; there are {', '.join(Scope)}.") from None
+        raise Failure(f"Invalid --scope: {exc}. Use one of {', '.join(Scope)}.") from None
     seconds = round(hours * 3600)
     text = Authenticator([secret]).token(subject, scopes, seconds=seconds)
     if as_json:
@@ -318,14 +332,17 @@ def token(
 
 @cli.command()
 def pause(as_json: AsJson = False) -> None:
-    """Start no more runs; what runs goes on."""
-    _switch("pause", "The queue is paused.", as_json)
+    """Pause the queue.
+
+    Runs that are already running continue.
+    """
+    _switch("pause", "The queue is paused. Running runs continue.", as_json)
 
 
 @cli.command()
 def resume(as_json: AsJson = False) -> None:
-    """Start runs again."""
-    _switch("resume", "The queue goes on.", as_json)
+    """Resume the queue."""
+    _switch("resume", "The queue is resumed.", as_json)
 
 
 def _switch(name: str, sentence: str, as_json: bool) -> None:
@@ -340,7 +357,7 @@ def _switch(name: str, sentence: str, as_json: bool) -> None:
 
 @cli.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Find what is wrong between here and the cluster, and say how to mend it."""
+    """Check everything between this machine and the cluster, and suggest fixes."""
     from launcher.cli import output
     from launcher.cli.doctor import examine
 

@@ -1,4 +1,4 @@
-"""Why the launcher was not reached, in words, and what to do about it."""
+"""Why the launcher cannot be reached, in words, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ import httpx
 
 
 class Cause(NamedTuple):
-    """What happened, and what mends it."""
+    """What happened, and how to fix it."""
 
     found: str
     do: str
 
 
 def cause_of(error: Exception) -> Cause:
-    """Return the cause of a failed call, as deep as it is known."""
+    """Return the root cause of a failed call."""
     for each in _chain(error):
         match each:
             case ssl.SSLCertVerificationError():
                 return Cause(
                     f"its certificate is not trusted: {each.verify_message}",
-                    "Use the name that the certificate bears in RUNNER_URL, or let SSL_CERT_FILE name the CA's file.",
+                    "Use the name in the certificate for RUNNER_URL, or set SSL_CERT_FILE to the CA's certificate.",
                 )
             case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(each) or "RECORD_LAYER_FAILURE" in str(each):
-                return Cause("it speaks no TLS there", "Let RUNNER_URL begin with http://, or put TLS before it.")
+                return Cause("it does not use TLS", "Use http:// in RUNNER_URL, or set up TLS in front of it.")
             case ssl.SSLError():
-                return Cause(f"TLS fails: {each.reason or each}", "See what serves TLS before the launcher.")
-            case socket.gaierror():
-                return Cause("there is no such host name", "Correct RUNNER_URL, or the name's DNS record.")
-            case ConnectionRefusedError():
-                return Cause("nothing listens there", "Start it with slipway-launcher serve, or correct RUNNER_URL.")
-            case httpx.ConnectTimeout() | httpx.PoolTimeout():
                 return Cause(
-                    "no connection comes about", "See that the machine is up and no firewall stands before it."
+                    f"TLS error: {each.reason or each}", "Check the proxy that serves TLS in front of the launcher."
                 )
+            case socket.gaierror():
+                return Cause("the host name does not resolve", "Correct RUNNER_URL, or the name's DNS record.")
+            case ConnectionRefusedError():
+                return Cause("connection refused", "Start it with slipway-launcher serve, or correct RUNNER_URL.")
+            case httpx.ConnectTimeout() | httpx.PoolTimeout():
+                return Cause("connection timed out", "Check that the machine is up and that no firewall blocks it.")
             case httpx.ReadTimeout() | httpx.WriteTimeout():
-                return Cause("it does not answer in time", "See the launcher's own log, and the load of its machine.")
+                return Cause("it did not answer in time", "Check the launcher's log and the load on its machine.")
             case httpx.RemoteProtocolError() | httpx.ReadError():
-                do = "Let RUNNER_URL begin with https:// where TLS is spoken, or see the launcher's own log."
-                return Cause(f"it hangs up without an answer ({each or type(each).__name__})", do)
+                do = "Use https:// in RUNNER_URL if the server expects TLS; otherwise check the launcher's log."
+                return Cause(f"it closed the connection without an answer ({each or type(each).__name__})", do)
     return Cause(str(error) or type(error).__name__, "Start it with slipway-launcher serve, or correct RUNNER_URL.")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the errors below this one, the deepest first, which says most."""
+    """Yield the errors behind this one, the deepest and most specific first."""
     if error is not None:
         yield from _chain(error.__cause__ or error.__context__)
         yield error

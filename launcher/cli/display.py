@@ -1,4 +1,4 @@
-"""A followed run for people: its lines on stdout; status, progress and outcome on stderr."""
+"""Shows a followed run to people: its log on stdout; status, progress and outcome on stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launcher.cli import output
 
 
 class _Bar(Progress):
-    """The live bar, below what a line shows now that redraws itself."""
+    """The progress bar, below the current frame of a line that redraws itself."""
 
     unfinished = ""
 
@@ -26,7 +26,7 @@ class _Bar(Progress):
 
 
 class TextDisplay:
-    """Raw lines; a live bar where stderr is a terminal, one line a step where it is not."""
+    """Log lines, and the progress: as a bar if stderr is a terminal, else as one line per step."""
 
     def __init__(self) -> None:
         self._both = sys.stdout.isatty() and sys.stderr.isatty()
@@ -53,7 +53,7 @@ class TextDisplay:
         if name == "partial":
             return
         if name == "message":
-            if self._bar and self._both:  # the bar must move down for a line on the same terminal
+            if self._bar and self._both:  # the bar must make room for a line on the same terminal
                 self._bar.console.print(Text.from_ansi(output.harmless(data)), soft_wrap=True)
             else:
                 output.line(data)
@@ -61,21 +61,22 @@ class TextDisplay:
         document = json.loads(data)
         match name:
             case "status":
-                self._tell(output.run_lines(document)[0])
+                self._status_changed(output.run_lines(document)[0])
             case "progress":
                 self._progress(document)
             case "gap":
                 self.note(f"[lines {document['from']} to {document['to']} are missing: {document['why']}]")
             case "end":
                 self.pause()
-                for text in output.run_lines(document):
+                status, *rest = output.run_lines(document)
+                for text in rest if status == self._status and not self._bar else (status, *rest):
                     output.note(text)
 
     def _redraw(self, text: str) -> None:
-        if not (self._bar and self._both):  # in a pipe, the finished line alone counts
+        if not (self._bar and self._both):  # a pipe gets finished lines only
             return
         before, self._bar.unfinished = self._bar.unfinished, text
-        if before and not text:  # else the old frame is drawn once more below the finished line
+        if before and not text:  # otherwise the old frame is drawn again below the finished line
             self._bar.refresh()
 
     def _progress(self, report: dict[str, object]) -> None:
@@ -86,7 +87,7 @@ class TextDisplay:
         else:
             output.note(f"[{step}/{of}] {label}")
 
-    def _tell(self, status: str) -> None:
+    def _status_changed(self, status: str) -> None:
         if status == self._status:
             return
         self._status = status
@@ -97,7 +98,7 @@ class TextDisplay:
             output.note(status)
 
     def note(self, text: str) -> None:
-        """Tell something beside the log."""
+        """Print a message beside the log."""
         if self._bar:
             self._bar.console.print(output.plain(text), markup=False)
         else:

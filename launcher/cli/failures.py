@@ -1,6 +1,6 @@
-"""What ends a command: exit codes for scripts, a sentence for people.
+"""How a command fails: an exit code for scripts, a sentence for people.
 
-A run's own exit code is passed on, so the command's own faults have the numbers that sysexits.h gave them.
+A run's own exit code is passed on, so the command's own failures use the numbers of sysexits.h.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """The command cannot do what was asked; the message says what to do, `do` that alone where it stands apart.
+    """The command failed. The message says why and what to do; `do` is the latter alone, where it is known separately.
 
-    `status` is HTTP's, where one was answered.
+    `status` is the HTTP status, if there was an answer.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Failure(Exception):
         super().__init__(message)
 
     def problem(self) -> dict[str, Any]:
-        """Return it as a problem (RFC 9457), with the exit code beside."""
+        """Return it as a problem (RFC 9457) with the exit code."""
         title = self.title or _TITLES.get(self.code, "The command failed")
         return {
             "type": "about:blank",
@@ -48,17 +48,17 @@ class Failure(Exception):
 
 
 _TITLES: dict[int, str] = {
-    2: "Wrong usage",
+    2: "Usage error",
     Exit.REFUSED: "Refused",
     Exit.UNREACHABLE: "Launcher unreachable",
-    Exit.LATER: "Not now",
-    Exit.NOT_ALLOWED: "Not allowed",
+    Exit.LATER: "Temporarily unavailable",
+    Exit.NOT_ALLOWED: "Access denied",
     Exit.CANCELLED: "Interrupted",
 }
 
 
 def exit_code_of(run: Mapping[str, Any]) -> int:
-    """Return the exit code for a run that has ended: its own; 130 cancelled, 1 where it failed without one."""
+    """Return the exit code for a finished run: its own, 130 if it was cancelled, 1 if it failed without one."""
     match run["status"]:
         case "completed":
             return Exit.DONE
@@ -70,20 +70,18 @@ def exit_code_of(run: Mapping[str, Any]) -> int:
 
 
 def failure_of(status: int, problem: Mapping[str, Any], retry_after: str | None = None) -> Failure:
-    """Return the failure for a problem answer (RFC 9457): its sentence, and what to do."""
+    """Return the failure for an error answer (RFC 9457): its sentence, and what to do."""
     text = str(problem.get("detail") or problem.get("title") or f"The launcher answered {status}.")
     match status:
         case 401:
-            hint = (
-                "RUNNER_API_SECRET must be the launcher's own secret, or a token with the scope: this one is another."
-            )
+            hint = "Set RUNNER_API_SECRET to the launcher's own secret, or to a token that it signed."
             text, code = f"{text} {hint}", Exit.NOT_ALLOWED
         case 403:
             code = Exit.NOT_ALLOWED
         case 429 | 502 | 503 | 504:
             text, code = f"{text} Try again in {retry_after or 'a few'} seconds.", Exit.LATER
         case _ if status >= 500:
-            text, code = f"{text} The launcher's own log says more.", Exit.FAULT
+            text, code = f"{text} See the launcher's log.", Exit.FAULT
         case _:
             code = Exit.REFUSED
     return Failure(text, code, title=str(problem.get("title") or ""), status=status)

@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""The result of a check by the doctor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One check: what was found and, where it is not well, what to do."""
+    """One check: what was found and, if there is a problem, what to do."""
 
     check: str
     state: Literal["ok", "warn", "fail", "skip"]

@@ -1,4 +1,4 @@
-"""Following: a run's stream to its end, every line exactly once, over restarts of the launcher."""
+"""Follows a run's stream to its end: every line exactly once, across restarts of the launcher."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -18,8 +18,11 @@ from launcher.cli import output
 from launcher.cli.client import STREAM_TIMEOUT, Client, Run, check
 from launcher.cli.failures import Exit, Failure, exit_code_of
 
-_GIVE_UP_SECONDS = 900.0
+_PATIENCE_SECONDS = 900.0
 _LONGEST_PAUSE_SECONDS = 5.0
+
+OnInterrupt = Literal["leave", "ask", "cancel"]
+"""What Ctrl-C does: leave the run running, ask whether to cancel it, or cancel it (a second one leaves)."""
 
 
 class _Interrupted(Exception):
@@ -27,56 +30,65 @@ class _Interrupted(Exception):
 
 
 class Display(Protocol):
-    """What shows a run's events."""
+    """Shows a run's events."""
 
     def show(self, name: str, number: int, data: str) -> None:
-        """Show one event; `number` is a line's, 0 where it has none."""
+        """Show one event. `number` is the line's, or 0."""
 
     def pause(self) -> None:
-        """Leave the terminal free for a question."""
+        """Free the terminal for a question."""
 
 
 class Follower:
-    """One run's stream: where it is, and how often in a row it could not be had."""
+    """One run's stream, the last line shown, and the failed connections since then."""
 
-    def __init__(self, client: Client, run_id: str, display: Display, after: int = 0) -> None:
-        self._client, self._run_id, self._display = client, run_id, display
+    def __init__(
+        self,
+        client: Client,
+        run_id: str,
+        display: Display,
+        after: int = 0,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._client, self._run_id, self._display, self._patience = client, run_id, display, patience_seconds
         self._cursor, self._failures, self._heard = after, 0, time.monotonic()
         self._busy = self._asked = False
 
     @property
-    def cursor(self) -> int:
-        """The number of the last line shown."""
-        return self._cursor
+    def resume(self) -> str:
+        """The command that follows the run from the next line."""
+        return f"slipway logs -f {self._run_id} --after {self._cursor}"
 
     def to_the_end(self) -> Run:
-        """Show the events until the run has ended; return the run. Raises `KeyboardInterrupt` between two lines."""
+        """Show the events until the run ends, and return it. Raises `KeyboardInterrupt`, never within a line."""
         before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             retrying = Retrying(
                 retry=retry_if_exception_type((httpx.TransportError, SSEError, _Interrupted)),
                 wait=self._wait,
-                stop=lambda state: time.monotonic() - self._heard > _GIVE_UP_SECONDS,
+                stop=lambda state: time.monotonic() - self._heard > self._patience,
                 reraise=True,
             )
             return retrying(self._connection)
         except (httpx.TransportError, SSEError, _Interrupted):
-            text = f"The launcher stayed away; slipway logs -f {self._run_id} --after {self._cursor} goes on from here."
+            text = (
+                f"The launcher has not answered for {self._patience:.0f} s. To continue from here, run: {self.resume}"
+            )
             raise Failure(text, Exit.UNREACHABLE) from None
         finally:
             signal.signal(signal.SIGINT, before)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._busy and not self._asked:
-            self._asked = True  # a line that was begun is finished and counted first
+            self._asked = True  # the line in progress is finished and counted first
             return
         raise KeyboardInterrupt
 
     def _wait(self, state: RetryCallState) -> float:
         self._failures += 1
         pause: float = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**self._failures)
-        if self._failures == 2:  # one break alone heals unnoticed
-            output.note("The launcher does not answer; trying again until it does.")
+        if self._failures == 2:  # a single break goes unnoticed
+            output.note("The launcher does not answer. Retrying.")
         return pause
 
     def _connection(self) -> Run:
@@ -91,7 +103,7 @@ class Follower:
                 check(answer)
             for event in stream.iter_sse():
                 if self._failures > 1:
-                    output.note("The launcher is back.")
+                    output.note("The launcher answers again.")
                 self._failures, self._heard = 0, time.monotonic()
                 if (run := self._take(event)) is not None:
                     return run
@@ -118,44 +130,59 @@ class Follower:
         return None
 
 
-def follow(client: Client, run_id: str, display: Display, *, after: int = 0, owner: bool) -> int:
-    """Follow a run to its end and return the exit code; `owner`: Ctrl-C asks whether to cancel."""
-    follower = Follower(client, run_id, display, after)
+def follow(
+    client: Client,
+    run_id: str,
+    display: Display,
+    *,
+    after: int = 0,
+    on_interrupt: OnInterrupt,
+    patience_seconds: float = _PATIENCE_SECONDS,
+) -> int:
+    """Follow a run to its end and return the exit code. Raises `Failure` if the launcher is silent for too long."""
+    follower = Follower(client, run_id, display, after, patience_seconds)
     while True:
         try:
             return exit_code_of(follower.to_the_end())
         except KeyboardInterrupt:
             display.pause()
-            if not owner:
-                return Exit.CANCELLED
-            if not _cancelled(client, run_id):
-                output.note(f"The run goes on; slipway logs -f {run_id} --after {follower.cursor} follows it again.")
-                return Exit.LATER
+        if on_interrupt == "leave":
+            return Exit.CANCELLED
+        if not (on_interrupt == "cancel" or _confirmed()) or not _cancel(client, run_id):
+            output.note(f"The run continues. To follow it again, run: {follower.resume}")
+            return Exit.LATER
+        if on_interrupt == "cancel":
+            on_interrupt = "leave"
 
 
-def _cancelled(client: Client, run_id: str) -> bool:
-    """Ask whether to cancel, and do so; without a terminal nobody is asked and the run goes on."""
+def _confirmed() -> bool:
+    """Ask whether to cancel. Without a terminal nobody is asked, and the run continues."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
-        sys.stderr.write("\nCancel the run? y: cancel it, n: leave it running [n] ")
+        sys.stderr.write("\nCancel the run? [y/N] ")
         sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            return False
-        client.call("DELETE", f"/jobs/{quote(run_id, safe='')}")
-        output.note("Cancelling; waiting until nothing of the run is left.")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return False
+
+
+def _cancel(client: Client, run_id: str) -> bool:
+    try:
+        client.call("DELETE", f"/jobs/{quote(run_id, safe='')}")
+    except KeyboardInterrupt:
+        return False
+    output.note("Cancelling the run. Waiting until all its processes have stopped.")
     return True
 
 
 class JsonDisplay:
-    """One JSON object a line and event."""
+    """Prints one JSON object per event."""
 
     def show(self, name: str, number: int, data: str) -> None:
         """See `Display`."""
-        if name == "partial":  # the line follows when it is finished
+        if name == "partial":  # the finished line follows
             return
         if name == "message":
             output.document({"event": "line", "number": number, "text": data}, indent=None)

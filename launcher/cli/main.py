@@ -1,4 +1,4 @@
-"""The entry: the commands put together, and every failure as one sentence, or with --json as one problem."""
+"""The entry point: runs a command and reports a failure as one sentence or, with --json, as one problem."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def main() -> None:
     try:
         sys.exit(_for_programs() if as_json else cli())
     except Failure as failure:
-        _tell(failure, as_json)
+        _report(failure, as_json)
         sys.exit(failure.code)
-    except BrokenPipeError:  # who read us has enough, as head does
+    except BrokenPipeError:  # the reader has closed the pipe, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.NO_READER)
 
 
 def _for_programs() -> int:
-    """Run it with wrong usage and Ctrl-C as failures too, which Typer by itself paints for people."""
+    """Run it with usage errors and Ctrl-C as failures too, which Typer otherwise formats for people."""
     from typer import Abort, TyperException
 
     try:
@@ -45,7 +45,7 @@ def _note_typos() -> None:
         output.note(f"Note: {note}")
 
 
-def _tell(failure: Failure, as_json: bool) -> None:
+def _report(failure: Failure, as_json: bool) -> None:
     from launcher.cli import output
 
     if as_json:

@@ -1,4 +1,4 @@
-"""The output: results on stdout, everything else on stderr, and no hostile text at a terminal."""
+"""Prints results to stdout, everything else to stderr, and nothing harmful to a terminal."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2
 
 
 def harmless(text: str) -> str:
-    """Return text that a terminal may be shown: colours stay, other control characters become visible."""
+    """Return text that is safe for a terminal: colours are kept, other control characters become visible."""
     parts = _SGR.split(text)
     shown = "".join(part if index % 2 else _CONTROL.sub(_picture, part) for index, part in enumerate(parts))
     return f"{shown}\x1b[0m" if len(parts) > 1 else shown
 
 
 def plain(value: object) -> str:
-    """Return a value from the launcher for a table or a sentence: no control characters, no colours."""
+    """Return a value from the launcher without control characters or colours."""
     return _CONTROL.sub(_picture, "" if value is None else str(value))
 
 
@@ -34,24 +34,24 @@ def _picture(found: re.Match[str]) -> str:
 
 
 def line(text: str) -> None:
-    """Print one line of a log: harmless at a terminal, unchanged where it is piped."""
+    """Print one line of a log: made harmless for a terminal, unchanged in a pipe."""
     shown = harmless(text) if sys.stdout.isatty() else text
     sys.stdout.buffer.write(shown.encode("utf-8", "replace") + b"\n")
     sys.stdout.buffer.flush()
 
 
 def last_frame(text: str) -> str:
-    """Return what a terminal shows of a line that redraws itself with carriage returns."""
+    """Return what a terminal shows of a line with carriage returns."""
     return text.rstrip("\r").rpartition("\r")[2]
 
 
 def document(value: Any, *, indent: int | None = 2) -> None:
-    """Print a value as JSON. Escapes keep it harmless everywhere."""
+    """Print a value as JSON, whose escapes are harmless everywhere."""
     print(json.dumps(value, indent=indent), flush=True)
 
 
 def text_document(head: Mapping[str, Any], pieces: Iterable[bytes]) -> None:
-    """Print `head` as JSON with the pieces' text as its last member, `text`, as they come: never whole in memory."""
+    """Print `head` as JSON with the pieces as its last member, `text`, without holding them in memory."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     print(json.dumps(head)[:-1] + ', "text": "', end="")
     for piece in pieces:
@@ -60,7 +60,7 @@ def text_document(head: Mapping[str, Any], pieces: Iterable[bytes]) -> None:
 
 
 def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines of a text that comes in pieces; one that does not end comes in parts of `_LONGEST_LINE`."""
+    """Yield the lines of a text that arrives in pieces; a longer line than `_LONGEST_LINE` comes in parts."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     rest = ""
     for piece in pieces:
@@ -79,12 +79,12 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Tell something beside the result."""
+    """Print a message beside the result."""
     print(plain(text), file=sys.stderr, flush=True)
 
 
 def run_lines(run: Mapping[str, Any]) -> list[str]:
-    """Return how a run stands, in words."""
+    """Return a run's status in words."""
     said = run["message"] or _waiting(run["queue"]) or f"since {run['started_at'] or run['created_at']}"
     lines = [f"{run['run_id']}  {run['status']}: {said}"]
     if run["completed_at"]:

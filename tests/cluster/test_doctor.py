@@ -48,7 +48,7 @@ def test_the_doctor_sees_what_is_there_and_what_is_missing(cluster: Cluster, tmp
     with Installation(cluster, tmp_path / "slipway") as installation:
         checks = doctor(installation, tmp_path)
         assert {checks[name]["state"] for name in ("cluster", "engine", "quota", "rights", "pods")} == {"ok"}, checks
-        assert checks["quota"]["found"].endswith("of 3 pods of runs")
+        assert checks["quota"]["found"].endswith("of 3 pods for runs in use")
         assert "node" in checks
         assert checks["slipway-operator"]["state"] == "warn"  # here it is a process beside the cluster
         assert checks["claim"]["state"] == "ok"

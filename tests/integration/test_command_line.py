@@ -81,7 +81,7 @@ def slipway(
 
 
 def check_schema(name: str, document: Any) -> None:
-    """Check what a command printed against what the documentation says that it prints."""
+    """Check the output of a command against its documented schema."""
     schema = json.loads((ROOT / "docs/command-line.schema.json").read_text())
     jsonschema_rs.validator_for({"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]}).validate(document)
 
@@ -122,7 +122,7 @@ def test_run_follow_status_artifacts_retry_and_cancel(launcher: Launcher, tmp_pa
     assert answer(launcher, "ps", schema="RunPage")["total"] >= 3
 
 
-def test_a_bulk_repeated_with_its_key_makes_no_second_run(launcher: Launcher) -> None:
+def test_a_bulk_repeated_with_its_key_launches_no_second_run(launcher: Launcher) -> None:
     options = ("--pipeline", "hello", "--key", "once")
     first = answer(launcher, "run-bulk", "b1", *options, schema="BulkView")
     both = answer(launcher, "run-bulk", "--file", "-", *options, schema="BulkView", input="b1\n\nb2\n")
@@ -132,16 +132,18 @@ def test_a_bulk_repeated_with_its_key_makes_no_second_run(launcher: Launcher) ->
     assert (refused.returncode, "1 accepted, 1 refused" in refused.stderr) == (65, True)
 
 
-def test_a_followed_runs_exit_code_is_the_commands(launcher: Launcher) -> None:
+def test_following_exits_with_the_exit_code_of_the_run(launcher: Launcher) -> None:
     assert slipway(launcher, "run", "t", "--pipeline", "three", "--follow").returncode == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "environ", "code", "says"),
     [
-        (["status", "nobody"], {}, 65, "There is no run nobody"),
-        (["status", "../health"], {}, 65, "is no run id"),
-        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, "RUNNER_API_SECRET must be the launcher's"),
+        (["status", "nobody"], {}, 65, "Run nobody not found"),
+        (["status"], {}, 65, "Specify one run"),
+        (["status", "some", "--job-id", "4711"], {}, 65, "Specify one run"),
+        (["status", "../health"], {}, 65, "is not a valid run id"),
+        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, "Set RUNNER_API_SECRET to the launcher's own secret"),
         (["ps"], {"RUNNER_URL": "http://127.0.0.1:9"}, 69, "slipway doctor"),
         (["ps"], {"RUNNER_URL": "ftp:/x"}, 65, "RUNNER_URL"),
         (["ps"], {"RUNNER_API_SECRET": "ü\n"}, 65, "RUNNER_API_SECRET"),
@@ -150,7 +152,7 @@ def test_a_followed_runs_exit_code_is_the_commands(launcher: Launcher) -> None:
         (["token"], {"RUNNER_API_SECRET": ""}, 65, "is not set"),
     ],
 )
-def test_what_goes_wrong_is_a_sentence_and_a_code(
+def test_a_failure_is_a_sentence_and_an_exit_code(
     launcher: Launcher, arguments: list[str], environ: dict[str, str], code: int, says: str
 ) -> None:
     done = slipway(launcher, *arguments, **environ)
@@ -173,7 +175,7 @@ def test_what_goes_wrong_is_a_sentence_and_a_code(
         (["no-such-command"], {}, 2, None),
     ],
 )
-def test_for_programs_what_goes_wrong_is_a_problem(
+def test_with_json_a_failure_is_a_problem(
     launcher: Launcher, arguments: list[str], environ: dict[str, str], code: int, status: int | None
 ) -> None:
     done = slipway(launcher, *arguments, "--json", **environ)
@@ -182,7 +184,7 @@ def test_for_programs_what_goes_wrong_is_a_problem(
     assert (done.returncode, problem["exit_code"], problem["status"], done.stdout) == (code, code, status, "")
 
 
-def test_a_followed_run_is_one_event_a_line_for_programs(launcher: Launcher) -> None:
+def test_with_json_a_followed_run_is_one_event_per_line(launcher: Launcher) -> None:
     done = slipway(launcher, "run", "e", "--pipeline", "progress", "--follow", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     for event in events:
@@ -192,7 +194,7 @@ def test_a_followed_run_is_one_event_a_line_for_programs(launcher: Launcher) -> 
     assert {"status", "progress", "end"} <= {event["event"] for event in events}
 
 
-def test_a_log_of_many_megabytes_is_printed_without_being_held(launcher: Launcher) -> None:
+def test_a_log_of_many_megabytes_is_printed_in_little_memory(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("big", pipeline="big")["run_id"], SECONDS)["run_id"]
     for arguments in (("logs", run_id), ("logs", run_id, "--json")):
         limited = ["bash", "-c", 'ulimit -v "$1"; shift; exec "$@"', "bash", str(160 << 10), *command(*arguments)]
@@ -207,23 +209,23 @@ def test_a_log_of_many_megabytes_is_printed_without_being_held(launcher: Launche
         assert printed > BIG_BYTES
 
 
-def test_a_token_may_do_only_what_its_scope_says(launcher: Launcher) -> None:
+def test_a_token_is_limited_to_its_scopes(launcher: Launcher) -> None:
     token = answer(launcher, "token", "--scope", "read")["token"]
     assert slipway(launcher, "ps", RUNNER_API_SECRET=token).returncode == 0
     assert slipway(launcher, "pause", RUNNER_API_SECRET=token).returncode == 77
     run_id = launcher.run("r", pipeline="hello", params={"key": "hidden"})["run_id"]
     refused = slipway(launcher, "retry", run_id, RUNNER_API_SECRET=token)
     assert (refused.returncode, "hidden" in refused.stdout + refused.stderr) == (77, False)
-    assert "holds a token" in slipway(launcher, "token", RUNNER_API_SECRET=token).stderr
+    assert "is a token" in slipway(launcher, "token", RUNNER_API_SECRET=token).stderr
 
 
-def test_the_doctor_sees_a_paused_queue(launcher: Launcher) -> None:
+def test_the_doctor_reports_a_paused_queue(launcher: Launcher) -> None:
     assert answer(launcher, "pause") == {"paused": True}
     done = json.loads(slipway(launcher, "doctor", "--json", PATH="/nowhere").stdout)
     assert answer(launcher, "resume") == {"paused": False}
     checks = {each["check"]: each for each in done["checks"]}
     assert done["healthy"]
-    assert (checks["queue"]["state"], checks["queue"]["do"]) == ("warn", "Let it go on with: slipway resume")
+    assert (checks["queue"]["state"], checks["queue"]["do"]) == ("warn", "To resume it, run: slipway resume")
     assert (checks["credential"]["state"], checks["cluster"]["state"]) == ("ok", "skip")
 
 
@@ -235,7 +237,7 @@ def test_a_hostile_line_is_unchanged_in_a_pipe_and_harmless_at_a_terminal(launch
     assert b"owned" in shown
 
 
-def test_a_line_that_redraws_itself_is_followed_live_at_a_terminal(launcher: Launcher) -> None:
+def test_a_line_that_redraws_itself_is_shown_live_at_a_terminal(launcher: Launcher) -> None:
     code, shown = at_a_terminal(launcher, "run", "redraws", "--pipeline", "redraws", "--follow")
     frames = [int(found) for found in re.findall(rb"(\d+) %", shown)]
     assert (code, frames[-1]) == (0, 100), shown
@@ -244,7 +246,7 @@ def test_a_line_that_redraws_itself_is_followed_live_at_a_terminal(launcher: Lau
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
-def test_in_a_pipe_a_followed_line_comes_once_it_is_finished(launcher: Launcher, as_json: list[str]) -> None:
+def test_in_a_pipe_a_followed_line_is_printed_when_it_is_finished(launcher: Launcher, as_json: list[str]) -> None:
     done = slipway(launcher, "run", "piped", "--pipeline", "redraws", "--follow", *as_json)
     said = done.stdout + done.stderr
     assert (done.returncode, "partial" in said, said.count(" %")) == (0, False, 1), said
@@ -292,7 +294,7 @@ def test_bytes_that_are_not_text_are_refused_with_a_sentence(
     assert done.stderr.strip()
 
 
-def test_every_line_comes_once_though_the_launcher_is_killed_and_started_again(tmp_path: Path) -> None:
+def test_every_line_is_printed_once_across_a_restart_of_the_launcher(tmp_path: Path) -> None:
     with Launcher(tmp_path, PIPELINES) as launcher:
         run_id = launcher.run("s", pipeline="slow")["run_id"]
         with subprocess.Popen(
@@ -323,7 +325,7 @@ def test_ctrl_c_asks_and_cancels(launcher: Launcher) -> None:
     assert code == 130, shown
 
 
-def test_ctrl_c_and_no_leaves_the_run_going_and_says_how_to_follow_it_again(launcher: Launcher) -> None:
+def test_ctrl_c_and_no_leaves_the_run_running_and_says_how_to_follow_it(launcher: Launcher) -> None:
     code, shown = at_a_terminal(
         launcher, "run", "c4", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"n\n")]
     )
@@ -333,17 +335,17 @@ def test_ctrl_c_and_no_leaves_the_run_going_and_says_how_to_follow_it_again(laun
     launcher.client.delete(f"/jobs/{run['run_id']}")
 
 
-def test_a_second_ctrl_c_leaves_the_run_going(launcher: Launcher) -> None:
+def test_a_second_ctrl_c_leaves_the_run_running(launcher: Launcher) -> None:
     code, shown = at_a_terminal(
         launcher, "run", "c2", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"\x03")]
     )
-    assert (code, b"The run goes on" in shown) == (75, True), shown
+    assert (code, b"The run continues" in shown) == (75, True), shown
     run = answer(launcher, "status", "--job-id", "c2")
     assert run["status"] == "running"
     launcher.client.delete(f"/jobs/{run['run_id']}")
 
 
-def test_an_interrupt_without_a_terminal_leaves_the_run_going_and_says_so(launcher: Launcher) -> None:
+def test_an_interrupt_without_a_terminal_leaves_the_run_running_and_says_so(launcher: Launcher) -> None:
     with subprocess.Popen(
         command("run", "c3", "--pipeline", "sleep", "-f"),
         cwd=ROOT,
@@ -357,14 +359,14 @@ def test_an_interrupt_without_a_terminal_leaves_the_run_going_and_says_so(launch
             assert follower.poll() is None
         follower.send_signal(signal.SIGINT)
         _, said = follower.communicate(timeout=SECONDS)
-    assert (follower.returncode, b"The run goes on" in said) == (75, True), said
+    assert (follower.returncode, b"The run continues" in said) == (75, True), said
     launcher.client.delete(f"/jobs/{answer(launcher, 'status', '--job-id', 'c3')['run_id']}")
 
 
 def at_a_terminal(
     launcher: Launcher, *arguments: str, presses: list[tuple[bytes, bytes]] | None = None
 ) -> tuple[int, bytes]:
-    """Run at a terminal of its own; after each text that is awaited, press the keys."""
+    """Run at a terminal of its own, and press keys after each awaited text."""
     waiting = list(presses or [])
     pid, terminal = pty.fork()
     if pid == 0:

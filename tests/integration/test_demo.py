@@ -1,53 +1,93 @@
-"""`make run`, as a newcomer sees it: its log, its progress, its artifacts, its exit code."""
+"""`make run` as a newcomer sees it: log, progress, artifacts, exit code."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
+
+import pytest
 
 from launching.launcher import INHERITED, ROOT
 
+SECONDS = 60
+COMMAND = [sys.executable, "-m", "launcher.main", "demo"]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    folders = {"ARCHIVE_DIR": str(tmp_path / "archive"), "APPLICATIONS_DIR": str(tmp_path / "applications")}
+    return inherited | folders
+
 
 def demo(tmp_path: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    environment |= {"ARCHIVE_DIR": str(tmp_path / "archive"), "APPLICATIONS_DIR": str(tmp_path / "applications")}
     return subprocess.run(
-        [sys.executable, "-m", "launcher.main", "demo", *arguments],
+        [*COMMAND, *arguments],
         cwd=ROOT,
-        env=environment | environ,
+        env=environment(tmp_path) | environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
 
 
-def test_a_first_run_shows_its_log_and_where_its_artifacts_lie(tmp_path: Path) -> None:
+def test_a_first_run_shows_its_log_and_where_its_artifacts_are(tmp_path: Path) -> None:
     ended = demo(tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     lines = ended.stdout.splitlines()
     assert lines[0] == "Starting pipeline default for job 4711"
-    assert "[2/8] Reading the posting" in lines
     assert not [line for line in lines if "::progress::" in line or "\x1b" in line]
-    assert "completed: The pipeline ended well." in lines
-    artifacts = [Path(line.strip()) for line in lines[lines.index("artifacts:") + 1 :]]
-    assert sorted(path.name for path in artifacts) == ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
-    assert all(path.is_relative_to(tmp_path / "applications") and path.stat().st_size for path in artifacts)
+    assert "[2/8] Reading the posting" in ended.stderr
+    assert ended.stderr.count("completed: ") == 1 and "log complete" in ended.stderr
+    folder = Path(lines[-1].removeprefix("The artifacts are in "))
+    assert folder.is_relative_to(tmp_path / "applications")
+    assert {"CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"} <= {path.name for path in folder.iterdir()}
+    assert all(path.stat().st_size for path in folder.iterdir())
 
 
 def test_a_run_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     ended = demo(tmp_path, "--job-id", "999")
-    assert ended.returncode == 1
+    assert ended.returncode == 3  # the run's own exit code
     assert "There is no posting '999'" in ended.stdout
-    assert "failed: There is no posting with this job_id;" in ended.stdout
+    assert "failed: There is no posting with this job_id;" in ended.stderr
 
 
-def test_what_the_launcher_refuses_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_a_refused_request_and_wrong_settings_are_reported_without_a_traceback(tmp_path: Path) -> None:
     refused = demo(tmp_path, "--job-id", "")
-    assert (refused.returncode, "job_id" in refused.stdout) == (1, True)
+    assert (refused.returncode, "job_id" in refused.stderr) == (65, True)
     wrong = demo(tmp_path, MAX_CONCURRENCY="none")
     assert wrong.returncode == 2
     assert "MAX_CONCURRENCY" in wrong.stderr
     assert "Traceback" not in refused.stderr + wrong.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_and_its_launcher(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(COMMAND, cwd=ROOT, env=environment(tmp_path), stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Step 1 of 8" in line:
+                break
+        launchers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+    assert launchers and not any(Path(f"/proc/{pid}").exists() for pid in launchers)
+    assert ("cancelled: " in said) == (number == signal.SIGINT)
+    assert "Traceback" not in said
+
+
+def test_a_launcher_that_dies_during_the_run_is_reported(tmp_path: Path) -> None:
+    with subprocess.Popen(COMMAND, cwd=ROOT, env=environment(tmp_path), stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Step 1 of 8" in line:
+                break
+        launcher, *_ = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(launcher), signal.SIGKILL)
+        _, said = process.communicate(timeout=SECONDS)
+    assert (process.returncode, "The launcher exited with code -9 during the run." in said) == (69, True), said

@@ -1,4 +1,4 @@
-"""The doctor before each fault between here and the cluster: it names the fault and what mends it."""
+"""The doctor names each problem between this machine and the cluster, and how to fix it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HEALTH = {
 
 
 def doctor(folder: Path = ROOT, **environ: str) -> dict[str, dict[str, str]]:
-    """What it finds, by check; PATH leads to no kubectl unless a test gives one."""
+    """Return the findings by check. There is no kubectl in PATH unless a test adds one."""
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment |= {"PATH": "/nowhere"} | environ
     done = subprocess.run(
@@ -49,7 +49,7 @@ def doctor(folder: Path = ROOT, **environ: str) -> dict[str, dict[str, str]]:
     checks = json.loads(done.stdout)["checks"]
     assert (done.returncode, done.stderr) == (int(any(each["state"] == "fail" for each in checks)), "")
     for each in checks:
-        assert each["do"] or each["state"] in ("ok", "skip"), each  # a fault without a way out is no finding
+        assert each["do"] or each["state"] in ("ok", "skip"), each  # each problem comes with a fix
     return {each["check"]: each for each in checks}
 
 
@@ -97,18 +97,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("url", "found", "do"),
     [
-        ("http://127.0.0.1:9", "nothing listens there", "slipway-launcher serve"),
-        ("http://no-such-host.invalid", "no such host name", "DNS"),
+        ("http://127.0.0.1:9", "connection refused", "slipway-launcher serve"),
+        ("http://no-such-host.invalid", "does not resolve", "DNS"),
         ("runner.example.com", "is not a valid URL", "RUNNER_URL"),
     ],
 )
-def test_a_launcher_that_is_not_reached_is_told_with_its_cause(url: str, found: str, do: str) -> None:
+def test_an_unreachable_launcher_is_reported_with_its_cause(url: str, found: str, do: str) -> None:
     check = doctor(RUNNER_URL=url)["launcher"]
     assert check["state"] == "fail"
     assert found in check["found"] and do in check["do"]
 
 
-def test_faults_of_tls_are_told_apart(certificate: Path) -> None:
+def test_each_tls_error_has_its_own_advice(certificate: Path) -> None:
     with answering(HEALTH, certificate) as url:
         untrusted = doctor(RUNNER_URL=url)["launcher"]
         assert "certificate is not trusted" in untrusted["found"] and "SSL_CERT_FILE" in untrusted["do"]
@@ -122,25 +122,57 @@ def test_faults_of_tls_are_told_apart(certificate: Path) -> None:
 @pytest.mark.parametrize(
     ("health", "check", "state", "says"),
     [
-        (HEALTH, "version", "warn", "too old to say"),
+        (HEALTH, "version", "warn", "too old to report"),
         (HEALTH | {"version": "99.0"}, "version", "warn", "99.0"),
-        (HEALTH | {"engine": "kubernetes", "kubernetes": "away"}, "engine", "fail", "away"),
-        (HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "up"}, "operator", "ok", "Lease"),
+        (HEALTH | {"engine": "kubernetes", "kubernetes": "away"}, "engine", "fail", "Kubernetes does not answer"),
+        (HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "up"}, "operator", "ok", "up"),
         (
             HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"},
             "operator",
             "fail",
-            "no run starts",
+            "No new runs start",
         ),
         (HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "unknown"}, "operator", "warn", "Lease"),
-        ({"hello": "there"}, "health", "fail", "no launcher's"),
-        (["not", "an", "object"], "launcher", "fail", "does not answer as a launcher"),
+        ({"hello": "there"}, "health", "fail", "does not come from a launcher"),
+        (["not", "an", "object"], "launcher", "fail", "is not a launcher"),
     ],
 )
-def test_what_another_launcher_or_program_answers_is_judged(health: Any, check: str, state: str, says: str) -> None:
+def test_the_answer_of_another_version_or_program_is_checked(health: Any, check: str, state: str, says: str) -> None:
     with answering(health) as url:
         found = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[check]
     assert (found["state"], says in found["found"]) == (state, True), found
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "state", "do"),
+    [
+        ({"archive": "full"}, "archive", "fail", "Free space"),
+        ({"archive": "unreadable"}, "archive", "fail", "Check the disk"),
+        ({"lost_lines": 12}, "lost lines", "warn", "Free space"),
+        ({"redis": "away"}, "redis", "warn", "REDIS_URL"),
+        ({}, "health", "warn", "See the launcher's log"),
+    ],
+)
+def test_each_problem_of_the_launcher_is_shown_once_with_what_to_do(
+    changes: dict[str, Any], check: str, state: str, do: str
+) -> None:
+    sentences = {
+        "redis": "Redis does not answer. Runs continue.",
+        "archive": "The archive's disk is full: log lines and records are not kept.",
+        "lost lines": "The disk refused log lines, 12 since the launcher started.",
+        "health": "The records of 2 runs cannot be read.",
+    }
+    with answering(HEALTH | changes | {"problems": [sentences[check]]}) as url:
+        checks = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)
+    assert (checks[check]["state"], checks[check]["found"]) == (state, sentences[check])
+    assert do in checks[check]["do"]
+    assert [each["found"] for each in checks.values()].count(sentences[check]) == 1
+
+
+def test_lines_lost_a_while_ago_are_reported_though_the_launcher_is_healthy() -> None:
+    with answering(HEALTH | {"problems": [], "lost_lines": 7}) as url:
+        found = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)["lost lines"]
+    assert "log lines, 7 since the launcher started" in found["found"]
 
 
 @pytest.mark.parametrize(
@@ -153,25 +185,23 @@ def test_what_another_launcher_or_program_answers_is_judged(health: Any, check: 
         ("hunter", "warn", "has fewer than 32 bytes"),
     ],
 )
-def test_a_secret_that_cannot_be_sent_is_told_apart_from_none_and_from_a_weak_one(
-    secret: str, state: str, says: str
-) -> None:
+def test_an_unusable_a_missing_and_a_weak_secret_are_distinguished(secret: str, state: str, says: str) -> None:
     with answering(HEALTH) as url:
         checks = doctor(RUNNER_URL=url, RUNNER_API_SECRET=secret)
     assert (checks["secret"]["state"], says in checks["secret"]["found"]) == (state, True), checks["secret"]
-    assert checks["launcher"]["state"] == "ok", "it answers all the same"
+    assert checks["launcher"]["state"] == "ok", "it answers without a credential"
     assert checks["credential"]["state"] == ("skip" if state == "fail" else "ok")
     assert "hunter" not in json.dumps(checks)
 
 
-def test_an_address_with_a_password_is_refused_and_not_shown() -> None:
+def test_a_url_with_a_password_is_refused_and_not_shown() -> None:
     checks = doctor(RUNNER_URL="https://me:hunter@runner.example.com", RUNER_URL="x")
     assert checks["launcher"]["state"] == "fail"
     assert "must not contain a user name or a password" in checks["launcher"]["found"]
     assert "hunter" not in json.dumps(checks)
 
 
-def test_lines_of_env_that_a_shell_reads_otherwise_are_named(tmp_path: Path) -> None:
+def test_lines_of_env_that_a_shell_misreads_are_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAX_CONCURRENCY=3\nMONGODB_URI=mongodb://u:hunter@h/?a=b&w=1\n")
     with answering(HEALTH) as url:
         check = doctor(tmp_path, RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[".env"]
@@ -182,7 +212,7 @@ def test_lines_of_env_that_a_shell_reads_otherwise_are_named(tmp_path: Path) -> 
         assert doctor(tmp_path, RUNNER_URL=url, MAX_CONCURRENCY="3")[".env"]["found"] == "loaded"
 
 
-def test_an_operator_that_is_away_is_told_with_where_to_look() -> None:
+def test_an_operator_that_is_down_is_reported_with_where_to_look() -> None:
     with answering(HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"}) as url:
         do = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64, KUBE_NAMESPACE="other")["operator"]["do"]
     assert "kubectl -n other get pods" in do and "kubectl -n other logs deployment/slipway-operator" in do
@@ -190,14 +220,14 @@ def test_an_operator_that_is_away_is_told_with_where_to_look() -> None:
         assert "operator" not in doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)  # the local engine has none
 
 
-def test_a_wrong_secret_and_stores_that_are_away_are_told_beside_each_other(tmp_path: Path) -> None:
+def test_a_wrong_secret_and_unreachable_stores_are_reported_together(tmp_path: Path) -> None:
     away: dict[str, Any] = {
         "REDIS_URL": "redis://127.0.0.1:9/0",
         "MONGODB_URI": "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200",
     }
     with Launcher(tmp_path, **away) as launcher:
         none = doctor(RUNNER_URL=launcher.url)["credential"]
-        assert none["state"] == "fail" and "RUNNER_API_SECRET is not set, and this launcher wants one" in none["found"]
+        assert none["state"] == "fail" and "This launcher requires a credential" in none["found"]
         checks = doctor(RUNNER_URL=launcher.url, RUNNER_API_SECRET="w" * 64)
         assert (checks["credential"]["state"], "slipway token" in checks["credential"]["do"]) == ("fail", True)
         for store, setting in (("redis", "REDIS_URL"), ("mongodb", "MONGODB_URI")):
@@ -206,7 +236,7 @@ def test_a_wrong_secret_and_stores_that_are_away_are_told_beside_each_other(tmp_
         assert {right[name]["state"] for name in ("launcher", "version", "credential", "secret", "queue")} == {"ok"}
 
 
-def test_kubernetes_that_cannot_be_reached_is_told_in_its_own_words(tmp_path: Path) -> None:
+def test_unreachable_kubernetes_is_reported_in_its_own_words(tmp_path: Path) -> None:
     kubectl = tmp_path / "kubectl"
     kubectl.write_text("#!/bin/sh\necho 'The connection to the server 127.0.0.1:9 was refused' >&2; exit 1\n")
     kubectl.chmod(0o755)

@@ -226,10 +226,10 @@ def test_failed_start_exits_with_a_sentence(tmp_path: Path) -> None:
 def test_other_processes_of_its_user_cannot_inspect_the_launcher(tmp_path: Path) -> None:
     """The kernel makes root the owner of the files in /proc of such a process."""
     code = (
-        "import ctypes, os; from launcher.main import _refuse_inspection\n"
+        "import ctypes, os; from launcher.serving import refuse_inspection\n"
         "os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as after an exec\n"
         "print(os.stat('/proc/self/environ').st_uid)\n"
-        "_refuse_inspection()\n"
+        "refuse_inspection()\n"
         "print(os.stat('/proc/self/environ').st_uid)"
     )
     if os.getuid() != 0:

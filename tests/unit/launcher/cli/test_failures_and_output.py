@@ -1,4 +1,4 @@
-"""Exit codes, sentences, and hostile text."""
+"""Exit codes, sentences and hostile text."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from launcher.cli.output import harmless, plain
         ({"status": "cancelled", "exit_code": 0}, 130),
     ],
 )
-def test_the_exit_code_is_the_runs_own(run: dict[str, Any], code: int) -> None:
+def test_exit_code_is_the_run_s_own(run: dict[str, Any], code: int) -> None:
     assert exit_code_of(run) == code
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(401, 77), (403, 77), (404, 65), (409, 65), (422, 65), (429, 75), (503, 75), (500, 1)]
 )
-def test_a_problem_becomes_its_sentence_and_a_code(status: int, code: int) -> None:
+def test_a_problem_becomes_its_sentence_and_an_exit_code(status: int, code: int) -> None:
     failure = failure_of(status, {"detail": "It is so."}, "10")
     assert (failure.message.startswith("It is so."), failure.code) == (True, code)
     assert ("10 seconds" in failure.message) == (code == Exit.LATER)
 
 
-def test_at_a_terminal_colours_stay_and_every_other_control_character_is_shown() -> None:
+def test_at_a_terminal_colours_are_kept_and_other_control_characters_are_shown() -> None:
     assert harmless("\x1b[31mred\x1b[0m\tx") == "\x1b[31mred\x1b[0m\tx\x1b[0m"
     assert harmless("a\x1b]0;title\x07b\x9b2J\x08\u202e\x7f") == "a␛]0;title␇b\\u009b2J␈\\u202e␡"
     assert harmless("plain ü") == "plain ü"
@@ -43,7 +43,7 @@ def test_at_a_terminal_colours_stay_and_every_other_control_character_is_shown()
 
 
 @pytest.mark.parametrize("path", ["http://elsewhere.example.com/x", "//elsewhere.example.com/x", "x"])
-def test_nothing_is_downloaded_from_elsewhere_with_the_launchers_credential(path: str) -> None:
+def test_the_credential_is_sent_to_no_other_host(path: str) -> None:
     client = Client("http://127.0.0.1:1", "secret")
-    with pytest.raises(Failure, match="no path of the launcher"):
+    with pytest.raises(Failure, match="not a path on the launcher"):
         list(client.download(path))
