@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from launcher.background import Tasks, contained, report
 from launcher.cluster import jobs, labels, manifests
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.admission import QueuePlace, place_of, typical_seconds
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import (
@@ -260,7 +260,7 @@ class KubernetesEngine:
         self._reachable = True
         return answer
 
-    async def _create(self, job: manifests.Manifest) -> None:
+    async def _create(self, job: Manifest) -> None:
         await self._asked(self._cluster.create("Job", job))
 
     async def _from(self, store: RunStore | None, run_id: str) -> Run | None:
@@ -297,7 +297,7 @@ class KubernetesEngine:
                 durations.setdefault(run.pipeline, []).append((run.completed_at - run.started_at).total_seconds())
         self._durations = {name: found[-_REMEMBERED_DURATIONS:] for name, found in durations.items()}
 
-    def _run_of(self, job: manifests.Manifest) -> Run:
+    def _run_of(self, job: Manifest) -> Run:
         return jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
 
 

@@ -11,8 +11,8 @@ from prometheus_client import Gauge
 
 from launcher.background import repeat
 from launcher.cluster import labels
-from launcher.cluster.client import Cluster
 from launcher.cluster.lease import LeaseObservation, observe_lease
+from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError
 
 _LOOK_SECONDS = 5.0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from launcher.background import repeat, report
 from launcher.cluster import jobs, labels, manifests
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.admission import to_release
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from launcher.background import Tasks, contained, repeat, report
 from launcher.cluster import jobs, labels
-from launcher.cluster.client import Cluster, Manifest
+from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing, StoreUnavailable
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.retention import forget_before

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from prometheus_client import Counter
 
 from launcher.cluster import pods
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, StoreUnavailable
 from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece
 from launcher.domain.runs import Run

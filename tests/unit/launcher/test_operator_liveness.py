@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectMissing
 from launcher.engines.operator_liveness import UP, OperatorLiveness
 from pipeline_operator import lease
