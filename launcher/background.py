@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from prometheus_client import Counter
+from launcher.metrics import FAULTS
 
 MAX_PAUSE_SECONDS = 60.0
 log = logging.getLogger(__name__)
-FAULTS = Counter("slipway_faults_total", "Unexpected exceptions that were contained, by what was being done", ["where"])
 
 
 def report(where: str, what: str) -> None:

@@ -15,12 +15,12 @@ from collections import Counter as Count
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
-from prometheus_client import Counter, Gauge
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run, now
+from launcher.metrics import REPAIRED, STORE_UP, UNDELIVERABLE
 from launcher.stores.archive import Archive
 from launcher.stores.ports import RunStore, WorkItems
 
@@ -33,9 +33,6 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_ROOM_SECONDS = 1.0
 _TRY_AGAIN_SECONDS = 0.2
 log = logging.getLogger(__name__)
-REPAIRED = Counter("slipway_repaired_total", "Runs whose state a store had missed, written again", ["store"])
-UNDELIVERABLE = Counter("slipway_undeliverable_total", "Records that a store cannot hold", ["store"])
-STORE_UP = Gauge("slipway_store_up", "1 while the store answers", ["store"])
 
 
 def no_room(error: Exception) -> bool:

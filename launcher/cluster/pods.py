@@ -6,17 +6,15 @@ Sources: the kubelet's and the image service's reasons (`pkg/kubelet/images/type
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from launcher.cluster import labels
+from launcher.cluster.port import Manifest
 from launcher.domain.outcomes import PodEnd, outcome_of_pod
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome
 
-Manifest = Mapping[str, Any]
 _OK_TO_WAIT = {"ContainerCreating", "PodInitializing", ""}
 _INVALID_IMAGE = {"InvalidImageName"}
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}

@@ -18,7 +18,7 @@ _REMEMBERED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class QueuePlace:
-    """A waiting run's place. `position` counts from 1; 0 has its slot already. `eta_seconds` until it starts, if known."""
+    """A waiting run's place: `position` from 1, or 0 once it has a slot; `eta_seconds` until it starts, where known."""
 
     position: int
     eta_seconds: float | None

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from launcher.background import Tasks
 from launcher.cluster import labels, manifests
+from launcher.cluster.port import Cluster
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import ClusterUnavailable, ObjectExists, ObjectMissing, QueueFull, RunNotFound
 from launcher.domain.queue_places import QueuePlace
@@ -17,7 +18,7 @@ from launcher.engines.port import QueueState
 from launcher.engines.queue_view import QueueView
 from launcher.engines.run_history import RunHistory
 from launcher.engines.run_lookup import RunLookup
-from launcher.engines.tracked_cluster import ClusterPort, TrackedCluster
+from launcher.engines.tracked_cluster import TrackedCluster
 from launcher.settings import Settings
 from launcher.stores.ports import RunQuery
 from launcher.wiring import Storage
@@ -26,7 +27,7 @@ from launcher.wiring import Storage
 class KubernetesEngine:
     """An `Engine` on a cluster."""
 
-    def __init__(self, settings: Settings, cluster: ClusterPort, storage: Storage) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, storage: Storage) -> None:
         self._settings, self._cluster = settings, TrackedCluster(cluster)
         self._lookup = RunLookup(self._cluster, storage, start_grace_seconds=settings.START_GRACE_SECONDS)
         self._queue = QueueView(self._cluster, self._lookup, storage.archive, limit=settings.MAX_CONCURRENCY)

@@ -25,7 +25,7 @@ from launcher.engines.execution import Execution
 from launcher.engines.marks import end_leftovers, marks_of
 from launcher.engines.port import QueueState
 from launcher.logs.pump import LogPump
-from launcher.metrics import ACTIVE, QUEUED, RUNS
+from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS, RUNS
 from launcher.retention import forget_before
 from launcher.settings import Settings
 from launcher.stores.memory import InMemoryRunStore
@@ -198,8 +198,8 @@ class LocalEngine:
                 self._active[run.run_id] = run
                 self._ends[run.run_id] = asyncio.get_running_loop().create_future()
                 self._runs_tasks.start(self._execute(run), f"run {run.run_id}")
-        ACTIVE.set(len(self._active))
-        QUEUED.set(len(self._waiting))
+        ACTIVE_RUNS.set(len(self._active))
+        QUEUED_RUNS.set(len(self._waiting))
 
     async def _execute(self, run: Run) -> None:
         """Execute a run. Whatever goes wrong in here, it gets its end, and its slot is free again."""

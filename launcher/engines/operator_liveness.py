@@ -7,17 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from prometheus_client import Gauge
-
 from launcher.background import repeat
 from launcher.cluster import labels
-from launcher.cluster.client import Cluster
 from launcher.cluster.lease import LeaseObservation, observe_lease
+from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError
+from launcher.metrics import OPERATOR_UP, expose
 
 _LOOK_SECONDS = 5.0
 log = logging.getLogger(__name__)
-UP = Gauge("slipway_operator_up", "0 while the operator does not renew its Lease")
 
 
 class OperatorLiveness:
@@ -26,6 +24,7 @@ class OperatorLiveness:
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster, self._clock = cluster, clock
         self._observation: LeaseObservation | None = None
+        expose(OPERATOR_UP)
 
     @property
     def state(self) -> Literal["up", "away", "unknown"]:
@@ -46,6 +45,6 @@ class OperatorLiveness:
             if not isinstance(exc, ClusterError):
                 log.exception("the operator's Lease")
             self._observation = self._observation and self._observation.missed()
-        UP.set(self.state != "away")
+        OPERATOR_UP.set(self.state != "away")
         if before != self.state and "away" in (before, self.state):
             log.warning("the operator was %s, and is %s", before, self.state)

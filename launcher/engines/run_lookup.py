@@ -6,7 +6,7 @@ import asyncio
 
 from launcher.background import report
 from launcher.cluster import jobs, labels
-from launcher.cluster.client import Manifest
+from launcher.cluster.port import Manifest
 from launcher.domain.errors import ClusterUnavailable, ObjectMissing, RunNotFound, StoreUnavailable
 from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, newest

@@ -1,34 +1,20 @@
-"""What the Kubernetes engine needs from the cluster, and a wrapper that remembers whether it answers."""
+"""The cluster as the Kubernetes engine uses it: it remembers whether it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from launcher.cluster.client import Listing, Manifest
+from launcher.cluster.port import Cluster, Listing, Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable
 
 T = TypeVar("T")
 
 
-class ClusterPort(Protocol):
-    """Reads and writes the objects of one namespace; see `Cluster`."""
-
-    async def get(self, kind: str, name: str) -> Manifest: ...
-
-    async def list(self, kind: str, *, labels: str = "") -> Listing: ...
-
-    async def create(self, kind: str, manifest: Manifest) -> Manifest: ...
-
-    async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest: ...
-
-    async def close(self) -> None: ...
-
-
 class TrackedCluster:
     """A cluster that remembers whether it answered the last call. An error is an answer too."""
 
-    def __init__(self, cluster: ClusterPort) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.reachable = True
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fastapi.sse import format_sse_event
-from prometheus_client import Gauge
 
 from launcher.background import report
 from launcher.domain.errors import ClusterUnavailable, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Gap, LineKind, LogLine, as_display, gap_of, progress_of
 from launcher.domain.runs import RunStatus
 from launcher.domain.text import to_json
+from launcher.metrics import STREAM_VIEWERS, expose
 from launcher.stores.archive import Archive
 from launcher.stores.ports import LogTail
 
@@ -38,7 +38,6 @@ _CHUNK_BYTES = 64 << 10  # about what a viewer that takes nothing holds on to
 _RETRY_MILLISECONDS = 1000  # until a browser whose stream ended comes back
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are handed out 5 times a second
 _PING = b": ping\n\n"
-VIEWERS = Gauge("slipway_stream_viewers", "Open log streams")
 
 RunDocument = dict[str, Any]
 """The run as REST shows it."""
@@ -279,6 +278,7 @@ class FeedHub:
         look: Callable[[str], Awaitable[RunDocument]],
         unfinished: Callable[[str], str | None] = lambda run_id: None,
     ) -> None:
+        expose(STREAM_VIEWERS)
         self._archive, self._tail, self._look, self._unfinished = archive, tail, look, unfinished
         self._feeds: dict[str, Feed] = {}
         self._stopping = asyncio.Event()
@@ -297,7 +297,7 @@ class FeedHub:
         new = Feed(run_id, self._archive, self._tail, self._look, self._unfinished)
         feed = self._feeds.setdefault(run_id, new)
         feed.join(min(after, kept))  # what one viewer has seen, or claims, concerns no other
-        VIEWERS.inc()
+        STREAM_VIEWERS.inc()
         cursor, seen = after, None
         partial: Partial | None = None
         try:
@@ -327,7 +327,7 @@ class FeedHub:
                 except TimeoutError:
                     yield _PING
         finally:
-            VIEWERS.dec()
+            STREAM_VIEWERS.dec()
             feed.leave()
             if feed.viewers == 0:
                 self._feeds.pop(run_id, None)

@@ -9,21 +9,17 @@ import contextlib
 import time
 from datetime import UTC, datetime
 
-from prometheus_client import Counter
-
 from launcher.domain.log_lines import LineKind, LineSplitter, Receipt, TimestampedPiece, as_display
 from launcher.domain.runs import Run
 from launcher.domain.text import one_line
 from launcher.logs.publisher import Publisher
+from launcher.metrics import LOG_LINES, LOG_LINES_LOST
 from launcher.stores.archive import Archive
-
-LINES = Counter("slipway_log_lines_total", "Log lines kept in the archive")
-LOST = Counter("slipway_log_lines_lost_total", "Log lines that the disk refused; a gap in the log counts them")
 
 
 def lost_lines() -> int:
     """Return how many lines the disk has refused since this process started."""
-    return int(next(iter(LOST.collect())).samples[0].value)
+    return int(next(iter(LOG_LINES_LOST.collect())).samples[0].value)
 
 
 def timestamp() -> str:
@@ -85,8 +81,8 @@ class LogPump:
     def _append(self, pieces: list[tuple[LineKind, bytes]]) -> None:
         at = timestamp()
         try:
-            LINES.inc(self._writer.append([TimestampedPiece(at, kind, data) for kind, data in pieces]))
+            LOG_LINES.inc(self._writer.append([TimestampedPiece(at, kind, data) for kind, data in pieces]))
         except OSError:  # the pipeline never waits for the disk
             self._writer.give_up(len(pieces))
-            LOST.inc(len(pieces))
+            LOG_LINES_LOST.inc(len(pieces))
         self._publisher.wake(self._run_id)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from launcher.cluster import jobs, labels, pods
+from launcher.cluster.port import Manifest
 from launcher.domain.outcomes import cancelled_before_start, completed, failure, stopped_by_slipway
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus
 from pipeline_operator.cluster_cache import ObservedRun
 
-Manifest = Mapping[str, Any]
 _SETTLING = timedelta(seconds=20)
 """So long after the API server is back, scheduler and controllers may still be electing their leaders (15 s)."""
 

@@ -11,16 +11,15 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from prometheus_client import Counter
-
 from launcher.cluster import pods
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, StoreUnavailable
 from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece
 from launcher.domain.runs import Run
 from launcher.domain.timestamped_lines import NotTimestamped, ResumeFilter, TimestampedSplitter
 from launcher.logs.publisher import Publisher
-from launcher.logs.pump import LINES, first_line, system_line, timestamp
+from launcher.logs.pump import first_line, system_line, timestamp
+from launcher.metrics import LOG_LINES, LOG_REOPENED
 from launcher.stores.archive import Archive
 from launcher.stores.log_file import LogWriter, gap_piece
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
@@ -34,7 +33,6 @@ _CATCH_UP_SECONDS = 600.0  # an end is not held back for longer by a log that ca
 _ROTATED = "The node rotated lines away before they could be read; they are not kept."
 _GONE = "The pod was gone before the rest of its log could be read; what it printed last is not kept."
 log = logging.getLogger(__name__)
-REOPENED = Counter("slipway_log_reopened_total", "Times that a pod's log was asked for again after a break")
 
 
 class PodLogFollower:
@@ -73,7 +71,7 @@ class PodLogFollower:
                 at_end = await self._step(observed, at_end)
             except ClusterUnavailable as exc:
                 log.info("run %s: the log breaks off: %s", self._run.run_id, exc)
-                REOPENED.inc()
+                LOG_REOPENED.inc()
                 at_end = False
             except (ClusterError, NotTimestamped):  # the container is not there yet, or never was, or is no more
                 if observed.terminated:
@@ -183,7 +181,7 @@ class PodLogFollower:
 
     def _keep(self, pieces: Sequence[TimestampedPiece]) -> None:
         try:
-            LINES.inc(self._writer.append(pieces))
+            LOG_LINES.inc(self._writer.append(pieces))
         except OSError as exc:
             raise StoreUnavailable(f"The archive cannot be written: {exc.strerror}. Free some space.") from exc
         self._publisher.wake(self._run.run_id)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from launcher.background import contained, report
 from launcher.cluster import jobs, labels, manifests, pods
-from launcher.cluster.client import Cluster, Manifest
+from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.outcomes import failure
@@ -104,7 +102,7 @@ class RunReconciler:
     async def _step(self, observed: ObservedRun) -> None:
         self._storage.recorder.record(self._run)  # no change where it is recorded already
         self._sync(observed)
-        self._facts = replace(self._facts, now=now(), away_at=self._cluster.away_at)
+        self._facts = replace(self._facts, now=now(), away_at=self._cluster.unavailable_at)
         if observed.pod_terminated or self._run.status is RunStatus.RUNNING:
             await self._measure()
         match next_step(self._run, observed, self._facts, self._limits):
@@ -205,7 +203,7 @@ class RunReconciler:
                 elif observed.pod["spec"].get("activeDeadlineSeconds") != 1:
                     self._cache.observe_pod(await self._cluster.patch("Pod", name, manifests.deadline_patch()))
 
-    async def _store_reason(self, observed: ObservedRun, job: Mapping[str, Any], reason: Reason, detail: str) -> None:
+    async def _store_reason(self, observed: ObservedRun, job: Manifest, reason: Reason, detail: str) -> None:
         """Store why the run is ended; a Job without a pod, or that is no run, is suspended in the same breath."""
         suspend = (observed.pod is None or reason is Reason.REJECTED) and not jobs.suspended(job)
         if suspend or jobs.ended_for(job) is None:

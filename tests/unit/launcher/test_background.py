@@ -8,7 +8,8 @@ import logging
 import pytest
 
 from launcher import background
-from launcher.background import FAULTS, Tasks, contained, repeat
+from launcher.background import Tasks, contained, repeat
+from launcher.metrics import FAULTS
 
 
 def faults(where: str) -> float:
