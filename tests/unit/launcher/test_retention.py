@@ -14,7 +14,7 @@ from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
-from launcher.retention import forget_before
+from launcher.retention import forget
 from launcher.settings import SharedSettings
 from launcher.wiring import Storage, open_storage
 
@@ -55,11 +55,11 @@ def test_what_cannot_be_deleted_now_keeps_its_record_for_the_next_time_and_no_ot
                 return remove(removal)
 
             monkeypatch.setattr(folder.Removal, "run", hindered)
-            assert await forget_before(AT, runs, storage) == [runs[1]]
+            assert await forget(runs, storage) == [runs[0], runs[2]]
             assert [run.run_id for run in storage.archive.runs()] == ["2"]
             assert [path.name for path in (tmp_path / "applications").iterdir()] == ["2"]
             monkeypatch.undo()
-            assert await forget_before(AT, storage.archive.runs(), storage) == []
+            assert await forget(storage.archive.runs(), storage) == [runs[1]]
             assert not list(storage.archive.runs())
             assert not list((tmp_path / "applications").iterdir())
 
