@@ -24,6 +24,7 @@ from launcher.engines.execution import Execution
 from launcher.engines.marks import end_leftovers, marks_of
 from launcher.engines.port import QueueState
 from launcher.logs.pump import LogPump
+from launcher.logs.sink import LogSink
 from launcher.metrics import ACTIVE, QUEUED, RUNS
 from launcher.retention import forget_before
 from launcher.settings import Settings
@@ -211,8 +212,7 @@ class LocalEngine:
                 return
             try:
                 run = self._active[run.run_id] = await self._keep(run.started(now()))
-                pump = self._pumps[run.run_id] = LogPump(self._archive, self._publisher, run.run_id)
-                pump.open(run)
+                pump = self._pumps[run.run_id] = LogPump(await self._open_log(run))
                 outcome = await self._execution.outcome(run, pump.feed, end)
             except OSError as exc:
                 detail = f"The archive cannot be written: {exc.strerror or exc}. Free some space, or check ARCHIVE_DIR."
@@ -223,7 +223,7 @@ class LocalEngine:
                 with contained("execute", f"run {run.run_id}: what is left of it cannot be stopped"):
                     await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
             self._ends.pop(run.run_id, None)  # from here on nobody can end it otherwise
-            await self._end(await self.get(run.run_id), outcome, self._closed(run, pump))
+            await self._end(await self.get(run.run_id), outcome, await self._closed(run, pump))
         finally:
             for of_runs in (self._active, self._ends, self._pumps):
                 of_runs.pop(run.run_id, None)
@@ -248,19 +248,22 @@ class LocalEngine:
             await self._lost(run)
 
     async def _lost(self, run: Run) -> None:
-        pump: LogPump | None = None
+        sink: LogSink | None = None
         with contained("start", f"run {run.run_id}: what is left of it cannot be stopped"):
             await end_leftovers(marks_of(run.run_id, self._settings.ARCHIVE_DIR))
-        with contained("start", f"run {run.run_id}: its log cannot be closed"):
-            pump = LogPump(self._archive, self._publisher, run.run_id)
-            pump.gap("The launcher stopped here; what the pipeline printed from then on is not kept.")
-        await self._end(run, failure(Reason.LAUNCHER_LOST), self._closed(run, pump))
+        with contained("start", f"run {run.run_id}: its log cannot be opened"):
+            sink = await self._open_log(run)
+            await sink.gap("The launcher stopped here. The rest of the pipeline's output is not kept.")
+        await self._end(run, failure(Reason.LAUNCHER_LOST), await self._closed(run, sink))
 
-    def _closed(self, run: Run, pump: LogPump | None) -> Receipt:
-        """Close a run's log and return its receipt; of a log that cannot be opened or closed, one that says so."""
-        if pump is not None:
+    async def _open_log(self, run: Run) -> LogSink:
+        return await LogSink.open(self._archive, self._publisher, run, drop_refused=True)
+
+    async def _closed(self, run: Run, sink: LogSink | LogPump | None) -> Receipt:
+        """Close a run's log and return its receipt. If the log cannot be opened or closed, the receipt says so."""
+        if sink is not None:
             with contained("log", f"run {run.run_id}: its log cannot be closed"):
-                return pump.close()
+                return await sink.close()
         self._publisher.finish(run.run_id)
         return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
