@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Execution:
     def __init__(self, settings: Settings, artifacts: ArtifactFolder, environ: Mapping[str, str]) -> None:
         self._settings, self._artifacts, self._environ = settings, artifacts, environ
 
-    async def outcome(self, run: Run, take: Callable[[bytes], None], end: asyncio.Future[Reason]) -> Outcome:
+    async def outcome(self, run: Run, take: Callable[[bytes], Awaitable[None]], end: asyncio.Future[Reason]) -> Outcome:
         """Execute a run to its end, or until `end` says why it must end before; `take` is given all output.
 
         When it returns, no process of the run is left.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from launcher.engines.children import child
@@ -20,7 +20,9 @@ _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 class PipelineProcess:
     """One pipeline's processes. `start`, then `wait`; `end` at any time between."""
 
-    def __init__(self, marks: Mapping[str, str], take: Callable[[bytes], None], grace_seconds: float) -> None:
+    def __init__(
+        self, marks: Mapping[str, str], take: Callable[[bytes], Awaitable[None]], grace_seconds: float
+    ) -> None:
         self._run_id, self._take = marks["SLIPWAY_RUN_ID"], take
         self._child = child(marks, grace_seconds)
         self._pump: asyncio.Task[None] | None = None
@@ -65,7 +67,7 @@ class PipelineProcess:
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
         try:
             while chunk := await reader.read(_TAKEN_BYTES):
-                self._take(chunk)
+                await self._take(chunk)
                 self._taken += len(chunk)
                 await asyncio.sleep(0)  # a chatty pipeline must not keep the others waiting
         finally:

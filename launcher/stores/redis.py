@@ -137,11 +137,11 @@ class RedisLogTail:
     def __init__(self, client: Redis, *, limit: int, ttl_seconds: int, prefix: str = "slipway:log:") -> None:
         self._redis, self._limit, self._ttl, self._prefix = client, limit, ttl_seconds, prefix
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
         """See `LogTail`."""
         async with _unavailable():
             async with self._redis.pipeline(transaction=False) as pipe:
-                if anew:  # the stream remembers its last id, so the fence stands
+                if replace:  # the stream remembers its last id, so the fence stands
                     pipe.xtrim(self._prefix + run_id, maxlen=0, approximate=False)
                 for line in lines:
                     fields: dict[Any, Any] = {"t": line.timestamp, "k": str(line.kind), "d": line.data}
