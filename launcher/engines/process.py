@@ -1,4 +1,4 @@
-"""A pipeline as a child process: its output as it comes, and its end with all that it started."""
+"""A pipeline's processes: their output as it arrives, and how all of them are ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from launcher.engines.children import child
 
 _PIPE_BYTES = 1 << 20
-_TAKEN_BYTES = 32 << 10  # at a time: a mebibyte of empty lines would hold up everybody for seconds
+_TAKEN_BYTES = 32 << 10  # at a time: a mebibyte of empty lines would block the event loop for seconds
 _DRAIN_SECONDS = 2.0  # for output still in the pipe when every process is gone
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 
@@ -29,9 +29,9 @@ class PipelineProcess:
         self._taken = 0
 
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
-        """Start the command. Raises `OSError` where it cannot be started."""
+        """Start the command. Raises `OSError` if it cannot be started."""
         read_end, write_end = os.pipe()
-        with contextlib.suppress(OSError):  # over the user's pipe quota: the default size does as well
+        with contextlib.suppress(OSError):  # over the user's pipe quota; the default size works too
             fcntl.fcntl(read_end, getattr(fcntl, "F_SETPIPE_SZ", _SET_PIPE_SIZE), _PIPE_BYTES)
         try:
             await self._child.start(command, directory, {**environment, "PYTHONUNBUFFERED": "1"}, write_end)
@@ -47,14 +47,14 @@ class PipelineProcess:
         return await self._child.wait()
 
     async def end(self) -> None:
-        """End all that belongs to the run: SIGTERM, the grace, SIGKILL. When it returns nothing runs any more."""
+        """End every process of the run: SIGTERM, the grace period, SIGKILL. When it returns, none is left."""
         await self._child.end()
 
     async def drained(self) -> None:
-        """Wait until all output has been taken."""
+        """Wait until all output has been read."""
         assert self._pump is not None
         taken = -1
-        while not self._pump.done() and taken != self._taken:  # as long as more of it comes
+        while not self._pump.done() and taken != self._taken:  # while more arrives
             taken = self._taken
             await asyncio.wait([self._pump], timeout=_DRAIN_SECONDS)
         self._pump.cancel()

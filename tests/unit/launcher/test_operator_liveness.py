@@ -41,7 +41,7 @@ class Looked:
 
     def _state(self, after: float, sees: Seen) -> str:
         self.at, self.sees = self.at + after, sees
-        asyncio.run(self.hearing.look())
+        asyncio.run(self.hearing.check())
         return self.hearing.state
 
 
@@ -84,7 +84,7 @@ def test_going_and_coming_back_are_told_once_each_and_measured(caplog: pytest.Lo
     assert OPERATOR_UP.collect()[0].samples[0].value == 0
     looked.states((5, "c"), (5, "d"))
     assert OPERATOR_UP.collect()[0].samples[0].value == 1
-    assert caplog.messages == ["the operator was up, and is away", "the operator was away, and is up"]
+    assert caplog.messages == ["the operator was up and is now away", "the operator was away and is now up"]
 
 
 class Renewed:
