@@ -86,14 +86,10 @@ class RedisRunStore:
         """See `RunStore`."""
         async with _unavailable():
             names: Any = await self._redis.zrange(f"{self._prefix}runs", 0, -1, desc=True)
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
-                documents = await pipe.execute()
+            documents = await self._documents(names)
             if gone := [name for name, document in zip(names, documents, strict=True) if not document]:
                 await self._redis.zrem(f"{self._prefix}runs", *gone)
-        read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
-        return query.page_of(run for run in read if run is not None)
+        return query.page_of(_readable(names, documents))
 
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
         """See `RunStore`. Counts the runs that are not deleted yet."""
@@ -101,11 +97,8 @@ class RedisRunStore:
             names: Any = await self._redis.zrangebyscore(
                 f"{self._prefix}runs", edges[0].timestamp(), f"({edges[-1].timestamp()}"
             )
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
-                documents = await pipe.execute()
-        return count_between(edges, [Run.from_json(document) for document in documents if document])
+            documents = await self._documents(names)
+        return count_between(edges, _readable(names, documents))
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""
@@ -129,6 +122,14 @@ class RedisRunStore:
         """See `RunStore`."""
         async with _unavailable():
             await self._redis.ping()
+
+    async def _documents(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """Return the record of each run; None where it is deleted."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
+            documents: list[bytes | None] = await pipe.execute()
+        return documents
 
 
 class RedisLogTail:
@@ -177,6 +178,11 @@ class RedisLogTail:
 
     async def finish(self, run_id: str) -> None:
         """See `LogTail`. The time to live runs since the last line."""
+
+
+def _readable(names: Sequence[bytes], documents: Sequence[bytes | None]) -> list[Run]:
+    read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
+    return [run for run in read if run is not None]
 
 
 def _run_of(name: object, document: bytes | str) -> Run | None:
