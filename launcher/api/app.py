@@ -105,10 +105,10 @@ async def _engine(settings: Settings, storage: Storage, environ: Mapping[str, st
         from launcher.engines.local import LocalEngine
 
         return LocalEngine(settings, storage, environ)
-    from launcher.cluster.client import Cluster
+    from launcher.cluster.client import KubernetesClient
     from launcher.engines.kubernetes import KubernetesEngine
 
-    return KubernetesEngine(settings, await Cluster.connect(settings.KUBE_NAMESPACE), storage)
+    return KubernetesEngine(settings, await KubernetesClient.connect(settings.KUBE_NAMESPACE), storage)
 
 
 _PROBLEM = {

@@ -10,16 +10,15 @@ import time
 from typing import Any
 
 from fastapi.security.utils import get_authorization_scheme_param
-from prometheus_client import Histogram
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from launcher.api import problems
 from launcher.domain.errors import NotAuthenticated
+from launcher.metrics import HTTP_SECONDS, expose
 
 MAX_BODY_BYTES = 1 << 20
 BODY_SECONDS = 30.0
-SECONDS = Histogram("slipway_http_seconds", "Seconds to the answer's first byte", ["method", "route", "status"])
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.ASCII | re.IGNORECASE)
 log = logging.getLogger(__name__)
@@ -60,6 +59,7 @@ class RequestMetrics:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        expose(HTTP_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI)."""
@@ -71,7 +71,7 @@ class RequestMetrics:
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "none")
-                SECONDS.labels(scope["method"], route, message["status"]).observe(time.perf_counter() - began)
+                HTTP_SECONDS.labels(scope["method"], route, message["status"]).observe(time.perf_counter() - began)
             await send(message)
 
         await self._app(scope, receive, watch)

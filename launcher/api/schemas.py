@@ -11,8 +11,8 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from launcher.artifacts import artifact_urls
-from launcher.domain.admission import QueuePlace
 from launcher.domain.names import hash_of
+from launcher.domain.queue_places import QueuePlace
 from launcher.domain.runs import Run
 
 MAX_JOB_ID = 200
@@ -150,7 +150,7 @@ class RunView(BaseModel):
                     "pipeline": "default",
                     "status": "completed",
                     "reason": "Completed",
-                    "message": "The pipeline ended well.",
+                    "message": "The pipeline finished successfully.",
                     "exit_code": 0,
                     "queue": None,
                     "created_at": "2026-11-24T08:00:00.000000Z",

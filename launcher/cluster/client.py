@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -21,6 +21,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import list_kube_config_contexts, load_kube_config
 
+from launcher.cluster.port import Listing, Manifest
 from launcher.domain.errors import (
     ClusterError,
     ClusterUnavailable,
@@ -31,7 +32,6 @@ from launcher.domain.errors import (
 )
 from launcher.domain.runs import now
 
-Manifest = dict[str, Any]
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=300)  # a silent one is opened anew
@@ -47,20 +47,12 @@ _CONNECTIONS = 512  # each log that is followed holds one
 _MERGE_PATCH = "application/merge-patch+json"
 
 
-class Listing(NamedTuple):
-    """Objects as they were at one version of the cluster."""
-
-    items: list[Manifest]
-    version: int
-
-
-class Cluster:
-    """One namespace. Every call may raise `ClusterUnavailable`, which is to be retried, or another `ClusterError`."""
+class KubernetesClient:
+    """A `Cluster` over kept-alive connections to the API server."""
 
     def __init__(self, api: ApiClient, namespace: str) -> None:
         self._api, self.namespace = api, namespace
-        self.away_at: datetime | None = None
-        """When Kubernetes last did not answer."""
+        self.unavailable_at: datetime | None = None
 
     @classmethod
     async def connect(cls, namespace: str | None = None) -> Self:
@@ -85,29 +77,29 @@ class Cluster:
         return cls(ApiClient(configuration), namespace)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """See `Cluster`."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
     async def get(self, kind: str, name: str) -> Manifest:
-        """Return an object."""
+        """See `Cluster`."""
         return await self._object("GET", self._path(kind, name))
 
     async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
-        """Return the objects that the selectors mean."""
+        """See `Cluster`."""
         query = {"labelSelector": labels, "fieldSelector": fields}
         answer = await self._object("GET", self._path(kind), {name: text for name, text in query.items() if text})
         return Listing(answer["items"], int(answer["metadata"]["resourceVersion"]))
 
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
-        """Create an object; return it as it now is."""
+        """See `Cluster`."""
         return await self._object("POST", self._path(kind), body=manifest)
 
     async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
-        """Merge a patch (RFC 7396); with a `uid` in it only onto that very object. Return the object."""
+        """See `Cluster`."""
         return await self._object("PATCH", self._path(kind, name), body=patch, content_type=_MERGE_PATCH)
 
     async def delete(self, kind: str, name: str, uid: str) -> None:
-        """Delete this very object, and in the background what it owns."""
+        """See `Cluster`."""
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         await self._object("DELETE", self._path(kind, name), body=body)
 
@@ -121,10 +113,7 @@ class Cluster:
         follow: bool = True,
         last_lines: int | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a container's log, each line with its time stamp, from `since` on (a whole second, RFC 3339).
-
-        Yields the bytes as they come. Raises `ClusterError` where there is no log yet.
-        """
+        """See `Cluster`."""
         query = {"container": container, "timestamps": "true", "follow": str(follow).lower()}
         if since:
             query["sinceTime"] = since
@@ -153,7 +142,7 @@ class Cluster:
                 found: Manifest = json.loads(content)
                 return found
         except ClusterUnavailable:  # only here: a log that breaks off says nothing about the control plane
-            self.away_at = now()
+            self.unavailable_at = now()
             raise
 
     async def _request(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from launcher.cluster import labels
+from launcher.cluster.port import Manifest
 from launcher.domain.names import is_run_id
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
 from launcher.domain.text import clean_json
 
-Manifest = Mapping[str, Any]
 _YEAR_SECONDS = 366 * 86400
 _MOST = 2**63 - 1  # what MongoDB can hold
 

@@ -6,9 +6,10 @@ As client-go's leader election does, the clocks of two machines are never compar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
+
+from launcher.cluster.port import Manifest
 
 LEASE_SECONDS = 30
 """How long a Lease lasts that is not renewed."""
@@ -40,7 +41,7 @@ class LeaseObservation:
         return replace(self, looked_at=None)
 
 
-def observe_lease(before: LeaseObservation | None, lease: Mapping[str, Any], at: float) -> LeaseObservation:
+def observe_lease(before: LeaseObservation | None, lease: Manifest, at: float) -> LeaseObservation:
     """Return what a look at the Lease tells after the one before; `at` is of the looker's own monotonic clock."""
     spec = lease.get("spec") or {}  # none before the first renewal
     now = LeaseObservation(

@@ -9,12 +9,12 @@ from typing import Any
 
 from launcher.cluster import labels
 from launcher.cluster.lease import LEASE_SECONDS
+from launcher.cluster.port import Manifest
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
 
-Manifest = dict[str, Any]
 USER = 10001
 """User and group of launcher, operator and run pods alike: one volume serves all without a chmod."""
 APPLICATIONS_SUBPATH = "applications"
@@ -148,7 +148,7 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def release_patch(job: Mapping[str, Any]) -> Manifest:
+def release_patch(job: Manifest) -> Manifest:
     """Let the pod of this very Job be made.
 
     Not only of the version that was looked at: Kubernetes itself writes its status just after it is made. Where
@@ -180,7 +180,7 @@ def deadline_patch() -> Manifest:
     return {"spec": {"activeDeadlineSeconds": 1}}
 
 
-def record_patch(job: Mapping[str, Any], run: Run, ttl_seconds: int, *, suspend: bool = False) -> Manifest:
+def record_patch(job: Manifest, run: Run, ttl_seconds: int, *, suspend: bool = False) -> Manifest:
     """Write a run's end onto its Job, which may be forgotten from now on; `suspend` it where it must not run."""
     return {
         "metadata": {

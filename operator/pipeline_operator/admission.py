@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from launcher.background import repeat, report
 from launcher.cluster import jobs, labels, manifests
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.admission import to_release
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run
-from launcher.metrics import ACTIVE, QUEUED
+from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
 from pipeline_operator.cluster_cache import ClusterCache
 
 _TICK_SECONDS = 5.0
@@ -72,8 +72,8 @@ class Admission:
         waiting = self._waiting()
         self._held_back = {run.run_id: self._held_back[run.run_id] for run in waiting if run.run_id in self._held_back}
         busy = [observed for _, observed in self._cache.items() if observed.holds_slot]
-        ACTIVE.set(len(busy))
-        QUEUED.set(len(waiting))
+        ACTIVE_RUNS.set(len(busy))
+        QUEUED_RUNS.set(len(waiting))
         slots = 0 if self._cache.paused else self._limit - len(busy)
         ready = [run for run in waiting if self._clock() >= self._held_back.get(run.run_id, _NOT_HELD_BACK).until]
         if slots <= 0 or not ready:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 from launcher.cluster import jobs, labels, pods
-from launcher.cluster.client import Listing
+from launcher.cluster.port import Listing, Manifest
 
-Manifest = Mapping[str, Any]
 _LEFT_OUT = ("managedFields",)
 
 

@@ -8,13 +8,12 @@ import logging
 import time
 from datetime import datetime, timedelta
 
-from prometheus_client import Counter
-
 from launcher.background import Tasks, contained, repeat, report
 from launcher.cluster import jobs, labels
-from launcher.cluster.client import Cluster, Manifest
+from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing, StoreUnavailable
 from launcher.domain.runs import Run, RunStatus, now
+from launcher.metrics import DRIFT, LOG_REOPENED, expose
 from launcher.retention import forget_before
 from launcher.wiring import Storage
 from pipeline_operator.admission import Admission
@@ -27,13 +26,13 @@ RECONCILE_SECONDS = 60.0
 _CLEANING_SECONDS = 3600.0
 _AWAY_SECONDS = 1.0
 log = logging.getLogger(__name__)
-DRIFT = Counter("slipway_drift_total", "Differences found by comparing, and mended", ["kind"])
 
 
 class Controller:
     """All of the operator but kopf."""
 
     def __init__(self, cluster: Cluster, storage: Storage, settings: OperatorSettings) -> None:
+        expose(DRIFT, LOG_REOPENED)
         self._cluster, self._storage, self._settings = cluster, storage, settings
         self._cache = ClusterCache()
         self._reconcilers: dict[str, RunReconciler] = {}

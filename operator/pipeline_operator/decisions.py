@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from launcher.cluster import jobs, labels, pods
-from launcher.domain.reasons import Reason, sentence
-from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure
+from launcher.cluster.port import Manifest
+from launcher.domain.outcomes import cancelled_before_start, completed, failure, stopped_by_slipway
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome, Run, RunStatus
 from pipeline_operator.cluster_cache import ObservedRun
 
-Manifest = Mapping[str, Any]
 _SETTLING = timedelta(seconds=20)
 """So long after the API server is back, scheduler and controllers may still be electing their leaders (15 s)."""
 
@@ -122,15 +122,11 @@ def _without_pod(run: Run, observed: ObservedRun, why: Reason | None, facts: Fac
     job = observed.job
     ended = None if job is None else jobs.finished(job)
     if ended == "Complete":
-        return Finish(
-            outcome=Outcome(
-                status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
-            )
-        )
+        return Finish(outcome=completed())
     if observed.job_deleted or job is None or ended or (why and jobs.suspended(job)):
         if why is Reason.CANCELLED and run.started_at is None:
             return Finish(outcome=cancelled_before_start())
-        outcome = pods.ended_by_slipway(why or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
+        outcome = stopped_by_slipway(why or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
         return Finish(outcome=outcome)
     if why:
         return Terminate(reason=why, detail=facts.detail)

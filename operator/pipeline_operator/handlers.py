@@ -13,7 +13,7 @@ from typing import Any, cast
 import kopf
 
 from launcher.cluster import labels
-from launcher.cluster.client import Cluster
+from launcher.cluster.client import KubernetesClient
 from launcher.stores.archive import claim
 from launcher.wiring import open_storage
 from pipeline_operator.controller import RECONCILE_SECONDS, Controller
@@ -80,7 +80,7 @@ def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings
 
 async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Controller:
     storage = open_storage(settings, stack)
-    cluster = await Cluster.connect(settings.KUBE_NAMESPACE)
+    cluster = await KubernetesClient.connect(settings.KUBE_NAMESPACE)
     stack.push_async_callback(cluster.close)
     storage.recorder.start()
     stack.push_async_callback(storage.recorder.stop)

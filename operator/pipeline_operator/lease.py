@@ -6,7 +6,7 @@ import socket
 
 from launcher.background import repeat
 from launcher.cluster import labels, manifests
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError
 from launcher.domain.runs import now
 

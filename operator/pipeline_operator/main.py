@@ -12,7 +12,7 @@ import kopf
 import prometheus_client
 import typer
 
-from launcher.cluster.client import Cluster
+from launcher.cluster.client import KubernetesClient
 from launcher.domain.errors import ConfigurationError
 from launcher.wiring import faults_at_start
 from pipeline_operator import handlers
@@ -63,7 +63,7 @@ def _check_free(host: str, port: int) -> None:
 
 
 async def _namespace(settings: OperatorSettings) -> str:
-    cluster = await Cluster.connect(settings.KUBE_NAMESPACE)
+    cluster = await KubernetesClient.connect(settings.KUBE_NAMESPACE)
     await cluster.close()
     return cluster.namespace
 

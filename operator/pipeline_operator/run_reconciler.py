@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from launcher.background import contained, report
 from launcher.cluster import jobs, labels, manifests, pods
-from launcher.cluster.client import Cluster, Manifest
+from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.log_lines import Gap, Receipt
+from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run, RunStatus, failure, now
+from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launcher.metrics import RUNS
 from launcher.recorder import no_room
 from launcher.wiring import Storage
@@ -90,7 +89,7 @@ class RunReconciler:
                 self._pump.cancel()
                 await asyncio.gather(self._pump, return_exceptions=True)
             if self._log is not None:
-                self._log.stop()
+                await self._log.release()
 
     @property
     def _observed(self) -> ObservedRun:
@@ -103,7 +102,7 @@ class RunReconciler:
     async def _step(self, observed: ObservedRun) -> None:
         self._storage.recorder.record(self._run)  # no change where it is recorded already
         self._sync(observed)
-        self._facts = replace(self._facts, now=now(), away_at=self._cluster.away_at)
+        self._facts = replace(self._facts, now=now(), away_at=self._cluster.unavailable_at)
         if observed.pod_terminated or self._run.status is RunStatus.RUNNING:
             await self._measure()
         match next_step(self._run, observed, self._facts, self._limits):
@@ -129,7 +128,7 @@ class RunReconciler:
         if self._pump is None and pods.scheduled(observed.pod):
             self._pump = asyncio.create_task(self._read_log(), name=f"log {self._run.run_id}")
             self._pump.add_done_callback(lambda _: self._cache.notify(self._run.run_id))
-        began = (self._log is not None and self._log.opened) or pods.started_at(observed.pod) is not None
+        began = (self._log is not None and self._log.container_started) or pods.started_at(observed.pod) is not None
         if began and self._run.status is RunStatus.QUEUED:
             self._keep(self._run.started(self._moment(pods.started_at(observed.pod))))
 
@@ -138,7 +137,7 @@ class RunReconciler:
         faults = 0
         while faults < _MAX_FAULTS:
             try:
-                await self._open_log().follow()
+                await (await self._open_log()).follow()
                 return
             except Exception as exc:
                 report("log", f"run {self._run.run_id}: its log cannot be read; it is tried again")
@@ -204,7 +203,7 @@ class RunReconciler:
                 elif observed.pod["spec"].get("activeDeadlineSeconds") != 1:
                     self._cache.observe_pod(await self._cluster.patch("Pod", name, manifests.deadline_patch()))
 
-    async def _store_reason(self, observed: ObservedRun, job: Mapping[str, Any], reason: Reason, detail: str) -> None:
+    async def _store_reason(self, observed: ObservedRun, job: Manifest, reason: Reason, detail: str) -> None:
         """Store why the run is ended; a Job without a pod, or that is no run, is suspended in the same breath."""
         suspend = (observed.pod is None or reason is Reason.REJECTED) and not jobs.suspended(job)
         if suspend or jobs.ended_for(job) is None:
@@ -223,7 +222,7 @@ class RunReconciler:
             if outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
                 run = run.started(self._moment(None))
             pipeline, artifacts = self._settings.pipelines.get(run.pipeline), {}
-            receipt = self._closed_log(outcome)
+            receipt = await self._closed_log(outcome)
             if pipeline and observed.job is not None and jobs.names_its_pipeline(observed.job):
                 outcome = pipeline.explained(outcome)
             if pipeline:
@@ -247,10 +246,10 @@ class RunReconciler:
         with contained("supervise", f"the end of run {self._run.run_id} cannot be recorded yet"):
             await self._record_outcome(failure(Reason.INTERNAL_ERROR, detail=detail), observed)
 
-    def _closed_log(self, outcome: Outcome) -> Receipt:
+    async def _closed_log(self, outcome: Outcome) -> Receipt:
         """Close the log; of one that cannot be opened or closed, the receipt says so."""
         try:
-            return self._close_log(outcome)
+            return await self._close_log(outcome)
         except Exception as exc:
             if no_room(exc):
                 raise
@@ -259,15 +258,15 @@ class RunReconciler:
             self._storage.publisher.finish(self._run.run_id)
             return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 
-    def _close_log(self, outcome: Outcome) -> Receipt:
+    async def _close_log(self, outcome: Outcome) -> Receipt:
         """Close the log where there is one; of a run that failed before it began the log says why."""
         begun = self._log is not None or self._storage.archive.has_log(self._run.run_id)
         if not begun and outcome.status is not RunStatus.FAILED:
             return Receipt(complete=True)
-        opened = self._open_log()
+        opened = await self._open_log()
         # what cannot be started has a log too, an empty one
-        began = opened.opened and outcome.reason is not Reason.CANNOT_START
-        receipt = opened.close(None if began else outcome.message)
+        began = opened.container_started and outcome.reason is not Reason.CANNOT_START
+        receipt = await opened.close(None if began else outcome.message)
         self._log = None
         return receipt
 
@@ -311,11 +310,10 @@ class RunReconciler:
     async def _patch_job(self, patch: Manifest) -> None:
         self._cache.observe_job(await self._cluster.patch("Job", self._run.run_id, patch))
 
-    def _open_log(self) -> PodLogFollower:
+    async def _open_log(self) -> PodLogFollower:
         if self._log is None:
-            storage = self._storage
-            self._log = PodLogFollower(
-                self._run, self._cluster, self._cache, storage.archive, storage.publisher, lambda: self._observed
+            self._log = await PodLogFollower.open(
+                self._run, self._cluster, self._cache, self._storage, lambda: self._observed
             )
         return self._log
 

@@ -53,7 +53,7 @@ def test_a_run_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     ended = demo(tmp_path, "--job-id", "999")
     assert ended.returncode == 3  # the run's own exit code
     assert "There is no posting '999'" in ended.stdout
-    assert "failed: There is no posting with this job_id;" in ended.stderr
+    assert "failed: Posting not found." in ended.stderr
 
 
 def test_a_refused_request_and_wrong_settings_are_reported_without_a_traceback(tmp_path: Path) -> None:

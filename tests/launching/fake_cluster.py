@@ -9,12 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
-from launcher.cluster.client import Listing
+from launcher.cluster.port import Listing, Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectExists, ObjectMissing
 from launcher.domain.runs import now
-from launcher.logs.pump import timestamp
-
-Manifest = dict[str, Any]
+from launcher.logs.sink import timestamp
 
 
 class Sees(Protocol):
@@ -35,7 +33,7 @@ class FakeCluster:
         self.calls: list[str] = []
         self.faults: dict[str, list[Exception]] = {}
         """What the next calls with this beginning are answered."""
-        self.away_at: datetime | None = None
+        self.unavailable_at: datetime | None = None
         self.cache, self._version = cache, 0
         self._lines: dict[str, list[bytes]] = {}
         self._changed = asyncio.Event()
@@ -132,7 +130,7 @@ class FakeCluster:
             if call.startswith(beginning) and faults:
                 fault = faults.pop(0)
                 if isinstance(fault, ClusterUnavailable) and not call.startswith("log"):
-                    self.away_at = now()
+                    self.unavailable_at = now()
                 raise fault
 
     def _kept(self, kind: str, name: str) -> Manifest:

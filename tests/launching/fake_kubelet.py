@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from launcher.cluster import jobs
-from launching.fake_cluster import FakeCluster, Manifest
+from launcher.cluster.port import Manifest
+from launching.fake_cluster import FakeCluster
 from launching.harness import ended, running
 
 

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from launcher.cluster import jobs, manifests
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Manifest
 from launcher.domain.log_lines import LineKind, receipt_of
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, now
 from launcher.wiring import Storage, open_storage
-from launching.fake_cluster import FakeCluster, Manifest, merged
+from launching.fake_cluster import FakeCluster, merged
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.run_reconciler import RunReconciler
 from pipeline_operator.settings import OperatorSettings
@@ -44,7 +44,7 @@ class Harness:
     async def supervise(self) -> None:
         """Begin to supervise, as the first operator or as the next one; from then on the archive knows the run."""
         found = self.storage.archive.get(NAME) or self.run
-        reconciler = RunReconciler(found, cast(Cluster, self.cluster), self.cache, self.storage, self.settings)
+        reconciler = RunReconciler(found, self.cluster, self.cache, self.storage, self.settings)
         self.following = asyncio.create_task(reconciler.reconcile())
         await self.until(lambda: self.storage.archive.get(NAME))
 

@@ -69,7 +69,7 @@ def test_all_errors_are_reported_at_once_with_how_to_make_a_secret(tmp_path: Pat
             {"MONGODB_URI": "mongodb+srv://host.example.net:27017/"},
             "MONGODB_URI: mongodb+srv:// does not accept a port",
         ),
-        ({"MONGODB_URI": "mongodb://host/?tls=true&ssl=false"}, "MONGODB_URI: MongoDB's driver refuses"),
+        ({"MONGODB_URI": "mongodb://host/?tls=true&ssl=false"}, "MONGODB_URI: the MongoDB driver rejects"),
         ({"RETENTION_DAYS": "99999999999"}, "RETENTION_DAYS must be a number"),
         ({"CORS_ORIGINS": "your-app.vercel.app"}, "CORS_ORIGINS: an origin starts with"),
         ({"HOST": "no..host"}, "HOST"),

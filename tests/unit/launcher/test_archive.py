@@ -14,7 +14,8 @@ from pytest_mock import MockerFixture
 
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece, receipt_of
-from launcher.domain.runs import Run, cancelled_before_start
+from launcher.domain.outcomes import cancelled_before_start
+from launcher.domain.runs import Run
 from launcher.stores.archive import Archive, claim
 
 STAMP = "2026-11-24T08:00:00.000000001Z"
@@ -83,7 +84,8 @@ writer = Archive(Path(sys.argv[1]), 1 << 40).writer("a")  # no cap, however late
 n = writer.number
 print(n, flush=True)
 while True:
-    writer.append([TimestampedPiece("t", LineKind.LINE, b"%d " % (n + i) + b"x" * 5000) for i in range(1, 40)])
+    lines = [b"%d " % (n + i) + b"x" * 5000 for i in range(1, 40)]
+    writer.append([TimestampedPiece("2026-11-24T08:00:00Z", LineKind.LINE, line) for line in lines])
     n += 39
 """
 
@@ -134,7 +136,7 @@ def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mo
         with pytest.raises(OSError, match="No space left"):
             writer.append(refused)
         assert archive.last_number("a") == 2
-        writer.give_up(len(refused))
+        writer.drop(len(refused))
         assert not writer.receipt(ended=True).complete
     mocker.stopall()
     writer.append(pieces(6, 6))
@@ -254,3 +256,24 @@ def test_a_record_whose_times_have_no_zone_is_passed_over(tmp_path: Path) -> Non
     record = tmp_path / "b" / "run.json"
     record.write_bytes(record.read_bytes().replace(b"Z", b"").replace(b"+00:00", b""))
     assert list(archive.runs()) == [] and archive.unreadable == {"b"}
+
+
+def test_a_deletion_that_is_interrupted_leaves_the_record_so_that_it_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(tmp_path)
+    archive.put(Run(run_id="b", job_id="1", created_at=AT, updated_at=AT))
+    archive.writer("b").close()
+    assert archive.has_log("b")
+
+    def killed(path: Path, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("launcher.stores.archive.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        archive.delete("b")
+    assert not archive.has_log("b")
+    assert [run.run_id for run in archive.runs()] == ["b"]
+    monkeypatch.undo()
+    archive.delete("b")
+    assert not (tmp_path / "b").exists()

@@ -8,7 +8,8 @@ import logging
 import pytest
 
 from launcher import background
-from launcher.background import FAULTS, Tasks, contained, repeat
+from launcher.background import Tasks, contained, repeat
+from launcher.metrics import FAULTS
 
 
 def faults(where: str) -> float:
@@ -101,5 +102,24 @@ def test_stopping_ends_every_task_and_joining_waits_for_those_started_meanwhile(
         forever = tasks.start(asyncio.sleep(3600), "forever")
         await tasks.stop()
         assert forever.cancelled()
+
+    asyncio.run(scenario())
+
+
+def test_stopping_also_ends_tasks_that_are_started_while_it_stops() -> None:
+    async def scenario() -> None:
+        tasks, late = Tasks(), []
+
+        async def first() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                late.append(tasks.start(asyncio.sleep(3600), "late"))
+
+        tasks.start(first(), "first")
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await tasks.stop()
+        assert [task.cancelled() for task in late] == [True]
 
     asyncio.run(scenario())

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectMissing
-from launcher.engines.operator_liveness import UP, OperatorLiveness
+from launcher.engines.operator_liveness import OperatorLiveness
+from launcher.metrics import OPERATOR_UP
 from pipeline_operator import lease
 from pipeline_operator.lease import renew_lease
 
@@ -40,7 +41,7 @@ class Looked:
 
     def _state(self, after: float, sees: Seen) -> str:
         self.at, self.sees = self.at + after, sees
-        asyncio.run(self.hearing.look())
+        asyncio.run(self.hearing.check())
         return self.hearing.state
 
 
@@ -80,10 +81,10 @@ def test_what_is_wrong_with_an_answer_does_not_end_the_looking(caplog: pytest.Lo
 def test_going_and_coming_back_are_told_once_each_and_measured(caplog: pytest.LogCaptureFixture) -> None:
     looked = Looked()
     looked.states((0, "a"), (5, "b"), (30, "b"), (5, "b"), (5, "b"))
-    assert UP.collect()[0].samples[0].value == 0
+    assert OPERATOR_UP.collect()[0].samples[0].value == 0
     looked.states((5, "c"), (5, "d"))
-    assert UP.collect()[0].samples[0].value == 1
-    assert caplog.messages == ["the operator was up, and is away", "the operator was away, and is up"]
+    assert OPERATOR_UP.collect()[0].samples[0].value == 1
+    assert caplog.messages == ["the operator was up and is now away", "the operator was away and is now up"]
 
 
 class Renewed:

@@ -202,13 +202,13 @@ def test_client_accepts_every_accepted_redis_url(scheme: str, rest: str) -> None
 def test_mongodb_drivers_refusal_does_not_repeat_the_uri(uri: str) -> None:
     assert usable("MONGODB_URI", uri) == uri
     said = mongodb.fault_of("MONGODB_URI", uri)
-    assert said and said.startswith("MONGODB_URI: MongoDB's driver refuses an option") and "hunter" not in said
+    assert said and said.startswith("MONGODB_URI: the MongoDB driver rejects an option") and "hunter" not in said
     assert mongodb.fault_of("MONGODB_URI", "mongodb+srv://u:p@c.example.net/?srvMaxHosts=1&w=majority") is None
 
 
 def test_redis_clients_refusal_does_not_repeat_the_url() -> None:
     said = redis.fault_of("REDIS_URL", "redis://:hunter@h/5?no_such_option=1")
-    assert said == "REDIS_URL: Redis's client refuses an option after the ?; correct it"
+    assert said == "REDIS_URL: the Redis client rejects an option after the '?'. Correct it."
     assert redis.fault_of("REDIS_URL", "redis://:hunter@h/5") is None
 
 

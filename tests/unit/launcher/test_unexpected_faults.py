@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +20,6 @@ from launcher import recorder
 from launcher.api.schemas import view
 from launcher.artifacts import ArtifactFolder
 from launcher.cluster import labels, manifests
-from launcher.cluster.client import Cluster
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines.local import LocalEngine
@@ -237,7 +236,7 @@ def test_on_kubernetes_one_fault_ends_no_loop_and_leaves_every_run_its_end(
             cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, "data": {}})
             cluster.put("Lease", {"metadata": {"name": labels.LEASE}})
             stores = Stores(tmp_path, settings, faults, stack)
-            operator = Controller(cast(Cluster, cluster), stores.storage, settings)
+            operator = Controller(cluster, stores.storage, settings)
             cluster.cache = operator
             runs = [asked_for(name) for name in ("1", "2", "3")]
             kubelet = asyncio.create_task(FakeKubelet(cluster, frozenset({runs[1].run_id})).run())

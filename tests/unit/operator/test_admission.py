@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.cluster import jobs, manifests
-from launcher.cluster.client import Cluster
+from launcher.cluster.port import Cluster
 from launcher.domain.admission import queue_order
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.pipelines import Pipeline

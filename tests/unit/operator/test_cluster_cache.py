@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.cluster.client import Listing
+from launcher.cluster.port import Listing
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 
 Manifest = dict[str, Any]

@@ -1,0 +1,58 @@
+"""What the launcher and the operator need from Kubernetes: one namespace, in plain dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+Manifest = dict[str, Any]
+"""A Kubernetes object, or a patch of one, as the API's JSON has it."""
+
+
+class Listing(NamedTuple):
+    """Objects as they were at one resource version of the cluster."""
+
+    items: list[Manifest]
+    version: int
+
+
+class Cluster(Protocol):
+    """One namespace. Any call can raise `ClusterUnavailable`, which callers retry, or another `ClusterError`."""
+
+    @property
+    def unavailable_at(self) -> datetime | None:
+        """When the API server last failed to answer; None if it always has."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+    async def get(self, kind: str, name: str) -> Manifest:
+        """Return an object."""
+
+    async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
+        """Return the objects that match the label and field selectors."""
+
+    async def create(self, kind: str, manifest: Manifest) -> Manifest:
+        """Create an object and return it as stored."""
+
+    async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
+        """Apply a merge patch (RFC 7396) and return the object. If the patch has a `uid`, the object's must match."""
+
+    async def delete(self, kind: str, name: str, uid: str) -> None:
+        """Delete the object with this uid and, in the background, its dependents."""
+
+    def log(
+        self,
+        pod: str,
+        container: str,
+        *,
+        since: str | None = None,
+        follow: bool = True,
+        last_lines: int | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a container's log as bytes, each line with its timestamp.
+
+        `since` is an RFC 3339 time in whole seconds. Raises `ClusterError` if the container has no log yet.
+        """
