@@ -56,22 +56,22 @@ lint: $(VENV)/.dev ## Lint, types, import rules
 
 .PHONY: servers
 servers: $(VENV)/.dev ## Install the real servers and the browser that the tests use
-	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/servers/install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/support/servers/install
 
 # CLUSTER=none leaves out what needs Kubernetes, for machines that cannot have one: no root, no Linux.
 .PHONY: cluster
 cluster: ## Install what the tests' Kubernetes needs
 ifneq ($(CLUSTER),none)
-	@tests/cluster/install >/dev/null
+	@tests/support/cluster/install >/dev/null
 endif
 
 .PHONY: cluster-up
 cluster-up: ## Bring the tests' Kubernetes up, and keep it up between tests
-	@tests/cluster/up
+	@tests/support/cluster/up
 
 .PHONY: cluster-down
 cluster-down: ## End the tests' Kubernetes
-	@tests/cluster/down
+	@tests/support/cluster/down
 
 .PHONY: test
 test: lint servers cluster ## Everything there is
@@ -89,7 +89,7 @@ golden: $(VENV)/.dev ## Write anew what the samples' documents are compared with
 .PHONY: manifests
 manifests: $(VENV)/.dev ## Make the chart's schema, README, plain manifests and what the tests compare with anew
 	@$(BIN)/python tests/chart/schema.py
-	@PATH=$$(tests/chart/install):$$PATH && helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
+	@PATH=$$(tests/support/chart/install):$$PATH && helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
 	  && helm template slipway charts/slipway --namespace slipway --no-hooks > k8s/rendered/slipway.yaml \
 	  && helm template slipway charts/slipway --namespace slipway --values tests/chart/everything.yaml > tests/chart/everything.rendered.yaml
 
@@ -124,11 +124,11 @@ resume: ## Start the queue again
 
 .PHONY: bench
 bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"
-	@PYTHONPATH=.:operator:tests $(BIN)/python -m bench $(ROWS)
+	@PYTHONPATH=.:operator:tests/support $(BIN)/python -m tests.bench $(ROWS)
 
 .PHONY: screenshots
 screenshots: $(VENV)/.dev servers ## Take pictures of each page, light, dark and as on a phone, into docs/screenshots
-	@PYTHONPATH=.:tests $(BIN)/python -m screenshots
+	@PYTHONPATH=.:tests/support $(BIN)/python -m tests.screenshots
 
 .PHONY: lock
 lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes

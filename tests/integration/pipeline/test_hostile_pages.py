@@ -26,7 +26,7 @@ STORED = "The stored text of the posting."
 @pytest.fixture(scope="module")
 def chromium() -> str:
     found = shutil.which("chromium")
-    assert found, "No Chromium: run tests/servers/install"
+    assert found, "No Chromium: run `make servers`"
     return found
 
 

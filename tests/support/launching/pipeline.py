@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PIPELINE_IMAGE = Path(__file__).resolve().parents[2] / "pipeline-image"
+PIPELINE_IMAGE = Path(__file__).resolve().parents[3] / "pipeline-image"
 SCRIPT = PIPELINE_IMAGE / "scripts" / "run_pipeline.py"
 SAMPLES = PIPELINE_IMAGE / "samples"
 

@@ -41,9 +41,7 @@ class MongodbServer(Server):
     def _installation(self) -> Path:
         where = subprocess.run([INSTALL, "--where"], check=True, capture_output=True, text=True).stdout.strip()
         if not Path(where).is_dir():
-            raise ServerError(
-                "No MongoDB is installed for the tests: run tests/servers/install, or set MONGODB_TEST_URI."
-            )
+            raise ServerError("No MongoDB is installed for the tests: run `make servers`, or set MONGODB_TEST_URI.")
         return Path(where)
 
     def _commands(self) -> Sequence[Command]:

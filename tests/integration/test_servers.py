@@ -20,7 +20,7 @@ from servers.mongodb_server import MongodbServer
 from servers.redis_server import RedisServer
 from servers.server import Server, ServerError
 
-TESTS = Path(__file__).parents[1]
+SUPPORT = Path(__file__).parents[1] / "support"
 GONE_SECONDS = 10.0
 
 
@@ -161,7 +161,7 @@ for server in servers:
 print(*(pid for server in servers for pid in server.pids), flush=True)
 signal.pause()
 """
-    with subprocess.Popen([sys.executable, "-c", program], cwd=TESTS, stdout=subprocess.PIPE, text=True) as tests:
+    with subprocess.Popen([sys.executable, "-c", program], cwd=SUPPORT, stdout=subprocess.PIPE, text=True) as tests:
         assert tests.stdout
         pids = [int(word) for word in tests.stdout.readline().split()]
         assert alive(pids) == pids
@@ -191,10 +191,10 @@ def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: 
 
 def test_what_is_not_installed_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(ServerError, match="run tests/servers/install, or set MONGODB_TEST_URI"):
+    with pytest.raises(ServerError, match="run `make servers`, or set MONGODB_TEST_URI"):
         MongodbServer(tmp_path / "mongodb").start()
     monkeypatch.setattr("shutil.which", lambda _: None)
-    with pytest.raises(ServerError, match="run tests/servers/install"):
+    with pytest.raises(ServerError, match="run `make servers`"):
         RedisServer(tmp_path / "redis").start()
     assert mongodb_module.INSTALL.exists()
 

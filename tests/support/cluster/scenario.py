@@ -9,7 +9,7 @@ import httpx
 from httpx_sse import connect_sse
 from pymongo import MongoClient
 
-from cluster.conftest import until
+from cluster.runs import until
 from launching.launcher import ROOT
 from servers.mongodb_server import MongodbServer
 

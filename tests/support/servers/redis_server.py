@@ -23,7 +23,7 @@ class RedisServer(Server):
     def _commands(self) -> Sequence[Command]:
         program = shutil.which("redis-server")
         if program is None:
-            raise ServerError("redis-server is not installed: run tests/servers/install.")
+            raise ServerError("redis-server is not installed: run `make servers`.")
         options = {
             "--bind": "127.0.0.1",
             "--port": str(self.port),

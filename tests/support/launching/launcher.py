@@ -16,7 +16,7 @@ import httpx
 import yaml
 from httpx_sse import connect_sse
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 READY = "Slipway serves on "
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0

@@ -35,7 +35,7 @@ new PerformanceObserver((list) => {
 def chromium() -> Iterator[Browser]:
     """Start one; ends with the block."""
     program = shutil.which("chromium")
-    assert program, "No Chromium: run tests/servers/install"
+    assert program, "No Chromium: run `make servers`"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, headless=True, args=ARGUMENTS)
         yield browser

@@ -13,7 +13,7 @@ from cluster.cluster import TESTS_IMAGE, Cluster
 from launching.launcher import ROOT
 
 SCRIPTS = ROOT / "k8s"
-CHART_PROGRAMS = ROOT / "tests/chart/install"
+CHART_PROGRAMS = ROOT / "tests/support/chart/install"
 SECONDS = 420
 REPLACING = ("install.sh", "config.py", "rollback.sh")
 IMAGES = ("--set", "image.repository=localhost/slipway", "--set", "pipelineImage.repository=localhost/slipway-pipeline")

@@ -16,7 +16,7 @@ from cluster.cluster import REPLACED_SECONDS, Cluster, ClusterError, wait_for_se
 from launching.launcher import ROOT
 
 CHART = ROOT / "charts/slipway"
-INSTALL = ROOT / "tests/chart/install"
+INSTALL = ROOT / "tests/support/chart/install"
 NAME = "slipway"
 TIMEOUT_SECONDS = 180
 TESTS_IMAGE = "localhost/slipway-tests:test"

@@ -9,7 +9,7 @@ from checkers.collecting import check_log, check_outcome
 from checkers.findings import Finding, report
 from checkers.loghistory import LogFault
 from checkers.watching import Watcher
-from cluster.conftest import recorded, until
+from cluster.runs import recorded, until
 from launching.installation import Installation
 
 Run = dict[str, Any]
