@@ -74,7 +74,7 @@ cluster-down: ## End the tests' Kubernetes
 	@tests/support/cluster/down
 
 .PHONY: test
-test: lint servers cluster ## Everything there is
+test: lint ## Everything there is
 	@rm -f .coverage .coverage.*
 	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
