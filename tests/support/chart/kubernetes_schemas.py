@@ -7,6 +7,7 @@ are strict: a field that Kubernetes does not know is a fault.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,25 @@ _KIND = "x-kubernetes-group-version-kind"
 
 
 def make_schemas(swagger: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the schemas by file name; those of the kinds refer to the one that holds all definitions."""
+    """Return a schema for each kind by file name, with the definitions that it uses: all of them load for seconds."""
     definitions = {name: _strict(each) for name, each in swagger["definitions"].items()} | _EITHER
-    schemas: dict[str, dict[str, Any]] = {"definitions.json": {"definitions": definitions}}
+    schemas = {}
     for name, definition in swagger["definitions"].items():
         for kind in definition.get(_KIND, []):
             group = kind["group"].partition(".")[0]  # kubeconform asks for networkpolicy-networking-v1
             file = "-".join(part for part in (kind["kind"], group, kind["version"]) if part).lower()
-            schemas[f"{file}.json"] = {"$ref": f"definitions.json#/definitions/{name}"}
+            schemas[f"{file}.json"] = {"$ref": f"#/definitions/{name}", "definitions": _used(name, definitions)}
     return schemas
+
+
+def _used(name: str, definitions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    names = [name]
+    while names:
+        if (each := names.pop()) not in found:
+            found[each] = definitions[each]
+            names += re.findall(r"#/definitions/([^\"]+)", json.dumps(definitions[each]))
+    return found
 
 
 def _strict(definition: dict[str, Any]) -> dict[str, Any]:
