@@ -77,7 +77,7 @@ cluster-down: ## End the tests' Kubernetes
 test: lint ## Everything there is
 	@rm -f .coverage .coverage.*
 	@tests/all
-	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
+	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),80,90)
 ifeq ($(CLUSTER),none)
 	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
 endif
