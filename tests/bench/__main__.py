@@ -1,4 +1,7 @@
-"""`python -m bench`: measures what is named, prints a table; a missed goal is no failure, a failed measurement is."""
+"""`python -m tests.bench`: measures what is named, prints a table.
+
+A missed goal is not a failure, a failed measurement is.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.row import Row
-from bench.rows import MEASUREMENTS, PIPELINES, SETTINGS, SLOTS
 from cluster.cluster import Cluster, ClusterError
 from launching.installation import Installation
 from launching.launcher import LauncherError
 from servers.mongodb_server import MongodbServer
 from servers.redis_server import RedisServer
 from servers.server import ServerError
+from tests.bench.row import Row
+from tests.bench.rows import MEASUREMENTS, PIPELINES, SETTINGS, SLOTS
 
 NAMES = ", ".join(MEASUREMENTS)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from bench.row import Row, spread
 from launching.browser import SECONDS, chromium, longest_task_ms, sign_in, wait_for_lines, watch_tasks
 from launching.installation import Installation
 from launching.site import Site
+from tests.bench.row import Row, spread
 
 LINES = 100_000
 FLOOD = f"for n in range({LINES}): print(f'{{n:06}} \\x1b[3{{n % 8}}mcoloured\\x1b[0m ' + 'word ' * 12)"

@@ -7,10 +7,10 @@ import time
 from datetime import datetime
 from typing import Any
 
-from bench.row import Row
 from launching.installation import Installation
 from launching.release import Release
 from servers.forwarding import Forwarder
+from tests.bench.row import Row
 
 SETTLE_SECONDS = 30.0
 IDLE_SECONDS = 60.0

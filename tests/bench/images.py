@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import IO, Any
 
-INSTALL = Path(__file__).parents[1] / "cluster/install"
+INSTALL = Path(__file__).parents[1] / "support/cluster/install"
 
 
 def archive_of(image: str) -> Path:

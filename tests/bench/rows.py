@@ -15,11 +15,6 @@ import psutil
 import yaml
 from httpx_sse import connect_sse
 
-from bench import plain
-from bench.browsing import browser
-from bench.footprint import footprint
-from bench.images import archive_of, layers_on_base
-from bench.row import Row, spread
 from checkers.collecting import check_log
 from checkers.findings import report
 from checkers.printing import command as printer
@@ -27,6 +22,11 @@ from checkers.queue import QueuedRun, QueueHistory, Spread, idle_seconds
 from checkers.watching import Watched, Watcher
 from launcher.stores.archive import Archive
 from launching.installation import PIPELINE_IMAGE, Installation
+from tests.bench import plain
+from tests.bench.browsing import browser
+from tests.bench.footprint import footprint
+from tests.bench.images import archive_of, layers_on_base
+from tests.bench.row import Row, spread
 
 LINES = 300_000
 RUNS, SLOTS = 15, 3

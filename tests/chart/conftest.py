@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.schema import CHART
+from .schema import CHART
 
 HERE = Path(__file__).parent
 EVERYTHING = HERE / "everything.yaml"
+INSTALL = HERE.parent / "support/chart/install"
 Render = Callable[..., subprocess.CompletedProcess[str]]
 Objects = dict[tuple[str, str], dict[str, Any]]
 
@@ -26,7 +27,7 @@ def run(*command: object, input: str | None = None) -> subprocess.CompletedProce
 @pytest.fixture(scope="session")
 def programs() -> Path:
     """The folder with helm and the other programs."""
-    install = subprocess.run([HERE / "install"], check=True, capture_output=True, text=True, timeout=1800)
+    install = subprocess.run([INSTALL], check=True, capture_output=True, text=True, timeout=1800)
     return Path(install.stdout.strip())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from chart.conftest import run
+from .conftest import run
 
 
 @dataclass(frozen=True, kw_only=True)

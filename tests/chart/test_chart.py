@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart.conftest import EVERYTHING, HERE, Objects, Render, run
-from chart.schema import CHART, make_schema
+from .conftest import EVERYTHING, HERE, Objects, Render, run
+from .schema import CHART, make_schema
 
 ROOT = CHART.parents[1]
 PRESETS = {"values-4gb.yaml": 4 << 30, "values-8gb.yaml": 8 << 30}
@@ -118,7 +118,7 @@ def test_a_file_of_the_chart_is_in_its_package_where_it_is_used(programs: Path, 
 
 def test_the_accounts_have_the_rights_of_the_cluster_tests(objects: Callable[..., Objects]) -> None:
     found = objects()
-    manifests = ROOT / "tests/cluster/manifests/slipway.yaml"
+    manifests = ROOT / "tests/support/cluster/manifests/slipway.yaml"
     for each in yaml.safe_load_all(manifests.read_text()):
         if each["kind"] == "Role":
             assert found["Role", each["metadata"]["name"]]["rules"] == each["rules"]

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from chart.conftest import EVERYTHING, Objects
-from chart.simulation import Peer, Traffic, allowed
 from launcher.cluster import labels
+
+from .conftest import EVERYTHING, Objects
+from .simulation import Peer, Traffic, allowed
 
 NODE = "203.0.113.7"
 NODE_PRIVATE = "10.0.0.5"

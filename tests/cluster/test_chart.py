@@ -19,7 +19,7 @@ from checkers.printing import command as printer
 from checkers.queue import QueuedRun, QueueHistory, check
 from checkers.watching import Watched, Watcher
 from cluster.cluster import Cluster
-from cluster.conftest import until
+from cluster.runs import until
 from cluster.scenario import a_posting_becomes_a_cv
 from cluster.viewers import Viewer
 from launching.release import CHART, TESTS_IMAGE, Release

@@ -20,7 +20,7 @@ import pytest
 from cluster import cluster as cluster_module
 from cluster.cluster import LAUNCHER_IMAGE, PIPELINE_IMAGE, STATE, TESTS_IMAGE, Cluster, ClusterError, wait_until
 
-HERE = Path(__file__).parent
+HERE = cluster_module.HERE
 POD_SECONDS = 90.0
 CHATTER = """
 import time
@@ -308,7 +308,7 @@ def test_without_root_it_is_said_what_to_do(tmp_path: Path) -> None:
     somebody.write_text("#!/bin/sh\necho 1000\n")
     somebody.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-    install = subprocess.run([cluster_module.HERE / "install"], env=environment, capture_output=True, text=True)
+    install = subprocess.run([HERE / "install"], env=environment, capture_output=True, text=True)
     assert install.returncode == 1
     assert "need root" in install.stderr
     assert "CLUSTER=none" in install.stderr

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.conftest import let_go, recorded, until
 from cluster.ends import Ends, with_its_volume
+from cluster.runs import let_go, recorded, until
 from launching.installation import Installation
 
 WAITS = "while [ ! -e $APPLICATIONS_DIR/go ]; do sleep 0.1; done"

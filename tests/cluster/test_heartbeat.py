@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from cluster.conftest import let_go, until
+from cluster.runs import let_go, until
 from launching.installation import Installation
 
 LEASE_SECONDS = 30

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.conftest import let_go, recorded, until
+from cluster.runs import let_go, recorded, until
 from launching.hostile import HARMLESS, HOSTILE
 from launching.installation import Installation
 

@@ -19,7 +19,7 @@ from checkers.findings import report
 from checkers.loghistory import LogHistory
 from checkers.printing import command as printer
 from cluster.cluster import Cluster
-from cluster.conftest import until
+from cluster.runs import until
 from cluster.scenario import a_posting_becomes_a_cv
 from cluster.viewers import Viewer
 from launching.edge import HOST, K3S_ARGUMENTS, Edge, make_certificate

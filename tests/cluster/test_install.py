@@ -13,7 +13,7 @@ from typing import IO, Any
 import pytest
 
 from cluster.cluster import TESTS_IMAGE, Cluster
-from cluster.conftest import until
+from cluster.runs import until
 from launching.scripts import SCRIPTS, Server
 
 PIPELINES: dict[str, dict[str, Any]] = {

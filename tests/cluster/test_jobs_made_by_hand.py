@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cluster.cluster import TESTS_IMAGE, Cluster
-from cluster.conftest import recorded, until
 from cluster.ends import Ends, with_its_volume
+from cluster.runs import recorded, until
 from launching.installation import Installation
 
 Manifest = dict[str, Any]

@@ -11,7 +11,7 @@ from checkers.collecting import check_log, check_outcome
 from checkers.findings import report
 from checkers.printing import command as printer
 from cluster.cluster import Cluster
-from cluster.conftest import recorded, until
+from cluster.runs import recorded, until
 from launching.installation import Installation
 from servers.redis_server import RedisServer
 

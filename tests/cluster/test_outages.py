@@ -16,7 +16,7 @@ from checkers.findings import report
 from checkers.printing import command as printer
 from checkers.queue import QueuedRun, QueueHistory, check
 from cluster.cluster import Cluster
-from cluster.conftest import recorded, until
+from cluster.runs import recorded, until
 from cluster.viewers import Viewer
 from launching.installation import Installation
 from servers.mongodb_server import MongodbServer

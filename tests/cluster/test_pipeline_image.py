@@ -12,7 +12,7 @@ import yaml
 from httpx_sse import connect_sse
 
 from cluster.cluster import PIPELINE_IMAGE, TESTS_IMAGE, Cluster
-from cluster.conftest import until
+from cluster.runs import until
 from launching.installation import Installation
 from launching.launcher import ROOT
 from servers import model_server

@@ -12,7 +12,7 @@ from checkers.collecting import check_outcome
 from checkers.findings import report
 from checkers.queue import QueuedRun, QueueHistory, Spread, check, idle_seconds
 from checkers.watching import Watched
-from cluster.conftest import PIPELINES, let_go, recorded, until
+from cluster.runs import PIPELINES, let_go, recorded, until
 from launching.installation import Installation
 
 RUNS = 30

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.conftest import until
 from cluster.ends import Ends, with_its_volume
+from cluster.runs import until
 from launching.installation import Installation
 
 

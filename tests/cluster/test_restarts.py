@@ -10,7 +10,7 @@ from pathlib import Path
 from checkers.collecting import check_log, check_outcome
 from checkers.findings import report
 from cluster.cluster import Cluster
-from cluster.conftest import PIPELINES, recorded, until
+from cluster.runs import PIPELINES, recorded, until
 from cluster.viewers import Viewer
 from launching.installation import Installation
 from servers.redis_server import RedisServer

@@ -119,8 +119,9 @@ def test_an_empty_place_has_none(filled: Filled) -> None:
     assert filled([]).find(PostingQuery(text="x")) == ([], 0)
 
 
-def test_places_that_are_not_there_are_told(tmp_path: Path) -> None:
-    away = PostingsInMongoDB("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200")
+def test_places_that_are_not_there_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frontend.postings._TIMEOUT_MS", 200)
+    away = PostingsInMongoDB("mongodb://127.0.0.1:9/")
     missing, unnamed = PostingsInFolder(str(tmp_path / "none")), PostingsInFolder("")
     for postings, said in ((away, "MONGODB_URI"), (missing, "POSTINGS_DIR"), (unnamed, "MONGODB_URI")):
         with pytest.raises(PostingsUnavailable, match=said):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-INSTALL = Path(__file__).with_name("install")
+INSTALL = Path(__file__).parents[1] / "support/deploy/install"
 
 
 @pytest.fixture(scope="session")

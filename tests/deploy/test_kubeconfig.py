@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.test_bootstrap import K8S, Machine
+from .test_bootstrap import K8S, Machine
 
 NOBODY = 65534
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.conftest import until
+from cluster.runs import until
 
 REMOTE = Path(__file__).resolve().parents[2] / "k8s/remote.sh"
 

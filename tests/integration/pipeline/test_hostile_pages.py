@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline_runner.browsing import Browser
@@ -19,6 +19,7 @@ from pipeline_runner.egress import networks_from
 from pipeline_runner.page_reading import Page, read_page
 from pipeline_runner.postings import Posting, posting_from
 from servers.hostile_site import POSTING, Site, probing, serving
+from servers.server import is_alive
 
 STORED = "The stored text of the posting."
 
@@ -26,7 +27,7 @@ STORED = "The stored text of the posting."
 @pytest.fixture(scope="module")
 def chromium() -> str:
     found = shutil.which("chromium")
-    assert found, "No Chromium: run tests/servers/install"
+    assert found, "No Chromium: run `make servers`"
     return found
 
 
@@ -183,20 +184,9 @@ def test_the_same_script_gets_there_where_configuration_allows_it(chromium: str,
         assert inner.requests
 
 
-def descendants(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *descendants(int(child))]
-    return found
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and is not one that only nobody has asked about."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def descendants() -> set[psutil.Process]:
+    """Every process below this one; one whose number another takes over is not taken for it."""
+    return set(psutil.Process().children(recursive=True))
 
 
 def test_no_process_of_the_browser_has_a_secret_in_its_environment(
@@ -208,8 +198,10 @@ def test_no_process_of_the_browser_has_a_secret_in_its_environment(
     seen: list[bytes] = []
 
     def look() -> str:
-        for pid in descendants(os.getpid()):
-            seen.append(Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes())
+        for each in descendants():
+            with suppress(OSError):  # one that has just ended has nothing to show
+                folder = Path(f"/proc/{each.pid}")
+                seen.append((folder / "cmdline").read_bytes() + (folder / "environ").read_bytes())
         return "<p>looked</p>"
 
     site.answers["/look"] = look
@@ -225,13 +217,13 @@ def test_after_the_last_page_no_process_and_no_folder_is_left(
 ) -> None:
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))  # short: see `LONGEST_TMPDIR`
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    others = descendants(os.getpid())
+    others = descendants()
     with browser(chromium) as reader:
         assert not reader.visit(f"{site.url}/posting").error
-        processes = set(descendants(os.getpid())) - set(others)
+        processes = descendants() - others
         assert len(processes) > 3
     deadline = time.monotonic() + 60
-    while any(alive(pid) for pid in processes):
-        assert time.monotonic() < deadline
+    while left := [each for each in processes if is_alive(each)]:
+        assert time.monotonic() < deadline, left
         time.sleep(0.05)
     folder.rmdir()  # fails where something is left

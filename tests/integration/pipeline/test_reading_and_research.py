@@ -50,7 +50,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
-    assert chromium, "No Chromium: run tests/servers/install"
+    assert chromium, "No Chromium: run `make servers`"
     with Browser(executable=chromium, allowed=networks_from("127.0.0.1"), page_seconds=15) as running:
         yield running
 

@@ -1,0 +1,135 @@
+"""Slipway in the cluster itself, installed from the chart as a person would: with helm."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from cluster.cluster import REPLACED_SECONDS, Cluster, ClusterError, wait_for_service
+from launching.launcher import ROOT
+
+CHART = ROOT / "charts/slipway"
+INSTALL = ROOT / "tests/support/chart/install"
+NAME = "slipway"
+TIMEOUT_SECONDS = 180
+TESTS_IMAGE = "localhost/slipway-tests:test"
+_VALUES: dict[str, Any] = {
+    "image": {"repository": "localhost/slipway", "tag": "test"},
+    "pipelineImage": {"repository": "localhost/slipway-pipeline", "tag": "test"},
+    "redis": {"image": TESTS_IMAGE},
+    "secrets": {"pipeline": "slipway-pipeline"},
+    "data": {"storage": "1Gi", "storageClass": "local-path"},
+}
+
+
+class Release:
+    """A release of the chart in a namespace of its own, with the Secrets and the ConfigMap that its values name."""
+
+    chart = CHART
+
+    def __init__(
+        self, cluster: Cluster, *, mongodb_uri: str, pipelines: dict[str, Any], values: dict[str, Any] | None = None
+    ) -> None:
+        self.cluster, self.secret = cluster, secrets.token_hex(32)
+        self.namespace = f"release-{secrets.token_hex(4)}"
+        self.values: dict[str, Any] = {**_VALUES, "pipelines": pipelines, **(values or {})}
+        built = subprocess.run([INSTALL], check=True, capture_output=True, text=True, timeout=1200)
+        self._helm = Path(built.stdout.strip()) / "helm"
+        self._mongodb_uri = mongodb_uri
+        self.url = ""
+        self.client = httpx.Client()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a caller sends."""
+        return {"Authorization": f"Bearer {self.secret}"}
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        """The beginning of a kubectl command."""
+        return [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
+
+    def __enter__(self) -> Self:
+        self.cluster.make_namespace(self.namespace)
+        uri = {"MONGODB_URI": self._mongodb_uri}
+        master_cv = (ROOT / "pipeline-image/samples/master-cv.md").read_text()
+        objects = [
+            _named("Secret", "slipway-env", stringData={"RUNNER_API_SECRET": self.secret, **uri}),
+            _named("Secret", "slipway-pipeline", stringData=uri),
+            _named("ConfigMap", "slipway-master-cv", data={"master-cv.md": master_cv}),
+        ]
+        self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
+        try:
+            self.upgrade()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        self.helm("uninstall", NAME, "--ignore-not-found")  # what is not in the namespace goes too
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    def upgrade(self, **changes: Any) -> None:
+        """Install `chart`, or upgrade to it and to changed values, and wait until all is ready."""
+        self.values |= changes
+        self.helm(
+            "upgrade", "--install", NAME, str(self.chart), "--values=-", "--wait", f"--timeout={TIMEOUT_SECONDS}s",
+            input=yaml.safe_dump(self.values),
+        )  # fmt: skip
+        address = self.json("get", "service", "slipway-launcher")["spec"]["clusterIP"]
+        if self.url != f"http://{address}":  # after an uninstall it is another one
+            self.url = f"http://{address}"
+            self.client.close()
+            self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=60)
+        self.cluster.wait_for_rollout("slipway-launcher", self.namespace)
+        wait_for_service(self._answers, REPLACED_SECONDS, f"an answer from {self.url}")
+
+    def helm(self, *args: str, input: str | None = None) -> str:
+        """Run helm in this namespace and return what it printed; its errors are the exception's text."""
+        command: list[str] = [
+            str(self._helm),
+            f"--kubeconfig={self.cluster.kubeconfig}",
+            f"--namespace={self.namespace}",
+            *args,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, input=input, timeout=TIMEOUT_SECONDS + 60)
+        if done.returncode:
+            raise RuntimeError(f"helm {args[0]} failed: {done.stderr}{done.stdout}\n{self._state()}")
+        return done.stdout + done.stderr  # what a hook's pod says is on stderr
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:
+        """Run kubectl in this namespace."""
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
+
+    def json(self, *args: str) -> dict[str, Any]:
+        """Ask kubectl for objects of this namespace."""
+        found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
+        return found
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    def _state(self) -> str:
+        try:
+            said = self.kubectl("logs", "slipway-test")
+        except ClusterError:  # helm's test did not run
+            said = ""
+        return said + self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
+
+
+def _named(kind: str, name: str, **content: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **content}

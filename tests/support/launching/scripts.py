@@ -1,0 +1,111 @@
+"""The scripts of k8s/, run as a person on the server would: kubectl and helm on the PATH, a namespace of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from cluster.cluster import TESTS_IMAGE, Cluster
+from launching.launcher import ROOT
+
+SCRIPTS = ROOT / "k8s"
+CHART_PROGRAMS = ROOT / "tests/support/chart/install"
+SECONDS = 420
+REPLACING = ("install.sh", "config.py", "rollback.sh")
+IMAGES = ("--set", "image.repository=localhost/slipway", "--set", "pipelineImage.repository=localhost/slipway-pipeline")
+CLUSTER = ("--set", f"redis.image={TESTS_IMAGE}", "--set", "data.storage=1Gi", "--set", "data.storageClass=local-path")
+
+
+class Server:
+    """Where the scripts run: a namespace, a configuration folder, and the programs that they call."""
+
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
+        self.cluster, self.directory = cluster, directory
+        self.namespace = f"server-{secrets.token_hex(4)}"
+        self.secret = secrets.token_hex(32)
+        self.kubeconfig = cluster.kubeconfig
+        self.config = directory / "config"
+        (self.config / "credentials").mkdir(parents=True)
+        (self.config / "credentials/service-account.json").write_text('{"made": "for a test"}')
+        (self.config / "master-cv.md").write_text((ROOT / "pipeline-image/samples/master-cv.md").read_text())
+        self.write_env()
+        self._programs = directory / "bin"
+        self._programs.mkdir()
+        kubectl = self._programs / "kubectl"
+        kubectl.write_text(f'#!/bin/sh\nexec {" ".join(map(str, cluster.kubectl_command))} "$@"\n')
+        kubectl.chmod(0o755)
+        built = subprocess.run([CHART_PROGRAMS], check=True, capture_output=True, text=True, timeout=1200)
+        (self._programs / "helm").symlink_to(Path(built.stdout.strip()) / "helm")
+
+    def write_env(self, **more: str) -> None:
+        """Write `.env` with the secret, what the runs get, and more."""
+        variables = {"RUNNER_API_SECRET": self.secret, "FIRECRAWL_API_URL": "http://firecrawl.example", **more}
+        (self.config / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the scripts."""
+        own = {name: value for name, value in os.environ.items() if name not in ("RUNNER_URL", "RUNNER_API_SECRET")}
+        path = f"{self._programs}:{own['PATH']}"
+        return {**own, "PATH": path, "KUBECONFIG": str(self.kubeconfig), "NAMESPACE": self.namespace}
+
+    def command(self, script: str, *args: str) -> list[str]:
+        """Return a script's command line."""
+        return [str(SCRIPTS / script), *args]
+
+    def run(self, script: str, *args: str, fails: bool = False) -> str:
+        """Run a script, and return what it printed."""
+        done = subprocess.run(
+            self.command(script, *args), capture_output=True, text=True, env=self.environment, timeout=SECONDS
+        )
+        assert (done.returncode != 0) == fails, f"{script}: {done.returncode}\n{done.stdout}{done.stderr}"
+        if script in REPLACING and not fails:
+            self.cluster.wait_for_rollout("slipway-launcher", self.namespace)  # `slipway` takes any pod that is there
+        return done.stdout + done.stderr
+
+    def install(self, *args: str, fails: bool = False) -> str:
+        """Install with this machine's images, and whatever else."""
+        return self.run("install.sh", "--image-tag", "test", *IMAGES, *CLUSTER, *args, fails=fails)
+
+    def slipway(self, *args: str, secret: str | None = None, fails: bool = False) -> str:
+        """Run the launcher's command line inside its pod, with its own secret or another."""
+        with_secret = [] if secret is None else ["env", f"RUNNER_API_SECRET={secret}"]
+        command = [
+            "kubectl",
+            f"--namespace={self.namespace}",
+            "exec",
+            "deployment/slipway-launcher",
+            "--",
+            *with_secret,
+        ]
+        done = subprocess.run(
+            [*command, "slipway", *args], capture_output=True, text=True, env=self.environment, timeout=120
+        )
+        assert (done.returncode != 0) == fails, f"slipway {args}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:
+        """Run kubectl in the namespace, as the administrator."""
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
+
+    def json(self, *args: str) -> dict[str, Any]:
+        """Ask kubectl for objects of the namespace."""
+        found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Return the resource version of each object that the configuration folder became."""
+        items = self.json("get", "secrets,configmaps", "--selector=slipway.dev/config")["items"]
+        return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in items}
+
+    def remove(self) -> None:
+        """Take all of it out of the cluster."""
+        subprocess.run(
+            ["helm", f"--namespace={self.namespace}", "uninstall", "slipway", "--ignore-not-found"],
+            env=self.environment, capture_output=True, timeout=SECONDS,
+        )  # fmt: skip
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
