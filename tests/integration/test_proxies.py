@@ -166,21 +166,21 @@ def test_the_front_end_trusts_an_authority_of_ones_own_and_no_other(
     try:
         with launcher(certificate) as heard:
             monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-            connection.trusted.cache_clear()
+            connection.ssl_context.cache_clear()
             assert statuses(heard.url)[1] == 503
             assert heard.credentials == []
             monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
-            connection.trusted.cache_clear()
+            connection.ssl_context.cache_clear()
             assert statuses(heard.url)[1] == 200
     finally:
-        connection.trusted.cache_clear()
+        connection.ssl_context.cache_clear()
 
 
 def test_certificates_that_cannot_be_read_are_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
-    connection.trusted.cache_clear()
+    connection.ssl_context.cache_clear()
     try:
         with pytest.raises(ValueError, match="SSL_CERT_FILE or SSL_CERT_DIR cannot be used"):
             create_app({"SLIPWAY_ENV": "development"}, "127.0.0.1")
     finally:
-        connection.trusted.cache_clear()
+        connection.ssl_context.cache_clear()

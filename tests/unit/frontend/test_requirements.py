@@ -1,4 +1,4 @@
-"""frontend/requirements.txt, which Vercel installs, against what is locked and what the code needs."""
+"""frontend/requirements.txt, which Vercel installs, matches the lock file and the dependencies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[3]
-MEND = "frontend/requirements.txt is not current: make lock"
+FIX = "frontend/requirements.txt is out of date: run make lock"
 
 
 def locked(file: Path) -> dict[str, tuple[str, frozenset[str]]]:
@@ -26,7 +26,7 @@ def locked(file: Path) -> dict[str, tuple[str, frozenset[str]]]:
 
 
 def needed(names: list[str]) -> set[str]:
-    """All packages that these need on this machine, themselves included."""
+    """These packages and all their dependencies on this machine."""
     found: set[str] = set()
     left = [Requirement(name) for name in names]
     while left:
@@ -38,18 +38,18 @@ def needed(names: list[str]) -> set[str]:
     return found
 
 
-def test_vercel_installs_what_is_locked_and_what_is_needed_and_no_more() -> None:
+def test_requirements_are_the_locked_dependencies() -> None:
     exported, all_locked = locked(ROOT / "frontend/requirements.txt"), locked(ROOT / "requirements.lock")
     for name, (line, hashes) in exported.items():
-        assert (line.split()[0], hashes) == (all_locked[name][0].split()[0], all_locked[name][1]), MEND
+        assert (line.split()[0], hashes) == (all_locked[name][0].split()[0], all_locked[name][1]), FIX
         assert hashes
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     here = {name for name, (line, _) in exported.items() if not (mark := Requirement(line).marker) or mark.evaluate()}
-    assert here == needed(project["optional-dependencies"]["frontend"]), MEND
+    assert here == needed(project["optional-dependencies"]["frontend"]), FIX
 
 
-def test_vercel_finds_one_application_and_it_is_not_hidden_by_another() -> None:
-    """It takes the first of these files that names one at its top: app.py must not, for it cannot be imported there."""
+def test_vercel_finds_the_application_in_index() -> None:
+    """Vercel uses the first file that defines one at top level; app.py must not, as it cannot be imported there."""
 
     def names(file: str) -> set[str]:
         found = set()
