@@ -1,4 +1,4 @@
-"""The image's Dockerfile agrees with what is locked."""
+"""The image's Dockerfile matches the lock file."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def wanted(dockerfile: str) -> set[str]:
     return set(re.findall(r"wanted = !?/\^\(([^)]*)\)==/", dockerfile)[0].split("|"))
 
 
-def test_the_playwright_image_has_the_browser_that_the_locked_playwright_wants():
+def test_base_image_matches_the_locked_playwright():
     assert f"playwright/python:v{LOCKED['playwright']}-" in DOCKERFILE
 
 
-def test_what_the_image_installs_is_locked_and_holds_what_the_pipeline_asks_for():
+def test_installed_packages_are_locked_and_complete():
     names = wanted(DOCKERFILE)
     assert names <= LOCKED.keys()
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["pipeline"]
     assert {re.split("[><=]", each)[0] for each in extra} <= names
 
 
-def test_what_only_the_pipeline_or_the_front_end_needs_is_not_in_the_launchers_image():
+def test_launcher_image_lacks_pipeline_and_front_end_packages():
     left_out = wanted(LAUNCHER_DOCKERFILE)
     assert {"playwright", "greenlet", "lxml", "flask", "werkzeug"} <= left_out <= LOCKED.keys()
