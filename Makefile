@@ -1,4 +1,4 @@
-# Every target installs what it needs; `make help` lists them.
+# Every target installs its prerequisites; `make help` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -12,11 +12,11 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: apt install python3"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: Slipway needs 3.11 or newer (make PYTHON=python3.12 …)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Slipway needs Python 3.11 or newer: apt install python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old. Slipway needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing python3-venv"; apt-get install -y -qq python3-venv >/dev/null; \
-	  else echo "Python's venv is missing: apt install python3-venv"; exit 1; fi; }
+	  else echo "Python's venv module is missing: apt install python3-venv"; exit 1; fi; }
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
@@ -33,68 +33,68 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.run
 
 .PHONY: run
-run: $(VENV)/.run ## Launch one run of the bundled pipeline for a sample posting, and show its log and artifacts
+run: $(VENV)/.run ## Run the bundled pipeline for a sample posting and show its log and artifacts
 	@$(BIN)/slipway-launcher demo
 
 .PHONY: serve
 serve: export SLIPWAY_ENV ?= development
 serve: export POSTINGS_DIR ?= $(SAMPLES)/postings
 serve: export MASTER_CV ?= $(SAMPLES)/master-cv.md
-serve: $(VENV)/.run ## Serve launcher and pages with the sample postings, and say which address to open
+serve: $(VENV)/.run ## Serve the launcher and the front end with sample postings, and print the URL
 	@exec $(BIN)/python -m frontend --with-launcher
 
 .PHONY: check
-check: lint ## What needs no server: lint, types, import rules, unit tests
+check: lint ## Run lint and unit tests, which need no server
 	@$(BIN)/pytest -q tests/unit
 
 .PHONY: lint
-lint: $(VENV)/.dev ## Lint, types, import rules
+lint: $(VENV)/.dev ## Check formatting, lint, types and import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 .PHONY: servers
-servers: $(VENV)/.dev ## Install the real servers and the browser that the tests use
+servers: $(VENV)/.dev ## Install the servers and the browser for the tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/servers/install
 
-# CLUSTER=none leaves out what needs Kubernetes, for machines that cannot have one: no root, no Linux.
+# CLUSTER=none skips tests that need Kubernetes, for machines that cannot run it: no root, no Linux.
 .PHONY: cluster
-cluster: ## Install what the tests' Kubernetes needs
+cluster: ## Install Kubernetes for the tests
 ifneq ($(CLUSTER),none)
 	@tests/cluster/install >/dev/null
 endif
 
 .PHONY: cluster-up
-cluster-up: ## Bring the tests' Kubernetes up, and keep it up between tests
+cluster-up: ## Start the test cluster and keep it running between tests
 	@tests/cluster/up
 
 .PHONY: cluster-down
-cluster-down: ## End the tests' Kubernetes
+cluster-down: ## Stop the test cluster
 	@tests/cluster/down
 
 .PHONY: test
-test: lint servers cluster ## Everything there is
+test: lint servers cluster ## Run all checks and tests
 	@rm -f .coverage .coverage.*
 	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),0,90)
 ifeq ($(CLUSTER),none)
-	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
+	@echo "CLUSTER=none: tests that need Kubernetes were skipped."
 endif
 
 .PHONY: golden
-golden: $(VENV)/.dev ## Write anew what the samples' documents are compared with; look at the difference before you commit it
+golden: $(VENV)/.dev ## Regenerate the golden files of the sample postings; review the diff before you commit
 	@RENEW_GOLDEN=1 $(BIN)/pytest -q tests/unit/pipeline/test_pipeline_golden.py
 
 .PHONY: manifests
-manifests: $(VENV)/.dev ## Make the chart's schema, README, plain manifests and what the tests compare with anew
+manifests: $(VENV)/.dev ## Regenerate the chart's schema and README, and the rendered manifests
 	@$(BIN)/python tests/chart/schema.py
 	@PATH=$$(tests/chart/install):$$PATH && helm-docs --chart-search-root charts --log-level warning && mkdir -p k8s/rendered \
 	  && helm template slipway charts/slipway --namespace slipway --no-hooks > k8s/rendered/slipway.yaml \
 	  && helm template slipway charts/slipway --namespace slipway --values tests/chart/everything.yaml > tests/chart/everything.rendered.yaml
 
 .PHONY: rules
-rules: ## Copy the rules of the settings into frontend/, the one folder that Vercel deploys
+rules: ## Copy the settings' rules to frontend/, the only folder that Vercel deploys
 	@rm -rf frontend/setting_rules && mkdir frontend/setting_rules && cp launcher/domain/setting_rules/*.py frontend/setting_rules/
 
 .PHONY: chart
@@ -102,36 +102,36 @@ chart: $(VENV)/.dev ## Test the chart without a cluster
 	@$(BIN)/pytest -q tests/chart
 
 .PHONY: scripts
-scripts: $(VENV)/.dev ## Test the scripts of k8s/ and the workflows without a server
+scripts: $(VENV)/.dev ## Test the scripts in k8s/ and the workflows without a server
 	@$(BIN)/pytest -q tests/deploy
 
-# On a server, or wherever kubectl and helm find the cluster. NAMESPACE=slipway; more options: ARGS="--image-tag …".
+# Wherever kubectl and helm can access the cluster. Default: NAMESPACE=slipway; more options: ARGS="--image-tag …".
 .PHONY: deploy
 deploy: ## Install or upgrade Slipway in the cluster: make deploy [CONFIG=FOLDER] [ARGS="…"]
 	@k8s/install.sh $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 .PHONY: config
 config: ## Apply a changed .env, master-cv.md or credentials/: make config CONFIG=FOLDER
-	@k8s/config.py "$(or $(CONFIG),$(error CONFIG is the folder with .env and master-cv.md))"
+	@k8s/config.py "$(or $(CONFIG),$(error Set CONFIG to the folder with .env and master-cv.md))"
 
 .PHONY: drain
 drain: ## Pause the queue and wait until no run is active
 	@k8s/drain.sh $(ARGS)
 
 .PHONY: resume
-resume: ## Start the queue again
+resume: ## Resume the queue
 	@k8s/resume.sh
 
 .PHONY: bench
-bench: $(VENV)/.dev servers cluster ## How fast, against plain kubectl: make bench ROWS="first-line lines"
+bench: $(VENV)/.dev servers cluster ## Run the benchmarks: make bench [ROWS="first-line lines"]
 	@PYTHONPATH=.:operator:tests $(BIN)/python -m bench $(ROWS)
 
 .PHONY: screenshots
-screenshots: $(VENV)/.dev servers ## Take pictures of each page, light, dark and as on a phone, into docs/screenshots
+screenshots: $(VENV)/.dev servers ## Take screenshots of each page (light, dark, phone) into docs/screenshots
 	@PYTHONPATH=.:tests $(BIN)/python -m screenshots
 
 .PHONY: lock
-lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
+lock: $(VENV)/.dev ## Update the lock files
 	@for extra in "requirements.lock" "--group dev requirements-dev.lock"; do set -- $$extra; \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-header --all-extras pyproject.toml $${2:+$$1 $$2} -o "$${!#}"; done
@@ -140,5 +140,5 @@ lock: $(VENV)/.dev ## Lock the dependencies anew, with hashes
 	    --constraint requirements.lock - -o frontend/requirements.txt
 
 .PHONY: clean
-clean: ## Remove the environment and what runs left here
+clean: ## Remove the virtual environment, caches and local data
 	@rm -rf $(VENV) var applications build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The alert rules and the operations page speak of metrics that exist, and of each other."""
+"""The alerting rules, the operations page and the metrics match."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/operations.md").read_text()
 
 
 def metrics() -> dict[str, str]:
-    """Return the type of every metric that launcher and operator register, by its name."""
+    """Return the type of every metric of launcher and operator, by name."""
     found: dict[str, str] = {}
     for path in (*ROOT.glob("launcher/**/*.py"), *ROOT.glob("operator/**/*.py")):
         for kind, name in re.findall(r'\b(Counter|Gauge|Histogram)\(\s*"(slipway_\w+)"', path.read_text()):
@@ -21,19 +21,19 @@ def metrics() -> dict[str, str]:
     return found
 
 
-def test_rules_name_metrics_that_exist() -> None:
+def test_rules_use_existing_metrics() -> None:
     known = metrics()
     series = set(known) | {f"{name}_bucket" for name, kind in known.items() if kind == "Histogram"}
     used = set(re.findall(r"\bslipway_\w+", RULES))
     assert used and used <= series
 
 
-def test_the_page_explains_every_metric_and_every_alert() -> None:
+def test_page_explains_every_metric_and_alert() -> None:
     assert set(metrics()) <= set(re.findall(r"`(slipway_\w+)`", PAGE))
     alerts = {rule["alert"] for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]}
     assert alerts == set(re.findall(r"`(Slipway[A-Z]\w+)`", PAGE))
 
 
-def test_the_page_names_scripts_that_exist() -> None:
+def test_page_mentions_existing_scripts() -> None:
     for name in set(re.findall(r"k8s/([\w-]+\.(?:sh|py|yaml))", PAGE)):
         assert (ROOT / "k8s" / name).is_file(), name

@@ -95,14 +95,12 @@ def test_cookie_wall_is_dismissed(reader: Browser, site: Site) -> None:
         ("/circle/", "the site redirects too many times"),
         ("/large", "the page exceeds the size limit"),
         ("/file", "it is a file, not a page"),
-        ("/to/http:~~127.0.0.2:8099~", "127.0.0.2:8099 is no place on the public web"),
-        ("/to/http:~~[::1]:8099~", "::1:8099 is no place on the public web"),
-        ("/to/https:~~169.254.169.254~", "169.254.169.254:443 is no place on the public web"),
+        ("/to/http:~~127.0.0.2:8099~", "127.0.0.2:8099 is not on the public web"),
+        ("/to/http:~~[::1]:8099~", "::1:8099 is not on the public web"),
+        ("/to/https:~~169.254.169.254~", "169.254.169.254:443 is not on the public web"),
     ],
 )
-def test_unreadable_page_falls_back_to_the_stored_text(
-    reader: Browser, site: Site, path: str, why: str
-) -> None:
+def test_unreadable_page_falls_back_to_the_stored_text(reader: Browser, site: Site, path: str, why: str) -> None:
     page = read_page(posting(f"{site.url}{path}"), reader)
     fell_back(page, why)
 

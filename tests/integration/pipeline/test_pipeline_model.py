@@ -218,9 +218,7 @@ def test_wrong_key_fails_the_run_and_is_not_printed(ask: Ask, serve: Serve, tmp_
     wrong = "sk-wrong-0123456789"
     done = ask(serve(), OPENAI_API_KEY=wrong)
     assert done.returncode == 5
-    assert done.stdout.endswith(
-        "Pipeline failed: The key in OPENAI_API_KEY is refused by 127.0.0.1 (401): correct it.\n"
-    )
+    assert done.stdout.endswith("Pipeline failed: 127.0.0.1 rejected the key in OPENAI_API_KEY (401). Correct it.\n")
     assert wrong not in done.stdout + done.stderr
 
 

@@ -169,9 +169,7 @@ def test_connect_to_a_private_address_is_refused(site):
     with proxied() as proxy:
         answer = said(proxy, f"CONNECT 127.0.0.1:{site} HTTP/1.1\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 403 ")
-        assert proxy.refusals == [
-            f"127.0.0.1:{site} is no place on the public web, and BROWSER_ALLOWED_NETWORKS does not name it"
-        ]
+        assert proxy.refusals == [f"127.0.0.1:{site} is not on the public web and not in BROWSER_ALLOWED_NETWORKS"]
         proxy.renew()
         assert proxy.refusals == []
 
@@ -190,7 +188,7 @@ def test_proxy_connects_to_the_checked_address(site):
 
 def test_check_applies_the_same_rules():
     with proxied(["192.168.0.1"], ["8.8.8.8"]) as proxy:
-        with pytest.raises(EgressRefusedError, match=r"inside\.example:80 is no place on the public web"):
+        with pytest.raises(EgressRefusedError, match=r"inside\.example:80 is not on the public web"):
             proxy.check("inside.example", 80)
         proxy.check("outside.example", 443)
 

@@ -87,7 +87,7 @@ def test_unknown_posting_lists_existing_ones(run, sample_environment, job_id):
     assert done.returncode == 3
     last = done.stdout.strip().split("\n")[-1]
     assert sample_environment["POSTINGS_DIR"] in last
-    assert last.endswith("there are 4711, 4712, 4713.")
+    assert last.endswith("Existing postings: 4711, 4712, 4713.")
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -42,10 +42,10 @@ def test_missing_profiles_folder_leaves_the_bundled_ones(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("tone: [", "cannot be read as YAML"),
-        ("\ufffe\x00", "cannot be read as YAML"),
-        ("- a list", "must hold fields"),
-        ("", "must hold fields"),
+        ("tone: [", "is not valid YAML"),
+        ("\ufffe\x00", "is not valid YAML"),
+        ("- a list", "must have fields"),
+        ("", "must have fields"),
         ("tone: shrill", "tone: Input should be 'plain', 'warm' or 'formal'"),
         ("length: {recent_roles: many}", "length.recent_roles: Input should be a valid integer"),
         ("length: {recent_roles: -1}", "length.recent_roles: "),

