@@ -35,7 +35,7 @@ def call(method: str, group: str, objects: str) -> Any:
 found = call("GET", "apis/apps/v1", f"deployments/{operator}")
 if found and "deletionTimestamp" not in found["metadata"]:
     sys.exit(f"{operator} is installed in {namespace}. This script is only for helm uninstall; nothing was deleted.")
-ask("DELETE", "apis/batch/v1", f"jobs{runs}")
+call("DELETE", "apis/batch/v1", f"jobs{runs}")
 end = time.monotonic() + WAIT_SECONDS
 while (pods := call("GET", "api/v1", f"pods{runs}")["items"]) and time.monotonic() < end:
     time.sleep(0.5)
