@@ -77,11 +77,11 @@ def _company(posting: Posting, research: Research) -> str:
     name = posting.company or "The company"
     if not research.sources:
         return _fill(f"{name}: no information beyond the posting. {research.note}.", "")
-    said = [
+    excerpts = [
         _fill(f'{one_line(source.title) or one_line(source.url)}: "{_shortened(source.excerpt)}"', "  ")
         for source in research.sources
     ]
-    return "\n\n".join([_fill(f"{name} in its own words. {research.note}.", ""), *said])
+    return "\n\n".join([_fill(f"{name} in its own words. {research.note}.", ""), *excerpts])
 
 
 def _gaps(comparisons: Sequence[Comparison]) -> str:

@@ -42,16 +42,16 @@ def objection(sentence: str, fact: str, *, setting: str = "") -> str:
         return "it is empty, too long, or more than one line"
     if not (sentence[0].isalnum() or sentence[0] in "\"'\u201c\u201e\u2018"):
         return "it does not begin with a word"
-    said, known = _tokens(sentence), _tokens(fact)
+    tokens, known = _tokens(sentence), _tokens(fact)
     contributed = {_stem(token) for token in _tokens(setting) if not _NUMBER.search(token)}
     allowed = {_stem(token) for token in known} | contributed
-    new = _new(said, allowed)
+    new = _new(tokens, allowed)
     if new:
         return "the fact does not say " + ", ".join(map(repr, new))
-    lost = [token for token in known if token in KEPT_WORDS and token not in said]
+    lost = [token for token in known if token in KEPT_WORDS and token not in tokens]
     if lost:
         return f"it leaves out {lost[0]!r}"
-    return _objection_to_numbers(said, known)
+    return _objection_to_numbers(tokens, known)
 
 
 def new_words(text: str, known: Sequence[str]) -> list[str]:
@@ -74,21 +74,21 @@ def remove_untraceable(document: str, known: Sequence[str]) -> tuple[str, list[R
     return "\n".join(kept), removed
 
 
-def _new(said: Sequence[str], allowed: Set[str]) -> list[str]:
-    return list(dict.fromkeys(token for token in said if not _is_small(token) and _stem(token) not in allowed))
+def _new(tokens: Sequence[str], allowed: Set[str]) -> list[str]:
+    return list(dict.fromkeys(token for token in tokens if not _is_small(token) and _stem(token) not in allowed))
 
 
-def _objection_to_numbers(said: Sequence[str], known: Sequence[str]) -> str:
+def _objection_to_numbers(tokens: Sequence[str], known: Sequence[str]) -> str:
     """Check that numbers are in the fact's order, each once, and followed by a word that is near them in the fact."""
     start = 0
-    for place, number in enumerate(said):
+    for place, number in enumerate(tokens):
         if not (_NUMBER.match(number) or number in COUNT_WORDS):
             continue
         at = next((i for i in range(start, len(known)) if known[i] == number), None)
         if at is None:
             return f"{number!r} is not in the fact's order"
         start = at + 1
-        rest = said[place + 1 :]
+        rest = tokens[place + 1 :]
         following = next((token for token in rest if not _is_small(token)), None)
         near = [_stem(token) for token in known[at + 1 :] if not _is_small(token)][:2]
         is_apart = not near and _is_small(rest[0]) if rest else True  # "In 2023 I ...", of a fact that ends in 2023
