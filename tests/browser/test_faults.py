@@ -28,7 +28,7 @@ def test_unknown_run_renders_404(tmp_path: Path, visit: Callable[[Site], Page]) 
             assert "Traceback" not in page.content()
         page.goto(f"{site.frontend.url}/runs/no-such-run")
         expect(page.get_by_role("heading", level=1)).to_have_text(RUN_NOT_FOUND)
-        page.get_by_role("link", name="Jobs").click()
+        page.get_by_role("link", name="Jobs", exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
 
 

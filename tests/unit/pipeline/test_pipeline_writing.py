@@ -188,8 +188,8 @@ def test_score_needs_requirements():
     assert score_of([]) is None
 
 
-STORED = Page(text="", from_page=False, note="The posting names no page: its stored text is used")
-NOTHING = Research(note="The posting names no site of the company's own")
+STORED = Page(text="", from_page=False, note="The posting has no URL; the stored text is used")
+NOTHING = Research(note="The posting names no website of the company")
 
 
 def dossier_of(job, comparisons=(), cv_text="", *, page=STORED, research=NOTHING):
