@@ -1,4 +1,4 @@
-# Every target installs what it needs; `make help` lists them.
+# Every target installs its prerequisites; `make help` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -12,11 +12,11 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: apt install python3"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: Slipway needs 3.11 or newer (make PYTHON=python3.12 …)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Slipway needs Python 3.11 or newer: apt install python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old. Slipway needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "Installing python3-venv"; apt-get install -y -qq python3-venv >/dev/null; \
-	  else echo "Python's venv is missing: apt install python3-venv"; exit 1; fi; }
+	  else echo "Python's venv module is missing: apt install python3-venv"; exit 1; fi; }
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
@@ -67,9 +67,9 @@ lint: $(VENV)/.dev ## Check format, lint, types and import rules
 servers: $(VENV)/.dev ## Install the real servers and the browser that the tests use
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tests/support/servers/install
 
-# CLUSTER=none leaves out what needs Kubernetes, for machines that cannot have one: no root, no Linux.
+# CLUSTER=none skips tests that need Kubernetes, for machines that cannot run it: no root, no Linux.
 .PHONY: cluster
-cluster: ## Install what the tests' Kubernetes needs
+cluster: ## Install Kubernetes for the tests
 ifneq ($(CLUSTER),none)
 	@tests/support/cluster/install >/dev/null
 endif
@@ -88,7 +88,7 @@ test: lint ## Run all tests
 	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),80,90)
 ifeq ($(CLUSTER),none)
-	@echo "Left out, as CLUSTER=none says: every test that needs Kubernetes (skipped above)."
+	@echo "CLUSTER=none: tests that need Kubernetes were skipped."
 endif
 
 .PHONY: golden
@@ -103,7 +103,7 @@ manifests: $(VENV)/.dev ## Regenerate the chart's schema, README, plain manifest
 	  && helm template slipway charts/slipway --namespace slipway --values tests/chart/everything.yaml > tests/chart/everything.rendered.yaml
 
 .PHONY: rules
-rules: ## Copy the rules of the settings into frontend/, the one folder that Vercel deploys
+rules: ## Copy the settings' rules to frontend/, the only folder that Vercel deploys
 	@rm -rf frontend/setting_rules && mkdir frontend/setting_rules && cp launcher/domain/setting_rules/*.py frontend/setting_rules/
 
 .PHONY: chart
@@ -111,24 +111,24 @@ chart: $(VENV)/.dev ## Test the chart without a cluster
 	@$(BIN)/pytest -q tests/chart
 
 .PHONY: scripts
-scripts: $(VENV)/.dev ## Test the scripts of k8s/ and the workflows without a server
+scripts: $(VENV)/.dev ## Test the scripts in k8s/ and the workflows without a server
 	@$(BIN)/pytest -q tests/deploy
 
-# On a server, or wherever kubectl and helm find the cluster. NAMESPACE=slipway; more options: ARGS="--image-tag …".
+# Wherever kubectl and helm can access the cluster. Default: NAMESPACE=slipway; more options: ARGS="--image-tag …".
 .PHONY: deploy
 deploy: ## Install or upgrade Slipway in the cluster: make deploy [CONFIG=FOLDER] [ARGS="…"]
 	@k8s/install.sh $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 .PHONY: config
 config: ## Apply a changed .env, master-cv.md or credentials/: make config CONFIG=FOLDER
-	@k8s/config.py "$(or $(CONFIG),$(error CONFIG is the folder with .env and master-cv.md))"
+	@k8s/config.py "$(or $(CONFIG),$(error Set CONFIG to the folder with .env and master-cv.md))"
 
 .PHONY: drain
 drain: ## Pause the queue and wait until no run is active
 	@k8s/drain.sh $(ARGS)
 
 .PHONY: resume
-resume: ## Start the queue again
+resume: ## Resume the queue
 	@k8s/resume.sh
 
 .PHONY: bench

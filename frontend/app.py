@@ -20,7 +20,7 @@ from frontend.pages import pages
 from frontend.postings import open_postings
 from frontend.sign_in import csrf_token, sign_in, signed_in
 
-MOST_BYTES = 1_000_000  # of a request: the launcher takes no more
+MAX_REQUEST_BYTES = 1_000_000  # the launcher's own limit
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'{origin}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -32,7 +32,7 @@ HEADERS = {
 
 
 def create_app(environment: Mapping[str, str], host: str) -> Flask:
-    """The application for serving on `host`; ConfigurationError says what is missing in the environment."""
+    """The application for serving on `host`; ConfigurationError lists what is missing or invalid in the environment."""
     config = read_config(environment, host)
     app = Flask("frontend", root_path=str(Path(__file__).parent))
     app.config.update(
@@ -43,23 +43,23 @@ def create_app(environment: Mapping[str, str], host: str) -> Flask:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=config.secure_cookie,
         TRUSTED_HOSTS=list(config.hosts) or None,
-        MAX_CONTENT_LENGTH=MOST_BYTES,
+        MAX_CONTENT_LENGTH=MAX_REQUEST_BYTES,
     )
-    connection.trusted()
+    connection.ssl_context()  # fails here if the certificates are unusable
     try:
         app.extensions["attempts"] = _attempts(environment)
         app.extensions["postings"] = open_postings(environment, known_runs)
-    except (PyMongoError, ValueError, OSError):  # their texts repeat what they were given
-        text = "MONGODB_URI: MongoDB's driver refuses an option after the ? or a combination of them; correct them"
+    except (PyMongoError, ValueError, OSError):  # their messages repeat the URI, password included
+        text = "MONGODB_URI: the MongoDB driver rejects an option after the '?'. Correct it."
         raise ConfigurationError(text) from None
     app.jinja_env.globals.update(csrf_token=csrf_token, signed_in=signed_in)
-    app.before_request(_known_address)
+    app.before_request(_check_host)
     app.register_blueprint(sign_in)
     app.register_blueprint(runner)
     app.register_blueprint(pages)
-    app.register_error_handler(HTTPException, _error)
-    app.after_request(_secured_by(config.public_origin))
-    if config.proxies:  # else all visitors would share one address, and with it the limit of attempts
+    app.register_error_handler(HTTPException, _render_error)
+    app.after_request(_security_headers(config.public_origin))
+    if config.proxies:  # else all visitors would share one address, and its limit of sign-in attempts
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.proxies, x_proto=config.proxies)  # type: ignore[method-assign]
     return app
 
@@ -70,35 +70,35 @@ def _attempts(environment: Mapping[str, str]) -> Attempts:
     return AttemptsInMemory()
 
 
-def _secured_by(public_origin: str) -> Callable[[Response], Response]:
+def _security_headers(public_origin: str) -> Callable[[Response], Response]:
     origin = f" {public_origin}" if public_origin else ""
     headers = {name: value.replace("{origin}", origin) for name, value in HEADERS.items()}
 
-    def secured(response: Response) -> Response:
+    def add_headers(response: Response) -> Response:
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         return response
 
-    return secured
+    return add_headers
 
 
-def _known_address() -> None:
-    """Refuse a wrong Host before anything looks for its way with it."""
+def _check_host() -> None:
+    """Reject a disallowed Host header before anything builds a URL from it."""
     if isinstance(request.routing_exception, SecurityError):
         raise request.routing_exception
 
 
-def _error(error: HTTPException) -> tuple[str, int, dict[str, str]]:
-    """Problem details for calls, a page for people."""
+def _render_error(error: HTTPException) -> tuple[str, int, dict[str, str]]:
+    """Problem details for API calls, a page for people."""
     status = error.code or 500
-    if isinstance(error, SecurityError):  # a page would need the address that is refused
-        return "This address is not one of FRONTEND_HOSTS.\n", status, {"Content-Type": "text/plain"}
-    if request.path.startswith("/api/") and not _reads(request):
+    if isinstance(error, SecurityError):  # a page would contain URLs with the rejected host
+        return "This host is not listed in FRONTEND_HOSTS.\n", status, {"Content-Type": "text/plain"}
+    if request.path.startswith("/api/") and not _wants_html(request):
         problem = {"type": "about:blank", "title": error.name, "status": status, "detail": error.description}
         return json.dumps(problem), status, {"Content-Type": "application/problem+json"}
     return render_template("error.html", title=error.name, detail=error.description, status=status), status, {}
 
 
-def _reads(request: Request) -> bool:
-    """Whether a person reads the answer, as when a link to a file is followed; a script says */* or JSON."""
+def _wants_html(request: Request) -> bool:
+    """Whether a person reads the response, for example after clicking a download link; scripts accept */* or JSON."""
     return request.accept_mimetypes.best_match(["application/problem+json", "text/html"]) == "text/html"

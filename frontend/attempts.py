@@ -1,4 +1,4 @@
-"""Attempts to sign in, limited for each visitor and for all together; in MongoDB all instances count as one."""
+"""Rate limits for sign-in attempts, per visitor and in total; in MongoDB they apply to all instances together."""
 
 from __future__ import annotations
 
@@ -15,45 +15,46 @@ from pymongo import MongoClient, ReturnDocument
 
 ALL = "all"
 _IPV6_NETWORK_BITS = 64
-"""What one customer has at least, with 2^64 addresses to come from."""
+"""The smallest network that a provider assigns to a customer, who can use any of its 2^64 addresses."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many attempts in each window of so many seconds."""
+    """At most `most` attempts in each window of `seconds` seconds."""
 
     most: int
     seconds: int
 
     def window(self, now: float) -> int:
-        """Return the number of the window that a time, in seconds, is in."""
+        """Return the number of the window that contains a time, in seconds."""
         return int(now // self.seconds)
 
 
 OF_VISITOR = Limit(10, 900)
 OF_ALL = Limit(100, 3600)
-"""For all browsers that have not signed in before: few enough for a botnet to get nowhere."""
+"""For all browsers together that have not signed in before: too few for a botnet to guess a password."""
 
 
 class Attempts(Protocol):
-    """How often who has tried in the current window."""
+    """The number of attempts in the current window, per visitor."""
 
     def count(self, who: str, limit: Limit) -> bool:
         """Count one attempt; return whether it is within the limit."""
 
     def spent(self, who: str, limit: Limit) -> bool:
-        """Return whether no attempt is left; counts none."""
+        """Return whether the limit is used up, without counting an attempt."""
 
     def forget(self, who: str, limit: Limit) -> None:
-        """Count from zero again."""
+        """Reset the count."""
 
 
 def exceeded(attempts: Attempts, visitor: str, *, known: bool) -> Limit | None:
-    """Count an attempt of a visitor, and of all unless its browser has signed in before; return the limit in its way.
+    """Count an attempt; return the limit that it exceeds, or None. `known`: its browser has signed in before.
 
-    A visitor without attempts left takes none from all, and where all have none left, no more visitors are noted.
+    Known browsers do not count towards the total. A visitor who is over the limit does not either, and while the total
+    is used up, no more visitors are stored.
     """
     if attempts.spent(visitor, OF_VISITOR):
         return OF_VISITOR
@@ -63,7 +64,7 @@ def exceeded(attempts: Attempts, visitor: str, *, known: bool) -> Limit | None:
 
 
 def visitor_of(address: str) -> str:
-    """Return who calls from an address: an IPv4 address itself, also one mapped into IPv6, else the IPv6 network."""
+    """Return the visitor behind an IP address: the IPv4 address, also if mapped into IPv6, or the IPv6 network."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -76,7 +77,7 @@ def visitor_of(address: str) -> str:
 
 
 class AttemptsInMemory:
-    """For one process, as in development."""
+    """Attempts of a single process, as in development."""
 
     def __init__(self, clock: Clock = time.time) -> None:
         self._lock, self._clock = threading.Lock(), clock
@@ -107,19 +108,19 @@ class AttemptsInMemory:
 
 
 class AttemptsInMongoDB:
-    """For all instances of the function, in `jobs.sign_in_attempts`; a TTL index clears windows that are over."""
+    """Attempts of all instances of the function, in `jobs.sign_in_attempts`; a TTL index deletes past windows."""
 
     def __init__(self, uri: str, clock: Clock = time.time) -> None:
         self._client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
-            connect=False,  # at the first question: a name server that is down keeps no page from being served
+            connect=False,  # connect at the first query: the front end starts even if DNS is down
             serverSelectionTimeoutMS=5000,
             tz_aware=True,
         )
         self._collection, self._clock = self._client["jobs"]["sign_in_attempts"], clock
 
     def count(self, who: str, limit: Limit) -> bool:
-        """See `Attempts`; PyMongoError when the database is away."""
+        """See `Attempts`; PyMongoError when the database is unavailable."""
         self._collection.create_index("ends", expireAfterSeconds=0)
         ends = datetime.fromtimestamp((limit.window(self._clock()) + 1) * limit.seconds, UTC) + timedelta(seconds=60)
         counted = self._collection.find_one_and_update(
@@ -131,16 +132,16 @@ class AttemptsInMongoDB:
         return counted is not None and int(counted["count"]) <= limit.most
 
     def spent(self, who: str, limit: Limit) -> bool:
-        """See `Attempts`; PyMongoError when the database is away."""
+        """See `Attempts`; PyMongoError when the database is unavailable."""
         found = self._collection.find_one({"_id": self._key(who, limit)})
         return found is not None and int(found["count"]) >= limit.most
 
     def forget(self, who: str, limit: Limit) -> None:
-        """See `Attempts`; PyMongoError when the database is away."""
+        """See `Attempts`; PyMongoError when the database is unavailable."""
         self._collection.delete_one({"_id": self._key(who, limit)})
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
 
     def _key(self, who: str, limit: Limit) -> str:

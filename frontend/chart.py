@@ -1,4 +1,4 @@
-"""The chart of the last days: how many runs ended how, as bars in an SVG."""
+"""The chart of the last days: each day's runs by status, as stacked bars in an SVG."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from frontend.messages import LIVE
 
 KINDS = ("completed", "failed", "cancelled", "live")
 DAYS = 14
-HEIGHT, SLOT, BAR = 100, 20, 12  # units of the SVG; a day has a slot, its bar stands in the middle
-_WORDS = {"live": "not ended"}
+HEIGHT, SLOT, BAR = 100, 20, 12  # SVG units; each bar is centred in its day's slot
+_LABELS = {"live": "active"}
 
 
 @dataclass(frozen=True)
 class Day:
-    """One day: how many of the runs that were requested on it have which status; `live`: not ended yet."""
+    """The runs that were requested on one day, counted by status; `live`: queued or running."""
 
     date: date
     counts: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """How many runs in all."""
+        """The number of runs."""
         return sum(self.counts.values())
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One day's runs of one kind, as a rectangle."""
+    """The rectangle of one day's runs of one kind."""
 
     kind: str
     title: str
@@ -41,7 +41,7 @@ class Bar:
 
 
 def days_of(counted: Iterable[Mapping[str, Any]]) -> list[Day]:
-    """Read the launcher's days, each with its `date` and its `counts` by status."""
+    """Parse the launcher's days, each with a `date` and `counts` by status."""
     return [
         Day(
             date.fromisoformat(day["date"]),
@@ -53,12 +53,12 @@ def days_of(counted: Iterable[Mapping[str, Any]]) -> list[Day]:
 
 
 def size_of(days: list[Day]) -> tuple[int, int]:
-    """Return the SVG's width and height in its own units."""
+    """Return the SVG's width and height in SVG units."""
     return SLOT * len(days), HEIGHT
 
 
 def bars_of(days: list[Day]) -> list[Bar]:
-    """Stack each day's bars; the highest day fills the height, and nothing that is there is too low to be seen."""
+    """Stack each day's bars; the busiest day fills the height, and every bar is tall enough to be visible."""
     most = max((day.total for day in days), default=0) or 1
     lowest = HEIGHT / 50
     bars = []
@@ -68,6 +68,6 @@ def bars_of(days: list[Day]) -> list[Bar]:
             if count := day.counts[kind]:
                 height = max(lowest, count / most * (HEIGHT - lowest * len(KINDS)))
                 y -= height
-                title = f"{day.date:%-d %b}: {count} {_WORDS.get(kind, kind)}"
+                title = f"{day.date:%-d %b}: {count} {_LABELS.get(kind, kind)}"
                 bars.append(Bar(kind, title, index * SLOT + (SLOT - BAR) / 2, round(y, 2), BAR, round(height, 2)))
     return bars

@@ -16,20 +16,20 @@ NAMES = (
     *("RUNNER_URL", "RUNNER_PUBLIC_URL", "RUNNER_API_SECRET", "FRONTEND_PASSWORD", "FRONTEND_SECRET_KEY"),
     *("FRONTEND_HOSTS", "FRONTEND_PROXIES", "STREAM_SECONDS", "MONGODB_URI"),
 )
-"""What it reads, beside its own address and the folder of postings."""
+"""The variables it reads, apart from its host and port and POSTINGS_DIR."""
 
 
 class ConfigurationError(ValueError):
-    """The environment does not do; the message says what to set."""
+    """The configuration is invalid; the message says what to set."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the front end needs to know.
+    """The front end's settings.
 
-    `stream_seconds` is how long it holds one event stream. `public_url` is where browsers reach the launcher
-    themselves, empty where they do not. `proxies` stand before the front end and tell who calls; `hosts` are the
-    names it answers to, none meaning any.
+    `stream_seconds` is the longest time that it keeps one event stream open. `public_url` is the launcher's URL for
+    browsers, empty if they cannot reach it. `proxies` is the number of trusted proxies in front of the front end;
+    `hosts` are the allowed values of the Host header, empty for any.
     """
 
     runner_url: str
@@ -44,13 +44,13 @@ class Config:
 
     @property
     def public_origin(self) -> str:
-        """The origin that pages may connect to beside their own; empty where there is none."""
+        """The other origin that pages may connect to; empty if there is none."""
         parts = urlsplit(self.public_url)
         return f"{parts.scheme}://{parts.netloc}" if self.public_url else ""
 
 
 def read_config(environment: Mapping[str, str], host: str) -> Config:
-    """The settings for serving on `host`; ConfigurationError says everything that is missing or wrong."""
+    """The settings for serving on `host`; ConfigurationError lists everything that is missing or invalid."""
     values, faults = checked(environment, NAMES)
     wrong = {name for name in NAMES if environment.get(name)} - values.keys()
     faults += [fault for name, fault in _missing(environment, host).items() if name not in wrong]
@@ -69,30 +69,30 @@ def read_config(environment: Mapping[str, str], host: str) -> Config:
         stream_seconds=float(values.get("STREAM_SECONDS", "50")),
         public_url=values.get("RUNNER_PUBLIC_URL", ""),
         proxies=proxies,
-        hosts=hosts or (() if password else ("127.0.0.1", "localhost", "[::1]")),  # a name that leads here by trickery
+        hosts=hosts or (() if password else ("127.0.0.1", "localhost", "[::1]")),  # against DNS rebinding
         secure_cookie=host not in LOOPBACK or proxies > 0,
     )
 
 
 def _missing(environment: Mapping[str, str], host: str) -> dict[str, str]:
-    """What is not set and has to be, by setting."""
+    """The settings that are required and not set, each with a message."""
     found = []
     password = environment.get("FRONTEND_PASSWORD", "")
     if not password and not (environment.get("SLIPWAY_ENV") == "development" and host in LOOPBACK):
-        how = "set it, or SLIPWAY_ENV=development to try it on this machine alone."
+        how = "set it, or set SLIPWAY_ENV=development to try Slipway on this machine only."
         found.append(("FRONTEND_PASSWORD", how))
     if password and not environment.get("RUNNER_API_SECRET"):
-        found.append(("RUNNER_API_SECRET", "give it the value that the launcher has."))
+        found.append(("RUNNER_API_SECRET", "set it to the launcher's value."))
     if environment.get("VERCEL") and not environment.get("MONGODB_URI"):
-        why = "the postings are there, and all instances count attempts to sign in there."
+        why = "it holds the postings and counts sign-in attempts for all instances."
         found.append(("MONGODB_URI", why))
     return {name: f"{name} is not set: {what}" for name, what in found}
 
 
 def _session_key(given: str, password: str, secret: str) -> bytes:
-    """One key for all instances of the function: a new password or secret signs everybody out.
+    """The same key for all instances of the function; a new password or secret signs everyone out.
 
-    With neither, in development, a key of this start alone: a known one would let other pages make sessions.
+    With neither, in development, a random key: with a known key other pages could forge sessions.
     """
     key = (given or secret).encode() or secrets.token_bytes(32)
     return hmac.digest(key, b"slipway session\0" + password.encode(), "sha256")

@@ -1,7 +1,7 @@
-"""The connection to the launcher: never by a proxy, and with its certificate checked.
+"""HTTP clients for the launcher: without a proxy, and with its certificate verified.
 
-A proxy that the environment names is for the outside; one between us and the launcher would read the secret. What
-SSL_CERT_FILE or SSL_CERT_DIR names, such as a CA of one's own, holds all the same.
+HTTPS_PROXY and the like are for external hosts: a proxy between the front end and the launcher would see the secret.
+SSL_CERT_FILE and SSL_CERT_DIR are respected, for example for a private CA.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from frontend.config import ConfigurationError
 
 def client(timeout: float | httpx.Timeout) -> httpx.Client:
     """A client for one call; the caller closes it."""
-    return httpx.Client(timeout=timeout, trust_env=False, verify=trusted())
+    return httpx.Client(timeout=timeout, trust_env=False, verify=ssl_context())
 
 
 @cache
-def trusted() -> SSLContext:
-    """The authorities that certificates are checked with; ConfigurationError where their file cannot be used."""
+def ssl_context() -> SSLContext:
+    """The trusted certificate authorities; ConfigurationError if their file is unusable."""
     try:
         return httpx.create_ssl_context(trust_env=True)
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Calls that htmx makes are answered with a piece of the page instead of JSON."""
+"""Responses to htmx: fragments of the page instead of JSON."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import Response, make_response, render_template, request, url_for
 
-from frontend.batch import MOST, Batch
+from frontend.batch import MAX_RUNS, Batch
 from frontend.keys import anchor, launch_key
 from frontend.last_run import LastRun
-from frontend.messages import LIVE, Problem, problem_of
+from frontend.messages import LIVE, PAGE_EXPIRED, Problem, problem_of
 from frontend.sign_in import signed_in
 
-STOP_POLLING = 286  # htmx's own: take the answer, and ask no more
+STOP_POLLING = 286  # htmx's status code for "swap this and stop polling"
 
 
 def as_fragment(response: Response) -> Response:
-    """Turn what a call answered into what the page shows; what others than htmx asked for stays as it is."""
+    """Turn the JSON response to an htmx request into HTML; other responses stay unchanged."""
     if "HX-Request" not in request.headers:
         return response
-    if response.status_code == 302:  # to the sign-in page, which is no piece of this one
-        return _with(make_response(), **{"HX-Redirect": response.location or "/"})
+    if response.status_code == 302:  # to the sign-in page, which must replace the whole page
+        return _with_headers(make_response(), **{"HX-Redirect": response.location or "/"})
     render = _RENDERED.get(request.endpoint or "")
     if render is None and response.status_code >= 400 and "HX-Retarget" not in response.headers:
-        return _with(response, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".error"})
+        return _with_headers(response, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".error"})
     if render is None:
         return response
     document = response.get_json(silent=True)
@@ -34,31 +34,31 @@ def as_fragment(response: Response) -> Response:
         return render(document)
     detail = str(document.get("detail") or "") if isinstance(document, dict) else ""
     found = problem_of(response.status_code, detail, response.headers.get("Retry-After", ""))
-    if response.status_code in (401, 403) and (not signed_in() or "page is too old" in detail):
-        found = Problem(response.status_code, "Signed out", "Load this page again, and sign in.")
-    return refused(found)
+    if response.status_code in (401, 403) and (not signed_in() or detail == PAGE_EXPIRED):
+        found = Problem(response.status_code, "Signed out", "Reload this page and sign in.")
+    return problem_fragment(found)
 
 
-def refused(problem: Problem) -> Response:
-    """Return a problem where its button stands, or where the page's own faults are told when nobody pressed one."""
+def problem_fragment(problem: Problem) -> Response:
+    """Render a problem next to its button, or in the page's notice if it was not caused by a button."""
     answer = make_response(render_template("_problem.html", problem=problem), problem.status)
     if request.method == "GET" or request.endpoint == "runner.cancel_run":
-        return _with(answer, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".problem"})
+        return _with_headers(answer, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".problem"})
     return announced(answer, f"{problem.title}. {problem.text}")
 
 
 def announced(response: Response, text: str) -> Response:
-    """Have the page say this to those who do not see it."""
-    return _with(response, **{"HX-Trigger": json.dumps({"announce": text})})
+    """Announce a text to screen readers."""
+    return _with_headers(response, **{"HX-Trigger": json.dumps({"announce": text})})
 
 
-def row_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row of the postings shows of its newest run."""
-    return state_of(run["job_id"], LastRun(run["run_id"], run["status"]))
+def row_of_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of the row whose newest run this is."""
+    return row_state(run["job_id"], LastRun(run["run_id"], run["status"]))
 
 
-def state_of(job_id: str, last_run: LastRun, *, away: bool = False) -> dict[str, Any]:
-    """Return what a row of the postings shows, and the key of its button; `away`: the launcher takes no runs."""
+def row_state(job_id: str, last_run: LastRun, *, away: bool = False) -> dict[str, Any]:
+    """Return what a row of the jobs page shows, and its button's key; `away`: the launcher is unavailable."""
     return {
         "job_id": job_id,
         "anchor": anchor(job_id),
@@ -71,7 +71,7 @@ def state_of(job_id: str, last_run: LastRun, *, away: bool = False) -> dict[str,
 
 
 def seen(run: Mapping[str, Any]) -> str:
-    """Return what tells whether a run is shown as it stands; an ETA counts by fives."""
+    """Return the version of a run's status that a page shows, like an ETag; the ETA is rounded to 5 s."""
     place = run.get("queue") or {}
     eta = place.get("eta_seconds")
     fives = round(eta / 5) if isinstance(eta, int | float) else ""
@@ -79,32 +79,32 @@ def seen(run: Mapping[str, Any]) -> str:
 
 
 def _launched(run: dict[str, Any]) -> Response:
-    answer = make_response(render_template("_launched.html", rows=[row_of(run)], one=True))
+    answer = make_response(render_template("_launched.html", rows=[row_of_run(run)], one=True))
     return announced(answer, f"Job {run['job_id']} is {run['status']}.")
 
 
 def _launched_many(answer: dict[str, Any]) -> Response:
-    rows = [row_of(item["run"]) for item in answer["runs"] if item.get("run")]
-    refusals = [(item["job_id"], _in_words(item["problem"])) for item in answer["runs"] if item.get("problem")]
-    states = {row["run_id"]: row["status"] for row in rows[:MOST]}
+    rows = [row_of_run(item["run"]) for item in answer["runs"] if item.get("run")]
+    refusals = [(item["job_id"], _explanation(item["problem"])) for item in answer["runs"] if item.get("problem")]
+    states = {row["run_id"]: row["status"] for row in rows[:MAX_RUNS]}
     batch = Batch(list(states), states)
     page = make_response(render_template("_launched.html", rows=rows, batch=batch, refusals=refusals))
-    told = announced(page, f"{answer['accepted']} runs asked for, {answer['refused']} refused.")
-    return _with(told, **_at_address(batch))
+    response = announced(page, f"{answer['accepted']} runs requested, {answer['refused']} rejected.")
+    return _with_headers(response, **_batch_url(batch))
 
 
-def _at_address(batch: Batch) -> dict[str, str]:
-    """Have the address of the postings name this batch, so that the page can be loaded again, or linked to."""
+def _batch_url(batch: Batch) -> dict[str, str]:
+    """Put this batch into the URL of the jobs page, so that the page can be reloaded or shared."""
     current = urlsplit(request.headers.get("HX-Current-URL", ""))
     if current.path != url_for("pages.jobs"):
         return {}
     query = [(name, value) for name, value in parse_qsl(current.query) if name != "batch"]
     if batch.run_ids:
-        query.append(("batch", batch.address))
+        query.append(("batch", batch.url_value))
     return {"HX-Replace-Url": urlunsplit(("", "", current.path, urlencode(query), ""))}
 
 
-def _in_words(problem: Mapping[str, Any]) -> str:
+def _explanation(problem: Mapping[str, Any]) -> str:
     return problem_of(problem["status"], problem["detail"]).text
 
 
@@ -120,7 +120,7 @@ def _status(run: dict[str, Any]) -> Response:
 def _cancelled(run: dict[str, Any]) -> Response:
     cancelling = run["status"] in LIVE
     answer = make_response(render_template("_run.html", run=run, seen=seen(run), cancelling=cancelling, swap=True))
-    return announced(answer, "The run is being cancelled." if cancelling else "The run has ended.")
+    return announced(answer, "The run is being cancelled." if cancelling else "The run has finished.")
 
 
 _RENDERED: dict[str, Callable[[dict[str, Any]], Response]] = {
@@ -131,6 +131,6 @@ _RENDERED: dict[str, Callable[[dict[str, Any]], Response]] = {
 }
 
 
-def _with(response: Response, **headers: str) -> Response:
+def _with_headers(response: Response, **headers: str) -> Response:
     response.headers.update(headers)
     return response

@@ -1,4 +1,4 @@
-"""What Vercel loads. There this folder is the root of everything, so it gets its name as a package back first."""
+"""Vercel's entry point. Vercel deploys this folder as the root, so the package `frontend` is registered first."""
 
 import os
 import sys
@@ -15,6 +15,6 @@ if "frontend" not in sys.modules:
 
 from frontend.app import create_app  # noqa: E402
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104  # not on loopback: no password, no pages
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104  # not loopback: a password is required
 
-app = create_app(os.environ, EVERYWHERE)
+app = create_app(os.environ, ALL_INTERFACES)

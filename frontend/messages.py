@@ -1,4 +1,4 @@
-"""What people read: states, times and refusals in plain words."""
+"""The sentences that people read: statuses, durations and problems."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ from typing import Any
 STATUSES = ("queued", "running", "completed", "failed", "cancelled")
 LIVE = frozenset({"queued", "running"})
 
-_SILENT = "The launcher does not answer"
-_LOOK = "Check that it is up, and that RUNNER_URL leads to it."
-UNREACHABLE = f"{_SILENT}. {_LOOK}"
+PAGE_EXPIRED = "This page has expired. Reload it."
+NO_RESPONSE = "The launcher is not responding"
+UNREACHABLE = f"{NO_RESPONSE}. Check that it is running and that RUNNER_URL is correct."
+CREDENTIALS_REJECTED = "The launcher rejected our credentials"
+RUN_NOT_FOUND = "Run not found"
+POSTINGS_UNAVAILABLE = "Postings are unavailable"
+SIGN_IN_FAILED = "Incorrect password. Try again."
+_CHECK_RUNNER_URL = UNREACHABLE.removeprefix(f"{NO_RESPONSE}. ")
 _ADVICE = {
-    401: "The launcher does not take our secret. RUNNER_API_SECRET must be the same here and there.",
-    403: "Our credential may not do this. Give RUNNER_API_SECRET here the launcher's own secret, not a narrower token.",
-    404: "The link may be mistyped, or the run is older than the launcher keeps runs.",
-    409: "This was started again meanwhile, with other options. Load the page again to see the newest run.",
+    401: "Check RUNNER_API_SECRET: the front end and the launcher must have the same value.",
+    403: "Check RUNNER_API_SECRET: the front end needs the launcher's own secret, not a token with fewer permissions.",
+    404: "The link may be mistyped, or the run was deleted at the end of its retention period.",
+    409: "This job was started in the meantime with other options. Reload the page to see its newest run.",
 }
-_AWAY_TITLES = {
-    502: "The launcher cannot be reached",
-    503: "The launcher cannot take this now",
-    504: "No answer in time",
+_UNAVAILABLE_TITLES = {
+    502: "The launcher is unreachable",
+    503: "The launcher is temporarily unavailable",
+    504: "The launcher did not respond in time",
 }
-_AWAY = {
-    "redis": "Redis does not answer. Runs and logs go on from the archive.",
-    "mongodb": "MongoDB does not answer. Runs go on; what they came to is written there when it is back.",
-    "kubernetes": "Kubernetes does not answer. Runs that are going go on; others start when it is back.",
-    "operator": "The operator is away. Runs that are going go on, and how they end shows when it is back; "
-    "no other starts until then.",
+_PAUSED = "The queue is paused. Running pipelines continue; queued runs start when the queue is resumed."
+_OUTAGES = {
+    "redis": "Redis is not responding. Runs and logs continue from the archive.",
+    "mongodb": "MongoDB is not responding. Runs continue; their results are written when it is back.",
+    "kubernetes": "Kubernetes is not responding. Running pipelines continue; queued runs start when it is back.",
+    "operator": "The operator is not responding. Running pipelines continue. "
+    "Their results appear, and queued runs start, when it is back.",
 }
 
 
@@ -43,44 +49,51 @@ class Problem:
 
 
 def unreachable() -> Problem:
-    """Return what is said when no connection comes about, or no answer in time."""
-    return Problem(503, _SILENT, _LOOK)
+    """Return the problem of a launcher that refuses connections or does not respond in time."""
+    return Problem(503, NO_RESPONSE, _CHECK_RUNNER_URL)
 
 
 def problem_of(status: int, detail: str = "", retry_after: str = "") -> Problem:
-    """Put a refusal of the launcher in words; `detail` is its own sentence, `retry_after` its header, in seconds."""
-    wait = f" Try again in {retry_after} s." if retry_after.isascii() and retry_after.isdigit() else ""
+    """Describe an error response of the launcher; `detail` is its sentence, `retry_after` its header, in seconds."""
+    wait = _try_again_in(int(retry_after)) if retry_after.isascii() and retry_after.isdigit() else ""
     match status:
-        case 401:  # to us it is a gateway's fault: whoever reads the page has signed in
-            return Problem(502, "The launcher does not know us", _ADVICE[401])
+        case 401:  # not the reader's fault, who has signed in: the front end is a gateway here
+            return Problem(502, CREDENTIALS_REJECTED, _ADVICE[401])
         case 403:
-            return Problem(502, "The launcher does not allow it", _ADVICE[403])
+            return Problem(502, "The launcher denied access", _ADVICE[403])
         case 404:
-            return Problem(404, "There is no such run", _ADVICE[404])
+            return Problem(404, RUN_NOT_FOUND, _ADVICE[404])
         case 409:
-            return Problem(409, "Started already", _ADVICE[409])
+            return Problem(409, "Already started", _ADVICE[409])
         case 422:
-            return Problem(422, "The launcher refuses this", detail or "It says that the request is not valid.")
+            return Problem(422, "Invalid request", detail or "The launcher rejected the request as invalid.")
         case 429:
-            return Problem(429, "Too much at once", (detail or "The launcher takes no more just now.") + wait)
+            return Problem(429, "Too many requests", (detail or "The launcher is busy.") + wait)
         case 502 | 503 | 504 if detail and detail != UNREACHABLE:
-            return Problem(503, _AWAY_TITLES[status], detail + wait)
+            return Problem(503, _UNAVAILABLE_TITLES[status], detail + wait)
         case 502 | 503 | 504:
             return unreachable()
-    return Problem(
-        502, "The launcher failed", f"It answered {status}. Look at its log, then try again. {detail}".strip()
-    )
+    text = f"It returned HTTP {status}. Check its log, then try again. {detail}".strip()
+    return Problem(502, "The launcher returned an error", text)
+
+
+def _try_again_in(seconds: int) -> str:
+    return f" Try again in {seconds} {'second' if seconds == 1 else 'seconds'}."
 
 
 def notices(health: Mapping[str, Any]) -> list[str]:
-    """Return what is out of order, a sentence each."""
-    paused = ["The queue is paused. Runs that are going go on; no other starts until it is resumed."]
-    away = [text for name, text in _AWAY.items() if health.get(name) == "away"]
-    return (paused if health.get("paused") else []) + away
+    """Return a sentence for each outage that `/health` reports, and for a paused queue."""
+    outages = [text for name, text in _OUTAGES.items() if health.get(name) == "away"]
+    return ([_PAUSED] if health.get("paused") else []) + outages
+
+
+def runs_finished(finished: int, total: int) -> str:
+    """Say how far several runs have come: `2 of 5 runs finished`."""
+    return f"{finished} of {total} {'run' if total == 1 else 'runs'} finished"
 
 
 def moment(text: object) -> datetime | None:
-    """Read a time, RFC 3339 or of the database; None where there is none."""
+    """Parse a time, RFC 3339 or the database's; None for anything else."""
     if isinstance(text, datetime):
         return text if text.tzinfo else text.replace(tzinfo=UTC)
     try:
@@ -90,7 +103,7 @@ def moment(text: object) -> datetime | None:
 
 
 def duration(seconds: float) -> str:
-    """Say a duration with its two largest units: `0.4 s`, `52 s`, `2 min 5 s`, `3 h 12 min`, `2 d 1 h`."""
+    """Format a duration with its two largest units: `0.4 s`, `52 s`, `2 min 5 s`, `3 h 12 min`, `2 d 1 h`."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -104,18 +117,18 @@ def duration(seconds: float) -> str:
 
 
 def lasted(run: Mapping[str, Any]) -> str:
-    """Say how long a run that has ended ran; empty where it did not."""
+    """Say how long a finished run ran; empty if it never started or has not finished."""
     started, completed = moment(run.get("started_at")), moment(run.get("completed_at"))
     return duration((completed - started).total_seconds()) if started and completed else ""
 
 
 def sentence(run: Mapping[str, Any]) -> str:
-    """Say how a run stands, and why."""
+    """Describe a run's status, and the reason for it."""
     place = run.get("queue") or {}
     match run.get("status"):
         case "queued" if place:
             eta = place.get("eta_seconds")
-            about = f" It starts in about {duration(eta)}." if isinstance(eta, int | float) and eta >= 1 else ""
+            about = f" Starts in about {duration(eta)}." if isinstance(eta, int | float) and eta >= 1 else ""
             return f"{place.get('why') or 'Waiting for a free slot.'}{about}"
         case "queued":
             return "Waiting to start."
@@ -132,7 +145,7 @@ def gap(document: Mapping[str, Any]) -> str:
 
 
 def receipt(run: Mapping[str, Any]) -> str:
-    """Say what is kept of the log of a run that has ended."""
+    """Say whether the log of a finished run is complete, and how long it is."""
     log = run.get("log") or {}
     lines = log.get("lines") or 0
     count = "1 line" if lines == 1 else f"{lines:,} lines"

@@ -1,4 +1,4 @@
-"""The pages that people read."""
+"""The pages: postings, runs, one run, previews."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from flask import Blueprint, abort, current_app, make_response, redirect, render
 from flask.typing import ResponseReturnValue
 
 from frontend import chart, messages
-from frontend.batch import Batch, read_address
-from frontend.calls import Refused, beginning, call, changes, last_runs, statuses_of
-from frontend.fragments import as_fragment, refused, seen, state_of
+from frontend.batch import Batch, parse_batch
+from frontend.calls import LauncherError, call, changes, first_bytes, last_runs, statuses_of
+from frontend.fragments import as_fragment, problem_fragment, row_state, seen
 from frontend.keys import launch_key
 from frontend.last_run import UNKNOWN
 from frontend.postings import NEW, PostingQuery, Postings, PostingsUnavailable
-from frontend.previews import MOST_BYTES, kind_of, rendered
+from frontend.previews import MAX_BYTES, kind_of, rendered
 from frontend.row_state import read_shown
 
 pages = Blueprint("pages", __name__)
 pages.after_app_request(as_fragment)
 
 PER_PAGE = 25
-MOST_PAGES = 100_000
+MAX_PAGE = 100_000
 ZONE_COOKIE = "slipway_tz"
-"""The browser's time zone, which `page.js` writes."""
+"""The browser's time zone, set by `page.js`."""
 
 
 @pages.get("/")
 def start() -> ResponseReturnValue:
-    """The postings are the start."""
+    """The jobs page is the home page."""
     return redirect(url_for("pages.jobs"))
 
 
 @pages.get("/jobs")
 def jobs() -> ResponseReturnValue:
-    """The postings, each with its newest run, and the batch that the address names."""
+    """The postings, each with its newest run, and the batch in the URL."""
     status = request.args.get("status", "")
     query = PostingQuery(
         text=request.args.get("q", "")[:200].strip(),
@@ -50,70 +50,67 @@ def jobs() -> ResponseReturnValue:
     rows = []
     for posting in found:
         last_run = posting.last_run.without_launcher() if problem else runs.get(posting.job_id, posting.last_run)
-        rows.append((posting, state_of(posting.job_id, last_run, away=bool(problem))))
-    for posting, row in rows:  # what the database alone calls live may have ended unnoticed: it can be processed
+        rows.append((posting, row_state(posting.job_id, last_run, away=bool(problem))))
+    for posting, row in rows:  # the database may be out of date: what only it calls active can be processed
         row["live"] &= posting.job_id in runs
-    pressed = Batch(read_address(request.args.get("batch", "")))
-    return render_template("jobs.html", rows=rows, query=query, total=total, live=_strip(problem), batch=pressed)
+    batch = Batch(parse_batch(request.args.get("batch", "")))
+    return render_template("jobs.html", rows=rows, query=query, total=total, live=_launcher_state(problem), batch=batch)
 
 
 @pages.get("/live")
 def live() -> ResponseReturnValue:
-    """How the launcher stands, and those of the shown postings whose newest run is not as shown."""
+    """The launcher's state, and the rows whose newest run differs from what the page shows."""
     shown = read_shown(request.args.getlist("shown"))
     try:
         changed, problem = changes(shown) if shown else {}, None
-    except Refused as exc:
+    except LauncherError as exc:
         changed, problem = {job_id: run.without_launcher() for job_id, run in shown.items()}, exc.problem
-    rows = [state_of(job_id, run, away=bool(problem)) for job_id, run in changed.items() if run != shown[job_id]]
-    answer = make_response(render_template("_live.html", live=_strip(problem), rows=rows))
+    rows = [row_state(job_id, run, away=bool(problem)) for job_id, run in changed.items() if run != shown[job_id]]
+    answer = make_response(render_template("_live.html", live=_launcher_state(problem), rows=rows))
     if not problem and any(run.status == UNKNOWN for run in shown.values()):
-        answer.headers["HX-Trigger"] = "launcher-back"  # the page takes its postings again: it knows too little of them
+        answer.headers["HX-Trigger"] = "launcher-back"  # the page reloads its rows
     return answer
 
 
 @pages.get("/batch")
 def batch() -> ResponseReturnValue:
-    """How far the runs of one press of *Process selected* have come."""
-    run_ids = read_address(request.args.get("batch", ""))
+    """The progress of the runs that one click of *Process selected* launched."""
+    run_ids = parse_batch(request.args.get("batch", ""))
     if not run_ids:
-        abort(404, "The address names no run.")
+        abort(404, "The URL names no run.")
     try:
         return render_template("_batch.html", batch=Batch(run_ids, statuses_of(run_ids)))
-    except Refused:
-        return (
-            "",
-            204,
-        )  # the bar stays as it is and asks again; why, is said where the page says how the launcher stands
+    except LauncherError:
+        return "", 204  # the bar keeps polling; the page shows the launcher's problem elsewhere
 
 
 @pages.get("/runs")
 def runs() -> ResponseReturnValue:
-    """The history, its last days as a chart, and the slots in use now."""
+    """The history of runs, a chart of the last days, and the slots in use."""
     status = request.args.get("status", "")
     status = status if status in messages.STATUSES else ""
     job_id = request.args.get("job_id", "")[:200]
-    asked: dict[str, str | int] = {"page": _page(), "per_page": PER_PAGE}
-    asked |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
-    found = call("jobs", params=asked)
-    polled = request.headers.get("HX-Target") == "runs"  # by the table, which takes itself alone
-    zone, days = ("", []) if polled else _charted()
+    params: dict[str, str | int] = {"page": _page(), "per_page": PER_PAGE}
+    params |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
+    found = call("jobs", params=params)
+    polled = request.headers.get("HX-Target") == "runs"  # by the table, which replaces only itself
+    zone, days = ("", []) if polled else _chart_days()
     return render_template(
         "runs.html",
         runs=found["runs"],
-        query={"status": status, "job_id": job_id, "page": asked["page"], "per_page": PER_PAGE},
+        query={"status": status, "job_id": job_id, "page": params["page"], "per_page": PER_PAGE},
         total=found["total"],
         days=days,
         bars=chart.bars_of(days),
         size=chart.size_of(days),
         zone=zone,
-        live=None if polled else _strip(None),
+        live=None if polled else _launcher_state(None),
     )
 
 
 @pages.get("/runs/<run_id>")
 def run(run_id: str) -> ResponseReturnValue:
-    """One run: how it stands, its log, its files."""
+    """One run: its status, log and files."""
     shown = call("jobs", run_id, "status")
     newest = call("jobs", params={"job_id": shown["job_id"], "per_page": 1})["runs"]
     return render_template(
@@ -123,7 +120,7 @@ def run(run_id: str) -> ResponseReturnValue:
 
 @pages.post("/runs/<run_id>/again")
 def again(run_id: str) -> ResponseReturnValue:
-    """Launch such a run again; pressed in two tabs, it is one run."""
+    """Launch the run again with the same options; clicks in two tabs launch one run."""
     body = call("jobs", run_id, "request")
     key = launch_key(str(body["job_id"]), request.form.get("last_run", "") or run_id)
     launched = call("jobs", "run", method="POST", body=body, headers={"Idempotency-Key": key})
@@ -132,15 +129,15 @@ def again(run_id: str) -> ResponseReturnValue:
 
 @pages.get("/runs/<run_id>/files/<filename>")
 def preview(run_id: str, filename: str) -> ResponseReturnValue:
-    """One file that the run made, as it reads."""
+    """A preview of one of the run's files."""
     kind = kind_of(filename)
     if not kind:
-        abort(404, "There is no preview of such a file. Download it from the run's page.")
+        abort(404, "This type of file has no preview. Download it from the run's page.")
     try:
-        content, cut = beginning(MOST_BYTES, "artifacts", run_id, filename)
-    except Refused as exc:
+        content, cut = first_bytes(MAX_BYTES, "artifacts", run_id, filename)
+    except LauncherError as exc:
         if exc.problem.status == 404:
-            abort(404, "The run has made no such file, or it is older than the launcher keeps files.")
+            abort(404, "The run did not produce this file, or the file was deleted at the end of its retention period.")
         raise
     text = content.decode("utf-8", "replace")
     return render_template(
@@ -153,11 +150,11 @@ def preview(run_id: str, filename: str) -> ResponseReturnValue:
     )
 
 
-@pages.app_errorhandler(Refused)
-def launcher_refused(error: Refused) -> ResponseReturnValue:
-    """Say in words what the launcher did not do."""
+@pages.app_errorhandler(LauncherError)
+def launcher_error(error: LauncherError) -> ResponseReturnValue:
+    """Show a problem that a call to the launcher ran into."""
     if "HX-Request" in request.headers:
-        return refused(error.problem)
+        return problem_fragment(error.problem)
     problem = error.problem
     return render_template(
         "error.html", title=problem.title, detail=problem.text, status=problem.status
@@ -167,12 +164,12 @@ def launcher_refused(error: Refused) -> ResponseReturnValue:
 @pages.app_errorhandler(PostingsUnavailable)
 def postings_unavailable(error: PostingsUnavailable) -> ResponseReturnValue:
     """Say why there are no postings."""
-    return launcher_refused(Refused(messages.Problem(503, "The postings cannot be had", str(error))))
+    return launcher_error(LauncherError(messages.Problem(503, messages.POSTINGS_UNAVAILABLE, str(error))))
 
 
 @pages.app_template_global()
 def files_of(run: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the names of a run's files, each with `markdown`, `text` or nothing: how it can be shown."""
+    """Return the names of a run's files, each with the kind of its preview: `markdown`, `text` or an empty string."""
     names = [unquote(url.rpartition("/")[2]) for url in run["artifacts"].values()]
     return [(name, kind_of(name)) for name in names]
 
@@ -183,22 +180,22 @@ pages.add_app_template_filter(messages.receipt)
 pages.add_app_template_filter(messages.gap)
 
 
-def _strip(problem: messages.Problem | None) -> dict[str, Any]:
-    """Return how the launcher stands; the `problem` that a call just had is not asked for a second time."""
+def _launcher_state(problem: messages.Problem | None) -> dict[str, Any]:
+    """Return the launcher's health, or the problem; after a call that failed, `/health` is not called as well."""
     if problem:
         return {"problem": problem}
     try:
         health = call("health")
-    except Refused as exc:
+    except LauncherError as exc:
         return {"problem": exc.problem}
     return {"health": health, "notices": messages.notices(health)}
 
 
-def _charted() -> tuple[str, list[chart.Day]]:
-    """Return the days of the chart and their time zone: the viewer's, else UTC. No days if the launcher counts none."""
+def _chart_days() -> tuple[str, list[chart.Day]]:
+    """Return the chart's days and time zone: the viewer's, else UTC. No days if the launcher provides no counts."""
     zone = request.cookies.get(ZONE_COOKIE, "")[:64]
-    for name in dict.fromkeys((zone or "UTC", "UTC")):  # the launcher may not know the viewer's
-        with suppress(Refused):
+    for name in dict.fromkeys((zone or "UTC", "UTC")):  # the launcher may not support the viewer's
+        with suppress(LauncherError):
             counted = call("jobs", "stats", params={"days": chart.DAYS, "tz": name})
             return counted["tz"], chart.days_of(counted["days"])
     return "", []
@@ -206,4 +203,4 @@ def _charted() -> tuple[str, list[chart.Day]]:
 
 def _page() -> int:
     text = request.args.get("page", "1")
-    return min(max(int(text), 1), MOST_PAGES) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+    return min(max(int(text), 1), MAX_PAGE) if text.isascii() and text.isdigit() and len(text) < 10 else 1

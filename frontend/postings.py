@@ -1,4 +1,4 @@
-"""The postings: MongoDB's `jobs.level-2`, or in development a folder of JSON files, behind one interface."""
+"""The postings behind one interface: MongoDB's `jobs.level-2`, or in development a folder of JSON files."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from frontend.last_run import LastRun
 from frontend.messages import STATUSES
 
 NEW = "new"
-MOST_SIGNS = 300  # of a title, on the page
+MAX_CHARACTERS = 300  # of a text on the page
 _TIMEOUT_MS = 5000
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
-_INT64 = range(-(2**63), 2**63)  # what MongoDB's integers can hold
-_HALF_SIGN = re.compile("[\ud800-\udfff]")  # JSON can hold half a surrogate pair, which no page can show
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # the canonical form of an integer
+_INT64 = range(-(2**63), 2**63)  # the range of MongoDB's integers
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can contain a lone surrogate, which UTF-8 cannot encode
 _SEARCHED = ("title", "role", "company", "location")
 _FIELDS = ("jobId", *_SEARCHED, "url", "jobUrl", "pipeline_run_id", "pipeline_status")
 
 
 class PostingsUnavailable(Exception):
-    """The postings cannot be had; the message says what to do."""
+    """The postings are unavailable; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Posting:
-    """One posting. Texts are cut to what a page shows, and empty where it says nothing; `url` leads to the web."""
+    """One posting. Texts are truncated for display, and empty if missing; `url` is an http or https URL."""
 
     job_id: str
     title: str
@@ -43,9 +43,9 @@ class Posting:
 
 @dataclass(frozen=True)
 class PostingQuery:
-    """Which postings: each word of `text` occurs in one of its texts or is its job_id.
+    """A search for postings: each word of `text` occurs in one of its texts or is its job_id.
 
-    `status` is that of a run, or `new`; empty means any.
+    `status` is the status of its newest run, or `new` if it has none; empty means any.
     """
 
     text: str = ""
@@ -55,21 +55,21 @@ class PostingQuery:
 
 
 class Postings(Protocol):
-    """Where postings come from."""
+    """A source of postings."""
 
     def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
-        """Return one page, and how many there are in all; raises `PostingsUnavailable`."""
+        """Return one page, and the total number of matches; raises `PostingsUnavailable`."""
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close open connections."""
 
 
 def posting_of(document: Mapping[str, Any]) -> Posting:
-    """Make a posting of a document, whatever its fields hold."""
+    """Convert a document to a posting, whatever its fields contain."""
 
     def line(*names: str) -> str:
-        texts = (" ".join(_text(document.get(name))[: 4 * MOST_SIGNS].split()) for name in names)
-        return next(filter(None, texts), "")[:MOST_SIGNS]
+        texts = (" ".join(_text(document.get(name))[: 4 * MAX_CHARACTERS].split()) for name in names)
+        return next(filter(None, texts), "")[:MAX_CHARACTERS]
 
     url = line("url", "jobUrl")
     status = document.get("pipeline_status")
@@ -86,11 +86,11 @@ def posting_of(document: Mapping[str, Any]) -> Posting:
 
 
 LastRuns = Callable[[], Mapping[str, LastRun] | None]
-"""Each job's newest run; None while nobody knows."""
+"""Returns each job's newest run; None while the launcher is unavailable."""
 
 
 def open_postings(environment: Mapping[str, str], last_runs: LastRuns) -> Postings:
-    """Return the postings that the environment names: MONGODB_URI's, else POSTINGS_DIR's."""
+    """Return the source that the environment configures: MONGODB_URI, else POSTINGS_DIR."""
     if uri := environment.get("MONGODB_URI", ""):
         return PostingsInMongoDB(uri)
     return PostingsInFolder(environment.get("POSTINGS_DIR", ""), last_runs)
@@ -105,12 +105,12 @@ class PostingsInMongoDB:
             connect=False,
             serverSelectionTimeoutMS=_TIMEOUT_MS,
             socketTimeoutMS=2 * _TIMEOUT_MS,
-            unicode_decode_error_handler="replace",  # else one bad text makes a whole page unreadable
+            unicode_decode_error_handler="replace",  # else one invalid text breaks a whole page
         )
         self._collection = self._client["jobs"]["level-2"]
 
     def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
-        """As the protocol says."""
+        """See `Postings`."""
         selector = _selector(query)
         try:
             total = self._collection.count_documents(selector, maxTimeMS=_TIMEOUT_MS)
@@ -118,11 +118,11 @@ class PostingsInMongoDB:
             page = found.sort("_id", DESCENDING).skip((query.page - 1) * query.per_page).limit(query.per_page)
             return [posting_of(document) for document in page], total
         except PyMongoError as exc:
-            message = "MongoDB does not answer. Check MONGODB_URI, and whether this host may connect."
+            message = "MongoDB is not responding. Check MONGODB_URI, and that this host is allowed to connect."
             raise PostingsUnavailable(message) from exc
 
     def close(self) -> None:
-        """As the protocol says."""
+        """See `Postings`."""
         self._client.close()
 
 
@@ -139,41 +139,43 @@ def _selector(query: PostingQuery) -> dict[str, Any]:
 
 
 def _ids(word: str) -> list[str | int]:
-    """Return what a `jobId` of this text can be in MongoDB: the text, and the integer whose decimal form it is."""
+    """Return the values that a `jobId` can have in MongoDB: the text, and the integer that it represents."""
     number = int(word) if _INTEGER.fullmatch(word) else None
     return [word] if number is None or number not in _INT64 else [word, number]
 
 
 class PostingsInFolder:
-    """A folder of JSON files; `last_runs` says what nobody writes into them: each job's newest run."""
+    """A folder of JSON files; each job's newest run comes from `last_runs`, as nothing writes it to the files."""
 
     def __init__(self, folder: str, last_runs: LastRuns = dict) -> None:
         self._folder, self._last_runs = folder, last_runs
 
     def find(self, query: PostingQuery) -> tuple[list[Posting], int]:
-        """As the protocol says."""
+        """See `Postings`."""
         if not self._folder:
-            raise PostingsUnavailable("Nothing says where postings are. Set MONGODB_URI, or POSTINGS_DIR to try it.")
+            raise PostingsUnavailable(
+                "No source of postings is configured. Set MONGODB_URI, or POSTINGS_DIR for a local folder."
+            )
         folder = Path(self._folder)
         if not folder.is_dir():
-            raise PostingsUnavailable(f"There is no folder {folder}. Set POSTINGS_DIR, or MONGODB_URI.")
+            raise PostingsUnavailable(f"The folder {folder} does not exist. Correct POSTINGS_DIR, or set MONGODB_URI.")
         runs = self._last_runs()
         if runs is None and query.status:
             raise PostingsUnavailable(
-                "The launcher does not say which runs there are. Show all statuses, or try again."
+                "Filtering by status needs the launcher, which is unavailable. Show all statuses, or try again."
             )
         documents = map(_document, sorted(folder.glob("*.json")))
-        there = [posting_of(document) for document in documents if document is not None]
-        postings = [replace(each, last_run=(runs or {}).get(each.job_id, each.last_run)) for each in there]
-        fitting = [posting for posting in postings if _fits(posting, query)]
+        found = [posting_of(document) for document in documents if document is not None]
+        postings = [replace(each, last_run=(runs or {}).get(each.job_id, each.last_run)) for each in found]
+        matches = [posting for posting in postings if _matches(posting, query)]
         start = (query.page - 1) * query.per_page
-        return fitting[start : start + query.per_page], len(fitting)
+        return matches[start : start + query.per_page], len(matches)
 
     def close(self) -> None:
-        """As the protocol says."""
+        """See `Postings`."""
 
 
-def _fits(posting: Posting, query: PostingQuery) -> bool:
+def _matches(posting: Posting, query: PostingQuery) -> bool:
     text = "\n".join((posting.title, posting.company, posting.location)).lower()
     status = posting.last_run.status or NEW
     words = query.text.replace("\0", " ").split()
@@ -184,7 +186,7 @@ def _document(path: Path) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
-        return None  # one broken file hides no other
+        return None  # skip an invalid file, show the others
     return document if isinstance(document, dict) else None
 
 
@@ -192,11 +194,11 @@ def _id_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return "" if _HALF_SIGN.search(text) else text
+    return "" if _SURROGATE.search(text) else text
 
 
 def _text(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(_text, value))
     text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-    return _HALF_SIGN.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)

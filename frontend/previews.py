@@ -1,4 +1,4 @@
-"""What is shown of an artifact: Markdown as HTML, text as text. What a pipeline wrote is hostile."""
+"""Previews of artifacts: Markdown as HTML, text as text. A pipeline's output is untrusted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
-MOST_BYTES = 500_000
+MAX_BYTES = 500_000
 
 
 class _Renderer(RendererHTML):
     def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Tell the site behind a link nothing of where it stood."""
+        """Send no referrer to the site behind a link."""
         tokens[idx].attrSet("rel", "noopener noreferrer nofollow")
         return self.renderToken(tokens, idx, options, env)
 
     def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Align a cell by a class: the pages' policy refuses inline styles."""
+        """Align a cell with a class: the Content-Security-Policy forbids inline styles."""
         if style := tokens[idx].attrs.pop("style", ""):
             tokens[idx].attrSet("class", str(style).replace("text-align:", "align-"))
         return self.renderToken(tokens, idx, options, env)
@@ -30,14 +30,14 @@ class _Renderer(RendererHTML):
 
 
 def kind_of(filename: str) -> str:
-    """Return `markdown` or `text` for what can be shown, else nothing."""
+    """Return `markdown` or `text` for a file that has a preview, else an empty string."""
     suffix = filename.rpartition(".")[2].lower()
     return {"md": "markdown", "txt": "text", "json": "text", "csv": "text", "log": "text"}.get(suffix, "")
 
 
 def rendered(markdown: str) -> Markup:
-    """Render Markdown; HTML in it stays text, images are left to their words, links lead to the web alone."""
-    return Markup(_parser().render(markdown))  # noqa: S704 - the parser escapes all that it does not make itself
+    """Render Markdown: HTML is escaped, images become their alt texts, only web links are kept."""
+    return Markup(_parser().render(markdown))  # noqa: S704 - the parser escapes everything that it does not generate
 
 
 def _parser() -> MarkdownIt:

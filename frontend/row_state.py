@@ -1,4 +1,4 @@
-"""What a page of postings shows of each job's newest run, as the page itself sends it back: `status run_id job_id`."""
+"""The newest run that each row of the jobs page shows, as the page sends it back: `status run_id job_id`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from frontend.last_run import UNKNOWN, LastRun
 
-MOST = 100
+MAX_ROWS = 100
 
 
 def read_shown(texts: Iterable[str]) -> dict[str, LastRun]:
-    """Return what is shown for each job; a text that no page sends counts for nothing."""
-    split = [text.split(" ", 2) for text in list(texts)[:MOST]]
+    """Return the run that is shown for each job; malformed texts are ignored."""
+    split = [text.split(" ", 2) for text in list(texts)[:MAX_ROWS]]
     return {
         parts[2]: LastRun(parts[1], parts[0] if parts[1] or parts[0] == UNKNOWN else "")
         for parts in split

@@ -1,4 +1,4 @@
-"""Signing in: nothing but the sign-in page is reached without it, and every change carries the session's token."""
+"""Sign-in: every page except the sign-in page requires it, and every change requires the session's CSRF token."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from pymongo.errors import PyMongoError
 
 from frontend.attempts import OF_ALL, OF_VISITOR, Attempts, Limit, exceeded, visitor_of
 from frontend.config import Config
+from frontend.messages import PAGE_EXPIRED, SIGN_IN_FAILED
 
 sign_in = Blueprint("sign_in", __name__)
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"sign_in.login", "static"})
-MOST_WANTED = 1500  # characters; a cookie has 4096
-WRONG = "That is not the password."
-NO_DATABASE = "The database that counts attempts does not answer. Check MONGODB_URI, or try again."
+MAX_NEXT_URL = 1500  # characters; a cookie has at most 4096 bytes
+NO_DATABASE = "MongoDB, which counts sign-in attempts, is not responding. Check MONGODB_URI, or try again."
 TOO_MANY = {
     OF_VISITOR: "Too many attempts. Try again in 15 minutes.",
-    OF_ALL: "Too many attempts from many places. Try again in an hour, or in a browser in which you signed in before.",
+    OF_ALL: "Too many attempts. Try again in an hour, or in a browser in which you have signed in before.",
 }
 BROWSER = "slipway_browser"
-"""The cookie of a browser in which somebody has signed in: others' attempts do not use up its own."""
+"""The cookie of a browser in which someone has signed in: it has its own limit, which others cannot use up."""
 BROWSER_SECONDS = 180 * 86400
 
 
 @sign_in.before_app_request
 def guard() -> ResponseReturnValue | None:
-    """Let signed-in people in, and changes only with the token of their own session."""
+    """Require sign-in, and the session's CSRF token for changes."""
     if request.method not in SAFE and not _has_token():
-        abort(403, "This page is too old. Load it again, then repeat what you did.")
+        abort(403, PAGE_EXPIRED)
     if request.endpoint in OPEN or signed_in():
         return None
     if request.path.startswith("/api/"):
         abort(401, "Sign in first.")
     if request.method == "GET" and request.endpoint and "HX-Request" not in request.headers:
-        wanted = request.full_path.removesuffix("?")  # one of ours, as it has an endpoint: it leads nowhere else
-        session["wanted"] = wanted if len(wanted) <= MOST_WANTED else request.path
+        url = request.full_path.removesuffix("?")  # has an endpoint, so it cannot redirect to another site
+        session["next"] = url if len(url) <= MAX_NEXT_URL else request.path
     return redirect(url_for("sign_in.login"))
 
 
 @sign_in.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
-    """The sign-in page, and what its form sends."""
+    """The sign-in page and its form."""
     if request.method == "GET":
         return redirect("/") if signed_in() else render_template("login.html", error="")
     attempts: Attempts = current_app.extensions["attempts"]
@@ -60,13 +60,13 @@ def login() -> ResponseReturnValue:
     if limit:
         return _too_many(limit)
     if not hmac.compare_digest(request.form.get("password", "").encode(), _config().password.encode()):
-        return render_template("login.html", error=WRONG), 401
-    with suppress(PyMongoError):  # the attempts so far then count on for a while
+        return render_template("login.html", error=SIGN_IN_FAILED), 401
+    with suppress(PyMongoError):  # otherwise the earlier attempts keep counting for a while
         attempts.forget(visitor, OF_VISITOR)
-    wanted = session.get("wanted", "/")
-    session.clear()  # a token from before the sign-in is worth nothing after it
+    next_url = session.get("next", "/")
+    session.clear()  # a CSRF token from before the sign-in becomes invalid
     session["signed_in"] = True
-    answer = redirect(wanted, 303)
+    answer = redirect(next_url, 303)
     answer.set_cookie(
         BROWSER,
         _browsers().dumps(browser or secrets.token_urlsafe(12)),
@@ -81,18 +81,18 @@ def login() -> ResponseReturnValue:
 
 @sign_in.post("/logout")
 def logout() -> ResponseReturnValue:
-    """End the session in this browser."""
+    """Sign out this browser."""
     session.clear()
     return redirect(url_for("sign_in.login"), 303)
 
 
 def signed_in() -> bool:
-    """Whether this browser may see more than the sign-in page; without a password it is served on loopback alone."""
+    """Whether this browser has signed in; without a password, which is possible on loopback only, every browser has."""
     return not _config().password or session.get("signed_in") is True
 
 
 def csrf_token() -> str:
-    """The session's token, made when it is first asked for."""
+    """The session's CSRF token, created on first use."""
     token = session.setdefault("csrf", secrets.token_urlsafe(32))
     assert isinstance(token, str)
     return token
@@ -103,7 +103,7 @@ def _too_many(limit: Limit) -> ResponseReturnValue:
 
 
 def _known_browser() -> str:
-    """Return the name of the browser, if somebody has signed in there with the password of now; else nothing."""
+    """Return the browser's id if someone has signed in there with the current password, else an empty string."""
     try:
         return str(_browsers().loads(request.cookies.get(BROWSER, ""), max_age=BROWSER_SECONDS))
     except BadData:

@@ -1,4 +1,4 @@
-"""Event streams passed on: cut only between events, and ended before the platform ends them."""
+"""Forwarding of event streams: cut only between events, and closed before the platform closes them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ RETRY = b"retry: 1000\n\n"
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
-def whole_events(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in the same order, in pieces that each end with an event; an event cut off at the end is left out.
+def complete_events(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, in chunks that each end at the end of an event; an incomplete last event is dropped.
 
-    The browser resumes after the last event that it has, so what is left out comes again.
+    The browser resumes after the last event that it received, so a dropped event is sent again.
     """
     rest = b""
     for chunk in chunks:
-        searched = max(0, len(rest) - 3)  # the blank line may lie across two chunks
+        searched = max(0, len(rest) - 3)  # the blank line may span two chunks
         rest += chunk
         end = 0
         for match in _BLANK_LINE.finditer(rest, searched):
@@ -27,16 +27,16 @@ def whole_events(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def until(deadline: float, chunks: Iterable[bytes], clock: Callable[[], float]) -> Iterator[bytes]:
-    """Whole events up to the `deadline` on the `clock`, in seconds, and then when to come back.
+    """The `retry` field, then complete events until the `deadline` on the `clock`, in seconds.
 
-    It looks at the clock with each chunk: the source must send one now and then, or time out.
+    The clock is checked after each chunk: the source must send one from time to time, or time out.
     """
 
-    def in_time() -> Iterator[bytes]:
+    def until_deadline() -> Iterator[bytes]:
         for chunk in chunks:
             yield chunk
             if clock() >= deadline:
                 return
 
     yield RETRY
-    yield from whole_events(in_time())
+    yield from complete_events(until_deadline())

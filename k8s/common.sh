@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# What the scripts of this folder share; they source it.
+# Functions and variables that the scripts in this folder source.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(cd "$here/.." && pwd)
@@ -13,13 +13,13 @@ fail() {
   say "$*" >&2
   exit 1
 }
-# Prints the comment at the head of the script that runs.
+# Prints the comment at the top of the calling script.
 usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p;}' "$0"; }
 wrong() {
-  say "$*; --help lists what there is" >&2
+  say "$*; see --help" >&2
   exit 2
 }
-# Every call of kubectl and helm names its cluster.
+# Every call of kubectl and helm uses an explicit KUBECONFIG.
 find_cluster() {
   [ -z "${KUBECONFIG:-}" ] || return 0
   KUBECONFIG=$("$here/kubeconfig.sh") || exit 1
@@ -30,14 +30,14 @@ helm() { find_cluster && command helm "$@"; }
 need() {
   local program
   for program in "$@"; do
-    type -P "$program" >/dev/null || fail "$program is not there; k8s/bootstrap.sh installs it on a server"
+    type -P "$program" >/dev/null || fail "$program is not installed; k8s/bootstrap.sh installs it on a server"
     case $program in kubectl | helm) find_cluster ;; esac
   done
 }
 kube() { kubectl --namespace "$namespace" --request-timeout=150s "$@"; }
 helm_() { helm --namespace "$namespace" "$@"; }
 
-# What the launcher's own command line says, asked from inside its pod, or over RUNNER_URL where that is set.
+# Runs the command line `slipway` in the launcher's pod, or locally if RUNNER_URL is set.
 slipway() {
   if [ -n "${RUNNER_URL:-}" ]; then
     PATH=$checkout/.venv/bin:$PATH command slipway "$@"

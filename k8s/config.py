@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes a Secret or ConfigMap of each part of a configuration folder, and restarts what reads them at its start.
+"""Applies a configuration folder to the cluster as Secrets and a ConfigMap, and restarts what has changed.
 
-    config.py FOLDER            apply them to the namespace ($NAMESPACE, slipway)
-    config.py FOLDER --check    read and check the folder alone; needs no cluster
-    config.py FOLDER --values   print what .env says of the chart's values, as JSON; needs no cluster
+    config.py FOLDER            apply it to the namespace $NAMESPACE (default: slipway)
+    config.py FOLDER --check    only check the folder; needs no cluster
+    config.py FOLDER --values   print the chart values from .env as JSON; needs no cluster
 
-FOLDER has .env and master-cv.md, and may have credentials/ (files that runs find in /app/credentials) and registry.json
-(a Docker configuration for pulling private images). The cluster gets exactly what the folder says: what is taken out of
-.env is taken out of the Secret. The next run sees it; launcher and operator are restarted where their part has changed.
+FOLDER contains .env, master-cv.md and, optionally, credentials/ (mounted at /app/credentials in runs) and registry.json
+(a Docker configuration for pulling private images). The cluster gets exactly what is in the folder: variables that you
+remove from .env are removed from the Secret. New runs use it; launcher and operator are restarted if necessary.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ DEPLOYMENTS = ("deployment/slipway-launcher", "deployment/slipway-operator")
 
 
 class KubectlError(Exception):
-    """What kubectl said."""
+    """kubectl failed; the message is its output."""
 
 
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--check", action="store_true", help="read and check the folder alone")
-    parser.add_argument("--values", action="store_true", help="print the chart's values alone")
+    parser.add_argument("--check", action="store_true", help="only check the folder")
+    parser.add_argument("--values", action="store_true", help="only print the chart values")
     options = parser.parse_args()
     try:
         config = read(options.folder, known_variables(EXAMPLE.read_text(encoding="utf-8")))
     except ConfigError as error:
-        print(f"config: {options.folder} has faults:", *error.faults, sep="\n  ", file=sys.stderr)
+        print(f"config: {options.folder} has errors:", *error.errors, sep="\n  ", file=sys.stderr)
         return 2
     if options.values:
         print(json.dumps(config.values))
@@ -53,16 +53,16 @@ def main() -> int:
     for note in config.notes:
         print(f"config: {note}", file=sys.stderr)
     if options.check:
-        print(f"config: {options.folder} is fine")
+        print(f"config: {options.folder} is valid")
         return 0
     try:
         changed = [each["metadata"]["name"] for each in config.objects if _put(each)]
-        print("config: changed " + ", ".join(changed) if changed else "config: nothing has changed")
+        print("config: changed " + ", ".join(changed) if changed else "config: no changes")
         if ENV_SECRET in changed:
             _restart()
         elif changed:
-            print("config: runs that start from now on see it")
-        _tell_of_values(config.values)
+            print("config: new runs will use it")
+        _report_pending_values(config.values)
     except KubectlError as error:
         print(f"config: {error}", file=sys.stderr)
         return 1
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def _put(wanted: dict[str, Any]) -> bool:
-    """Make the object what the folder says, exactly, and tell whether it was not."""
+    """Create or replace the object if it differs; return whether it did."""
     kind, name = wanted["kind"], wanted["metadata"]["name"]
     found = json.loads(_kubectl("get", kind, name, "--ignore-not-found", "--output=json") or "null")
     if found is None:
@@ -84,34 +84,34 @@ def _put(wanted: dict[str, Any]) -> bool:
 
 
 def _restart() -> None:
-    there = _kubectl("get", *DEPLOYMENTS, "--ignore-not-found", "--output=name").split()
-    if not there:
+    existing = _kubectl("get", *DEPLOYMENTS, "--ignore-not-found", "--output=name").split()
+    if not existing:
         return
-    print("config: restarting launcher and operator; runs go on, streams come back by themselves", flush=True)
+    print("config: restarting launcher and operator; runs continue, streams reconnect", flush=True)
     _kubectl("rollout", "restart", *DEPLOYMENTS)
     for each in DEPLOYMENTS:
         _kubectl("rollout", "status", each, f"--timeout={RESTART_SECONDS}s", seconds=RESTART_SECONDS + 10)
 
 
-def _tell_of_values(values: dict[str, Any]) -> None:
-    """Settings that are the chart's values wait for the next install: say which, where it has others now."""
+def _report_pending_values(values: dict[str, Any]) -> None:
+    """Report settings that are chart values and differ from the release: they are applied by the next install."""
     shown = _kubectl("get", "configmap", "slipway-config", "--ignore-not-found", "--output=json")
     now = json.loads(shown)["data"] if shown else {}
-    waiting = []
+    pending = []
     for name, path in CHART_VALUES.items():
         group, key = path.split(".")
         value = values.get(group, {}).get(key)
         text = ",".join(value) if isinstance(value, list) else str(value)
         if value is not None and now and now.get(name) != text:
-            waiting.append(name)
-    if waiting:
-        print(f"config: {', '.join(waiting)}: values of the chart, so they come with k8s/install.sh --config FOLDER")
+            pending.append(name)
+    if pending:
+        print(f"config: {', '.join(pending)}: chart values; apply them with k8s/install.sh --config FOLDER")
 
 
 def _kubectl(*args: str, input: str | None = None, seconds: int = COMMAND_SECONDS) -> str:  # noqa: A002
     program = shutil.which("kubectl")
     if program is None:
-        raise KubectlError("kubectl is not there; on a server with k3s it is /usr/local/bin/kubectl")
+        raise KubectlError("kubectl is not installed; k3s installs it as /usr/local/bin/kubectl")
     environment = {**os.environ, "KUBECONFIG": _kubeconfig()}
     command = [program, f"--namespace={environment.get('NAMESPACE') or 'slipway'}", *args]
     try:
@@ -119,7 +119,7 @@ def _kubectl(*args: str, input: str | None = None, seconds: int = COMMAND_SECOND
             command, capture_output=True, text=True, input=input, timeout=seconds, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
-        raise KubectlError(f"kubectl {args[0]} did not end within {seconds} s") from None
+        raise KubectlError(f"kubectl {args[0]} timed out after {seconds} s") from None
     if done.returncode:
         raise KubectlError(f"kubectl {' '.join(args[:3])} failed: {done.stderr.strip()}")
     return done.stdout

@@ -1,6 +1,6 @@
-"""The folder with a person's configuration, read and checked: `.env`, `master-cv.md`, `credentials/`, `registry.json`.
+"""Reads and checks the configuration folder: `.env`, `master-cv.md`, `credentials/`, `registry.json`.
 
-No input but the folder, no output but what is returned. On a bare server there is Python's own library alone.
+It only reads the folder and returns the result. It uses only the standard library, as a bare server has nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the launcher's own rules, from this checkout
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for the launcher's rules in this checkout
 from launcher.domain.setting_rules import MAKE_ONE, RULES, Unusable, checked, number, strong_secret
 from launcher.domain.setting_rules.env_file import read_env
 
@@ -27,7 +27,7 @@ LABELS = {"app.kubernetes.io/part-of": "slipway", "slipway.dev/config": "true"}
 CREDENTIALS_FOLDER = "/app/credentials"
 
 LAUNCHER_SECRETS = ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI")
-"""What the launcher reads from `slipway-env`; of these, MONGODB_URI alone reaches the runs."""
+"""The launcher's variables in `slipway-env`; of these, only MONGODB_URI is passed to runs."""
 CHART_VALUES = {
     "MAX_CONCURRENCY": "queue.maxConcurrency",
     "MAX_QUEUED": "queue.maxQueued",
@@ -52,29 +52,29 @@ CHART_VALUES = {
     "TICKET_RATE_LIMIT_PER_MINUTE": "launcher.ticketRateLimitPerMinute",
     "MAX_STREAMS": "launcher.maxStreams",
 }
-"""Settings that are values of the chart: the quota and others hang on them too."""
-OF_THE_CHART = (
+"""Settings that are chart values, because the quota and others depend on them too."""
+SET_BY_CHART = (
     *("ENGINE", "KUBE_NAMESPACE", "PIPELINE_IMAGE", "DATA_CLAIM", "PIPELINE_SECRET", "CREDENTIALS_SECRET"),
     *("MASTER_CV_CONFIGMAP", "IMAGE_PULL_SECRETS", "PIPELINES_FILE", "ARCHIVE_DIR", "APPLICATIONS_DIR", "PIPELINE_DIR"),
     *("SLIPWAY_ENV", "HOST", "PORT", "PROBE_HOST", "PROBE_PORT", "REDIS_URL"),
 )
-"""Settings that the chart makes itself; what a `.env` says about them is for another place."""
+"""Settings that the chart sets itself; they are ignored in `.env`."""
 
-MAX_OBJECT_BYTES = 1_000_000  # Kubernetes stores no Secret or ConfigMap of more than 1 MiB
+MAX_OBJECT_BYTES = 1_000_000  # the limit for a Secret or ConfigMap is 1 MiB
 _KEY = re.compile(r"[-._A-Za-z0-9]+")
 
 
 class ConfigError(Exception):
-    """What the folder has wrong: every fault, each with what to do."""
+    """The folder is invalid; `errors` lists every problem with advice."""
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
 
 
 @dataclass
 class Config:
-    """What the folder says: `objects` for Kubernetes, `values` for the chart, `notes` for the person."""
+    """The configuration: `objects` for Kubernetes, `values` for the chart, `notes` for the user."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
@@ -82,66 +82,66 @@ class Config:
 
 
 def read(folder: Path, known: frozenset[str]) -> Config:
-    """Read and check the folder; `known` are the variables that `.env.example` names. Raises `ConfigError`."""
-    faults: list[str] = []
+    """Read and check the folder; `known` are the variables in `.env.example`. Raises `ConfigError`."""
+    errors: list[str] = []
     notes: list[str] = []
     if not folder.is_dir():
-        raise ConfigError([f"{folder} is no folder; it must hold .env and master-cv.md, and may hold credentials/"])
-    variables, refused = _read_env(folder / ".env", faults)
+        raise ConfigError([f"{folder} is not a folder; it must contain .env and master-cv.md"])
+    variables, refused = _read_env(folder / ".env", errors)
     launcher = {name: variables[name] for name in LAUNCHER_SECRETS if variables.get(name)}
-    _check_secrets(launcher, refused, faults)
-    not_for_runs = {"RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", *CHART_VALUES, *OF_THE_CHART}
+    _check_secrets(launcher, refused, errors)
+    not_for_runs = {"RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", *CHART_VALUES, *SET_BY_CHART}
     pipeline = {name: value for name, value in variables.items() if value and name not in not_for_runs}
     notes += [
-        f".env: {name} is not one of Slipway's settings; it is passed on to the runs{_nearest(name, known)}"
+        f".env: {name} is not a setting of Slipway; it is passed to runs{_nearest(name, known)}"
         for name in pipeline
         if name not in known
     ]
-    notes += [_elsewhere(name) for name in OF_THE_CHART if variables.get(name)]
+    notes += [_elsewhere(name) for name in SET_BY_CHART if variables.get(name)]
     if "your-app.vercel.app" in variables.get("CORS_ORIGINS", ""):
-        notes.append(".env: CORS_ORIGINS is still the example's; give your front end's origin, or nothing")
-    credentials = _read_credentials(folder / "credentials", faults)
-    _check_google(pipeline, credentials, faults)
+        notes.append(".env: CORS_ORIGINS is still the example; set it to your front end's origin, or leave it empty")
+    credentials = _read_credentials(folder / "credentials", errors)
+    _check_google(pipeline, credentials, errors)
     objects = [
         _secret(ENV_SECRET, {name: value.encode() for name, value in launcher.items()}),
         _secret(PIPELINE_SECRET, {name: value.encode() for name, value in pipeline.items()}),
         _secret(CREDENTIALS_SECRET, credentials),
-        {**_named("ConfigMap", MASTER_CV), "data": {"master-cv.md": _read_master_cv(folder / "master-cv.md", faults)}},
+        {**_named("ConfigMap", MASTER_CV), "data": {"master-cv.md": _read_master_cv(folder / "master-cv.md", errors)}},
     ]
     if (registry := folder / "registry.json").is_file():
-        content = {".dockerconfigjson": _read_registry(registry, faults)}
+        content = {".dockerconfigjson": _read_registry(registry, errors)}
         objects.append({**_secret(REGISTRY_SECRET, content), "type": "kubernetes.io/dockerconfigjson"})
     for each in objects:
         if len(json.dumps(each)) > MAX_OBJECT_BYTES:
-            faults.append(f"{each['metadata']['name']} would be larger than the 1 MiB that Kubernetes stores")
-    values = _chart_values(variables, faults)
-    if faults:
-        raise ConfigError(faults)
+            errors.append(f"{each['metadata']['name']} exceeds Kubernetes' limit of 1 MiB")
+    values = _chart_values(variables, errors)
+    if errors:
+        raise ConfigError(errors)
     return Config(objects, values, notes)
 
 
 def known_variables(example: str) -> frozenset[str]:
-    """Return the variables that an `.env.example` names, commented or not."""
+    """Return the variables in an `.env.example`, commented out or not."""
     return frozenset(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
 
 
-def _read_env(path: Path, faults: list[str]) -> tuple[dict[str, str], frozenset[str]]:
-    """Return the variables as launcher, operator and front end would take them, and the names of those refused."""
+def _read_env(path: Path, errors: list[str]) -> tuple[dict[str, str], frozenset[str]]:
+    """Return the variables as launcher, operator and front end read them, and the names of invalid ones."""
     try:
         text = path.read_bytes().decode()
     except OSError:
-        faults.append(f"{path} is missing; copy .env.example there and fill it in")
+        errors.append(f"{path} is missing; create it from .env.example")
         return {}, frozenset()
     except UnicodeDecodeError:
-        faults.append(f"{path} is not UTF-8 text")
+        errors.append(f"{path} is not UTF-8 text")
         return {}, frozenset()
     if "\r" in text:
-        faults.append(f"{path} has Windows line ends, which would become part of the values: sed -i 's/\\r$//' {path}")
+        errors.append(f"{path} has Windows line endings. Remove them: sed -i 's/\\r$//' {path}")
         return {}, frozenset()
     found = read_env(text, str(path))
     rules = [name for name in RULES if found.values.get(name)]
     values, wrong = checked(found.values, rules)
-    faults += [*(fault for _, fault in found.faults), *(f".env: {fault}" for fault in wrong)]
+    errors += [*(error for _, error in found.faults), *(f".env: {error}" for error in wrong)]
     refused = frozenset({name for name, _ in found.faults} | (set(rules) - values.keys()))
     return {name: values.get(name, value) for name, value in found.values.items() if name not in refused}, refused
 
@@ -151,74 +151,74 @@ def _nearest(name: str, known: frozenset[str]) -> str:
     return f". Did you mean {near[0]}?" if near else ""
 
 
-def _check_secrets(launcher: dict[str, str], refused: frozenset[str], faults: list[str]) -> None:
+def _check_secrets(launcher: dict[str, str], refused: frozenset[str], errors: list[str]) -> None:
     secret = launcher.get("RUNNER_API_SECRET")
     if secret is None and "RUNNER_API_SECRET" not in refused:
-        faults.append(f".env: RUNNER_API_SECRET is not set; {MAKE_ONE}")
+        errors.append(f".env: RUNNER_API_SECRET is not set; {MAKE_ONE}")
     for name in ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS"):
         try:
             if value := launcher.get(name):
                 strong_secret(name, value)
         except Unusable as exc:
-            faults.append(f".env: {exc}")
+            errors.append(f".env: {exc}")
     if secret and secret == launcher.get("RUNNER_API_SECRET_PREVIOUS"):
-        faults.append(".env: RUNNER_API_SECRET_PREVIOUS equals RUNNER_API_SECRET; it holds the old one while rotating")
+        errors.append(".env: RUNNER_API_SECRET_PREVIOUS equals RUNNER_API_SECRET; it must be the old secret")
     uri = launcher.get("MONGODB_URI", "")
     if re.search(r"[/@,](localhost|127\.0\.0\.1|\[::1\])(?=[:/,?]|$)", uri):
-        faults.append(".env: MONGODB_URI names this machine; inside a pod that is the pod itself")
+        errors.append(".env: MONGODB_URI points to localhost, which in a pod is the pod itself")
 
 
-def _check_google(pipeline: dict[str, str], credentials: dict[str, bytes], faults: list[str]) -> None:
+def _check_google(pipeline: dict[str, str], credentials: dict[str, bytes], errors: list[str]) -> None:
     path = pipeline.get("GOOGLE_APPLICATION_CREDENTIALS")
     if path is None:
         return
     folder, _, name = path.rpartition("/")
     if folder != CREDENTIALS_FOLDER:
-        faults.append(f".env: GOOGLE_APPLICATION_CREDENTIALS must lie in {CREDENTIALS_FOLDER}, where runs find it")
+        errors.append(f".env: GOOGLE_APPLICATION_CREDENTIALS must be in {CREDENTIALS_FOLDER}, where runs find it")
     elif name not in credentials:
-        faults.append(f".env: GOOGLE_APPLICATION_CREDENTIALS names {name}, which is not in the folder credentials")
+        errors.append(f".env: GOOGLE_APPLICATION_CREDENTIALS points to {name}, which is not in credentials/")
 
 
-def _read_credentials(folder: Path, faults: list[str]) -> dict[str, bytes]:
+def _read_credentials(folder: Path, errors: list[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith("."):
             continue
         if not path.is_file():
-            faults.append(f"{path} is no file; runs find the files of credentials/ side by side, without folders")
+            errors.append(f"{path} is not a file; credentials/ cannot contain folders")
         elif not _KEY.fullmatch(path.name):
-            faults.append(f"{path}: the name may have letters, digits, '-', '_' and '.' alone")
+            errors.append(f"{path}: the name can only contain letters, digits, '-', '_' and '.'")
         else:
             found[path.name] = path.read_bytes()
     return found
 
 
-def _read_master_cv(path: Path, faults: list[str]) -> str:
+def _read_master_cv(path: Path, errors: list[str]) -> str:
     try:
         text = path.read_bytes().decode()
     except OSError:
-        faults.append(f"{path} is missing; the bundled pipeline writes from it")
+        errors.append(f"{path} is missing; the bundled pipeline needs it")
         return ""
     except UnicodeDecodeError:
-        faults.append(f"{path} is not UTF-8 text")
+        errors.append(f"{path} is not UTF-8 text")
         return ""
     if not text.strip():
-        faults.append(f"{path} is empty; the bundled pipeline writes from it")
+        errors.append(f"{path} is empty; the bundled pipeline needs it")
     return text
 
 
-def _read_registry(path: Path, faults: list[str]) -> bytes:
+def _read_registry(path: Path, errors: list[str]) -> bytes:
     content = path.read_bytes()
     try:
-        fine = isinstance(json.loads(content)["auths"], dict)
+        valid = isinstance(json.loads(content)["auths"], dict)
     except (ValueError, KeyError, TypeError):
-        fine = False
-    if not fine:
-        faults.append(f'{path} must be a Docker configuration: {{"auths": {{"ghcr.io": {{"auth": "…"}}}}}}')
+        valid = False
+    if not valid:
+        errors.append(f'{path} must be a Docker configuration: {{"auths": {{"ghcr.io": {{"auth": "…"}}}}}}')
     return content
 
 
-def _chart_values(variables: dict[str, str], faults: list[str]) -> dict[str, Any]:
+def _chart_values(variables: dict[str, str], errors: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, path in CHART_VALUES.items():
         if not (text := variables.get(name, "")):
@@ -230,11 +230,11 @@ def _chart_values(variables: dict[str, str], faults: list[str]) -> dict[str, Any
             elif name == "RETENTION_DAYS":
                 value = float(text)
             elif name.endswith(("_BYTES", "_STORAGE")):
-                pass  # as text: helm rounds large numbers
+                pass  # kept as text, because helm rounds large numbers
             elif number(name, text):
                 value = int(text)
         except Unusable as exc:
-            faults.append(f".env: {exc}")
+            errors.append(f".env: {exc}")
         group, key = path.split(".")
         values.setdefault(group, {})[key] = value
     return values
@@ -243,10 +243,10 @@ def _chart_values(variables: dict[str, str], faults: list[str]) -> dict[str, Any
 def _elsewhere(name: str) -> str:
     if name == "REDIS_URL":
         return (
-            ".env: REDIS_URL is left aside, as the chart brings a Redis; for another one: "
+            ".env: REDIS_URL is ignored, because the chart deploys Redis. To use another one: "
             "--set redis.enabled=false --set redis.externalUrl=redis://…"
         )
-    return f".env: {name} is left aside: in a cluster the chart sets it"
+    return f".env: {name} is ignored, because the chart sets it"
 
 
 def _named(kind: str, name: str) -> dict[str, Any]:

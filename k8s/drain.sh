@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Pauses the queue and waits until no run is active. Requests are still taken; they wait until `make resume`.
+# Pauses the queue and waits until no run is active. New runs are still accepted; they are queued until `make resume`.
 #
-#   drain.sh [--timeout SECONDS]     without it, it waits for as long as the runs take
+#   drain.sh [--timeout SECONDS]     without it, waits until all runs have finished
 #
-# Ctrl-C ends the waiting alone: the queue stays paused. With RUNNER_URL and RUNNER_API_SECRET it asks that launcher,
-# otherwise the one in the namespace $NAMESPACE (slipway).
+# Ctrl-C only stops waiting: the queue stays paused. With RUNNER_URL and RUNNER_API_SECRET, it uses that launcher,
+# otherwise the one in the namespace $NAMESPACE (default: slipway).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -20,28 +20,28 @@ case ${1:-} in
   *) wrong "$1 is unknown" ;;
 esac
 
-# The terminal's Ctrl-C reaches the command that asks, too; then it is this script's turn to say how things stand.
+# Ctrl-C also reaches the command that polls; this script then reports the state.
 stopped() {
-  say "no longer waiting. The queue stays paused, runs go on; make resume starts it again"
+  say "stopped waiting. The queue stays paused and runs continue; to resume: make resume"
   exit 130
 }
 slipway pause
 trap stopped INT
-before='' asked=0
+before='' failures=0
 while :; do
   if active=$(slipway ps --status running --limit 500 2>/dev/null); then
-    asked=0
+    failures=0
     [ -n "$active" ] || break
     if [ "$active" != "$before" ]; then
       say "waiting for $(wc -l <<<"$active") run(s):"
       printf '%s\n' "$active" | sed 's/^/  /'
       before=$active
     fi
-  elif [ $((asked += 1)) -ge 30 ]; then # an upgrade replaces the launcher within seconds
-    fail "the launcher does not answer any more; the queue stays paused"
+  elif [ $((failures += 1)) -ge 30 ]; then # an upgrade replaces the launcher within seconds
+    fail "the launcher is not responding; the queue stays paused"
   fi
-  [ -z "$timeout" ] || [ "$SECONDS" -lt "$timeout" ] || fail "still active after $timeout s; the queue stays paused, make resume starts it again"
+  [ -z "$timeout" ] || [ "$SECONDS" -lt "$timeout" ] || fail "still active after $timeout s; the queue stays paused. To resume: make resume"
   sleep 1 &
   wait $! || true
 done
-say "no run is active, and none starts until make resume"
+say "no run is active. To resume the queue: make resume"

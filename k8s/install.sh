@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Installs Slipway from this checkout's chart, or upgrades it, and waits until it is healthy. Safe to run again.
+# Installs or upgrades Slipway with this checkout's chart, and waits until it is healthy. Safe to run again.
 #
 #   install.sh --config FOLDER [--host NAME] [OPTION…]
 #
-#   --config FOLDER     .env, master-cv.md and, where wanted, credentials/ and registry.json, as k8s/config.py reads
-#                       them; without it Secrets stay as they are
-#   --host NAME         reach it as https://NAME, by k3s's Traefik, with a certificate of Let's Encrypt
-#   --images PREFIX     where the images are, PREFIX/runner and PREFIX/pipeline: ghcr.io/OWNER/REPOSITORY
-#   --image-tag TAG     which of them: a commit's sha, as the workflow pushes them, or latest
-#   --values FILE       values of the chart, such as charts/slipway/values-4gb.yaml; may be repeated
-#   --set KEY=VALUE     one value; may be repeated
-#   --timeout SECONDS   how long helm may take (300)
+#   --config FOLDER     .env, master-cv.md and, optionally, credentials/ and registry.json, see k8s/config.py;
+#                       without it, Secrets stay unchanged
+#   --host NAME         make it accessible at https://NAME through k3s's Traefik, with a Let's Encrypt certificate
+#   --images PREFIX     the images PREFIX/runner and PREFIX/pipeline, for example ghcr.io/OWNER/REPOSITORY
+#   --image-tag TAG     their tag: a commit's SHA, as pushed by the workflow, or latest
+#   --values FILE       chart values, for example charts/slipway/values-4gb.yaml; can be repeated
+#   --set KEY=VALUE     a single chart value; can be repeated
+#   --timeout SECONDS   helm's timeout (default: 300)
 #
-# What an earlier install was given holds until it is given again. The namespace is $NAMESPACE (slipway). Every image is
-# pulled before anything changes; an upgrade that does not become ready is taken back.
+# Values from earlier installs are kept unless you set them again. The namespace is $NAMESPACE (default: slipway). Images
+# are pulled before anything changes; an upgrade that does not become ready is rolled back.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -30,7 +30,7 @@ while [ $# -gt 0 ]; do
         --images) images=${2%/} ;;
         --image-tag) tag=$2 ;;
         --values)
-          [ -r "$2" ] || wrong "$2 cannot be read"
+          [ -r "$2" ] || wrong "cannot read $2"
           files+=(--values "$2")
           ;;
         --set) changes+=(--set "$2") ;;
@@ -42,7 +42,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 [[ $timeout =~ ^[0-9]+$ ]] || wrong "--timeout takes seconds, not $timeout"
-[[ -z $tag || $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] || wrong "--image-tag: $tag is no tag"
+[[ -z $tag || $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] || wrong "--image-tag: $tag is not a valid tag"
 need kubectl helm python3
 
 work=$(mktemp -d)
@@ -50,7 +50,7 @@ trap 'rm -rf "$work"' EXIT
 if [ -n "$config" ]; then
   python3 "$here/config.py" "$config" --check
   python3 "$here/config.py" "$config" --values >"$work/values.json"
-  files+=(--values "$work/values.json") # what .env says wins over a preset, and --set over both
+  files+=(--values "$work/values.json") # .env overrides a preset, and --set overrides both
 fi
 
 make_namespace() {
@@ -60,25 +60,25 @@ make_namespace() {
   case $level in
     "") kube label namespace "$namespace" $label=restricted ;;
     restricted) ;;
-    *) say "the namespace enforces Pod Security '$level' and not 'restricted'; it stays so" ;;
+    *) say "the namespace enforces Pod Security '$level', not 'restricted'; leaving it unchanged" ;;
   esac
 }
 
-# Where an upgrade was cut off in its midst, helm refuses the next one for good.
-mend_release() {
+# After an interrupted upgrade, helm refuses all further ones.
+repair_release() {
   local status
   status=$(helm_ status "$release" --output json 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["info"]["status"])' 2>/dev/null) || return 0
   case $status in
-    pending-install) say "an install was cut off; beginning anew" && helm_ uninstall "$release" --wait --timeout "${timeout}s" ;;
-    pending-*) say "an upgrade was cut off; going back to the revision before it" && helm_ rollback "$release" --wait --timeout "${timeout}s" ;;
+    pending-install) say "an install was interrupted; starting over" && helm_ uninstall "$release" --wait --timeout "${timeout}s" ;;
+    pending-*) say "an upgrade was interrupted; rolling back to the previous revision" && helm_ rollback "$release" --wait --timeout "${timeout}s" ;;
   esac
 }
 
-# k3s installs its Traefik on its own time; the chart needs its kinds.
+# k3s installs its Traefik asynchronously; the chart needs Traefik's CRDs.
 configure_traefik() {
   local end=$((SECONDS + 300))
   if ! kubectl get crd helmchartconfigs.helm.cattle.io >/dev/null 2>&1; then
-    say "Traefik stays as it is: this is no k3s, or it is not for this account to change"
+    say "leaving Traefik unchanged: this is not k3s, or this account has no permission"
     return
   fi
   kubectl apply --filename "$here/traefik.yaml"
@@ -88,8 +88,8 @@ configure_traefik() {
   done
 }
 
-# What Traefik serves on the server's own address is not for runs either. An account that may not see nodes leaves what an
-# earlier install has found; the policy's range is IPv4's.
+# The node's addresses, which runs must not access. An account that cannot list nodes keeps the addresses of an earlier
+# install; the network policy is for IPv4 only.
 node_addresses() {
   {
     kubectl get nodes -o jsonpath='{.items[*].status.addresses[?(@.type!="Hostname")].address}' 2>/dev/null | tr ' ' '\n' || true
@@ -101,9 +101,9 @@ node_addresses() {
 make_namespace
 [ -z "$config" ] || NAMESPACE=$namespace python3 "$here/config.py" "$config"
 for secret in slipway-env slipway-pipeline slipway-credentials; do
-  kube get secret "$secret" -o name >/dev/null || fail "the Secret $secret is missing: give --config FOLDER"
+  kube get secret "$secret" -o name >/dev/null || fail "the Secret $secret is missing; use --config FOLDER"
 done
-mend_release
+repair_release
 [ -z "$host" ] || configure_traefik
 
 options=(--set "secrets.existing=slipway-env" --set "secrets.pipeline=slipway-pipeline"
@@ -117,7 +117,7 @@ nodes=$(node_addresses)
 [ -z "$nodes" ] || options+=(--set "networkPolicy.nodeAddresses={$nodes}")
 upgrade=(upgrade --install "$release" "$chart" --reset-then-reuse-values "${files[@]}" "${options[@]}" "${changes[@]}" --timeout "${timeout}s")
 
-say "checking the chart against the cluster, and pulling images"
+say "validating the chart against the cluster and pulling images"
 helm_ "${upgrade[@]}" --dry-run=server --hide-secret >"$work/rendered"
 "$here/pull-images.sh" "$work/rendered" "${registry:+slipway-registry}"
 
@@ -127,25 +127,25 @@ deployed=$(helm_ list --deployed --short --filter "^$release\$")
 if ! helm_ "${upgrade[@]}" --wait ${deployed:+--atomic} >"$work/said"; then
   kube get pods >&2 || true
   kube get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
-  fail "${deployed:+the upgrade was taken back. }What is wrong stands above; then run this again"
+  fail "${deployed:+the upgrade was rolled back. }Fix the problem shown above and run this again"
 fi
-say "checking its health from inside"
+say "checking its health in the cluster"
 helm_ test "$release" --timeout 120s >"$work/said" 2>&1 || {
   cat "$work/said" >&2
   kube logs "pod/slipway-test" --tail=5 >&2 || true
-  fail "it runs, but is not healthy: docs/how-to/troubleshoot.md says what to look at"
+  fail "Slipway is running but not healthy; see docs/how-to/troubleshoot.md"
 }
 if [ -n "$host" ]; then
   say "waiting for https://$host/health (its first certificate takes up to two minutes)"
   curl --silent --show-error --fail --output /dev/null --retry 24 --retry-delay 5 --retry-all-errors --max-time 10 "https://$host/health" ||
-    fail "Slipway runs, but https://$host/health does not answer. Does the name point to this server, and are 80 and 443 open?"
+    fail "Slipway runs, but https://$host/health does not respond. Does the name resolve to this server, and are ports 80 and 443 open?"
 fi
 revision=$(helm_ history "$release" --max 1 --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)[-1]["revision"])')
-say "revision $revision is healthy. Next:"
+say "revision $revision is healthy. Next steps:"
 cat <<NEXT
-  kubectl -n $namespace exec $launcher -- slipway run 4711 --follow     a run, with its log
-  kubectl -n $namespace exec $launcher -- slipway ps                    what there is
-  make config CONFIG=FOLDER                   a changed .env, master-cv.md or credentials/
-  make drain, make resume                     before and after work on the server
-  k8s/rollback.sh                             the revision before this one
+  kubectl -n $namespace exec $launcher -- slipway run 4711 --follow     start a run and follow its log
+  kubectl -n $namespace exec $launcher -- slipway ps                    list runs
+  make config CONFIG=FOLDER                   apply a changed .env, master-cv.md or credentials/
+  make drain, make resume                     before and after maintenance
+  k8s/rollback.sh                             roll back to the previous revision
 NEXT

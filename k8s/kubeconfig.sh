@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints which KUBECONFIG to use: your own; else ~/.kube/config; else k3s's, which root alone can read. It has to be set:
-# k3s's kubectl takes /etc/rancher/k3s/k3s.yaml wherever that exists, and helm never looks there.
+# Prints the KUBECONFIG to use: your own, else ~/.kube/config, else k3s's, which only root can read. It must be set, because
+# k3s's kubectl uses /etc/rancher/k3s/k3s.yaml if that exists, and helm never does.
 #
 #   kubeconfig.sh
 set -euo pipefail
@@ -21,8 +21,8 @@ for file in "${HOME:-/root}/.kube/config" "$k3s"; do
   fi
 done
 if [ -e "$k3s" ]; then
-  echo "${0##*/}: $k3s is root's: run this with sudo, or set KUBECONFIG to a file that you may read" >&2
+  echo "${0##*/}: $k3s is readable only by root; use sudo, or set KUBECONFIG to a file that you can read" >&2
 else
-  echo "${0##*/}: no cluster to use: set KUBECONFIG, or put its file at ~/.kube/config" >&2
+  echo "${0##*/}: no cluster configured; set KUBECONFIG, or create ~/.kube/config" >&2
 fi
 exit 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pulls every image that a rendered chart names onto the node, by a pod that does nothing else, and says which cannot be had.
+# Pulls every image in a rendered chart onto the node with a temporary pod, and reports images that cannot be pulled.
 #
 #   pull-images.sh RENDERED [PULL_SECRET]
 set -euo pipefail
@@ -12,7 +12,7 @@ case ${1:-} in
 esac
 rendered=$1 secret=${2:-} pod=slipway-pull seconds=${PULL_SECONDS:-600}
 mapfile -t images < <(sed -nE 's/^ *(- )?(image|PIPELINE_IMAGE): "?([^" ]+)"?$/\3/p' "$rendered" | sort -u)
-[ ${#images[@]} -gt 0 ] || fail "$rendered names no image"
+[ ${#images[@]} -gt 0 ] || fail "$rendered contains no image"
 
 manifest() {
   cat <<POD
@@ -46,7 +46,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 remove
 end=$((SECONDS + seconds))
-# In a new namespace its account, without which no pod is taken, comes a moment later.
+# In a new namespace, the default service account, which pods require, is created a moment later.
 until kube get serviceaccount default >/dev/null 2>&1; do
   [ "$SECONDS" -lt "$end" ] || fail "the namespace $namespace has no service account"
   sleep 0.2
@@ -54,13 +54,13 @@ done
 manifest | kube create --filename=- >/dev/null
 while :; do
   states=$(kube get pod "$pod" -o jsonpath='{range .status.containerStatuses[*]}{.image}{"\t"}{.state.waiting.reason}{"\t"}{.state.waiting.message}{"\n"}{end}')
-  # `true` need not be in an image: what matters is that the container was made from it.
-  if refused=$(grep -E $'\t(ImagePullBackOff|InvalidImageName|ErrImageNeverPull)\t' <<<"$states"); then
-    printf '%s\n' "$refused" >&2
-    fail "these images cannot be pulled; nothing was changed. Is the tag pushed, and does registry.json allow reading it?"
+  # The image need not contain `true`: it is enough that the container was created.
+  if failed=$(grep -E $'\t(ImagePullBackOff|InvalidImageName|ErrImageNeverPull)\t' <<<"$states"); then
+    printf '%s\n' "$failed" >&2
+    fail "these images cannot be pulled; nothing was changed. Was the tag pushed, and does registry.json grant access?"
   fi
   if [ -n "$states" ] && ! grep -qE $'\t(ContainerCreating|PodInitializing|ErrImagePull)\t' <<<"$states"; then break; fi
-  [ "$SECONDS" -lt "$end" ] || fail "the images were not pulled within $seconds s: kubectl -n $namespace describe pod $pod"
+  [ "$SECONDS" -lt "$end" ] || fail "the images were not pulled within $seconds s; see kubectl -n $namespace describe pod $pod"
   sleep 0.5
 done
 say "pulled ${images[*]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts the queue again, after drain.sh or `slipway pause`. With RUNNER_URL and RUNNER_API_SECRET it asks that launcher,
-# otherwise the one in the namespace $NAMESPACE (slipway).
+# Resumes the queue after drain.sh or `slipway pause`. With RUNNER_URL and RUNNER_API_SECRET, it uses that launcher,
+# otherwise the one in the namespace $NAMESPACE (default: slipway).
 #
 #   resume.sh
 set -euo pipefail

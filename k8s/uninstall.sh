@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Takes Slipway out of the cluster: ends its runs, the release, and its Secrets. The volume with logs, records and artifacts
-# stays, and it says how to delete that, too. Every step has a limit.
+# Removes Slipway from the cluster: its runs, the release and its Secrets. The volume with logs, records and artifacts is
+# kept; the output says how to delete it. Every step has a time limit.
 #
-#   uninstall.sh --yes [--keep-config]     --keep-config leaves the Secrets and the master CV for the next install
+#   uninstall.sh --yes [--keep-config]     --keep-config keeps the Secrets and the master CV for the next install
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -17,27 +17,27 @@ for each in "$@"; do
   esac
 done
 need kubectl helm
-[ -n "$yes" ] || wrong "this ends all runs in the namespace $namespace; say --yes"
+[ -n "$yes" ] || wrong "this deletes all runs in the namespace $namespace; confirm with --yes"
 left=
 
-step() { # WHAT SECONDS COMMAND…: goes on where it fails or does not end, and remembers
+step() { # WHAT SECONDS COMMAND…: continues after a failure or timeout, and records it
   local what=$1 seconds=$2
   shift 2
   say "$what"
   timeout --foreground "$seconds" "$@" || left+="$what; "
 }
 where=(--namespace "$namespace")
-# First the runs, while the operator is there to record their end. Foreground: a Job goes after its pods.
-step "ending the runs" 100 kubectl "${where[@]}" delete jobs --selector=slipway.dev/run --cascade=foreground --timeout=90s
+# Runs first, while the operator can record their outcome. Foreground: a Job is deleted after its pods.
+step "deleting runs" 100 kubectl "${where[@]}" delete jobs --selector=slipway.dev/run --cascade=foreground --timeout=90s
 step "uninstalling the release" 130 helm "${where[@]}" uninstall "$release" --ignore-not-found --wait --timeout 120s
-step "deleting what a test or a pull left" 40 kubectl "${where[@]}" delete pod slipway-test slipway-pull --ignore-not-found --timeout=30s
+step "deleting temporary pods" 40 kubectl "${where[@]}" delete pod slipway-test slipway-pull --ignore-not-found --timeout=30s
 [ -n "$keep" ] || step "deleting Secrets and the master CV" 40 kubectl "${where[@]}" delete secrets,configmaps --selector=slipway.dev/config --timeout=30s
 
-say "what is left:"
+say "kept:"
 timeout 30 kubectl "${where[@]}" get persistentvolumeclaims --no-headers || true
 cat <<NEXT
-  kubectl -n $namespace delete persistentvolumeclaim slipway-data   deletes logs, records and artifacts for good
-  kubectl delete namespace $namespace                               the same, with the namespace
-  /usr/local/bin/k3s-uninstall.sh                              k3s itself, and all that it holds
+  kubectl -n $namespace delete persistentvolumeclaim slipway-data   permanently deletes logs, records and artifacts
+  kubectl delete namespace $namespace                               the same, including the namespace
+  /usr/local/bin/k3s-uninstall.sh                              removes k3s and everything in it
 NEXT
-[ -z "$left" ] || fail "not done: ${left}kubectl -n $namespace get all says what is there"
+[ -z "$left" ] || fail "incomplete: ${left}see kubectl -n $namespace get all"

@@ -1,1 +1,1 @@
-"""What the browser calls."""
+"""The API that browsers call."""

@@ -1,4 +1,4 @@
-"""The launcher's calls as the browser reaches them: the secret stays on the server."""
+"""Proxy routes to the launcher: the browser calls them, and the secret stays on the server."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from flask.sansio.blueprints import BlueprintSetupState
 from frontend import connection
 from frontend.api.standalone import environment_config, is_cross_site
 from frontend.config import Config
-from frontend.keys import keyed
+from frontend.keys import bulk_items
 from frontend.messages import UNREACHABLE
 from frontend.row_state import read_shown
 from frontend.streaming import RETRY, until
 
 runner = Blueprint("runner", __name__)
 
-ANSWER_SECONDS = 30.0
-SILENCE_SECONDS = 20.0  # the launcher sends a comment every 15 s
+TIMEOUT_SECONDS = 30.0
+STREAM_READ_SECONDS = 20.0  # the launcher sends a comment every 15 s
 TRIES = 3
 PAUSE_SECONDS = 0.2
-AWAY = frozenset({502, 503, 504})  # the launcher, or what stands before it, is not there just now
-ASKED = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
-PASSED_ON = (
+UNAVAILABLE = frozenset({502, 503, 504})  # from the launcher, or from a proxy in front of it
+REQUEST_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
+RESPONSE_HEADERS = (
     "Content-Type",
     "Content-Disposition",
     "Retry-After",
@@ -42,13 +42,13 @@ PASSED_ON = (
     "Content-Range",
 )
 PROBLEM = "application/problem+json"
-MOST_REFUSAL_BYTES = 65536
-GATEWAY = "What stands before the launcher answered {status}, not the launcher itself. Check that it is up."
+MAX_ERROR_BYTES = 65536
+GATEWAY = "A proxy in front of the launcher answered {status}. Check that the launcher is running."
 HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
 
 def _configure(state: BlueprintSetupState) -> None:
-    """Take the front end's settings; in any other app read those of the environment, once."""
+    """Use the front end's settings; in any other app, read the environment once."""
     state.app.extensions["runner"] = state.app.config.get("SLIPWAY") or environment_config(os.environ)
 
 
@@ -56,49 +56,49 @@ runner.record(_configure)
 
 
 @runner.before_request
-def refuse_other_sites() -> None:
-    """Refuse a change that another site's page asks for; whether somebody is signed in, the app itself must check."""
+def refuse_cross_site() -> None:
+    """Reject changes requested by another site's page; sign-in is up to the app."""
     if is_cross_site(request):
-        abort(403, "This request comes from another site. Repeat it on this site's own page.")
+        abort(403, "Cross-site request rejected. Repeat the action on this site's own page.")
 
 
 @runner.post("/api/runner/jobs/run")
 def trigger_run() -> Response:
     """Start one run; form or JSON."""
-    return _call("POST", "jobs", "run", body=_sent() if request.is_json else _fields())
+    return _call("POST", "jobs", "run", body=_json_body() if request.is_json else _form_fields())
 
 
 @runner.post("/api/runner/jobs/run-bulk")
 def trigger_bulk_run() -> Response:
     """Start one run for each selected job; form fields `selected_jobs` (or `job_ids`), or JSON.
 
-    Where the form says what is `shown` of a job, that is the same press as the job's own *Process*.
+    A job whose row the form includes as `shown` gets the idempotency key of that row's *Process* button.
     """
     if request.is_json:
-        return _call("POST", "jobs", "run-bulk", body=_sent())
+        return _call("POST", "jobs", "run-bulk", body=_json_body())
     lists = {name: request.form.getlist(name) for name in ("job_ids", "selected_jobs", "shown")}
-    items = keyed(lists["job_ids"] + lists["selected_jobs"], read_shown(lists["shown"]))
+    items = bulk_items(lists["job_ids"] + lists["selected_jobs"], read_shown(lists["shown"]))
     safe = not any(isinstance(item, str) for item in items)
-    return _call("POST", "jobs", "run-bulk", body=_fields(*lists) | {"job_ids": items}, safe=safe)
+    return _call("POST", "jobs", "run-bulk", body=_form_fields(*lists) | {"job_ids": items}, safe=safe)
 
 
 @runner.get("/api/runner/jobs/<run_id>/status")
 def get_run_status(run_id: str) -> Response:
-    """The run as it is now."""
+    """The run's current status."""
     return _call("GET", "jobs", run_id, "status")
 
 
 @runner.delete("/api/runner/jobs/<run_id>")
 def cancel_run(run_id: str) -> Response:
-    """Ask that the run ends; asked twice, it is the same."""
+    """Cancel a run; idempotent."""
     return _call("DELETE", "jobs", run_id)
 
 
 @runner.post("/api/runner/jobs/<run_id>/ticket")
 def make_ticket(run_id: str) -> Response:
-    """Where the browser follows this one run, for the next ten minutes: `stream_url`, `log_url`, `artifacts_url`.
+    """The URLs of this run's stream, log and artifacts, valid for ten minutes.
 
-    With RUNNER_PUBLIC_URL they lead straight to the launcher, and `query` is what to add to each; else they lead here.
+    With RUNNER_PUBLIC_URL they point to the launcher, and `query` must be appended to each; else to this blueprint.
     """
     answer = _call("POST", "jobs", run_id, "ticket")
     if answer.status_code != 200:
@@ -132,26 +132,26 @@ def get_log(run_id: str) -> Response:
 
 @runner.get("/api/runner/artifacts/<run_id>/<filename>")
 def get_artifact(run_id: str, filename: str) -> Response:
-    """One file that the run made; the browser may not run what is in it."""
+    """One of the run's artifacts; its headers keep the browser from executing it."""
     return _download("artifacts", run_id, filename)
 
 
 @runner.get("/api/runner/jobs/<run_id>/logs")
 def stream_logs(run_id: str) -> Response:
-    """The log as server-sent events, from `Last-Event-ID` or `?after=` on; it ends before the platform ends it."""
+    """The log as server-sent events after `Last-Event-ID` or `?after=`; closes before the platform's timeout."""
     headers = {name: request.headers[name] for name in ("Last-Event-ID",) if name in request.headers}
     after = {"after": request.args["after"]} if "after" in request.args else {}
     deadline = time.monotonic() + _config().stream_seconds
     try:
-        client, answer = _open(SILENCE_SECONDS, headers, after, "jobs", run_id, "logs")
+        client, answer = _open_stream(STREAM_READ_SECONDS, headers, after, "jobs", run_id, "logs")
     except httpx.TransportError:
-        return Response(_away(), mimetype="text/event-stream")
+        return Response(_unavailable_event(), mimetype="text/event-stream")
     if answer.status_code != 200:
-        body, status = _rest(client, answer)
-        if status in AWAY:
-            return Response(_away(), mimetype="text/event-stream")
-        return Response(body, status, _passed_on(answer))
-    end = threading.Timer(deadline - time.monotonic(), _hang_up, [answer])
+        body, status = _read_error(client, answer)
+        if status in UNAVAILABLE:
+            return Response(_unavailable_event(), mimetype="text/event-stream")
+        return Response(body, status, _response_headers(answer))
+    end = threading.Timer(deadline - time.monotonic(), _shut_down, [answer])
     end.daemon = True
     end.start()
 
@@ -160,9 +160,9 @@ def stream_logs(run_id: str) -> Response:
             yield from until(deadline, answer.iter_raw(), time.monotonic)
         except httpx.TransportError:
             if time.monotonic() < deadline:
-                yield _away()
+                yield _unavailable_event()
 
-    def close() -> None:  # also of a stream that nobody began to read
+    def close() -> None:  # also if nobody started to read the stream
         end.cancel()
         answer.close()
         client.close()
@@ -172,11 +172,11 @@ def stream_logs(run_id: str) -> Response:
     return response
 
 
-def _open(
-    silence: float, headers: dict[str, str], params: dict[str, str], *parts: str
+def _open_stream(
+    read_timeout: float, headers: dict[str, str], params: dict[str, str], *parts: str
 ) -> tuple[httpx.Client, httpx.Response]:
-    """A call whose answer comes piece by piece, as the launcher sends it; the caller closes both."""
-    client = connection.client(httpx.Timeout(ANSWER_SECONDS, read=silence))
+    """A call whose response is streamed; the caller closes both."""
+    client = connection.client(httpx.Timeout(TIMEOUT_SECONDS, read=read_timeout))
     sent = _headers() | {"Accept-Encoding": "identity"} | headers
     try:
         return client, client.send(client.build_request("GET", _url(*parts), params=params, headers=sent), stream=True)
@@ -185,8 +185,8 @@ def _open(
         raise
 
 
-def _rest(client: httpx.Client, answer: httpx.Response) -> tuple[bytes, int]:
-    """A refusal, read whole; one that breaks off counts as a launcher that is away."""
+def _read_error(client: httpx.Client, answer: httpx.Response) -> tuple[bytes, int]:
+    """Read an error response completely; a broken connection counts as 503."""
     try:
         return answer.read(), answer.status_code
     except httpx.TransportError:
@@ -196,28 +196,28 @@ def _rest(client: httpx.Client, answer: httpx.Response) -> tuple[bytes, int]:
         client.close()
 
 
-def _hang_up(answer: httpx.Response) -> None:
-    """End the wait for a stream that is quiet: its reader sees the end at once."""
+def _shut_down(answer: httpx.Response) -> None:
+    """Close the connection of an idle stream: its reader sees the end at once."""
     connection = answer.extensions["network_stream"].get_extra_info("socket")
-    with suppress(OSError):  # it has ended already
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own, which no other thread may call
+    with suppress(OSError):  # it is already closed
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not SSLSocket.shutdown, which is not thread-safe
 
 
 def _download(*parts: str) -> Response:
-    """A file of any size, or the asked part of it, never whole in memory; one cut short is told by its length."""
-    asked = {name: request.headers[name] for name in ASKED if name in request.headers}
+    """Stream a file of any size, or a range of it; Content-Length reveals a truncated download."""
+    headers = {name: request.headers[name] for name in REQUEST_HEADERS if name in request.headers}
     try:
-        client, answer = _open(ANSWER_SECONDS, asked, {}, *parts)
+        client, answer = _open_stream(TIMEOUT_SECONDS, headers, {}, *parts)
     except httpx.TransportError:
         abort(503, UNREACHABLE)
     if answer.status_code >= 400 and answer.status_code != 416:
-        abort(answer.status_code, _refusal(client, answer))
+        abort(answer.status_code, _error_detail(client, answer))
 
     def close() -> None:
         answer.close()
         client.close()
 
-    headers = _passed_on(answer)
+    headers = _response_headers(answer)
     if length := answer.headers.get("Content-Length"):
         headers["Content-Length"] = length
     response = Response(answer.iter_raw(), answer.status_code, headers)
@@ -225,13 +225,13 @@ def _download(*parts: str) -> Response:
     return response
 
 
-def _refusal(client: httpx.Client, answer: httpx.Response) -> str:
-    """Why a file is refused, in the launcher's words; a gateway's page is not passed on."""
+def _error_detail(client: httpx.Client, answer: httpx.Response) -> str:
+    """The detail of the launcher's error response; a proxy's error page is not forwarded."""
     body = b""
     with suppress(httpx.TransportError):
         for piece in answer.iter_bytes():
-            body = (body + piece)[:MOST_REFUSAL_BYTES]
-            if len(body) == MOST_REFUSAL_BYTES:
+            body = (body + piece)[:MAX_ERROR_BYTES]
+            if len(body) == MAX_ERROR_BYTES:
                 break
     answer.close()
     client.close()
@@ -242,32 +242,32 @@ def _refusal(client: httpx.Client, answer: httpx.Response) -> str:
     return GATEWAY.format(status=answer.status_code)
 
 
-def _away() -> bytes:
-    """An event in place of an error status, which would end the browser's EventSource for good."""
+def _unavailable_event() -> bytes:
+    """An event in place of an error status, after which the browser's EventSource would not reconnect."""
     return RETRY + b"event: away\ndata: " + json.dumps({"message": UNREACHABLE}).encode() + b"\n\n"
 
 
 def _call(method: str, *parts: str, body: dict[str, Any] | None = None, safe: bool = False) -> Response:
-    """The launcher's answer, problem details and all; a call that is safe to repeat is tried again."""
+    """Forward a call to the launcher, retrying it if that is safe; error responses are forwarded too."""
     headers = _headers()
     if key := request.headers.get("Idempotency-Key"):
         headers["Idempotency-Key"] = key
     tries = TRIES if method in {"GET", "DELETE"} or key or safe else 1
-    for left in reversed(range(tries)):
+    for remaining in reversed(range(tries)):
         try:
-            with connection.client(ANSWER_SECONDS / tries) as client:
+            with connection.client(TIMEOUT_SECONDS / tries) as client:
                 answer = client.request(method, _url(*parts), json=body, headers=headers)
         except httpx.TransportError:
-            if not left:
+            if not remaining:
                 return _problem(503, "Launcher unreachable", UNREACHABLE)
         else:
             if "json" in answer.headers.get("Content-Type", ""):
-                return Response(answer.content, answer.status_code, _passed_on(answer))
-            if not left or answer.status_code not in AWAY:
+                return Response(answer.content, answer.status_code, _response_headers(answer))
+            if not remaining or answer.status_code not in UNAVAILABLE:
                 status = answer.status_code if answer.is_error else 502
-                return _problem(status, "No launcher there", GATEWAY.format(status=answer.status_code))
+                return _problem(status, "Bad gateway", GATEWAY.format(status=answer.status_code))
         time.sleep(PAUSE_SECONDS)
-    raise AssertionError("the last try answers")
+    raise AssertionError("the last attempt returns")
 
 
 def ask(
@@ -277,22 +277,21 @@ def ask(
     body: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """The launcher's answer to a question of our own; TransportError when it does not answer."""
-    sent = _headers() | (headers or {})
-    seconds = ANSWER_SECONDS / TRIES
+    """The launcher's response to a call by the pages; TransportError if it does not respond."""
+    seconds = TIMEOUT_SECONDS / TRIES
     with connection.client(seconds) as client:
-        return client.request(method, _url(*parts), params=params, json=body, headers=sent)
+        return client.request(method, _url(*parts), params=params, json=body, headers=_headers() | (headers or {}))
 
 
-def _sent() -> dict[str, Any]:
-    """The JSON that was sent; what is no object, the launcher refuses."""
-    sent = request.get_json()
-    return sent if isinstance(sent, dict) else {"body": sent}
+def _json_body() -> dict[str, Any]:
+    """The request's JSON object; anything else is wrapped, and the launcher rejects it."""
+    body = request.get_json()
+    return body if isinstance(body, dict) else {"body": body}
 
 
-def _fields(*without: str) -> dict[str, Any]:
-    """The form that was sent, as the launcher takes it: what is left empty is not given."""
-    return {name: value for name, value in request.form.items() if value and name not in without}
+def _form_fields(*excluded: str) -> dict[str, Any]:
+    """The request's form fields, without empty ones."""
+    return {name: value for name, value in request.form.items() if value and name not in excluded}
 
 
 def _config() -> Config:
@@ -302,7 +301,7 @@ def _config() -> Config:
 
 
 def _url(*parts: str) -> httpx.URL:
-    """The launcher's address with these path parts, none of which may lead elsewhere."""
+    """The launcher's URL with these path segments, escaped so that none can change the path."""
     escaped = [part.replace(".", "%2E") if part in {".", ".."} else quote(part, safe="") for part in parts]
     return httpx.URL("/".join([_config().runner_url, *escaped]))
 
@@ -312,8 +311,8 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"} if secret else {}
 
 
-def _passed_on(answer: httpx.Response) -> dict[str, str]:
-    return HARDENED | {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+def _response_headers(answer: httpx.Response) -> dict[str, str]:
+    return HARDENED | {name: answer.headers[name] for name in RESPONSE_HEADERS if name in answer.headers}
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

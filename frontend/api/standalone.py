@@ -1,4 +1,4 @@
-"""What the blueprint `runner` needs in any Flask app: its two settings, and protection from other sites' pages."""
+"""What the blueprint `runner` needs in any Flask app: its two settings, and protection against cross-site requests."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from flask import Request
 from frontend.config import Config, ConfigurationError, read_config
 
 SETTINGS = {
-    "RUNNER_URL": "set it to the launcher's address, for example https://runner.example.com.",
-    "RUNNER_API_SECRET": "set it to the launcher's own value.",
+    "RUNNER_URL": "set it to the launcher's URL, for example https://runner.example.com.",
+    "RUNNER_API_SECRET": "set it to the launcher's value.",
 }
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OWN_PAGES = frozenset({"same-origin", "none"})  # none: the person made the request, no page did
+_OWN_PAGES = frozenset({"same-origin", "none"})  # none: a person made the request, not a page
 
 
 def environment_config(environment: Mapping[str, str]) -> Config:
-    """Read the two settings as the front end does; ConfigurationError names what is missing or wrong."""
+    """Read the two settings as the front end does; ConfigurationError lists what is missing or invalid."""
     for name, advice in SETTINGS.items():
         if not environment.get(name):
             raise ConfigurationError(f"{name} is not set: {advice}")
     own = {name: environment[name] for name in SETTINGS}
-    return read_config(own | {"SLIPWAY_ENV": "development"}, "127.0.0.1")  # without a password: signing in is the app's
+    return read_config(
+        own | {"SLIPWAY_ENV": "development"}, "127.0.0.1"
+    )  # without a password: sign-in is up to the app
 
 
 def is_cross_site(request: Request) -> bool:
-    """Whether another site's page makes this browser change something.
+    """Whether a page of another site sent this request, which changes something.
 
-    `Sec-Fetch-Site` decides, which browsers send over HTTPS and no script can forge. Over plain HTTP they send `Origin`
-    alone. Programs send neither, and have no cookies that somebody could abuse.
+    Browsers send `Sec-Fetch-Site` over HTTPS, and scripts cannot forge it. Over plain HTTP they send only `Origin`.
+    Other programs send neither, and have no cookies to abuse.
     """
     if request.method in _SAFE:
         return False

@@ -1,4 +1,4 @@
-// ANSI colours: a line's text with escape sequences becomes pieces, each with a style. Pure but for `paint`.
+// ANSI colours: splits a line with escape sequences into pieces, each with a style. Only `paint` touches the DOM.
 
 const SEQUENCE = /\x1b(?:\[([\d;:]*)m|\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])/g;
 const CONTROL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/g;
@@ -8,7 +8,7 @@ const OFF = { 22: ['bold', 'dim'], 23: ['italic'], 24: ['underline'], 27: ['inve
 const BLACK = 'var(--ansi-0)';
 export const PLAIN = Object.freeze({});
 
-/** Text without what would move a cursor: a control character is shown as its picture. */
+/** The text with control characters replaced by their visible symbols. */
 export function printable(text) {
   return text.replace(CONTROL, (sign) => {
     const code = sign.charCodeAt(0);
@@ -16,7 +16,7 @@ export function printable(text) {
   });
 }
 
-/** The colour of a number from 0 to 255, as CSS. */
+/** A colour of the 256-colour palette, as CSS. */
 export function colour(number) {
   if (number < 16) return `var(--ansi-${number})`;
   if (number > 231) return `rgb(${Array(3).fill(8 + 10 * (number - 232)).join(' ')})`;
@@ -47,7 +47,7 @@ function styled(before, parameters) {
   return Object.keys(style).length ? style : PLAIN;
 }
 
-/** A line's pieces [{text, style}], and the style in which the next line begins. */
+/** Parse a line into pieces [{text, style}]; `style` of the result applies to the start of the next line. */
 export function parse(line, style = PLAIN) {
   const pieces = [];
   let from = 0;
@@ -63,10 +63,10 @@ export function parse(line, style = PLAIN) {
   return { pieces, style };
 }
 
-/** Put a piece's style on an element; script may set styles where the page's policy forbids them in HTML. */
+/** Apply a piece's style to an element; the Content-Security-Policy forbids inline styles in HTML only. */
 export function paint(element, { fg, bg, inverse, ...marks }) {
   let [front, back] = inverse ? [bg ?? 'var(--log-surface)', fg ?? 'var(--log-text)'] : [fg, bg];
-  if (front === BLACK && back) front = 'var(--log-surface)'; // by itself it is lighter, to be seen on the dark
+  if (front === BLACK && back) front = 'var(--log-surface)'; // black text is lightened for the dark surface, except on a background
   if (front) element.style.color = front;
   if (back) element.style.backgroundColor = back;
   element.classList.add(...Object.keys(marks));

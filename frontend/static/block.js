@@ -1,4 +1,4 @@
-// A part of a log: its lines as elements, or just the room that they take.
+// A block of log lines: rendered as elements, or as empty space of the same height.
 
 import { PLAIN, paint, parse } from './ansi.js';
 
@@ -23,7 +23,7 @@ function elementOf({ number, text, kind, style }) {
 
 export class Block {
   element = document.createElement('div');
-  filled = false;
+  rendered = false;
   #lines = [];
 
   constructor() {
@@ -34,36 +34,36 @@ export class Block {
     return this.#lines.length === BLOCK_LINES;
   }
 
-  /** Whether a person is at it: a hit is marked in it, or it holds what is selected. */
-  get held() {
+  /** Whether it must stay rendered: it contains the current match or part of the selection. */
+  get inUse() {
     const selection = getSelection();
     const selected = !selection.isCollapsed && selection.containsNode(this.element, true);
     return selected || this.element.querySelector('.current') !== null;
   }
 
-  /** Add a line {number, text, kind, style}: the style is the one in which it begins. */
+  /** Add a line {number, text, kind, style}: `style` is the style at its start. */
   add(line) {
     this.#lines.push(line);
     this.element.style.setProperty('--lines', this.#lines.length);
-    if (this.filled) this.element.append(elementOf(line));
+    if (this.rendered) this.element.append(elementOf(line));
   }
 
-  fill() {
-    if (this.filled) return;
-    this.filled = true;
+  render() {
+    if (this.rendered) return;
+    this.rendered = true;
     this.element.style.height = '';
     this.element.append(...this.#lines.map(elementOf));
   }
 
-  /** Keep nothing but this height, in pixels. */
-  empty(height) {
-    this.filled = false;
+  /** Remove the lines and keep this height, in pixels. */
+  clear(height) {
+    this.rendered = false;
     this.element.style.height = `${height}px`;
     this.element.replaceChildren();
   }
 
-  /** Lines are of another height now: guess it, until they are seen. */
-  forget() {
-    if (!this.filled) this.element.style.height = '';
+  /** Line heights have changed: estimate the height until the block is rendered again. */
+  resetHeight() {
+    if (!this.rendered) this.element.style.height = '';
   }
 }

@@ -1,28 +1,28 @@
-// The log: lines in blocks. All of a log of usual length are elements; of a longer one, those near what is in sight.
+// The log view: lines in blocks. A log of usual length is rendered completely; a longer one only near the viewport.
 
 import { PLAIN, parse } from './ansi.js';
 import { BLOCK_LINES, Block } from './block.js';
 
-const MOST_FILLED = 100; // blocks, so 5,000 lines: a browser's own search and selection reach that far
+const MAX_RENDERED = 100; // blocks, or 5,000 lines, which the browser's own search and selection cover
 const NEAR = '1000px 0px';
 const BUDGET_MS = 8;
 const AT_THE_END_PX = 2;
 
 export class LogView {
-  texts = []; // of each line as it is shown, for search and copy
+  texts = []; // each line as displayed, for searching and copying
   following = true;
   #waiting = [];
   #redrawn = '';
   #frame = 0;
   #style = PLAIN;
   #blocks = [];
-  #filled = new Set(); // the one that was longest out of sight comes first
+  #rendered = new Set(); // least recently rendered first
   #near = new Set();
   #top = 0;
   #height = 0;
   #width = 0;
 
-  /** `scroller` shows what is in `list`, and in `partial` below it; `changed` is called when lines have come, or following has begun or ended. */
+  /** `scroller` contains `list` and, below it, `partial`; `changed` is called after lines were added, and when following starts or stops. */
   constructor(scroller, list, partial, changed) {
     [this.scroller, this.list, this.partial, this.changed] = [scroller, list, partial, changed];
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
@@ -30,17 +30,17 @@ export class LogView {
     const sizes = new ResizeObserver(() => this.#resized());
     sizes.observe(list);
     sizes.observe(scroller);
-    this.sight = new IntersectionObserver((entries) => this.#moved(entries), { root: scroller, rootMargin: NEAR });
+    this.observer = new IntersectionObserver((entries) => this.#intersected(entries), { root: scroller, rootMargin: NEAR });
   }
 
-  /** Add one line: its number, its text, and `gap` or `step` where it is none of the pipeline's own. */
+  /** Add a line: its number, its text, and its kind, `gap` or `step`, if the pipeline did not print it. */
   add(number, text, kind = '') {
     this.#waiting.push({ number, text, kind });
     this.#redrawn = '';
     this.#frame ||= requestAnimationFrame(() => this.#show());
   }
 
-  /** Show what a line that redraws itself shows now, until the next line comes. */
+  /** Show the current state of a line that redraws itself, until the next line arrives. */
   redraw(text) {
     this.#redrawn = text;
     this.#frame ||= requestAnimationFrame(() => this.#show());
@@ -52,19 +52,19 @@ export class LogView {
     this.changed();
   }
 
-  /** The element of a line, by its place in `texts`. */
+  /** The element of a line, by its index in `texts`. */
   line(index) {
     const block = this.#blocks[Math.floor(index / BLOCK_LINES)];
-    this.#fill([block]);
+    this.#render([block]);
     return block.element.children[index % BLOCK_LINES];
   }
 
-  /** Lines are of another height now. */
+  /** Call when line heights have changed. */
   reflow() {
-    for (const block of this.#blocks) block.forget();
+    for (const block of this.#blocks) block.resetHeight();
   }
 
-  /** Scroll a line into the middle, and the log into sight. */
+  /** Scroll a line to the middle of the log, and the log into view. */
   reveal(index) {
     this.follow(false);
     const scroll = () => {
@@ -73,7 +73,7 @@ export class LogView {
     };
     scroll();
     this.scroller.scrollIntoView({ block: 'nearest' });
-    requestAnimationFrame(scroll); // what has come into sight now has its real height
+    requestAnimationFrame(scroll); // blocks that have come into view have their real height now
   }
 
   #show() {
@@ -88,7 +88,7 @@ export class LogView {
     this.partial.textContent = parse(this.#redrawn, this.#style).pieces.map((piece) => piece.text).join('');
     this.partial.hidden = !this.#redrawn;
     this.#pin();
-    if (this.following) this.#fill(this.#blocks.slice(-2)); // others follow when they come into sight
+    if (this.following) this.#render(this.#blocks.slice(-2)); // others are rendered when they come into view
     this.list.dataset.lines = this.texts.length;
     if (this.#waiting.length) this.#frame = requestAnimationFrame(() => this.#show());
     this.changed();
@@ -102,39 +102,39 @@ export class LogView {
     this.#last().add({ number, text, kind, style: before });
   }
 
-  /** The block that takes the next line. */
+  /** The block for the next line. */
   #last() {
     const last = this.#blocks.at(-1);
     if (last && !last.full) return last;
     const block = new Block();
     block.element.block = block;
     this.#blocks.push(block);
-    if (this.#filled.size < MOST_FILLED) this.#fill([block]);
+    if (this.#rendered.size < MAX_RENDERED) this.#render([block]);
     this.list.append(block.element);
-    this.sight.observe(block.element);
+    this.observer.observe(block.element);
     return block;
   }
 
-  #moved(entries) {
+  #intersected(entries) {
     for (const { target, isIntersecting } of entries) this.#near[isIntersecting ? 'add' : 'delete'](target.block);
-    this.#fill(entries.filter(({ isIntersecting }) => isIntersecting).map(({ target }) => target.block));
+    this.#render(entries.filter(({ isIntersecting }) => isIntersecting).map(({ target }) => target.block));
   }
 
-  /** Fill blocks, and empty as many of those that are out of sight. */
-  #fill(blocks) {
+  /** Render blocks, and clear as many others that are out of view. */
+  #render(blocks) {
     for (const block of blocks) {
-      this.#filled.delete(block);
-      this.#filled.add(block);
+      this.#rendered.delete(block);
+      this.#rendered.add(block);
     }
-    const most = this.#filled.size - MOST_FILLED;
-    const spare = (block) => !blocks.includes(block) && !this.#near.has(block) && !block.held;
-    const surplus = most > 0 ? [...this.#filled].filter(spare).slice(0, most) : [];
-    const heights = surplus.map(({ element }) => element.getBoundingClientRect().height); // before anything changes
+    const excess = this.#rendered.size - MAX_RENDERED;
+    const spare = (block) => !blocks.includes(block) && !this.#near.has(block) && !block.inUse;
+    const surplus = excess > 0 ? [...this.#rendered].filter(spare).slice(0, excess) : [];
+    const heights = surplus.map(({ element }) => element.getBoundingClientRect().height); // measured before the DOM changes
     surplus.forEach((block, index) => {
-      this.#filled.delete(block);
-      block.empty(heights[index]);
+      this.#rendered.delete(block);
+      block.clear(heights[index]);
     });
-    for (const block of blocks) block.fill();
+    for (const block of blocks) block.render();
   }
 
   #scrolled() {
@@ -143,12 +143,12 @@ export class LogView {
     const atTheEnd = scrollHeight - clientHeight - scrollTop <= AT_THE_END_PX;
     const up = scrollTop < this.#top;
     if (atTheEnd && !up) this.following = true;
-    else if (!atTheEnd && up && clientHeight === this.#height) this.following = false; // it was a person
+    else if (!atTheEnd && up && clientHeight === this.#height) this.following = false; // the user scrolled
     [this.#top, this.#height] = [scrollTop, clientHeight];
     if (this.following !== before) this.changed();
   }
 
-  /** Stop at the first turn of the wheel: to go to the end once more would undo it. */
+  /** Stop following at the first turn of the wheel, before the next line scrolls to the end again. */
   #wheeled(by) {
     if (by < 0 && this.following && this.scroller.scrollTop > 0) this.follow(false);
   }

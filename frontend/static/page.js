@@ -1,4 +1,4 @@
-// What every page does: it says what has changed, keeps times, and helps to select postings.
+// Code of every page: announcements, times, selecting postings, notices and focus.
 
 const byId = (id) => document.getElementById(id);
 
@@ -19,7 +19,7 @@ function tick() {
   }
 }
 
-// Days begin and end where the viewer is: the server learns it with the next page.
+// The chart uses the viewer's time zone: the server reads it from a cookie with the next page.
 const secure = location.protocol === 'https:' ? '; Secure' : '';
 document.cookie = `slipway_tz=${Intl.DateTimeFormat().resolvedOptions().timeZone}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
 
@@ -32,7 +32,7 @@ function localise(root) {
   }
 }
 
-// Selecting: a job that has a live run is not to be run a second time by accident, and while the launcher is away, none is.
+// Selecting: a job that has an active run cannot be selected, and none can while the launcher is unavailable.
 
 function select() {
   const away = document.querySelector('#live[data-away]') !== null;
@@ -61,7 +61,7 @@ document.addEventListener('change', ({ target }) => {
   select();
 });
 
-// The batch that the address has come to name goes along to the other pages of the postings.
+// Links to the other pages of postings keep the batch in the URL.
 document.addEventListener('htmx:replacedInHistory', () => {
   const batch = new URLSearchParams(location.search).get('batch');
   for (const link of document.querySelectorAll('.pager a')) {
@@ -72,10 +72,10 @@ document.addEventListener('htmx:replacedInHistory', () => {
   }
 });
 
-// A poll's fault is told in one place, and taken back when that poll is answered again; a lost connection, when any call is.
+// A failed poll shows a notice until the same poll succeeds; a lost connection, until any request succeeds.
 
-const LOST = 'The connection to this site is lost. It is tried again by itself.';
-// What the fault leaves open is shown as unknown: a poll that found nothing new brings no new page.
+const LOST = 'Connection lost. Retrying automatically…';
+// While a poll fails, active statuses are shown as unknown; the next success restores them, even if it has no content.
 function stale(poll, away) {
   poll.toggleAttribute('data-stale', away);
   for (const badge of poll.querySelectorAll('.badge:is(.queued, .running, .unknown)')) {
@@ -86,18 +86,18 @@ function stale(poll, away) {
   tick();
 }
 
-let teller = '';
+let noticeOf = '';
 document.addEventListener('htmx:afterRequest', ({ detail }) => {
-  const asked = detail.requestConfig.elt; // detail.elt is a parent of it, once it has been replaced
-  if (asked.hasAttribute('data-poll')) stale(asked, !detail.successful);
-  if (!detail.successful && asked.hasAttribute('data-poll')) teller = asked.id;
-  if (!detail.successful || !teller || ![asked.id, LOST].includes(teller)) return;
+  const element = detail.requestConfig.elt; // detail.elt is its parent once it has been replaced
+  if (element.hasAttribute('data-poll')) stale(element, !detail.successful);
+  if (!detail.successful && element.hasAttribute('data-poll')) noticeOf = element.id;
+  if (!detail.successful || !noticeOf || ![element.id, LOST].includes(noticeOf)) return;
   byId('notice').replaceChildren();
-  teller = '';
+  noticeOf = '';
 });
 for (const name of ['htmx:sendError', 'htmx:timeout']) {
   document.addEventListener(name, () => {
-    teller = LOST;
+    noticeOf = LOST;
     if (byId('notice').textContent === LOST) return;
     const problem = document.createElement('p');
     problem.className = 'problem';
@@ -106,7 +106,7 @@ for (const name of ['htmx:sendError', 'htmx:timeout']) {
   });
 }
 
-// Where the keyboard was, it stays, when the element it was on is replaced by its successor.
+// Keyboard focus stays where it was when the focused element is replaced by a new version.
 
 let focused = '';
 document.addEventListener('focusin', ({ target }) => (focused = target.id));

@@ -1,21 +1,21 @@
-// The run's page: the stream fills the log and moves the bar; htmx keeps the state in words.
+// A run's page: the stream fills the log and the progress bar; htmx updates the status.
 
 import { Finder } from './find.js';
 import { LogView } from './log.js';
 import { announce } from './page.js';
 
 const LONG_HIDDEN_MS = 60_000;
-const END_MS = 5000; // the stream's end comes with the run's, or was lost
+const END_MS = 5000; // after this, the stream's end event must have been lost
 
 const byId = (id) => document.getElementById(id);
 const scroller = byId('log-stream');
 const view = new LogView(scroller, byId('logs'), byId('partial'), () => {
   byId('follow').hidden = view.following;
-  finder?.look();
+  finder?.continue();
 });
 const finder = new Finder(view, byId('find-count'));
 
-// Where the launcher can be reached straight from here, a ticket opens this run for some minutes.
+// If browsers can reach the launcher, downloads go there directly with a ticket, which is valid for some minutes.
 
 const { logs, ticket } = scroller.dataset;
 const headers = JSON.parse(document.body.getAttribute('hx-headers'));
@@ -72,16 +72,16 @@ const reopen = () => ended || stream.postMessage('open');
 window.addEventListener('pageshow', ({ persisted }) => persisted && reopen());
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) hidden = Date.now();
-  else if (Date.now() - hidden > LONG_HIDDEN_MS) reopen(); // it may have died unnoticed, as over a laptop's sleep
+  else if (Date.now() - hidden > LONG_HIDDEN_MS) reopen(); // the connection may be dead, for example after a laptop's sleep
 });
 
-const spoken = () => byId('run-status').querySelector('[data-announce]');
-let said = spoken().dataset.announce;
+const statusText = () => byId('run-status').querySelector('[data-announce]');
+let announced = statusText().dataset.announce;
 document.addEventListener('htmx:afterSwap', ({ detail }) => {
   if (detail.target.id === 'preview') byId('preview').focus();
-  const { textContent, dataset } = spoken();
-  if (dataset.announce !== said) announce(textContent); // not each second that the ETA has come nearer
-  said = dataset.announce;
+  const { textContent, dataset } = statusText();
+  if (dataset.announce !== announced) announce(textContent); // only a new status, not every new ETA
+  announced = dataset.announce;
   if (!document.querySelector('[data-live]')) setTimeout(reopen, END_MS);
 });
 
@@ -118,7 +118,7 @@ byId('copy').addEventListener('click', async ({ target }) => {
     await navigator.clipboard.writeText(view.texts.join('\n'));
     target.textContent = 'Copied';
   } catch {
-    target.textContent = 'Not allowed';
+    target.textContent = 'Copy failed';
   }
   announce(target.textContent);
   setTimeout(() => (target.textContent = 'Copy'), 2000);

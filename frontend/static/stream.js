@@ -1,19 +1,19 @@
-// A worker that follows a run's event stream. It comes back by itself for as long as the run lasts, gives each numbered
-// event once, and hands events over in batches: a browser deals with thousands of them in one go, which would stop the page.
+// A worker that follows a run's event stream. It reconnects until the run has finished, delivers each numbered event
+// once, and posts events in batches: handling thousands of them at once would freeze the page.
 //
-// It is sent {logs, ticket, headers} to begin and 'open' to look anew, and sends [[name, …], …]: line, gap, progress,
-// partial, status, end, connection.
+// It receives {logs, ticket, headers} to start and 'open' to reconnect. It posts [[name, …], …] with the names line,
+// gap, progress, partial, status, end and connection.
 
-const PATIENCE_MS = 2500; // a stream that was only renewed is no loss worth telling
-const LONGEST_PAUSE_MS = 10_000;
+const GRACE_MS = 2500; // a stream that reconnects faster shows no message
+const MAX_PAUSE_MS = 10_000;
 const BATCH = 200;
 
 let settings;
 let source;
-let [last, failures, ended, troubled] = [0, 0, false, true];
-let [patience, retry, batch] = [0, 0, []];
+let [last, failures, ended, disconnected] = [0, 0, false, true];
+let [graceTimer, retryTimer, batch] = [0, 0, []];
 
-function tell(...event) {
+function post(...event) {
   if (!batch.length) setTimeout(flush);
   batch.push(event);
 }
@@ -23,8 +23,8 @@ function flush() {
   batch = [];
 }
 
-/** Where the stream is; with a ticket, where the launcher can be reached straight from here, for some minutes. */
-async function address() {
+/** The stream's URL; with a ticket, the launcher's own, which is valid for some minutes. */
+async function streamUrl() {
   if (!settings.ticket) return new URL(settings.logs, location.href);
   const answer = await fetch(settings.ticket, { method: 'POST', headers: settings.headers });
   if (!answer.ok) throw new Error(answer.statusText);
@@ -32,63 +32,63 @@ async function address() {
   return new URL(`${stream_url}?${query}`, location.href);
 }
 
-function heard() {
-  clearTimeout(patience);
-  patience = failures = 0;
-  troubled = false;
-  tell('connection', '');
+function onConnected() {
+  clearTimeout(graceTimer);
+  graceTimer = failures = 0;
+  disconnected = false;
+  post('connection', '');
 }
 
-function lost() {
-  troubled = true;
-  patience ||= setTimeout(() => tell('connection', 'Connection lost. Trying again …'), PATIENCE_MS);
-  if (source?.readyState === EventSource.CONNECTING) return; // the browser itself tries again
-  clearTimeout(retry);
-  retry = setTimeout(open, Math.min(LONGEST_PAUSE_MS, 500 * 2 ** failures));
+function onLost() {
+  disconnected = true;
+  graceTimer ||= setTimeout(() => post('connection', 'Connection lost. Reconnecting…'), GRACE_MS);
+  if (source?.readyState === EventSource.CONNECTING) return; // the browser reconnects by itself
+  clearTimeout(retryTimer);
+  retryTimer = setTimeout(open, Math.min(MAX_PAUSE_MS, 500 * 2 ** failures));
   failures += 1;
 }
 
-const take = (name, read) => ({ data, lastEventId }) => {
-  if (troubled) heard();
+const deliver = (name, read) => ({ data, lastEventId }) => {
+  if (disconnected) onConnected();
   const number = Number(lastEventId);
   if (number <= last) return;
   last = number;
-  tell(name, number, read(data));
+  post(name, number, read(data));
 };
 
 async function open() {
-  clearTimeout(retry);
+  clearTimeout(retryTimer);
   source?.close();
   source = undefined;
   if (ended) return;
   try {
-    const url = await address();
+    const url = await streamUrl();
     if (last) url.searchParams.set('after', last);
-    source?.close(); // of a call that was faster
+    source?.close(); // opened by a concurrent call
     source = new EventSource(url);
   } catch {
-    lost();
+    onLost();
     return;
   }
-  source.onerror = lost;
-  source.onmessage = take('line', String);
-  source.addEventListener('progress', take('progress', JSON.parse));
-  source.addEventListener('gap', take('gap', JSON.parse));
-  source.addEventListener('partial', ({ data }) => tell('partial', JSON.parse(data).text));
+  source.onerror = onLost;
+  source.onmessage = deliver('line', String);
+  source.addEventListener('progress', deliver('progress', JSON.parse));
+  source.addEventListener('gap', deliver('gap', JSON.parse));
+  source.addEventListener('partial', ({ data }) => post('partial', JSON.parse(data).text));
   source.addEventListener('status', ({ data }) => {
-    heard();
-    tell('status', JSON.parse(data));
+    onConnected();
+    post('status', JSON.parse(data));
   });
   source.addEventListener('away', () => {
-    clearTimeout(patience);
-    troubled = true;
-    tell('connection', 'The launcher is away. Trying again …');
+    clearTimeout(graceTimer);
+    disconnected = true;
+    post('connection', 'The launcher is not responding. Retrying…');
   });
   source.addEventListener('end', ({ data }) => {
-    heard();
+    onConnected();
     ended = true;
     source.close();
-    tell('end', JSON.parse(data));
+    post('end', JSON.parse(data));
   });
 }
 

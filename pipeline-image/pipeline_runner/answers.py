@@ -1,4 +1,4 @@
-"""The form of a model's answers."""
+"""The base class of a model's answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline_runner.text import clean
 
 
 class Answer(BaseModel):
-    """What an answer is made of: every field is required, and no other is allowed. Texts are clean."""
+    """A model's answer: every field is required, no other is allowed, and texts are cleaned."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""The folder of artifacts: safe names, and files that are there whole or not at all."""
+"""The artifacts folder: safe names and atomic writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline_runner.errors import PipelineError
 from pipeline_runner.postings import Posting
 
 UNKNOWN_COMPANY = "unknown-company"
-LONGEST_NAME = 80  # characters
+MAX_NAME_LENGTH = 80  # characters
 
 
 def artifact_folder(root: Path, posting: Posting) -> Path:
@@ -30,19 +30,19 @@ def artifact_folder(root: Path, posting: Posting) -> Path:
 def write_artifacts(root: Path, folder: Path, files: Mapping[str, bytes]) -> None:
     """Write the files into the folder, replacing earlier ones.
 
-    All of them are first written completely beside their final names and only then renamed, so that nobody ever
-    sees half a file, and a fault while writing leaves the earlier files as they were.
+    All files are first written under temporary names and then renamed, so that no file is ever seen half-written and
+    an error while writing leaves the earlier files unchanged.
 
     Raises:
-        PipelineError: The folder leads out of `root`, by a symbolic link.
+        PipelineError: A symbolic link leads out of `root`.
         OSError: The disk is full, or the folder is not writable.
     """
     root, resolved = root.resolve(), folder.resolve()
     if root not in resolved.parents:
-        msg = f"The folder {folder} leads out of {root}: remove the symbolic link on its way."
+        msg = f"The folder {folder} leads out of {root}. Remove the symbolic link in its path."
         raise PipelineError(msg)
     resolved.mkdir(parents=True, exist_ok=True)
-    writer = uuid.uuid4().hex  # not the process's id, which is 1 in every container
+    writer = uuid.uuid4().hex  # not the process id, which is the same in every container
     partial = {name: resolved / f".{name}.{writer}.partial" for name in files}
     try:
         for name, content in files.items():
@@ -56,7 +56,7 @@ def write_artifacts(root: Path, folder: Path, files: Mapping[str, bytes]) -> Non
 
 
 def _write_through(path: Path, content: bytes) -> None:
-    # Not `tempfile`, which keeps the group out: the file gets the permissions that the umask says.
+    # Not `tempfile`, whose files the group cannot read: these permissions follow the umask.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -73,8 +73,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _slug(text: str) -> str:
-    # Entities stay text: decoding a numeric one that is out of range would be an error.
-    return slugify(text[:500], max_length=LONGEST_NAME, entities=False, decimal=False, hexadecimal=False)
+    # Entities are not decoded: a numeric one that is out of range would raise an error.
+    return slugify(text[:500], max_length=MAX_NAME_LENGTH, entities=False, decimal=False, hexadecimal=False)
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The language model while it is of help, and nothing from then on: the offline writer takes over, and that is said."""
+"""The language model as long as it works; after a failure, the run continues offline and says so."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 
 class Assistance:
-    """Asks the model, if there is one; a model that fails is not asked again in this run."""
+    """Asks the model, if there is one. After a failure, the model is not used again in this run."""
 
     def __init__(self, model: Model | None, say: Callable[[str], None]) -> None:
         """Work offline without a model."""
         self._model = model
         self._say = say
-        #: What people should know of it, for the dossier.
-        self.notes: list[str] = [] if model else ["No language model was asked: this was written offline."]
+        #: Remarks on the model for the dossier.
+        self.notes: list[str] = [] if model else ["No language model was used: this was written offline."]
 
     @property
     def name(self) -> str:
-        """The name of the model, while there is one to ask; else nothing."""
+        """The name of the model, or an empty string when working offline."""
         return self._model.costs.model if self._model else ""
 
     def ask(self, task: str, material: str, form: type[AnswerT]) -> AnswerT | None:
-        """Return the model's answer, or None when the offline writer has to do.
+        """Return the model's answer, or None when working offline.
 
         Raises:
-            ModelRefusedError: The configuration is wrong, which no fallback should hide.
+            ModelRefusedError: The configuration is wrong; a fallback would hide that.
         """
         if self._model is None:
             return None
         try:
             return self._model.ask(task, material, form)
         except ModelUnavailableError as exc:
-            note = f"{exc} From here on this run works offline, without the model."
+            note = f"{exc} Continuing offline, without the model."
             self._say(note)
             self.notes.append(note)
             self.say_costs()
@@ -52,7 +52,7 @@ class Assistance:
             return None
 
     def say_costs(self) -> None:
-        """Print what the model has cost, if one was there to the end."""
+        """Print the cost of the model, unless it has failed."""
         if self._model is not None:
             self._say(f"Model {self._model.costs.summary()}.")
 
@@ -60,9 +60,9 @@ class Assistance:
 def connect(
     settings: ModelSettings | None, profile: Profile, say: Callable[[str], None]
 ) -> AbstractContextManager[Model | None]:
-    """Return the model of the settings, or the profile's, to be closed at the end.
+    """Return a context with the model of the profile or the settings, or None.
 
-    httpx is loaded only where there is a model.
+    httpx is imported only if there is a model.
     """
     if settings is None:
         return nullcontext()

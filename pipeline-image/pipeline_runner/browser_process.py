@@ -1,7 +1,7 @@
-"""The browser's own process: it opens one page after the other and says what stands there.
+"""The browser's process: it opens pages one at a time and returns their content.
 
-It is started with an environment without secrets and has no way out but the guarded proxy. One line of JSON on standard
-input is one page to open, one line on standard output its answer; it ends when standard input does.
+Its environment contains no secrets, and its only connection to the network is the egress proxy. Each line of JSON on
+standard input is a page to open, each line on standard output the answer. It exits at the end of standard input.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-SETTLE_MS = 3_000  # how long scripts may go on loading after the document is there
+SETTLE_MS = 3_000  # how long scripts may keep loading after the document
 CLICK_MS = 1_500
 SCREENSHOT_MS = 2_000
-SMALLEST_SHM_BYTES = 256 << 20
+MIN_SHM_BYTES = 256 << 20
 FLAGS = (
-    "--no-sandbox",  # its sandbox needs privileges that a restricted pod has not
+    "--no-sandbox",  # its sandbox needs privileges that a restricted pod lacks
     "--disable-gpu",
-    "--disable-quic",  # UDP would pass by the proxy
+    "--disable-quic",  # UDP would bypass the proxy
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--dns-prefetch-disable",
@@ -36,7 +36,7 @@ FLAGS = (
 )
 REJECT = r"^(reject|decline|refuse|deny|(alle )?ablehnen|nur (notwendige|erforderliche)|only necessary|necessary only)"
 ACCEPT = r"^(accept|allow|(i )?agree|got it|ok$|(alle )?akzeptieren|zustimmen|einverstanden|tout accepter)"
-# What a person would call the page's text: the largest article or main part, without what stands on every page.
+# The page's main text: the largest article or main element, or the body without navigation, header and footer.
 EXTRACT = """limit => {
   for (const item of document.querySelectorAll('li')) item.insertAdjacentText('afterbegin', '- ');
   const parts = [...document.querySelectorAll('article, main, [role=main]')];
@@ -53,9 +53,9 @@ EXTRACT = """limit => {
 
 @contextmanager
 def chromium(executable: str | None, proxy: str) -> Iterator[Browser]:
-    """Start Chromium, whose every connection goes through the proxy: loopback too."""
+    """Start Chromium; all its connections, loopback included, go through the proxy."""
     shm = os.statvfs("/dev/shm")  # noqa: S108
-    large = shm.f_frsize * shm.f_blocks >= SMALLEST_SHM_BYTES
+    large = shm.f_frsize * shm.f_blocks >= MIN_SHM_BYTES
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable,
@@ -74,10 +74,10 @@ def chromium(executable: str | None, proxy: str) -> Iterator[Browser]:
 
 
 def open_page(browser: Browser, url: str, *, milliseconds: int, text_limit: int) -> dict[str, Any]:
-    """Open one page and return its text, title, links, address and status, or ``error``; and a screenshot."""
+    """Open a page and return its text, title, links, URL and status, or ``error``, and a screenshot."""
     with browser.new_context(accept_downloads=False, service_workers="block") as context:
         page = context.new_page()
-        context.on("page", lambda other: other.close())  # what the page opens beside itself
+        context.on("page", lambda other: other.close())  # close popups
         answer: dict[str, Any] = {"url": url}
         try:
             answer |= _read(page, url, milliseconds, text_limit)
@@ -102,7 +102,7 @@ def _read(page: Page, url: str, milliseconds: int, text_limit: int) -> dict[str,
 
 
 def _dismiss_cookie_wall(page: Page) -> bool:
-    """Press the button that says no to cookies, else the one that says yes; whether there was one."""
+    """Click the button that rejects cookies, else the one that accepts them; return whether there was one."""
     for words in (REJECT, ACCEPT):
         for frame in page.frames[:5]:
             with suppress(Error):
@@ -121,7 +121,7 @@ def main() -> None:
             for line in sys.stdin:
                 request = json.loads(line)
                 print(json.dumps(open_page(browser, **request)), flush=True)
-    except Exception as error:  # whatever it is: the pipeline goes on without a browser, and says why
+    except Exception as error:  # any error: the pipeline continues without a browser and says why
         print(json.dumps({"broken": str(error).split("\n", 1)[0]}), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Visits to hostile pages: a browser in a process of its own, without secrets, guarded, and bounded."""
+"""Visits to untrusted pages: a browser in its own process, without secrets, behind a proxy, with limits."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from pipeline_runner.text import clean, one_line
 
 PAGE_BYTES = 20 << 20
 TEXT_LIMIT = 100_000  # characters
-REFUSED_STATUS = 403  # the guard's own answer, and a site's
+REFUSED_STATUS = 403  # from the egress proxy or the site
 ANSWER_BYTES = 16 << 20  # with its screenshot
-GRACE_SECONDS = 10.0  # for what a visit does beside loading: starting, settling, the screenshot
-END_SECONDS = 0.7  # the way out on SIGTERM has 1.5 in all
-MOST_LINKS = 500
-LONGEST_TMPDIR = 40  # characters
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PLAYWRIGHT_BROWSERS_PATH", "SLIPWAY_RUN_ID", "SLIPWAY_ARCHIVE")
+GRACE_SECONDS = 10.0  # for everything but loading: startup, settling, the screenshot
+END_SECONDS = 0.7  # the whole shutdown on SIGTERM has 1.5 s
+MAX_LINKS = 500
+MAX_TMPDIR_LENGTH = 40  # characters
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "PLAYWRIGHT_BROWSERS_PATH", "SLIPWAY_RUN_ID", "SLIPWAY_ARCHIVE")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """What one visit found. Texts are clean; a page of another script is text like any other."""
+    """The result of a visit. Texts are cleaned."""
 
-    #: Where it ended, after redirects.
+    #: The URL after redirects.
     url: str
     status: int | None = None
     title: str = ""
     text: str = ""
-    #: What links say, and where they lead.
+    #: The text and URL of each link.
     links: tuple[tuple[str, str], ...] = ()
-    #: Why there is no page, as half a sentence; empty where there is one.
+    #: Why there is no page, as part of a sentence; empty on success.
     error: str = ""
-    #: A PNG of what was on the screen.
+    #: A PNG of the page.
     screenshot: bytes | None = None
 
 
 class Browser:
-    """A Chromium that starts with the first visit and ends with the context."""
+    """A Chromium that starts at the first visit and ends with the context."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Browser:
         page_bytes: int = PAGE_BYTES,
         resolve: Resolve | None = None,
     ) -> None:
-        """Use the Chromium `executable`, else Playwright's own; a page gets `page_seconds` and `page_bytes` to load."""
+        """Use the Chromium `executable`, or Playwright's own; `page_seconds` and `page_bytes` limit each page."""
         self._executable, self._page_seconds = executable, page_seconds
         self._proxy = EgressProxy(allowed, max_bytes=page_bytes, resolve=resolve)
         self._stack = ExitStack()
@@ -72,7 +72,7 @@ class Browser:
         self._is_asked = False
 
     def visit(self, url: str, seconds: float | None = None) -> Visit:
-        """Open a page; whatever goes wrong is told in `Visit.error`. It takes at most `seconds`, and a little."""
+        """Open a page, within `seconds` and a grace period; failures are reported in `Visit.error`."""
         seconds = self._page_seconds if seconds is None else min(seconds, self._page_seconds)
         self._start_proxy()
         if problem := self._problem_with(url):
@@ -97,18 +97,18 @@ class Browser:
         self._proxy.renew()
 
     def _problem_with(self, url: str) -> str:
-        """Why it is not worth starting a browser; empty where it is."""
+        """Why the URL cannot be opened; empty if it can."""
         try:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                return "its address is none of a web page"
+                return "its URL is not a web page"
             self._proxy.check(parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme])
         except EgressRefusedError as error:
             return str(error)
         except ValueError:
-            return "its address cannot be read"
+            return "its URL is invalid"
         except (OSError, TimeoutError):
-            return f"the name {one_line(parts.hostname or '')} leads nowhere"
+            return f"the name {one_line(parts.hostname or '')} does not resolve"
         return ""
 
     def _ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
@@ -125,10 +125,10 @@ class Browser:
             return {"error": "Timeout"}
         except (OSError, EOFError, ValueError):
             self._end_process()
-            return {"error": "the browser broke off"}
+            return {"error": "the browser crashed"}
         if "broken" in answer:
             self._end_process()
-            return {"error": f"there is no browser: {answer['broken']}"}
+            return {"error": f"the browser did not start: {answer['broken']}"}
         return answer
 
     def _start_process(self) -> subprocess.Popen[bytes]:
@@ -144,9 +144,9 @@ class Browser:
         return self._process
 
     def _environment(self) -> dict[str, str]:
-        """Nothing that the hostile page could want: neither keys nor the places of files."""
+        """The browser's environment: no keys and no paths that an untrusted page could exploit."""
         assert self._home is not None
-        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         return {
             **kept,
             "HOME": self._home,
@@ -169,7 +169,7 @@ class Browser:
         return bytes(line)
 
     def _end_process(self) -> None:
-        """End the browser: by the end of its input, else by force; its driver then takes Chromium along."""
+        """End the browser by closing its input, or kill it; its driver then ends Chromium."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -177,7 +177,7 @@ class Browser:
             try:
                 assert process.stdin is not None
                 process.stdin.close()
-                if self._is_asked:  # it would not notice before its answer
+                if self._is_asked:  # it would not notice before it has answered
                     process.kill()
                 process.wait(END_SECONDS)
             except (OSError, subprocess.TimeoutExpired):
@@ -186,13 +186,13 @@ class Browser:
     def _visit_from(self, url: str, answer: dict[str, Any], seconds: float) -> Visit:
         error = one_line(str(answer.get("error", "")))
         if self._proxy.exhausted:
-            error = "the page is larger than a page should be, and was cut off"
+            error = "the page exceeds the size limit"
         elif self._proxy.refusals and (error or answer.get("status") == REFUSED_STATUS):
             error = self._proxy.refusals[0]
         elif "Timeout" in error:
-            error = f"the site did not answer within {seconds:.0f} s"
+            error = f"the site did not respond within {seconds:.0f} s"
         elif "ERR_TOO_MANY_REDIRECTS" in error:
-            error = "the site redirects for ever"
+            error = "the site redirects too many times"
         elif "Download is starting" in error:
             error = "it is a file, not a page"
         screenshot = answer.get("screenshot")
@@ -208,24 +208,24 @@ class Browser:
 
 
 def _links(found: object) -> tuple[tuple[str, str], ...]:
-    """Read the links. The page's own scripts had a hand in them, so they may be anything."""
+    """Read the links. The page's scripts can change them, so they may be anything."""
     pairs = found if isinstance(found, list) else []
     return tuple(
         (one_line(pair[0]), one_line(pair[1]))
-        for pair in pairs[:MOST_LINKS]
+        for pair in pairs[:MAX_LINKS]
         if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
     )
 
 
 @contextmanager
 def _home() -> Iterator[str]:
-    """Make a folder for the browser. Chromium's sockets lie in it, whose paths may have 107 characters."""
+    """A temporary folder for the browser, with a short path: paths of sockets have at most 107 bytes."""
     folder = tempfile.gettempdir()
-    home = Path(tempfile.mkdtemp(prefix="browser-", dir="/tmp" if len(folder) > LONGEST_TMPDIR else folder))  # noqa: S108
+    home = Path(tempfile.mkdtemp(prefix="browser-", dir="/tmp" if len(folder) > MAX_TMPDIR_LENGTH else folder))  # noqa: S108
     try:
         yield str(home)
     finally:
         deadline = time.monotonic() + END_SECONDS
-        while home.exists() and time.monotonic() < deadline:  # Chromium, when it is killed, may still be writing
+        while home.exists() and time.monotonic() < deadline:  # a killed Chromium may still be writing
             shutil.rmtree(home, ignore_errors=True)
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What of the master CV answers the posting best, in this order: by the model, and by rank where it says nothing."""
+"""The facts of the master CV that fit the posting best: chosen by the model, completed by rank."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class _Chosen(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the documents show first."""
+    """The facts that the documents show first."""
 
-    #: The posting's words, by which everything is ordered that `preferred` does not name.
+    #: The posting's words, which rank all facts that are not in `preferred`.
     query: list[str]
-    #: The facts for the CV that come before all others, the best first.
+    #: The facts that come first in the CV, best first.
     preferred: list[Fact]
-    #: The facts for the letter, in the order of telling.
+    #: The facts for the letter, in order.
     letter: list[Fact]
 
 
@@ -45,7 +45,7 @@ def choose(
     profile: Profile,
     assistance: Assistance,
 ) -> Choice:
-    """Choose from the facts; nothing but facts can be chosen."""
+    """Choose facts for the CV and the letter."""
     query = query_of(posting, [comparison.requirement for comparison in comparisons])
     most = profile.length.letter_facts
     answer = assistance.ask(_TASK.format(letter=most), material(posting, facts), _Chosen)

@@ -1,4 +1,4 @@
-"""What the company says of itself: found with Firecrawl where a key is set, else on its own site."""
+"""What the company says about itself: found with Firecrawl if a key is set, else on its own site."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from pipeline_runner.postings import Posting
 from pipeline_runner.sources import Source
 from pipeline_runner.text import one_line
 
-MOST_PAGES = 4
+MAX_PAGES = 4
 SITE_SECONDS = 60.0
 EXCERPT_LENGTH = 1_200  # characters
-SHORTEST_NAME = 4  # characters of a company's name that say whose a host is
-# Which links of a site tell most of a company, best first.
-_TELLING = ("about", "über", "ueber", "unternehmen", "company", "who-we-are", "mission", "produ", "career", "karriere")
+MIN_NAME_LENGTH = 4  # characters that identify a company's host
+# Links that say most about a company, best first.
+_RELEVANT = ("about", "über", "ueber", "unternehmen", "company", "who-we-are", "mission", "produ", "career", "karriere")
 _LEGAL_FORMS = {"gmbh", "ggmbh", "mbh", "ag", "se", "kg", "inc", "ltd", "llc", "corp", "co", "the", "group", "gruppe"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Research:
-    """What was found out about the company; without sources where nothing was."""
+    """The research on the company; without sources if nothing was found."""
 
     sources: tuple[Source, ...] = ()
-    #: How it was found, and what was tried in vain, as a sentence for people.
+    #: How it was found and what failed, as a sentence.
     note: str
 
 
 def research_company(posting: Posting, browser: Browser, firecrawl: Firecrawl | None) -> Research:
-    """Look for what the company says of itself; whatever fails is told in the note, and fails nothing else."""
+    """Find out what the company says about itself; failures are only reported in the note."""
     if not posting.company:
-        return Research(note="The posting names no company, so there is nothing to look for")
+        return Research(note="The posting names no company")
     tried = ""
     if firecrawl is not None:
         try:
-            found = firecrawl.search(f"{posting.company} company about", limit=MOST_PAGES)
+            found = firecrawl.search(f"{posting.company} company about", limit=MAX_PAGES)
             sources = tuple(_source(page.url, page.title, page.text) for page in found if page.text.strip())
             if sources:
                 return Research(sources=sources, note="Found with Firecrawl")
@@ -49,17 +49,17 @@ def research_company(posting: Posting, browser: Browser, firecrawl: Firecrawl | 
             tried = f"{error} "
     site = site_of(posting)
     if not site:
-        return Research(note=f"{tried}The posting names no site of the company's own")
+        return Research(note=f"{tried}The posting names no website of the company")
     sources, problem = _read_site(site, browser)
     if not sources:
-        return Research(note=f"{tried}The company's site {site} could not be read, as {problem}")
-    return Research(sources=sources, note=f"{tried}Read on the company's own site {site}")
+        return Research(note=f"{tried}The company's website {site} could not be read: {problem}")
+    return Research(sources=sources, note=f"{tried}Read on the company's website {site}")
 
 
 def site_of(posting: Posting) -> str:
-    """Return where the company's own site begins; empty where the posting does not tell.
+    """Return the URL of the company's website; empty if it is unknown.
 
-    The posting's page counts when its host bears the company's name; job boards do not.
+    The posting's own site counts if its host contains the company's name, unlike job boards.
     """
     if posting.company_url:
         return posting.company_url
@@ -69,8 +69,8 @@ def site_of(posting: Posting) -> str:
     except ValueError:
         return ""
     name = next((word for word in slugify(posting.company[:200]).split("-") if word not in _LEGAL_FORMS), "")
-    whose = host.replace("-", ".").split(".")
-    return f"{parts.scheme}://{parts.netloc}/" if len(name) >= SHORTEST_NAME and name in whose else ""
+    labels = host.replace("-", ".").split(".")
+    return f"{parts.scheme}://{parts.netloc}/" if len(name) >= MIN_NAME_LENGTH and name in labels else ""
 
 
 def _read_site(site: str, browser: Browser) -> tuple[tuple[Source, ...], str]:
@@ -79,7 +79,7 @@ def _read_site(site: str, browser: Browser) -> tuple[tuple[Source, ...], str]:
     if problem := first.error or problem_with(first):
         return (), problem
     sources = [_source(first.url, first.title, first.text)]
-    for url in telling_links(first)[: MOST_PAGES - 1]:
+    for url in informative_links(first)[: MAX_PAGES - 1]:
         seconds = deadline - time.monotonic()
         if seconds <= 0:
             break
@@ -89,8 +89,8 @@ def _read_site(site: str, browser: Browser) -> tuple[tuple[Source, ...], str]:
     return tuple(sources), ""
 
 
-def telling_links(visit: Visit) -> list[str]:
-    """Return the links of a page that lead on within its host and promise most, best first, each once."""
+def informative_links(visit: Visit) -> list[str]:
+    """Return a page's links to the same host that say most about the company, best first, without duplicates."""
     host = urlsplit(visit.url).netloc
     ranked: dict[str, int] = {}
     for text, href in visit.links:
@@ -99,8 +99,8 @@ def telling_links(visit: Visit) -> list[str]:
             parts = urlsplit(url)
         except ValueError:
             continue
-        said = f"{text} {parts.path}".casefold()
-        rank = next((place for place, word in enumerate(_TELLING) if word in said), None)
+        label = f"{text} {parts.path}".casefold()
+        rank = next((place for place, word in enumerate(_RELEVANT) if word in label), None)
         if parts.scheme in ("http", "https") and parts.netloc == host and url != visit.url and rank is not None:
             ranked[url] = min(rank, ranked.get(url, rank))
     return sorted(ranked, key=lambda url: ranked[url])

@@ -1,11 +1,11 @@
-"""What the model's answers cost."""
+"""The cost of the model's answers."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# US dollars per million tokens, in and out: list prices of November 2025. What is not here is counted in tokens only.
+# US dollars per million input and output tokens: list prices of November 2025. Other models have no price.
 PRICES = {
     "gpt-4.1": (2.00, 8.00),
     "gpt-4.1-mini": (0.40, 1.60),
@@ -21,17 +21,17 @@ _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 @dataclass
 class Costs:
-    """Adds up the tokens and the price of all answers, wrong ones included: they are paid for too."""
+    """The tokens and the price of all answers, including unusable ones, which cost money too."""
 
     model: str
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
-    #: US dollars, as the provider says; None when it has not said.
+    #: US dollars as reported by the provider; None if it reports none.
     stated: float | None = None
 
     def add(self, usage: object) -> None:
-        """Count one answer's ``usage``; what is not there or no number counts as nothing."""
+        """Add one answer's ``usage``; missing and invalid numbers count as 0."""
         self.calls += 1
         fields = usage if isinstance(usage, dict) else {}
         self.tokens_in += int(_number(fields.get("prompt_tokens")))
@@ -40,12 +40,12 @@ class Costs:
             self.stated = (self.stated or 0.0) + _number(fields["cost"])
 
     def summary(self) -> str:
-        """Say the totals in one line."""
+        """Return the totals on one line."""
         return f"{self.model}: {self.calls} answers, {self.tokens_in} tokens in, {self.tokens_out} out, {self._price()}"
 
     def _price(self) -> str:
         if self.stated is not None:
-            return f"${self.stated:.4f} as the provider says"
+            return f"${self.stated:.4f} as reported by the provider"
         price = PRICES.get(_DATE.sub("", self.model.removeprefix("openai/")))
         if not price:
             return "price unknown"

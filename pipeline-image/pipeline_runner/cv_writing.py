@@ -1,4 +1,4 @@
-"""``CV.md``: the master CV, cut and ordered for one posting. Nothing in it is new."""
+"""``CV.md``: the master CV, shortened and ordered for one posting, with nothing added."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ def write_cv(
 ) -> str:
     """Return the CV as Markdown.
 
-    The sections come as the profile orders them. Roles keep their order and are never dropped; their bullets are
-    ordered, those of `preferred` first and the others by relevance, and the last ones go. `wording` maps a text of the
-    CV to the words that stand for it.
+    The profile orders the sections. Roles keep their order and are never dropped. Their bullets are ordered, those in
+    `preferred` first and the others by relevance; the last ones are dropped. `wording` maps texts to their rewordings.
     """
     blocks = [f"# {cv.name}"] if cv.name else []
     if cv.contact:
@@ -50,7 +49,7 @@ def write_cv(
 
 
 def _order(profile: Profile) -> list[tuple[Kind, ...]]:
-    """Say which sections follow each other; kinds that are named in a row keep the CV's own order among them."""
+    """Return the order of the sections; consecutive kinds keep the CV's own order among themselves."""
     groups: list[tuple[Kind, ...]] = []
     for name in profile.sections:
         kind = Kind[name.upper()]
@@ -59,7 +58,7 @@ def _order(profile: Profile) -> list[tuple[Kind, ...]]:
             groups[-1] += (kind,)
         else:
             groups.append((kind,))
-    if (Kind.EXPERIENCE,) not in groups:  # a CV without a role is none
+    if (Kind.EXPERIENCE,) not in groups:  # a CV needs its roles
         groups.append((Kind.EXPERIENCE,))
     return groups
 
@@ -78,7 +77,7 @@ def _skills(section: Section, query: Sequence[str]) -> list[str]:
 
 
 def _order_items(line: str, query: Sequence[str]) -> str:
-    """Put those items of ``**Label:** one, two, three`` first that the posting names; leave prose as it is."""
+    """In ``**Label:** one, two, three``, put the items that the posting mentions first; leave prose unchanged."""
     parts = _SKILL_LIST.fullmatch(line)
     if not parts:
         return line

@@ -1,4 +1,4 @@
-"""``CV.docx``, made from the Markdown of ``CV.md``."""
+"""``CV.docx``, converted from the Markdown of ``CV.md``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from markdown_it.token import Token
 from pipeline_runner.markup import parse
 from pipeline_runner.text import clean
 
-FIXED_TIME = datetime(2000, 1, 1)  # without a zone: a document's properties carry none
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows
+FIXED_TIME = datetime(2000, 1, 1)  # naive: a document's properties have no time zone
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that the format supports
 _LINK_SCHEMES = ("http://", "https://", "mailto:", "tel:")
 _SIDE_MARGIN, _TOP_MARGIN = Mm(20), Mm(15)
 _FONT = "Calibri"
 _INK, _ACCENT = RGBColor(0x22, 0x22, 0x22), RGBColor(0x1F, 0x3A, 0x5F)
 
 
-class _Look(NamedTuple):
-    """Size, and the space before and after a paragraph, in points."""
+class _Style(NamedTuple):
+    """The font size, and the space before and after a paragraph, in points."""
 
     size: float
     before: float
@@ -39,13 +39,13 @@ class _Look(NamedTuple):
     color: RGBColor = _INK
 
 
-_LOOKS = {
-    "Normal": _Look(10.5, 0, 3),
-    "Heading 1": _Look(22, 0, 2, _ACCENT),
-    "Heading 2": _Look(13, 12, 4, _ACCENT),
-    "Heading 3": _Look(11, 7, 0),
-    "List Bullet": _Look(10.5, 0, 2),
-    "List Number": _Look(10.5, 0, 2),
+_STYLES = {
+    "Normal": _Style(10.5, 0, 3),
+    "Heading 1": _Style(22, 0, 2, _ACCENT),
+    "Heading 2": _Style(13, 12, 4, _ACCENT),
+    "Heading 3": _Style(11, 7, 0),
+    "List Bullet": _Style(10.5, 0, 2),
+    "List Number": _Style(10.5, 0, 2),
 }
 
 
@@ -87,8 +87,8 @@ def _set_up(document: DocumentObject, title: str) -> None:
     section.page_width, section.page_height = Mm(210), Mm(297)
     section.left_margin = section.right_margin = _SIDE_MARGIN
     section.top_margin = section.bottom_margin = _TOP_MARGIN
-    for name, look in _LOOKS.items():
-        _dress(document.styles[name], look)
+    for name, look in _STYLES.items():
+        _apply(document.styles[name], look)
     _rule_below(document.styles["Heading 2"])
     properties = document.core_properties
     properties.title = properties.author = clean(title)[:255]  # the format's limit
@@ -96,24 +96,24 @@ def _set_up(document: DocumentObject, title: str) -> None:
     properties.created = properties.modified = FIXED_TIME
 
 
-def _dress(style: BaseStyle, look: _Look) -> None:
-    assert isinstance(style, ParagraphStyle)  # all names in _LOOKS are of paragraphs
+def _apply(style: BaseStyle, look: _Style) -> None:
+    assert isinstance(style, ParagraphStyle)  # all names in _STYLES are paragraph styles
     style.font.name, style.font.size, style.font.color.rgb = _FONT, Pt(look.size), look.color
     fonts = style.element.get_or_add_rPr().get_or_add_rFonts()
     for script in ("w:asciiTheme", "w:hAnsiTheme", "w:eastAsiaTheme", "w:cstheme"):
-        fonts.attrib.pop(qn(script), None)  # the theme's font would win over the named one
+        fonts.attrib.pop(qn(script), None)  # the theme's font would take precedence
     style.paragraph_format.space_before, style.paragraph_format.space_after = Pt(look.before), Pt(look.after)
     style.paragraph_format.line_spacing = 1.08
 
 
 def _rule_below(style: BaseStyle) -> None:
-    """Draw a thin line below each heading of this style: python-docx has no call for borders."""
+    """Draw a thin line below each heading of this style; python-docx has no API for borders."""
     borders, bottom = OxmlElement("w:pBdr"), OxmlElement("w:bottom")
     for name, value in (("val", "single"), ("sz", "4"), ("space", "1"), ("color", str(_ACCENT))):
         bottom.set(qn(f"w:{name}"), value)
     borders.append(bottom)
     properties = style.element.get_or_add_pPr()
-    # The schema has an order: the border stands before spacing and what follows it.
+    # The schema requires this order: borders come before spacing.
     properties.insert_element_before(borders, "w:shd", "w:tabs", "w:spacing", "w:ind", "w:jc", "w:outlineLvl")
 
 
@@ -125,7 +125,7 @@ def _list_style(lists: Sequence[str]) -> str:
 
 
 def _belongs_to_next(tokens: Sequence[Token]) -> bool:
-    """A line wholly in italics stands under a role's heading and gives its dates: it is not parted from the role."""
+    """Whether the line is all italics: the dates under a role's heading, which stay with the role's text."""
     seen = [token.type for token in tokens if token.content or token.type.startswith("em_")]
     return len(seen) > 2 and seen[0] == "em_open" and seen.index("em_close") == len(seen) - 1
 
@@ -157,7 +157,7 @@ def _write_inline(paragraph: Paragraph, tokens: Sequence[Token]) -> None:
 
 
 def _link(paragraph: Paragraph, run: Run, address: str) -> None:
-    """Make a link of a run: python-docx reads hyperlinks but has no call that writes one."""
+    """Turn a run into a hyperlink; python-docx has no API for that."""
     run.font.underline, run.font.color.rgb = True, _ACCENT
     link = OxmlElement("w:hyperlink")
     link.set(qn("r:id"), paragraph.part.relate_to(address, RELATIONSHIP_TYPE.HYPERLINK, is_external=True))
@@ -172,6 +172,6 @@ def _with_fixed_times(document: DocumentObject) -> bytes:
         for name in source.namelist():
             member = zipfile.ZipInfo(name, _ZIP_TIME)
             member.compress_type = zipfile.ZIP_DEFLATED
-            member.create_system = 3  # Unix, also where it is not: the bytes shall not tell
+            member.create_system = 3  # always Unix, so that the bytes are the same on every system
             target.writestr(member, source.read(name))
     return fixed.getvalue()

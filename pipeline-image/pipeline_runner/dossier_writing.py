@@ -1,4 +1,4 @@
-"""``dossier.txt``: what the candidate should know before sending anything."""
+"""``dossier.txt``: what the candidate should know before applying."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipeline_runner.text import language, one_line, sentences
 
 LINE_WIDTH = 90  # characters
 SUMMARY_SENTENCES = 4
-MOST_QUESTIONS = 8
-MOST_GAP_QUESTIONS = 4
-LONGEST_EXCERPT = 600  # characters
+MAX_QUESTIONS = 8
+MAX_GAP_QUESTIONS = 4
+MAX_EXCERPT_LENGTH = 600  # characters
 _NOT_STATED = "not stated"
 _OPEN_POINTS = (
     (r"salary|compensation|gehalt|vergütung|€|\beur\b|\$|£", "What salary range is planned for this position?"),
@@ -41,9 +41,9 @@ def write_dossier(
 ) -> str:
     """Return the dossier as text: posting, company, requirements, fit, gaps, questions, sources.
 
-    `cv_text` is the CV as written, to tell its language; `cv_source` says for people where the CV was read. `page`
-    and `research` are what was read besides, `notes` what went otherwise than planned. `judged_by` names the model that
-    compared the requirements; without one, words were compared.
+    `cv_text` is the CV's text, to detect its language; `cv_source` is the name of its file. `page` and `research` are
+    the other sources, `notes` remarks on the run. `judged_by` names the model that compared the requirements; if it is
+    empty, words were compared.
     """
     heading = f"Dossier: {posting.title or 'untitled position'}, {posting.company or 'unknown company'}"
     parts = [
@@ -76,12 +76,12 @@ def _summary(posting: Posting) -> str:
 def _company(posting: Posting, research: Research) -> str:
     name = posting.company or "The company"
     if not research.sources:
-        return _fill(f"{name}: nothing was read beyond the posting. {research.note}.", "")
-    said = [
+        return _fill(f"{name}: no information beyond the posting. {research.note}.", "")
+    excerpts = [
         _fill(f'{one_line(source.title) or one_line(source.url)}: "{_shortened(source.excerpt)}"', "  ")
         for source in research.sources
     ]
-    return "\n\n".join([_fill(f"{name} in its own words. {research.note}.", ""), *said])
+    return "\n\n".join([_fill(f"{name} in its own words. {research.note}.", ""), *excerpts])
 
 
 def _gaps(comparisons: Sequence[Comparison]) -> str:
@@ -101,11 +101,11 @@ def _requirement(number: int, comparison: Comparison) -> str:
     lines = [_fill(f"{number}. {comparison.requirement}", "   ")]
     verdict = comparison.verdict.value
     if comparison.verdict is Verdict.PARTLY:
-        verdict += f"; the evidence says nothing of: {', '.join(comparison.missing)}"
+        verdict += f"; the evidence does not mention: {', '.join(comparison.missing)}"
     if comparison.verdict is Verdict.GAP:
-        verdict += ": the master CV says nothing of it, at least not in these words"
+        verdict += ": the master CV does not mention it, at least not in these words"
     if comparison.asks_for_years and comparison.evidence:
-        verdict += " (whether the years suffice was not checked)"
+        verdict += " (the number of years was not checked)"
     lines.append(_fill(f"   -> {verdict}", "      "))
     for fact in comparison.evidence:
         where = f" [{fact.where}]" if fact.where else ""
@@ -115,7 +115,7 @@ def _requirement(number: int, comparison: Comparison) -> str:
 
 def _fit(comparisons: Sequence[Comparison], posting: Posting, cv_text: str, judged_by: str) -> str:
     score = score_of(comparisons)
-    lines = ["Score: " + ("none, for want of requirements to judge" if score is None else f"{score} of 100")]
+    lines = ["Score: " + ("none, as there are no requirements to judge" if score is None else f"{score} of 100")]
     for verdict in Verdict:
         those = [str(number) for number, one in enumerate(comparisons, 1) if one.verdict is verdict]
         if those:
@@ -129,25 +129,25 @@ def _fit(comparisons: Sequence[Comparison], posting: Posting, cv_text: str, judg
     theirs, ours = language(posting.text), language(cv_text)
     if theirs and ours and theirs != ours:
         note += (
-            f" The posting is in {theirs} and the master CV in {ours}: words fit less than they should, and what CV and"
-            f" letter take from the master CV is not translated. A master CV in {theirs} would mend both."
+            f" The posting is in {theirs} and the master CV in {ours}: fewer words match than should, and what the CV"
+            f" and the letter take from the master CV is not translated. A master CV in {theirs} would fix both."
         )
     lines.append(_fill(note, ""))
     return "\n".join(lines)
 
 
 def _questions(posting: Posting, comparisons: Sequence[Comparison]) -> str:
-    gaps = [one.requirement for one in comparisons if one.verdict is Verdict.GAP][:MOST_GAP_QUESTIONS]
+    gaps = [one.requirement for one in comparisons if one.verdict is Verdict.GAP][:MAX_GAP_QUESTIONS]
     questions = [f'How much does this weigh, and can it be learnt on the job: "{gap}"?' for gap in gaps]
     everything = f"{posting.text}\n{posting.location}"
     questions += [text for topic, text in _OPEN_POINTS if not re.search(topic, everything, re.IGNORECASE)]
     questions.append("What should have changed a year from now, if the work goes well?")
-    return "\n".join(_fill(f"- {question}", "  ") for question in questions[:MOST_QUESTIONS])
+    return "\n".join(_fill(f"- {question}", "  ") for question in questions[:MAX_QUESTIONS])
 
 
 def _sources(posting: Posting, cv_source: str, page: Page, research: Research) -> str:
     lines = [
-        f"- Posting: {posting.url or 'no address stated'} (kept in {posting.source})",
+        f"- Posting: {posting.url or 'no URL stated'} (kept in {posting.source})",
         _fill(f"- Its text: {page.note}.", "  "),
         f"- Master CV: {cv_source}",
         *(f"- {one_line(source.title) or 'Page'}: {one_line(source.url)}" for source in research.sources),
@@ -156,7 +156,7 @@ def _sources(posting: Posting, cv_source: str, page: Page, research: Research) -
 
 
 def _shortened(text: str) -> str:
-    return textwrap.shorten(one_line(text), LONGEST_EXCERPT, placeholder=" …")
+    return textwrap.shorten(one_line(text), MAX_EXCERPT_LENGTH, placeholder=" …")
 
 
 def _fill(text: str, indent: str) -> str:

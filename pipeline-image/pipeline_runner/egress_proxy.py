@@ -1,7 +1,7 @@
-"""The browser's only way out: a proxy that resolves each name itself, checks the address, and connects to no other.
+"""The browser's only connection to the network: a proxy that resolves each name and checks the address it connects to.
 
-As the address checked is the address connected to, a name that resolves to something else a moment later gains nothing.
-Redirects, sub-resources and WebSockets come through here like the page itself.
+It connects to the very address that it has checked, so DNS rebinding has no effect. Redirects, sub-resources and
+WebSockets go through the proxy too.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _TEXTS = {400: "Bad Request", 403: "Forbidden", 502: "Bad Gateway"}
 
 
 class EgressProxy:
-    """An HTTP proxy on loopback, in a thread of its own, for ``http:`` and for ``CONNECT``."""
+    """An HTTP proxy on loopback, in its own thread, for ``http:`` URLs and ``CONNECT``."""
 
     def __init__(self, allowed: tuple[Network, ...], *, max_bytes: int, resolve: Resolve | None = None) -> None:
-        """Let nobody to private addresses but those `allowed`, nor more than `max_bytes` in between two `renew()`."""
+        """Refuse private addresses except `allowed` ones, and more than `max_bytes` between two calls of `renew()`."""
         self._allowed, self._max_bytes, self._resolve = allowed, max_bytes, resolve or _resolve
         self._received = 0
         self._refusals: list[str] = []
@@ -43,25 +43,25 @@ class EgressProxy:
 
     @property
     def exhausted(self) -> bool:
-        """Whether more bytes came than are allowed, since the last `renew()`."""
+        """Whether the limit of bytes has been exceeded since the last `renew()`."""
         return self._received > self._max_bytes
 
     @property
     def refusals(self) -> list[str]:
-        """Which places were refused since the last `renew()`, as sentences."""
+        """The connections refused since the last `renew()`, as sentences."""
         return list(self._refusals)
 
     def renew(self) -> None:
-        """Count from nothing again: a new page begins."""
+        """Reset the counters for a new page."""
         self._received = 0
         self._refusals.clear()
 
     def check(self, host: str, port: int) -> None:
-        """Ask beforehand whether somebody may go there.
+        """Check whether a destination is allowed.
 
         Raises:
-            EgressRefusedError: The name leads only to private addresses, or the port is none for pages.
-            OSError: The name cannot be resolved, or not in time.
+            EgressRefusedError: The name resolves only to private addresses, or the port is not allowed.
+            OSError: The name does not resolve.
         """
         asyncio.run_coroutine_threadsafe(self._addresses(host, port), self._loop).result(CONNECT_SECONDS + 1)
 
@@ -74,7 +74,7 @@ class EgressProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(1)  # a name that is still being resolved holds it; it is a daemon
+        self._thread.join(1)  # a pending name resolution can delay it; it is a daemon
 
     def _serve(self) -> None:
         asyncio.run(self._listen())
@@ -91,41 +91,41 @@ class EgressProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._attend(reader, writer))
+        task = self._loop.create_task(self._handle(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self._pass_on(reader, writer)
+            await self._forward(reader, writer)
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
-            pass  # one of the two sides is gone, or talks no HTTP
+            pass  # one side is gone, or does not speak HTTP
         finally:
             writer.transport.abort() if self.exhausted else writer.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
         try:
-            method, host, port, onward = _read_head(head)
+            method, host, port, forwarded = _read_head(head)
         except ValueError:
-            return _answer(writer, 400, "This is no request that a proxy can pass on.")
+            return _answer(writer, 400, "This is not a valid proxy request.")
         try:
-            far_reader, far_writer = await self._connect(host, port)
+            upstream_reader, upstream_writer = await self._connect(host, port)
         except EgressRefusedError as error:
             self._refusals.append(str(error))
             return _answer(writer, 403, str(error))
         except (OSError, TimeoutError):
-            return _answer(writer, 502, f"{host}:{port} cannot be reached.")
+            return _answer(writer, 502, f"{host}:{port} is unreachable.")
         try:
             if method == b"CONNECT":
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
-                far_writer.write(onward)
-                await self._pass_answer_head(far_reader, writer)
-            await self._relay(reader, writer, far_reader, far_writer)
+                upstream_writer.write(forwarded)
+                await self._forward_response_head(upstream_reader, writer)
+            await self._relay(reader, writer, upstream_reader, upstream_writer)
         finally:
-            far_writer.close()
+            upstream_writer.close()
 
     async def _connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         addresses = await self._addresses(host, port)
@@ -136,23 +136,23 @@ class EgressProxy:
             except (OSError, TimeoutError):
                 if last == 0:
                     raise
-        raise AssertionError  # there is always one address
+        raise AssertionError  # there is at least one address
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         async with asyncio.timeout(CONNECT_SECONDS):
             found = await self._resolve(host, port)
         addresses = permitted(found, port, self._allowed)
         if not addresses:
-            msg = f"{host}:{port} is no place on the public web, and BROWSER_ALLOWED_NETWORKS does not name it"
+            msg = f"{host}:{port} is not on the public web and not in BROWSER_ALLOWED_NETWORKS"
             raise EgressRefusedError(msg)
         return addresses
 
-    async def _pass_answer_head(self, far_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass the answer's head on, saying that the connection ends with it: the next request may go elsewhere."""
+    async def _forward_response_head(self, upstream_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward the response head with ``Connection: close``: the next request may be for another host."""
         while True:
-            head = await far_reader.readuntil(b"\r\n\r\n")
+            head = await upstream_reader.readuntil(b"\r\n\r\n")
             self._received += len(head)
-            if not head.split(b" ", 2)[1].startswith(b"1"):  # 100 Continue and its like: the answer comes yet
+            if not head.split(b" ", 2)[1].startswith(b"1"):  # skip 100 Continue and the like
                 break
         writer.write(_for_one_request(head))
 
@@ -160,26 +160,26 @@ class EgressProxy:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        far_reader: asyncio.StreamReader,
-        far_writer: asyncio.StreamWriter,
+        upstream_reader: asyncio.StreamReader,
+        upstream_writer: asyncio.StreamWriter,
     ) -> None:
-        """Pass bytes both ways until the far side ends, or too many came."""
+        """Relay bytes both ways until the server closes or the limit is exceeded."""
 
-        async def upward() -> None:
+        async def to_server() -> None:
             while chunk := await reader.read(CHUNK_BYTES):
-                far_writer.write(chunk)
-                await far_writer.drain()
+                upstream_writer.write(chunk)
+                await upstream_writer.drain()
 
-        async def downward() -> None:
-            while not self.exhausted and (chunk := await far_reader.read(CHUNK_BYTES)):
+        async def to_browser() -> None:
+            while not self.exhausted and (chunk := await upstream_reader.read(CHUNK_BYTES)):
                 self._received += len(chunk)
                 writer.write(chunk)
                 await writer.drain()
 
-        await _first_to_end(upward(), downward())
+        await _until_first_ends(to_server(), to_browser())
 
 
-async def _first_to_end(*sides: Coroutine[Any, Any, None]) -> None:
+async def _until_first_ends(*sides: Coroutine[Any, Any, None]) -> None:
     tasks = [asyncio.ensure_future(side) for side in sides]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -195,10 +195,10 @@ async def _resolve(host: str, port: int) -> list[str]:
 
 
 def _read_head(head: bytes) -> tuple[bytes, str, int, bytes]:
-    """Return the method, where it goes, and the request as that server wants it.
+    """Return the method, host and port, and the request head for the server.
 
     Raises:
-        ValueError: It is no request for a proxy: another scheme, no host, a port that is no number.
+        ValueError: It is not a proxy request: another scheme, no host, an invalid port.
     """
     line, _, rest = head.partition(b"\r\n")
     method, target, version = line.split(b" ")
@@ -211,8 +211,8 @@ def _read_head(head: bytes) -> tuple[bytes, str, int, bytes]:
     if parts.scheme != "http" or not parts.hostname or parts.username is not None:
         raise ValueError
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    onward = b" ".join((method, path.encode("ascii"), version)) + b"\r\n" + rest
-    return method, parts.hostname, parts.port or 80, _for_one_request(onward)
+    forwarded = b" ".join((method, path.encode("ascii"), version)) + b"\r\n" + rest
+    return method, parts.hostname, parts.port or 80, _for_one_request(forwarded)
 
 
 def _for_one_request(head: bytes) -> bytes:

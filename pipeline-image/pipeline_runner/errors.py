@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code that says so.
+"""The pipeline's errors and their exit codes.
 
 PipelineError                 exit code 1
 ├── PostingUnreadableError    exit code 1
@@ -7,7 +7,7 @@ PipelineError                 exit code 1
 ├── PostingNotFoundError      exit code 3
 ├── MasterCvMissingError      exit code 4
 ├── ModelRefusedError         exit code 5
-└── ModelUnavailableError     none: the pipeline goes on without the model, and says so
+└── ModelUnavailableError     none: the run continues without the model
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 EXIT_OK = 0
-EXIT_FAULT = 1
+EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_NO_POSTING = 3
 EXIT_NO_MASTER_CV = 4
@@ -23,49 +23,49 @@ EXIT_MODEL_REFUSED = 5
 
 
 class PipelineError(Exception):
-    """A fault that one sentence explains; the sentence is the message."""
+    """An error with a sentence for people as its message."""
 
-    exit_code: ClassVar[int] = EXIT_FAULT
-    explained: ClassVar[bool] = False  # True: the sentence says it all, and a traceback would only hide it
+    exit_code: ClassVar[int] = EXIT_FAILURE
+    explained: ClassVar[bool] = False  # True: the sentence is enough, so no traceback is printed
 
 
 class PostingUnreadableError(PipelineError):
-    """The posting was found, but what stands there is no posting."""
+    """The posting was found but is invalid."""
 
 
 class PostingsUnreachableError(PipelineError):
-    """MongoDB, where the postings are, does not answer or refuses."""
+    """MongoDB, which holds the postings, does not respond or rejects the query."""
 
 
 class ProfileUnreadableError(PipelineError):
-    """The file of the profile is no YAML, or a field of it is wrong; the message names both."""
+    """The profile is not valid YAML, or has an invalid field; the message names file and field."""
 
     exit_code = EXIT_USAGE
     explained = True
 
 
 class PostingNotFoundError(PipelineError):
-    """There is no posting with this id; the message says where it was sought and which exist."""
+    """No posting has this id; the message says where it was searched for and which ids exist."""
 
     exit_code = EXIT_NO_POSTING
     explained = True
 
 
 class MasterCvMissingError(PipelineError):
-    """The master CV is not there, or nothing is in it."""
+    """The master CV is missing or empty."""
 
     exit_code = EXIT_NO_MASTER_CV
     explained = True
 
 
 class ModelRefusedError(PipelineError):
-    """The model's provider refuses this configuration: wrong key, unknown model. Trying again changes nothing."""
+    """The model's provider rejects the configuration, such as the key or the model. Retrying does not help."""
 
     exit_code = EXIT_MODEL_REFUSED
     explained = True
 
 
 class ModelUnavailableError(PipelineError):
-    """The model gave no usable answer: it is down, its quota is spent, or what it says is not what was asked for."""
+    """The model gave no usable answer: it is down, the quota is used up, or the answer is invalid."""
 
     explained = True

@@ -1,4 +1,4 @@
-"""Firecrawl's search, version 2 of its API: pages about something, with their text."""
+"""A client of Firecrawl's search API, version 2: pages with their text."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ REQUEST_SECONDS = 30.0
 TOTAL_SECONDS = 60.0
 ANSWER_BYTES = 8 << 20
 _REASONS = {
-    401: "refuses the key",
-    402: "says that its quota is spent",
-    403: "refuses the key",
-    429: "is asked too often",
+    401: "rejected the key",
+    402: "reports that the quota is used up",
+    403: "rejected the key",
+    429: "reports too many requests",
 }
 
 
 class FirecrawlError(Exception):
-    """Firecrawl gave nothing of use; the message is a sentence for people and bears no key."""
+    """Firecrawl returned no usable result; the message is a sentence for people without the key."""
 
 
 @dataclass(frozen=True)
 class FoundPage:
-    """One page that was found."""
+    """A search result."""
 
     url: str
     title: str
-    #: Markdown, or the search's own description where the page could not be read.
+    #: Markdown, or the result's description if the page could not be read.
     text: str
 
 
@@ -46,10 +46,10 @@ class Firecrawl:
         self._url, self._key, self._wait = base_url.rstrip("/"), key, wait_seconds
 
     def search(self, query: str, *, limit: int) -> list[FoundPage]:
-        """Search the web, and read what is found.
+        """Search the web and fetch the results.
 
         Raises:
-            FirecrawlError: It does not answer, refuses, or answers something else.
+            FirecrawlError: It does not respond, rejects the request, or returns something else.
         """
         retrying = Retrying(
             retry=retry_if_exception(_is_worth_another_attempt),
@@ -62,14 +62,14 @@ class Firecrawl:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             msg = f"Firecrawl {_REASONS.get(status, f'answered {status}')}."
-            raise FirecrawlError(msg) from None  # the request that hangs on it bears the key
+            raise FirecrawlError(msg) from None  # its request contains the key
         except OutsideError as error:
             raise FirecrawlError(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL):
-            msg = "Firecrawl cannot be reached."
+            msg = "Firecrawl is unreachable."
             raise FirecrawlError(msg) from None
         except (ValueError, RecursionError):
-            msg = "Firecrawl answered something that is no search result."
+            msg = "Firecrawl returned an invalid response."
             raise FirecrawlError(msg) from None
         return answer[:limit]
 

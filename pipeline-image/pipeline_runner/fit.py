@@ -1,4 +1,4 @@
-"""Comparing requirements with the CV, by words: evidence or a gap for each, and a score with its reasons."""
+"""Compares requirements with the CV by words: evidence or a gap for each, and a score."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from pipeline_runner.markup import plain
 from pipeline_runner.ranking import Fact, rank
 from pipeline_runner.text import surfaces
 
-MET_FROM_SHARE = 0.5  # of a requirement's words, since many name alternatives: "Terraform or Ansible"
-MOST_EVIDENCE = 2  # facts for one requirement
-_NAME = re.compile(r"[^\W_a-zäöüß]")  # a capital, a digit, or a letter of a script without capitals
+MET_FROM_SHARE = 0.5  # of a requirement's words, as many list alternatives: "Terraform or Ansible"
+MAX_EVIDENCE = 2  # facts per requirement
+_NAME = re.compile(r"[^\W_a-zäöüß]")  # a capital letter, a digit, or a letter of a script without case
 _YEARS = re.compile(r"\d+\s*\+?\s*(?:or more\s+)?(?:years?|yrs|jahre?n?)\b|(?:mehrjährig|several years)", re.IGNORECASE)
 
 
 class Verdict(Enum):
-    """What the comparison of one requirement came to."""
+    """The result of comparing one requirement."""
 
     MET = "met"
     PARTLY = "partly met"
     GAP = "gap"
-    UNCLEAR = "not judged"  # nothing but words that every posting uses
+    UNCLEAR = "not judged"  # only words that every posting uses
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One requirement and what the CV has for it."""
+    """One requirement and its evidence in the CV."""
 
     requirement: str
     verdict: Verdict
     evidence: tuple[Fact, ...]
-    #: The requirement's words that the evidence has, and those that it lacks, as the posting writes them.
+    #: The requirement's words that the evidence contains and lacks, as the posting spells them.
     found: tuple[str, ...]
     missing: tuple[str, ...]
 
     @property
     def asks_for_years(self) -> bool:
-        """Whether a number of years is asked for, which words cannot show."""
+        """Whether it requires a number of years, which matching words cannot confirm."""
         return bool(_YEARS.search(self.requirement))
 
 
@@ -49,7 +49,7 @@ def compare(requirements: Sequence[str], facts: Sequence[Fact]) -> list[Comparis
 
 
 def score_of(comparisons: Sequence[Comparison]) -> int | None:
-    """Return 0 to 100: a requirement met counts one, one partly met a half. None when none could be judged."""
+    """Return 0 to 100: a met requirement counts 1, a partly met one 0.5. None if none could be judged."""
     judged = [comparison.verdict for comparison in comparisons if comparison.verdict is not Verdict.UNCLEAR]
     if not judged:
         return None
@@ -62,12 +62,12 @@ def _compare(requirement: str, facts: Sequence[Fact]) -> Comparison:
     covered: set[str] = set()
     evidence: list[Fact] = []
     for match in rank([fact.text for fact in facts], list(asked)):
-        if len(evidence) == MOST_EVIDENCE or not match.shared:
+        if len(evidence) == MAX_EVIDENCE or not match.shared:
             break
         fact = facts[match.index]
-        adds = _says_something(match.shared - covered, fact, len(asked))
+        adds = _is_evidence(match.shared - covered, fact, len(asked))
         illustrates = fact.is_achievement and not any(one.is_achievement for one in evidence)
-        if adds or (evidence and illustrates and _says_something(match.shared, fact, len(asked))):
+        if adds or (evidence and illustrates and _is_evidence(match.shared, fact, len(asked))):
             covered |= match.shared
             evidence.append(fact)
     return Comparison(
@@ -79,10 +79,10 @@ def _compare(requirement: str, facts: Sequence[Fact]) -> Comparison:
     )
 
 
-def _says_something(shared: Set[str], fact: Fact, asked: int) -> bool:
-    """Tell evidence from chance: a single everyday word in common ("service", "code") is none.
+def _is_evidence(shared: Set[str], fact: Fact, asked: int) -> bool:
+    """Tell evidence from chance: a single common word ("service", "code") is not evidence.
 
-    Two words are, or one that the CV writes as a name ("Python", "k3s"), or half of what is asked for.
+    Two words are, or one that the CV spells as a name ("Python", "k3s"), or half of the requirement.
     """
     if len(shared) > 1 or (shared and len(shared) >= MET_FROM_SHARE * asked):
         return True

@@ -1,4 +1,4 @@
-"""What stands around the facts in a letter: by language and tone, and without a claim about the candidate."""
+"""The fixed sentences of a letter, by language and tone; they claim nothing about the candidate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The fixed sentences of a letter; ``{role}``, ``{company}`` and ``{url}`` stand for the posting's."""
+    """The fixed sentences of a letter; ``{role}``, ``{company}`` and ``{url}`` are filled in from the posting."""
 
     subject: str
     untitled: str
@@ -31,7 +31,7 @@ _ENGLISH = {
     "at_company": " at {company}",
     "opening": "I am applying for {role}{company}.",
     "role": "the position of {role}",
-    "untitled_role": "the position that you advertise",
+    "untitled_role": "the position that you have advertised",
     "found_at": " I found it at {url}.",
     "summary": "In one sentence: {summary}",
     "quotes": "From my work so far, in the words of my CV:",
@@ -89,5 +89,5 @@ _TONES = {
 
 
 def frame(language: str, tone: str) -> Frame:
-    """Return the frame; a language without one has the English."""
+    """Return the frame; other languages get the English one."""
     return Frame(**_TONES.get((language, tone), _TONES["English", tone]))

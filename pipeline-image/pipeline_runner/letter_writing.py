@@ -1,4 +1,4 @@
-"""``cover_letter.txt``: a short letter that tells facts of the CV and claims nothing else."""
+"""``cover_letter.txt``: a short letter that states facts from the CV and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENGLISH_PLAIN = frame("English", "plain")
 
 
 def strongest_facts(facts: Sequence[Fact], query: Sequence[str], most: int = FACTS_QUOTED) -> list[Fact]:
-    """Return the facts that a letter should quote: those that match best, or else the first ones of the CV."""
+    """Return the facts that a letter should quote: the best matches, or else the first ones in the CV."""
     candidates = [fact for fact in facts if fact.is_achievement]
     ranked = rank([fact.text for fact in candidates], query)
     chosen = [match for match in ranked if match.shared] or ranked
@@ -31,13 +31,13 @@ def write_letter(
     facts: Sequence[Fact],
     *,
     around: Frame = ENGLISH_PLAIN,
-    told: Mapping[str, str] | None = None,
+    wording: Mapping[str, str] | None = None,
 ) -> str:
     """Return the letter as text, without a date: the sender adds it on the day of sending.
 
-    `told` maps the text of a fact to a sentence that tells it; the facts without one are quoted.
+    `wording` maps the text of a fact to a reworded sentence; other facts are quoted.
     """
-    told = told or {}
+    wording = wording or {}
     company = around.at_company.format(company=posting.company) if posting.company else ""
     role = around.role.format(role=posting.title) if posting.title else around.untitled_role
     found_at = around.found_at.format(url=posting.url) if posting.url else ""
@@ -49,11 +49,11 @@ def write_letter(
         around.salutation.format(company=company),
         _fill(around.opening.format(role=role, company=company) + found_at),
         _fill(around.summary.format(summary=summary)) if summary else "",
-        _fill(" ".join(told[fact.text] for fact in facts if fact.text in told)),
+        _fill(" ".join(wording[fact.text] for fact in facts if fact.text in wording)),
     ]
-    quoted = [fact for fact in facts if fact.text not in told]
+    quoted = [fact for fact in facts if fact.text not in wording]
     if quoted:
-        # Neutral words, because the facts may be the latest ones and not the matching ones.
+        # A neutral introduction, as the facts may be the first ones in the CV and not matches.
         blocks += [around.quotes, *map(_quote, quoted)]
     blocks += [_fill(around.enclosure), around.thanks, "\n".join(filter(None, (around.farewell, plain(cv.name))))]
     return "\n\n".join(filter(None, blocks)) + "\n"

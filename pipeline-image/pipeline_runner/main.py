@@ -1,4 +1,4 @@
-"""The command line: what the launcher calls, and what it gets back."""
+"""The command line, which is the launcher's interface to the pipeline."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline_runner.errors import EXIT_FAULT, EXIT_OK, PipelineError
+from pipeline_runner.errors import EXIT_FAILURE, EXIT_OK, PipelineError
 from pipeline_runner.profile_files import DEFAULT, profile_files
 from pipeline_runner.progress import Progress
 from pipeline_runner.redaction import redact
 from pipeline_runner.secrecy import hide_from_others
 from pipeline_runner.settings import MODEL_KEYS, ModelSettings, Settings
-from pipeline_runner.stopping import Stopped, leave_on_signals
+from pipeline_runner.stopping import Stopped, stop_on_signals
 from pipeline_runner.text import one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline and return its exit code.
 
-    | 0 | done, also when the model was down, its quota spent or its answers unusable: then the offline writer took
-          over, which the log and the dossier say |
-    | 1 | any other fault, with its traceback |
-    | 2 | wrong arguments, an unknown profile, or one that cannot be read |
-    | 3 | no such posting |
-    | 4 | no master CV |
-    | 5 | the model's provider refuses the key, the model or the request: the configuration is to be corrected |
-    | 130, 143 | ended by SIGINT, by SIGTERM |
+    | 0 | success, also if the model was unavailable and the run continued offline, as the log and the dossier say |
+    | 1 | any other error, with a traceback |
+    | 2 | invalid arguments, an unknown or invalid profile |
+    | 3 | posting not found |
+    | 4 | master CV missing |
+    | 5 | the model's provider rejects the key, the model or the request: correct the configuration |
+    | 130, 143 | stopped by SIGINT, by SIGTERM |
 
-    The last line says which in one sentence. What was stored before stays. Usage errors leave through `SystemExit`, as
-    argparse has it.
+    The last line of output says why in one sentence. Artifacts written before are kept. Usage errors raise
+    `SystemExit`, as in argparse.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # otherwise a posting in another script could end a run
+    if isinstance(sys.stdout, io.TextIOWrapper):  # otherwise a posting in another script could fail the run
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
-    leave_on_signals()
+    stop_on_signals()
     hide_from_others(os.environ)
     try:
         settings = Settings.from_environment(os.environ)
@@ -59,22 +58,22 @@ def _parse(arguments: Sequence[str] | None, settings: Settings) -> tuple[str, Pa
         allow_abbrev=False,
     )
     parser.add_argument("--job-id", required=True, metavar="ID", help="the posting's jobId")
-    parser.add_argument("--profile", metavar="NAME", help=f"how to write: {', '.join(profiles)}")
+    parser.add_argument("--profile", metavar="NAME", help=f"the profile: {', '.join(profiles)}")
     parsed = parser.parse_args(arguments)
     job_id: str = parsed.job_id.strip()
     name: str = DEFAULT if parsed.profile is None else parsed.profile
     if not job_id:
         parser.error("--job-id must not be empty")
     if name not in profiles:
-        parser.error(f"there is no profile {name!r}; there are {', '.join(profiles)}")
+        parser.error(f"unknown profile {name!r} (choose from {', '.join(profiles)})")
     return job_id, profiles[name]
 
 
 def _run(job_id: str, profile: Path, settings: Settings) -> int:
     _say(f"Starting pipeline for job {job_id} with the profile {profile.stem}.")
-    _say(_who_writes(settings.model))
+    _say(_mode(settings.model))
     try:
-        # Imported here, so that the first line is out, and SIGTERM finds its handler, while the large libraries load.
+        # Imported here, so that the first line is printed and SIGTERM is handled while the large libraries load.
         from pipeline_runner.pipeline import STEPS, run
         from pipeline_runner.profiles import read_profile
 
@@ -84,19 +83,19 @@ def _run(job_id: str, profile: Path, settings: Settings) -> int:
             _say_traceback()
         _say(f"Pipeline failed: {error}")
         return error.exit_code
-    except Exception as error:  # the last resort: whatever it is, the log shall end with a sentence
+    except Exception as error:  # any error: the log must end with a sentence
         _say_traceback()
         _say(f"Pipeline failed: {type(error).__name__}: {error}")
-        return EXIT_FAULT
+        return EXIT_FAILURE
     _say("Pipeline finished.")
     return EXIT_OK
 
 
-def _who_writes(model: ModelSettings | None) -> str:
+def _mode(model: ModelSettings | None) -> str:
     if model is None:
         keys = " nor ".join(MODEL_KEYS)
-        return f"Neither {keys} is set: working offline, on the posting's own words and the master CV."
-    return f"{model.key_name} is set: a model at {model.host} helps; all that it says is traced to the master CV."
+        return f"Neither {keys} is set: working offline, from the posting's text and the master CV."
+    return f"{model.key_name} is set: using a model at {model.host}; everything it writes is traced to the master CV."
 
 
 def _say_traceback() -> None:
@@ -105,7 +104,7 @@ def _say_traceback() -> None:
 
 
 def _say(line: str) -> None:
-    _print(one_line(line))  # one call, one line: a posting's text cannot forge a progress line
+    _print(one_line(line))  # always one line: a posting's text cannot forge a progress line
 
 
 def _print(line: str) -> None:

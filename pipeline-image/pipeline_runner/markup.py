@@ -1,4 +1,4 @@
-"""Markdown, read by markdown-it-py: one parser for the whole package, so that all modules see the same."""
+"""The Markdown parser of the whole package, so that all modules agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def parse(markdown: str) -> list[Token]:
 
 
 def plain(markdown: str) -> str:
-    """Return one line of inline Markdown as people read it: no marks, and a link as ``text (address)``."""
+    """Convert inline Markdown to one line of plain text, links as ``text (URL)``."""
     pieces: list[str] = []
     for block in _PARSER.parseInline(markdown):
         pieces += _plain_pieces(block.children or [])
@@ -25,7 +25,7 @@ def plain(markdown: str) -> str:
 
 def _plain_pieces(tokens: Sequence[Token]) -> list[str]:
     pieces: list[str] = []
-    opened: list[tuple[str, int]] = []  # address of each open link, and where its text begins
+    opened: list[tuple[str, int]] = []  # the URL of each open link, and the index of its text
     for token in tokens:
         match token.type:
             case "softbreak" | "hardbreak":

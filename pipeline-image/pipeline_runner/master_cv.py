@@ -1,4 +1,4 @@
-"""The master CV: everything that may be said about the candidate."""
+"""The master CV: everything that the documents may say about the candidate."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline_runner.markup import parse, plain
 from pipeline_runner.text import clean, one_line
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)  # notes to oneself must not reach an employer
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)  # private notes must not reach an employer
 _DOCUMENT_TITLES = frozenset({"cv", "curriculum vitae", "master cv", "resume", "résumé", "lebenslauf"})
 _WORD = re.compile(r"\w+")
 
 
 class Kind(Enum):
-    """What a section is about, told by its title in English or German."""
+    """The kind of a section, by its title in English or German."""
 
     PROFILE = frozenset({"profile", "summary", "about", "profil", "kurzprofil", "zusammenfassung"})
     EXPERIENCE = frozenset({"experience", "employment", "career", "berufserfahrung", "werdegang", "erfahrung"})
@@ -30,9 +30,9 @@ class Kind(Enum):
 
 @dataclass(kw_only=True)
 class Entry:
-    """A role, a degree, or the body of a section. All texts are inline Markdown, as the CV has them."""
+    """A role, a degree, or the body of a section. All texts are the CV's inline Markdown."""
 
-    #: The sub-heading, or nothing.
+    #: The subheading, or empty.
     heading: str = ""
     #: Paragraphs before the bullets: dates, place, a line on the employer.
     details: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Where a bullet of this entry belongs, in plain words: ``Engineer, Example GmbH, 2019 - 2022``."""
+        """The source of this entry's bullets: ``Engineer, Example GmbH, 2019 - 2022``."""
         return ", ".join(plain(text) for text in (self.heading, *self.details[:1]) if text)
 
 
@@ -67,7 +67,7 @@ class MasterCv:
         return [section for section in self.sections if section.kind in kinds]
 
     def texts(self) -> list[str]:
-        """Return all that the CV says, as inline Markdown and as people read it."""
+        """Return all texts of the CV, as inline Markdown and as plain text."""
         found = [self.name, *self.contact]
         for section in self.sections:
             found.append(section.title)
@@ -77,27 +77,27 @@ class MasterCv:
 
 
 def read_master_cv(path: Path) -> MasterCv:
-    """Read the file; bytes that are no UTF-8 become U+FFFD.
+    """Read the file; invalid UTF-8 becomes U+FFFD.
 
     Raises:
-        MasterCvMissingError: There is no such file, or only white space is in it.
+        MasterCvMissingError: The file is missing or empty.
     """
     try:
         markdown = path.read_bytes().decode("utf-8-sig", errors="replace")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
-        # A container runtime makes a folder of a file that it should mount and cannot find.
+        # A container runtime creates a folder in place of a missing file that it should mount.
         kind = "is a folder" if isinstance(exc, IsADirectoryError) else "does not exist"
-        msg = f"The master CV {path} {kind}: put your CV there as Markdown, or name its place in MASTER_CV."
+        msg = f"The master CV {path} {kind}. Put your CV there as Markdown, or set MASTER_CV to its path."
         raise MasterCvMissingError(msg) from exc
     cv = parse_master_cv(markdown)
     if not cv.name and not cv.sections:
-        msg = f"The master CV {path} is empty: write your CV there as Markdown, with a heading for each section."
+        msg = f"The master CV {path} is empty. Write your CV there as Markdown, with a heading for each section."
         raise MasterCvMissingError(msg)
     return cv
 
 
 def parse_master_cv(markdown: str) -> MasterCv:
-    """Take a CV apart.
+    """Parse a CV.
 
     The first heading is the name (without one, the first line), the paragraphs under it are the contact lines.
     A heading of level 1 or 2 opens a section; a deeper one opens an entry, and so does a paragraph that follows

@@ -1,6 +1,6 @@
-"""One question to a model over HTTP, in OpenAI's wire format: asked again while that can help, and no longer.
+"""Chat completions over HTTP, in OpenAI's wire format, retried while that can help.
 
-httpx is called directly: the package ``openai`` weighs 30 MB and costs 0.3 s to import, for one POST request.
+httpx is used directly: the package ``openai`` is 30 MB and takes 0.3 s to import, for one POST request.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from pipeline_runner.settings import ModelSettings
 from pipeline_runner.text import encodable
 
 ATTEMPTS = 5
-LONGEST_WAIT_SECONDS = 60.0  # a provider that asks for more is not waited for
+MAX_WAIT_SECONDS = 60.0  # give up if the provider asks for more
 CONNECT_SECONDS = 10.0
-MOST_ANSWER_BYTES = 4 * 1024 * 1024
-_TRIED_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_LONGEST_CODE = 60  # characters
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+_RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+_MAX_CODE_LENGTH = 60  # characters
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _ADDRESS = re.compile(r"https?://(?:[^\s/@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^\s/@\[\]:]+)(?::\d{1,5})?(?:/\S*)?")
 
 
-class _Again(ModelUnavailableError):
-    """A fault that may pass; `wait_seconds` is what the provider asks for."""
+class _RetryableError(ModelUnavailableError):
+    """A temporary error; `wait_seconds` is the provider's Retry-After."""
 
     wait_seconds: float | None = None
 
@@ -41,16 +41,16 @@ class Transport:
     """The connection to one provider; close it after use."""
 
     def __init__(self, settings: ModelSettings, say: Callable[[str], None]) -> None:
-        """Announce each further attempt through `say`.
+        """Report each retry through `say`.
 
         Raises:
-            ModelRefusedError: The key has characters that no key has, or the address is none.
+            ModelRefusedError: The key or the URL is invalid.
         """
         if not _ADDRESS.fullmatch(settings.base_url):
-            msg = "The model's address is not usable: correct the base URL; it is such as https://api.example.com/v1."
+            msg = "The model's base URL is invalid. Correct it, for example https://api.example.com/v1."
             raise ModelRefusedError(msg)
         if not (settings.key.isascii() and settings.key.isprintable()) or " " in settings.key:
-            msg = f"The key in {settings.key_name} has characters that no key has: correct it."
+            msg = f"The key in {settings.key_name} contains invalid characters. Correct it."
             raise ModelRefusedError(msg)
         self._settings = settings
         self._say = say
@@ -66,8 +66,8 @@ class Transport:
         """POST a chat completion and return the answer's JSON object.
 
         Raises:
-            ModelRefusedError: Wrong key, unknown model, or a request that the provider does not accept.
-            ModelUnavailableError: No usable answer within the attempts and the time.
+            ModelRefusedError: The provider rejects the key, the model or the request.
+            ModelUnavailableError: No usable answer within the allowed attempts and time.
         """
         self._deadline = time.monotonic() + self._settings.timeout_seconds
         try:
@@ -75,9 +75,9 @@ class Transport:
         except OutsideError as exc:
             raise ModelUnavailableError(str(exc)) from None
         retrying = Retrying(
-            retry=retry_if_exception_type(_Again),
+            retry=retry_if_exception_type(_RetryableError),
             wait=self._wait,
-            stop=self._is_over,
+            stop=self._should_stop,
             before_sleep=self._announce,
             reraise=True,
         )
@@ -87,72 +87,66 @@ class Transport:
         return client(
             headers={"Authorization": f"Bearer {self._settings.key}", "User-Agent": "slipway-pipeline"},
             timeout=httpx.Timeout(self._settings.timeout_seconds, connect=CONNECT_SECONDS),
-            follow_redirects=False,  # the key goes to the address that the configuration names, and nowhere else
+            follow_redirects=False,  # the key is sent to the configured URL only
         )
 
     def _wait(self, state: RetryCallState) -> float:
         fault = state.outcome.exception() if state.outcome else None
-        if isinstance(fault, _Again) and fault.wait_seconds is not None:
+        if isinstance(fault, _RetryableError) and fault.wait_seconds is not None:
             return fault.wait_seconds
         return wait_random_exponential(multiplier=0.5, max=20)(state)
 
-    def _is_over(self, state: RetryCallState) -> bool:
+    def _should_stop(self, state: RetryCallState) -> bool:
         wait = state.upcoming_sleep
-        return (
-            state.attempt_number >= ATTEMPTS or wait > LONGEST_WAIT_SECONDS or time.monotonic() + wait > self._deadline
-        )
+        return state.attempt_number >= ATTEMPTS or wait > MAX_WAIT_SECONDS or time.monotonic() + wait > self._deadline
 
     def _announce(self, state: RetryCallState) -> None:
         fault = state.outcome.exception() if state.outcome else None
-        self._say(f"{fault} Trying again in {state.upcoming_sleep:.1f} s ({state.attempt_number} of {ATTEMPTS}).")
+        self._say(f"{fault} Retrying in {state.upcoming_sleep:.1f} s ({state.attempt_number} of {ATTEMPTS}).")
 
     def _once(self, connection: httpx.Client, question: Mapping[str, object]) -> dict[str, object]:
         try:
             with connection.stream("POST", f"{self._settings.base_url}/chat/completions", json=question) as response:
                 body = self._read(response)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            msg = f"The model at {self._settings.host} cannot be reached: {type(exc).__name__}."
-            raise _Again(msg) from exc
+            msg = f"The model at {self._settings.host} is unreachable: {type(exc).__name__}."
+            raise _RetryableError(msg) from exc
         answer = _json_object(body)
         if response.status_code != httpx.codes.OK:
-            raise self._fault(response, answer or {})
+            raise self._error_of(response, answer or {})
         if answer is None:
-            msg = f"The model at {self._settings.host} answered with something that is no JSON."
-            raise _Again(msg)
+            msg = f"The model at {self._settings.host} did not return JSON."
+            raise _RetryableError(msg)
         return answer
 
     def _read(self, response: httpx.Response) -> bytes:
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > MOST_ANSWER_BYTES or time.monotonic() > self._deadline:
-                msg = f"The model at {self._settings.host} sends an answer without end."
+            if len(body) > MAX_ANSWER_BYTES or time.monotonic() > self._deadline:
+                msg = f"The model at {self._settings.host} returned too large or too slow an answer."
                 raise ModelUnavailableError(msg)
         return bytes(body)
 
-    def _fault(self, response: httpx.Response, answer: Mapping[str, object]) -> Exception:
+    def _error_of(self, response: httpx.Response, answer: Mapping[str, object]) -> Exception:
         status, host = response.status_code, self._settings.host
         error = answer.get("error")
         details = error if isinstance(error, dict) else {}
-        code = str(details.get("code") or details.get("type") or "")[:_LONGEST_CODE]
+        code = str(details.get("code") or details.get("type") or "")[:_MAX_CODE_LENGTH]
         if status == httpx.codes.PAYMENT_REQUIRED or not _QUOTA_CODES.isdisjoint({code, str(details.get("type"))}):
-            return ModelUnavailableError(f"The quota at {host} is spent: add credit there, or set another key.")
+            return ModelUnavailableError(f"The quota at {host} is used up. Add credit there, or set another key.")
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            return ModelRefusedError(
-                f"The key in {self._settings.key_name} is refused by {host} ({status}): correct it."
-            )
+            return ModelRefusedError(f"{host} rejected the key in {self._settings.key_name} ({status}). Correct it.")
         if status == httpx.codes.NOT_FOUND or code == "model_not_found":
             return ModelRefusedError(
-                f"There is no model {self._settings.model!r} at {host} ({status}): correct MODEL, the profile's model, "
+                f"{host} has no model {self._settings.model!r} ({status}). Correct MODEL, the profile's model, "
                 "or the base URL."
             )
-        if status in _TRIED_AGAIN or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            fault = _Again(f"The model at {host} answered {status}.")
+        if status in _RETRYABLE or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            fault = _RetryableError(f"The model at {host} answered {status}.")
             fault.wait_seconds = _retry_after(response.headers)
             return fault
-        return ModelRefusedError(
-            f"The model at {host} does not accept the request ({status} {code}).".replace(" )", ")")
-        )
+        return ModelRefusedError(f"The model at {host} rejected the request ({status} {code}).".replace(" )", ")"))
 
 
 def _json_object(body: bytes) -> dict[str, object] | None:
@@ -175,4 +169,4 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = (email.utils.parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError):
             return None
-    return max(0.0, seconds) if seconds == seconds else None  # not a number is no time
+    return max(0.0, seconds) if seconds == seconds else None  # NaN

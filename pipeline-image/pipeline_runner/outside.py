@@ -1,4 +1,4 @@
-"""Connections to services outside, by the proxy that the environment names, if it names one."""
+"""HTTP clients for external services, through the proxy from the environment, if any."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import httpx
 
 
 class OutsideError(Exception):
-    """No connection can be made with this environment; the message is a sentence for people, without any value."""
+    """The environment's proxy or certificates are unusable; the message is a sentence without their values."""
 
 
 def client(**options: Any) -> httpx.Client:
     """Return a client; close it after use.
 
     Raises:
-        OutsideError: The environment's proxy or certificates are of no use.
+        OutsideError: The environment's proxy or certificates are unusable.
     """
     try:
         return httpx.Client(**options)
-    except (ImportError, ValueError, httpx.InvalidURL):  # SOCKS, which is not installed, or what is not an address
+    except (ImportError, ValueError, httpx.InvalidURL):  # SOCKS, which is not installed, or an invalid URL
         msg = (
-            "The proxy that the environment names cannot be used: HTTPS_PROXY and ALL_PROXY take http:// or https://, "
-            "and NO_PROXY takes host names."
+            "The proxy settings are unusable: HTTPS_PROXY and ALL_PROXY must be http:// or https:// URLs, "
+            "and NO_PROXY a list of host names."
         )
         raise OutsideError(msg) from None
     except OSError as exc:
-        msg = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be used: {exc.strerror or 'no PEM'}."
+        msg = f"The certificates in SSL_CERT_FILE or SSL_CERT_DIR are unusable: {exc.strerror or 'not PEM'}."
         raise OutsideError(msg) from None

@@ -1,4 +1,4 @@
-"""The pipeline's eight steps, in their order."""
+"""The pipeline's eight steps."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from pipeline_runner.tracing import Removed
 from pipeline_runner.writing import write_documents
 
 STEPS = 8
-MOST_REMOVED_NAMED = 20
-LONGEST_REMOVED = 300  # characters of a sentence in the log
+MAX_REMOVED_NAMED = 20
+MAX_REMOVED_LENGTH = 300  # characters of a sentence in the log
 
 
 def run(job_id: str, profile: Profile, settings: Settings, progress: Progress) -> None:
-    """Turn one posting into the four artifacts; each is stored as soon as it is ready.
+    """Turn one posting into the four artifacts, each written as soon as it is ready.
 
     Raises:
-        PipelineError: With a sentence for people; see `pipeline_runner.errors`.
+        PipelineError: See `pipeline_runner.errors`.
     """
     networks = networks_from(settings.browser_allowed_networks)
     browser = Browser(executable=settings.chromium_path, allowed=networks, page_seconds=settings.page_seconds)
@@ -59,7 +59,7 @@ def _run(
         folder = artifact_folder(root, posting)
         step.summary = f"{posting.title or 'no title'}, {posting.company or 'no company'}"
 
-    with browser:  # it is gone before a model is asked
+    with browser:  # closed before the model is used
         with progress.step("Reading the posting's page") as step:
             page = read_page(posting, browser)
             posting = replace(posting, description=page.text)
@@ -67,7 +67,7 @@ def _run(
                 write_artifacts(root, folder, {"screenshot.png": page.screenshot})
             step.summary = page.note
             if not posting.description and not posting.requirements:
-                progress.say("The posting has no description: the documents can hardly be fitted to it.")
+                progress.say("The posting has no description: the documents can hardly be tailored to it.")
 
         with progress.step("Researching the company") as step:
             key = settings.firecrawl_api_key
@@ -98,11 +98,11 @@ def _run(
     with progress.step("Choosing from the master CV") as step:
         choice = choose(posting, comparisons, facts, profile, assistance)
         first = (
-            f"the model puts {len(choice.preferred)} facts first"
+            f"the model chose {len(choice.preferred)} facts to come first"
             if choice.preferred
-            else "the posting's words give the order"
+            else "facts are ordered by the posting's words"
         )
-        step.summary = f"{first} in the CV, {len(choice.letter)} facts are for the letter"
+        step.summary = f"{first} in the CV; {len(choice.letter)} facts are for the letter"
 
     with progress.step("Writing the CV and the letter") as step:
         documents = write_documents(cv, posting, choice, facts, profile, assistance)
@@ -110,14 +110,14 @@ def _run(
         written = {"CV.md": documents.cv.encode(), "cover_letter.txt": documents.letter.encode()}
         write_artifacts(root, folder, written)
         step.summary = f"a CV of {len(documents.cv.split())} words, and a letter with {len(choice.letter)} facts"
-        step.summary += f", {documents.told} of them in other words" if documents.told else ""
+        step.summary += f", {documents.reworded} of them reworded" if documents.reworded else ""
 
     with progress.step("Making the Word document and the dossier") as step:
         docx = make_docx(documents.cv, title=plain(cv.name))
         if documents.removed:
             assistance.notes.append(
-                f"{len(documents.removed)} sentences of the model could not be traced to the master CV and were left "
-                "out of the CV and the letter; the log names them."
+                f"{len(documents.removed)} sentences from the model could not be traced to the master CV and were left "
+                "out of the CV and the letter; see the log."
             )
         files = {**written, "CV.docx": docx, "dossier.txt": dossier()}
         write_artifacts(root, folder, files)
@@ -126,9 +126,9 @@ def _run(
 
 
 def _say_removed(removed: Sequence[Removed], progress: Progress) -> None:
-    for one in removed[:MOST_REMOVED_NAMED]:
-        sentence = textwrap.shorten(one.sentence, LONGEST_REMOVED, placeholder=" ...")
-        why = textwrap.shorten(one.why, LONGEST_REMOVED, placeholder=" ...")
+    for one in removed[:MAX_REMOVED_NAMED]:
+        sentence = textwrap.shorten(one.sentence, MAX_REMOVED_LENGTH, placeholder=" ...")
+        why = textwrap.shorten(one.why, MAX_REMOVED_LENGTH, placeholder=" ...")
         progress.say(f"Not traced to the master CV and left out: {sentence!r}, because {why}.")
-    if len(removed) > MOST_REMOVED_NAMED:
-        progress.say(f"Not traced and left out: {len(removed) - MOST_REMOVED_NAMED} more sentences.")
+    if len(removed) > MAX_REMOVED_NAMED:
+        progress.say(f"Not traced and left out: {len(removed) - MAX_REMOVED_NAMED} more sentences.")

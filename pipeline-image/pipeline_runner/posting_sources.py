@@ -1,4 +1,4 @@
-"""Where postings come from: a folder of JSON files, or MongoDB."""
+"""Sources of postings: a folder of JSON files, or MongoDB."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 DATABASE = "jobs"
 COLLECTION = "level-2"
 SERVER_SELECTION_TIMEOUT_MS = 10_000
-MOST_IDS_NAMED = 10
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
-_INT64 = range(-(2**63), 2**63)  # what MongoDB's integers can hold
+MAX_IDS_NAMED = 10
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # the canonical form of an integer
+_INT64 = range(-(2**63), 2**63)  # the range of MongoDB's integers
 
 
 def load_posting(job_id: str, settings: Settings) -> Posting:
@@ -29,8 +29,8 @@ def load_posting(job_id: str, settings: Settings) -> Posting:
 
     Raises:
         PostingNotFoundError: No posting has this id.
-        PostingUnreadableError: The file of this name holds no JSON object.
-        PostingsUnreachableError: MongoDB does not answer.
+        PostingUnreadableError: The file is not a JSON object.
+        PostingsUnreachableError: MongoDB does not respond.
     """
     if settings.mongodb_uri:
         return _from_mongodb(job_id, settings.mongodb_uri)
@@ -38,7 +38,7 @@ def load_posting(job_id: str, settings: Settings) -> Posting:
 
 
 def _from_folder(job_id: str, folder: Path) -> Posting:
-    # The id is compared with the names that are there and never becomes part of a path.
+    # The id is compared with existing names and never becomes part of a path.
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
     named = next((path for path in paths if path.name == f"{job_id}.json"), None)
     if named:
@@ -48,12 +48,12 @@ def _from_folder(job_id: str, folder: Path) -> Posting:
         try:
             document = _read(path)
         except (PostingUnreadableError, OSError):
-            continue  # another job's broken file is no reason to fail this one
+            continue  # another job's invalid file must not fail this one
         found = id_text(document.get("jobId"))
         if found == job_id:
             return posting_from(document, job_id=job_id, source=f"file {path.name}")
         ids.append(found or path.stem)
-    place = f"the folder {folder}" + ("" if folder.is_dir() else ", which does not exist (POSTINGS_DIR names it)")
+    place = f"the folder {folder}" + ("" if folder.is_dir() else ", which does not exist (see POSTINGS_DIR)")
     raise _not_found(job_id, place, ids)
 
 
@@ -61,16 +61,16 @@ def _read(path: Path) -> Mapping[str, object]:
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as exc:
-        msg = f"The posting {path} cannot be read as JSON in UTF-8."
+        msg = f"The posting {path} is not valid JSON in UTF-8."
         raise PostingUnreadableError(msg) from exc
     if not isinstance(document, dict):
-        msg = f"The posting {path} must hold one JSON object with the fields of the posting."
+        msg = f"The posting {path} must be a JSON object with the fields of the posting."
         raise PostingUnreadableError(msg)
     return document
 
 
 def _from_mongodb(job_id: str, uri: str) -> Posting:
-    # Imported here, because runs on files should not pay for the driver.
+    # Imported here, so that runs from files need not load the driver.
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
 
@@ -82,8 +82,8 @@ def _from_mongodb(job_id: str, uri: str) -> Posting:
             postings: Collection[dict[str, object]] = client.get_database(DATABASE).get_collection(COLLECTION)
             document = postings.find_one({"jobId": {"$in": _ids(job_id)}}, sort=[("_id", 1)])
             ids = [] if document is not None else _some_ids(postings)
-    except (PyMongoError, ValueError) as exc:  # ValueError: the port in the address is no number
-        msg = "MongoDB gave no answer about the posting: check MONGODB_URI, and whether this host may connect."
+    except (PyMongoError, ValueError) as exc:  # ValueError: the port in the URI is not a number
+        msg = "MongoDB is not responding. Check MONGODB_URI, and that this host is allowed to connect."
         raise PostingsUnreachableError(msg) from exc
     place = f"MongoDB, {DATABASE}.{COLLECTION}"
     if document is None:
@@ -92,20 +92,20 @@ def _from_mongodb(job_id: str, uri: str) -> Posting:
 
 
 def _ids(job_id: str) -> list[str | int]:
-    """Return what a ``jobId`` of this text can be in MongoDB: the text, and the integer whose decimal form it is."""
+    """Return the values that a ``jobId`` can have in MongoDB: the text, and the integer that it represents."""
     number = int(job_id) if _INTEGER.fullmatch(job_id) else None
     return [job_id] if number is None or number not in _INT64 else [job_id, number]
 
 
 def _some_ids(postings: Collection[dict[str, object]]) -> list[str]:
-    found = postings.find({}, {"jobId": 1}, sort=[("_id", 1)], limit=MOST_IDS_NAMED + 1)
+    found = postings.find({}, {"jobId": 1}, sort=[("_id", 1)], limit=MAX_IDS_NAMED + 1)
     return [id_text(document.get("jobId")) for document in found]
 
 
 def _not_found(job_id: str, place: str, ids: Iterable[str]) -> PostingNotFoundError:
     known = sorted(filter(None, map(one_line, ids)))
-    existing = ", ".join(known[:MOST_IDS_NAMED]) + (" and more" if len(known) > MOST_IDS_NAMED else "")
+    existing = ", ".join(known[:MAX_IDS_NAMED]) + (" and more" if len(known) > MAX_IDS_NAMED else "")
     return PostingNotFoundError(
-        f"There is no posting {one_line(job_id)!r} in {place}; "
-        + (f"there are {existing}." if known else "there are none at all.")
+        f"Posting {one_line(job_id)!r} not found in {place}. "
+        + (f"Existing postings: {existing}." if known else "It has no postings.")
     )

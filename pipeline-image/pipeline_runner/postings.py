@@ -1,4 +1,4 @@
-"""The job posting, whatever names its fields have."""
+"""The job posting, with either set of field names."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pipeline_runner.text import clean, one_line
 
 @dataclass(frozen=True, kw_only=True)
 class Posting:
-    """One job posting. Texts are clean, and empty where the posting says nothing."""
+    """One job posting. Texts are cleaned, and empty if missing."""
 
     job_id: str
     title: str
     company: str
     location: str
     url: str
-    #: The company's own site, where the posting names it.
+    #: The company's website, if the posting names it.
     company_url: str = ""
-    #: The whole text, with its line breaks.
+    #: The full text, with line breaks.
     description: str
-    #: What the posting itself lists as requirements; usually they stand in the description instead.
+    #: The requirements, if the posting lists them separately; usually they are in the description.
     requirements: tuple[str, ...]
-    #: Where the posting was read, for people: ``file 4711.json``.
+    #: The source of the posting, for people: ``file 4711.json``.
     source: str
 
     @property
@@ -33,9 +33,9 @@ class Posting:
 
 
 def posting_from(document: Mapping[str, object], *, job_id: str, source: str) -> Posting:
-    """Make a posting of a JSON object or a MongoDB document.
+    """Convert a JSON object or a MongoDB document to a posting.
 
-    Fields may be missing, and may hold other things than text: what cannot be read as text counts as missing.
+    Fields may be missing or have any type; what cannot be converted to text counts as missing.
     """
 
     def line(*names: str) -> str:
@@ -58,7 +58,7 @@ def posting_from(document: Mapping[str, object], *, job_id: str, source: str) ->
 
 
 def id_text(value: object) -> str:
-    """Return a ``jobId`` as text: 4711, 4711.0 and "4711" are the same."""
+    """Return a ``jobId`` as text: 4711, 4711.0 and "4711" are equal."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

@@ -1,6 +1,6 @@
-"""Which profiles there are: YAML files of this package, and those in ``PROFILES_DIR``.
+"""The profile files: those of this package and those in ``PROFILES_DIR``.
 
-It needs no large library, so that an unknown profile is refused before anything is loaded.
+It imports no large library, so that an unknown profile is rejected at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ DEFAULT = "default"
 
 
 def profile_files(extra: Path | None = None) -> dict[str, Path]:
-    """Map the name of each profile to its file; a file in the extra folder comes before a bundled one of its name."""
+    """Map the name of each profile to its file; a file in the extra folder overrides a bundled one."""
     folders = [BUNDLED] if extra is None else [BUNDLED, extra]
     found = {path.stem: path for folder in folders for path in folder.glob("*.yaml") if path.is_file()}
     return dict(sorted(found.items()))

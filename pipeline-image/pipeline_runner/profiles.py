@@ -1,4 +1,4 @@
-"""The profiles: tone, language, length and order of the documents, and the model that helps to write them."""
+"""Profiles: tone, language, length and order of the documents, and the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Part(BaseModel):
 
 
 class Length(_Part):
-    """How much of the master CV goes into the documents."""
+    """The limits on how much of the master CV the documents use."""
 
     #: How many roles, counted from the top of the CV, count as recent.
     recent_roles: Count = 2
@@ -30,42 +30,42 @@ class Length(_Part):
     bullets_in_older_roles: Count = 2
     #: How many paragraphs of the CV's profile section are kept, from the first.
     profile_paragraphs: Count = 1
-    #: How many facts the letter tells.
+    #: How many facts the letter uses.
     letter_facts: Annotated[int, Field(strict=True, ge=1, le=10)] = 3
 
 
 class Profile(_Part):
-    """One way of writing the documents."""
+    """Options for writing the documents."""
 
     name: str
     tone: Literal["plain", "warm", "formal"] = "plain"
-    #: The letter's language; ``auto`` is that of the master CV, since what is quoted from it is not translated.
+    #: The letter's language; ``auto`` is the master CV's, as quotes are not translated.
     language: Literal["auto", "English", "German"] = "auto"
     length: Length = Length()
-    #: The CV's sections in their order. One that is not named is left out, except ``experience``, which comes last.
+    #: The CV's sections in order. Others are left out, except ``experience``, which then comes last.
     sections: tuple[SectionName, ...] = ("profile", "skills", "experience", "other", "education", "languages")
-    #: The model, instead of MODEL's.
+    #: The model; overrides MODEL.
     model: str | None = None
 
 
 def read_profile(path: Path) -> Profile:
-    """Read a profile; its name is that of the file.
+    """Read a profile; it has the name of the file.
 
     Raises:
-        ProfileUnreadableError: The file is no YAML, or a field of it is wrong: both are named.
+        ProfileUnreadableError: The file is not valid YAML, or has an invalid field.
     """
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as exc:
         problem = " ".join(str(exc).split())
-        msg = f"The profile {path} cannot be read as YAML: {problem}"
+        msg = f"The profile {path} is not valid YAML: {problem}"
         raise ProfileUnreadableError(msg) from exc
     if not isinstance(fields, dict):
-        msg = f"The profile {path} must hold fields such as 'tone: plain'; {DEFAULT}.yaml in {BUNDLED} shows all."
+        msg = f"The profile {path} must have fields such as 'tone: plain'. See {DEFAULT}.yaml in {BUNDLED}."
         raise ProfileUnreadableError(msg)
     try:
         return Profile.model_validate({**fields, "name": path.stem})
     except ValidationError as exc:
         faults = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
-        msg = f"The profile {path} is wrong: {faults}."
+        msg = f"The profile {path} is invalid: {faults}."
         raise ProfileUnreadableError(msg) from exc

@@ -1,4 +1,4 @@
-"""What the pipeline says on standard output: lines for people, and progress lines for the launcher."""
+"""Standard output: lines for people, and progress lines for the launcher."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Say = Callable[[str], None]
 
 
 class Progress:
-    """Counts the steps of one run and announces each of them."""
+    """Counts the steps of a run and reports each of them."""
 
     def __init__(self, say: Say, *, of: int) -> None:
-        """Announce `of` steps in all, through `say`, which prints one line at once."""
+        """Report `of` steps through `say`, which prints one line."""
         self._say = say
         self._of = of
         self._step = 0
@@ -24,10 +24,7 @@ class Progress:
 
     @contextmanager
     def step(self, label: str) -> Iterator[StepResult]:
-        """Print the progress line and a line at the begin; at the end, a line with what the step found.
-
-        When the step fails, there is no line at its end: the error speaks for itself.
-        """
+        """Print a progress line and a line at the start, and a summary at the end unless the step fails."""
         self._step += 1
         self._say(progress_line(self._step, self._of, label))
         self._say(f"Step {self._step} of {self._of}: {label} ...")
@@ -37,11 +34,11 @@ class Progress:
 
 
 class StepResult:
-    """What a step has to say at its end."""
+    """The summary of a step."""
 
     summary: str = ""
 
 
 def progress_line(step: int, of: int, label: str) -> str:
-    """Write a progress line in the form that the launcher reads."""
+    """Format a progress line for the launcher."""
     return "::progress:: " + json.dumps({"step": step, "of": of, "label": label}, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Ordering what the CV says by what the posting asks for."""
+"""Ranks the CV's facts by their relevance to the posting."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pipeline_runner.postings import Posting
 from pipeline_runner.stop_words import HUMAN_LANGUAGES
 from pipeline_runner.text import words
 
-_SCORE_DIGITS = 4  # rounding keeps the order the same where the last bits of a float differ between machines
+_SCORE_DIGITS = 4  # rounded, so that the order does not depend on the machine's floating-point arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One thing that the master CV says about the candidate."""
+    """One statement of the master CV about the candidate."""
 
-    #: The CV's own words, as inline Markdown.
+    #: The CV's text, as inline Markdown.
     text: str
-    #: Where the CV says it: ``Engineer, Example GmbH`` or ``Skills``.
+    #: Its source in the CV: ``Engineer, Example GmbH`` or ``Skills``.
     where: str
     kind: Kind
-    #: The role and the employer that it belongs to, in plain words; nothing where there is none.
+    #: The role and employer that it belongs to, as plain text; empty if there is none.
     setting: str = ""
 
     @property
@@ -36,9 +36,9 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """How well one text answers a query."""
+    """How well a text matches a query."""
 
-    #: The place of the text in the sequence that was ranked.
+    #: The index of the text in the ranked sequence.
     index: int
     score: float
     #: The stems that text and query share.
@@ -46,7 +46,7 @@ class Match:
 
 
 def facts_of(cv: MasterCv) -> list[Fact]:
-    """Return all that the CV says, in its order: its bullets, and the paragraphs of sections without bullets."""
+    """Return the CV's facts in order: its bullets, and the paragraphs of entries without bullets."""
     facts = []
     for section in cv.sections:
         for entry in section.entries:
@@ -60,14 +60,14 @@ def facts_of(cv: MasterCv) -> list[Fact]:
 
 
 def query_of(posting: Posting, requirements: Sequence[str]) -> list[str]:
-    """Return the posting's words, without names of languages; those of title and requirements count twice."""
+    """Return the posting's words, without names of languages; words of title and requirements count twice."""
     everything = dict.fromkeys(words(posting.text))
     wanted = dict.fromkeys(words("\n".join((posting.title, *requirements))))
     return [word for word in (*everything, *wanted) if word not in HUMAN_LANGUAGES]
 
 
 def rank(texts: Sequence[str], query: Sequence[str]) -> list[Match]:
-    """Order the texts by BM25, the best first; texts that share no word with the query keep their order, last."""
+    """Rank the texts by BM25, best first; texts that share no word with the query come last, in their order."""
     stems = [words(plain(text)) for text in texts]
     scores = _scores(stems, query)
     wanted = frozenset(query)
@@ -79,9 +79,9 @@ def rank(texts: Sequence[str], query: Sequence[str]) -> list[Match]:
 
 
 def _scores(stems: Sequence[Sequence[str]], query: Sequence[str]) -> dict[int, float]:
-    """Score the texts that share a word with the query; a word that is there twice counts twice.
+    """Score the texts that share a word with the query; repeated words count repeatedly.
 
-    SQLite's full-text index, whose `bm25` is negative, the best lowest: https://www.sqlite.org/fts5.html#the_bm25_function
+    SQLite's full-text index; its `bm25` is negative, lowest is best: https://www.sqlite.org/fts5.html#the_bm25_function
     """
     if not query:
         return {}
@@ -98,5 +98,5 @@ def _scores(stems: Sequence[Sequence[str]], query: Sequence[str]) -> dict[int, f
 
 
 def _term(word: str) -> str:
-    """Spell a word as one term of the index, whatever it is made of: `C++` stays another one than `C`."""
+    """Encode a word as one term of the index, so that `C++` and `C` differ."""
     return f"w{word.encode().hex()}"

@@ -1,4 +1,4 @@
-"""Keeping secrets out of the log."""
+"""Redaction of secrets in the log."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
 SECRET_SUFFIXES = ("_KEY", "_SECRET", "_TOKEN", "_PASSWORD", "_URI")
-SHORTEST_SECRET = 6  # characters; anything shorter is no secret, and hiding it would blot out ordinary words
+MIN_SECRET_LENGTH = 6  # characters; redacting shorter values would hide ordinary words
 
 
 def redact(text: str, environ: Mapping[str, str]) -> str:
-    """Replace each secret of the environment that occurs in the text by its name: ``[MONGODB_URI]``.
+    """Replace each secret from the environment with its name: ``[MONGODB_URI]``.
 
-    Secret are the variables whose names end in one of `SECRET_SUFFIXES`, and the user and password of any address.
+    Secrets are variables whose names end in one of `SECRET_SUFFIXES`, and the user and password in any URL.
     """
     for secret, name in sorted(_secrets(environ), key=lambda pair: (-len(pair[0]), pair)):
         text = text.replace(secret, f"[{name}]")
@@ -24,11 +24,11 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         secrets = set(_credentials(value))
         if name.endswith(SECRET_SUFFIXES):
             secrets.add(value)
-        yield from ((secret, name) for secret in secrets if len(secret) >= SHORTEST_SECRET)
+        yield from ((secret, name) for secret in secrets if len(secret) >= MIN_SECRET_LENGTH)
 
 
 def _credentials(value: str) -> Iterator[str]:
-    """User and password of an address, as written and decoded: drivers quote them one by one in their errors."""
+    """The user and password of a URL, as written and decoded: drivers quote them separately in their errors."""
     _scheme, separator, rest = value.partition("://")
     userinfo, at, _host = rest.rpartition("@")
     if not (separator and at):

@@ -1,4 +1,4 @@
-"""What a posting asks for, found in its text."""
+"""Finds the requirements in a posting's text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from pipeline_runner.postings import Posting
 from pipeline_runner.text import one_line, sentences
 
-MOST_REQUIREMENTS = 25
-_BULLET = re.compile(r"\s*(?:[-*+•◦▪●·✓✔]|\u2013|\d{1,2}[.)])\s+(?=\S)")  # \u2013: many people type a dash
-_LONGEST_HEADING = 60  # characters
+MAX_REQUIREMENTS = 25
+_BULLET = re.compile(r"\s*(?:[-*+•◦▪●·✓✔]|\u2013|\d{1,2}[.)])\s+(?=\S)")  # \u2013: an en dash is common too
+_MAX_HEADING_LENGTH = 60  # characters
 _ASKING = re.compile(
     r"require|qualif|must|you bring|you have|your profile|who you are|looking for|expect|skills|nice to have|"
     r"anforderung|mitbring|bringst|dein profil|ihr profil|voraussetzung|erwarten|qualifikation|das bist du",
@@ -27,15 +27,15 @@ _ASKING_SENTENCE = re.compile(
 
 
 def requirements_of(posting: Posting) -> list[str]:
-    """Return the requirements, one line each, without repetition.
+    """Return the requirements, one line each, without duplicates.
 
-    Taken from the first of these that has any: the posting's own list; the bullets under headings that ask for
-    something; all bullets that are not under a heading that offers something; sentences that ask for something.
+    They come from the first of these that has any: the posting's own list; bullets under headings that ask for
+    something; bullets that are not under a heading that offers something; sentences that ask for something.
     """
     asking, neutral = _bullets(posting.description)
     prose = (sentence for sentence in sentences(posting.description) if _ASKING_SENTENCE.search(sentence))
     found = list(posting.requirements) or asking or neutral or list(prose)
-    return list(dict.fromkeys(found))[:MOST_REQUIREMENTS]
+    return list(dict.fromkeys(found))[:MAX_REQUIREMENTS]
 
 
 def _bullets(description: str) -> tuple[list[str], list[str]]:
@@ -50,6 +50,6 @@ def _bullets(description: str) -> tuple[list[str], list[str]]:
                 asking.append(bullet)
             elif not _OFFERING.search(heading):
                 neutral.append(bullet)
-        elif line.strip() and len(line) <= _LONGEST_HEADING and not line.rstrip().endswith("."):
+        elif line.strip() and len(line) <= _MAX_HEADING_LENGTH and not line.rstrip().endswith("."):
             heading = line
     return asking, neutral

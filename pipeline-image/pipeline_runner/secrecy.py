@@ -1,4 +1,4 @@
-"""Keeping the environment of this process from others of the same user, as Chromium would be."""
+"""Hides this process's environment from other processes of the same user, such as Chromium."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _PR_SET_DUMPABLE = 4
 
 
 def hide_from_others(environ: Mapping[str, str]) -> None:
-    """In a pod, let no other process of this user read ``/proc/PID/environ`` or the memory.
+    """In a pod, prevent other processes of this user from reading ``/proc/PID/environ`` and the memory.
 
-    Programs that it starts are not hidden. Outside of a pod nothing is: after a crash the local engine finds what
-    it left running by just this environment.
+    Child processes are not protected. Outside a pod nothing is: after a crash, the local engine finds a run's
+    processes by their environment.
     """
     if "KUBERNETES_SERVICE_HOST" in environ:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

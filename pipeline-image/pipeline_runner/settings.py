@@ -1,4 +1,4 @@
-"""What the environment says, read once."""
+"""The settings, read once from the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pipeline_runner.errors import PipelineError
 
 FIRECRAWL_API_URL = "https://api.firecrawl.dev"
-MOST_SECONDS = 3600
+MAX_SECONDS = 3600
 MODEL_KEYS = ("OPENAI_API_KEY", "OPENROUTER_API_KEY")
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
@@ -20,57 +20,57 @@ MODEL_TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Which model helps, and where it is reached."""
+    """The model and how to reach it."""
 
-    #: The variable that held the key, for people.
+    #: The name of the variable that contains the key.
     key_name: str
     key: str = field(repr=False)
     base_url: str
-    #: The model's name as the provider has it.
+    #: The provider's name of the model.
     model: str
-    #: How long one answer may take, and how long waiting for a provider that is down may take in all.
+    #: The limit for one answer, and for waiting for an unavailable provider in total.
     timeout_seconds: float = MODEL_TIMEOUT_SECONDS
 
     @property
     def host(self) -> str:
-        """The provider, for people."""
+        """The provider's host, for messages."""
         try:
-            return urlsplit(self.base_url).hostname or "an address without a host"
+            return urlsplit(self.base_url).hostname or "a URL without a host"
         except ValueError:
-            return "an address that is none"
+            return "an invalid URL"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The places that the pipeline reads from and writes to."""
+    """The pipeline's settings."""
 
     #: The folder that receives ``<company>/<role>/``.
     applications_dir: Path
     #: The master CV, a Markdown file.
     master_cv: Path
-    #: The folder with one JSON file a posting; not used when `mongodb_uri` is set.
+    #: The folder with one JSON file per posting; not used if `mongodb_uri` is set.
     postings_dir: Path
-    #: Where the postings are when they are in MongoDB, else None.
+    #: The database with the postings, or None.
     mongodb_uri: str | None = field(repr=False)
-    #: The folder with more profiles, or None.
+    #: The folder with additional profiles, or None.
     profiles_dir: Path | None
-    #: The language model, or None when no key is set.
+    #: The language model, or None if no key is set.
     model: ModelSettings | None
-    #: The Chromium to read pages with; None is Playwright's own.
+    #: The Chromium to use; None for Playwright's own.
     chromium_path: str | None = None
-    #: Address ranges that the browser may reach beside the public internet, separated by commas.
+    #: Networks that the browser may access in addition to the public internet, separated by commas.
     browser_allowed_networks: str = ""
-    #: Seconds that one page may take to load.
+    #: The time limit for loading a page.
     page_seconds: float = 30
-    #: Where Firecrawl's API is, and the key for it; without a key the company's own site is read.
+    #: Firecrawl's API and key; without a key, the company's website is read.
     firecrawl_api_url: str = FIRECRAWL_API_URL
     firecrawl_api_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the settings; a variable that is set to nothing counts as not set.
+        """Read the settings; an empty variable counts as unset.
 
-        POSTINGS_DIR wins over MONGODB_URI, so that a run can be tried on files where a database is configured.
+        POSTINGS_DIR takes precedence over MONGODB_URI, to try a run with files where a database is configured.
         """
         postings_dir = environ.get("POSTINGS_DIR")
         profiles_dir = environ.get("PROFILES_DIR")
@@ -90,7 +90,7 @@ class Settings:
 
 
 def _model(environ: Mapping[str, str]) -> ModelSettings | None:
-    """OpenAI's key wins where both are set."""
+    """The model's settings; OpenAI's key takes precedence if both are set."""
     providers = (
         ("OPENAI_API_KEY", environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL, MODEL),
         ("OPENROUTER_API_KEY", environ.get("OPENROUTER_BASE_URL") or OPENROUTER_BASE_URL, f"openai/{MODEL}"),
@@ -114,7 +114,7 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 0 < seconds <= MOST_SECONDS:
-        msg = f"{name} is {text!r}: it wants a number of seconds, above 0 and up to {MOST_SECONDS}."
+    if not 0 < seconds <= MAX_SECONDS:
+        msg = f"{name} is {text!r}. Set a number of seconds above 0 and up to {MAX_SECONDS}."
         raise PipelineError(msg)
     return seconds

@@ -1,4 +1,4 @@
-"""What was read about the company: pages, with their addresses."""
+"""A source about the company."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One page that the dossier names."""
+    """A page that the dossier cites."""
 
     title: str
     url: str
-    #: The begin of its text, on one line.
+    #: The beginning of its text, on one line.
     excerpt: str

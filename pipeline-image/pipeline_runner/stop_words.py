@@ -1,4 +1,4 @@
-"""Words that say nothing about a job."""
+"""Stop words: words that carry no meaning for matching."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _HUMAN_LANGUAGES = """
     dänisch deutsch englisch finnisch französisch italienisch niederländisch norwegisch polnisch schwedisch spanisch
 """
 
-#: The small words of each language; they also tell the languages apart.
+#: The stop words of each language, which also identify the language.
 STOP_WORDS = {"English": frozenset(_ENGLISH.split()), "German": frozenset(_GERMAN.split())}
 
-#: The small words, and those that every posting uses: they would make any CV look fitting.
+#: Stop words and words that every posting uses, which would match any CV.
 EMPTY_WORDS = frozenset(word.casefold() for word in _POSTINGS.split()).union(*STOP_WORDS.values())
 
-#: Names of languages matter as requirements, but make no achievement more fitting.
+#: Names of languages matter as requirements, but do not make an achievement more relevant.
 HUMAN_LANGUAGES = frozenset(_HUMAN_LANGUAGES.split())

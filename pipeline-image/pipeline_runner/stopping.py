@@ -1,4 +1,4 @@
-"""Leaving in time when asked to: SIGTERM ends the pipeline with exit code 143, SIGINT with 130."""
+"""Graceful termination: SIGTERM ends the pipeline with exit code 143, SIGINT with 130."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import os
 import signal
 from types import FrameType
 
-GRACE_SECONDS = 1.5  # how long the ordinary way out may take; the promise is to be gone within 2 s
+GRACE_SECONDS = 1.5  # the limit for cleaning up; the pipeline promises to exit within 2 s
 
 
 class Stopped(SystemExit):
-    """Raised where the signal struck, so that open files are closed and half-written ones removed."""
+    """Raised when a signal arrives, so that open files are closed and half-written ones removed."""
 
     def __init__(self, signal_name: str, exit_code: int) -> None:
-        """Keep the name of the signal for the last line of the log."""
+        """Store the name of the signal for the last line of the log."""
         super().__init__(exit_code)
         self.signal_name = signal_name
         self.exit_code = exit_code
 
 
-def leave_on_signals() -> None:
-    """From now on SIGTERM and SIGINT raise `Stopped`.
+def stop_on_signals() -> None:
+    """Make SIGTERM and SIGINT raise `Stopped`.
 
-    As the first process of a container the pipeline would otherwise not notice SIGTERM at all.
+    As process 1 of a container, the pipeline would otherwise ignore SIGTERM.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+        signal.signal(number, _stop)
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
     exit_code = 128 + number
-    signal.signal(number, signal.SIG_IGN)  # a second signal must not disturb the tidying up
-    # A library may swallow the exception or tidy up for too long: then the process ends without ceremony.
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the cleanup
+    # A library may swallow the exception or take too long to clean up: then the process exits at once.
     signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(exit_code))
     signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
     raise Stopped(signal.Signals(number).name, exit_code)

@@ -1,4 +1,4 @@
-"""Text as data: cleaning, words and their stems."""
+"""Text processing: cleaning, words and their stems."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _TOKEN = re.compile(r"\w+(?:\+\+|#)?")  # C++ and C# are words
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")  # scripts without spaces
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[^\W\d_a-z])|(?<=[\u3002\uff01\uff1f])")
-_SHORT_NUMBER_DIGITS = 4  # "5 years", "2021": say nothing on their own, unlike "27001"
+_SHORT_NUMBER_DIGITS = 4  # "5 years", "2021": no meaning on their own, unlike "27001"
 
 
 def clean(text: str) -> str:
-    """Return the text with plain line breaks and without characters that no file format accepts."""
+    """Return the text with plain line breaks and without characters that file formats reject."""
     return _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", _BREAKS.sub("\n", text)))
 
 
 def encodable(value: Any) -> Any:
-    """Return what JSON holds without halves of surrogate pairs, which Python reads from it and no encoder takes."""
+    """Return a JSON value without lone surrogates, which Python's parser accepts and encoders reject."""
     match value:
         case str():
             return _SURROGATES.sub("\ufffd", value)
@@ -36,22 +36,22 @@ def encodable(value: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """Return the text, cleaned, on one line: what a heading, a log line or a file name can hold."""
+    """Return the cleaned text on one line, for headings, log lines and file names."""
     return " ".join(clean(text).split())
 
 
 def sentences(text: str) -> list[str]:
-    """Split a paragraph into its sentences; an abbreviation before a small letter does not end one."""
+    """Split a paragraph into its sentences; an abbreviation before a lower-case letter does not end one."""
     return [part for part in _SENTENCE_END.split(one_line(text)) if part]
 
 
 def words(text: str) -> list[str]:
-    """Return the stems of the words that carry meaning, in the order of the text, repeated as there."""
+    """Return the stems of the words that carry meaning, in the order of the text, with repetitions."""
     return [stem for stem, _surface in _stemmed(text)]
 
 
 def surfaces(text: str) -> dict[str, str]:
-    """Map each stem of `words` to the form in which the text has it first."""
+    """Map each stem of `words` to its first form in the text."""
     found: dict[str, str] = {}
     for stem, surface in _stemmed(text):
         found.setdefault(stem, surface)
@@ -59,7 +59,7 @@ def surfaces(text: str) -> dict[str, str]:
 
 
 def language(text: str) -> str | None:
-    """Guess ``English`` or ``German`` from the small words of a text; None when they do not tell."""
+    """Guess ``English`` or ``German`` from a text's stop words; None if unclear."""
     tokens = [token.casefold() for token in _TOKEN.findall(text)]
     counts = {name: sum(token in small for token in tokens) for name, small in STOP_WORDS.items()}
     best, second = sorted(counts, key=lambda name: -counts[name])[:2]
@@ -89,7 +89,7 @@ def _is_noise(word: str) -> bool:
 
 
 def _stem(word: str) -> str:
-    """Cut an English plural; applied to both sides of a comparison, so a wrong cut does no harm."""
+    """Remove an English plural ending; both sides of a comparison are stemmed, so errors do no harm."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):

@@ -1,10 +1,10 @@
-"""Does a sentence say only what the master CV says? Pure, and the same for every model.
+"""Checks that a sentence says only what the master CV says. Pure functions, independent of the model.
 
-A sentence stands for one fact. Each of its words must be a word of that fact, but for a few small ones that claim
-nothing; numbers keep their order and what they count; a negation or a reservation of the fact stays. So an invented
-employer, degree, date, percentage, number, technology or certificate has no way in, in whatever script or spelling, and
-no posting can talk one in. The price: what a model says in other words is refused, and then the fact's own words are
-used. What is not told is a sense that shifts because harmless words were left out ("planned outage", "outage").
+A sentence rewords one fact. Each of its words must be in that fact, except a few small ones that claim nothing; numbers
+keep their order and what they count; negations and qualifications are kept. So a model cannot invent an employer, a
+degree, a date, a number, a technology or a certificate, in any script or spelling, and a posting cannot make it do so.
+The price: a correct paraphrase is rejected, and the fact's own words are used. One thing is not detected: a change of
+meaning when harmless words are left out ("planned outage", "outage").
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from dataclasses import dataclass
 
 from pipeline_runner.tracing_words import COUNT_WORDS, KEPT_WORDS, SMALL_WORDS
 
-LONGEST_SENTENCE = 600  # characters
+MAX_SENTENCE_LENGTH = 600  # characters
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*[^\W_]*|[^\W\d_]\w*|\S")  # "k3s" and "10x" are one word each
 _NUMBER = re.compile(r"\d")
 _PUNCTUATION = frozenset(".,;:!?()/&'\"-\u2010\u2011\u2012\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2026\u00b7")
-_MARKDOWN = "# *"  # what the writer of a CV adds as marks of headings and emphasis
+_MARKDOWN = "# *"  # the Markdown that the CV writer adds
 _ENDINGS = ("ing", "ed", "es", "s", "e")
-_SHORTEST_STEM = 4  # characters
+_MIN_STEM_LENGTH = 4  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """A sentence that was not used, and why, for people."""
+    """A rejected sentence and the reason."""
 
     sentence: str
     why: str
 
 
 def objection(sentence: str, fact: str, *, setting: str = "") -> str:
-    """Say why a sentence cannot be traced to a fact, or return nothing when it can.
+    """Say why a sentence cannot be traced to a fact; empty if it can.
 
-    Both are plain text. `setting` may lend words but no numbers: the role and the employer of the fact.
+    Both are plain text. `setting`, the fact's role and employer, may contribute words but no numbers.
     """
-    if not sentence.strip() or len(sentence) > LONGEST_SENTENCE or len(sentence.splitlines()) > 1:
+    if not sentence.strip() or len(sentence) > MAX_SENTENCE_LENGTH or len(sentence.splitlines()) > 1:
         return "it is empty, too long, or more than one line"
     if not (sentence[0].isalnum() or sentence[0] in "\"'\u201c\u201e\u2018"):
         return "it does not begin with a word"
-    said, known = _tokens(sentence), _tokens(fact)
-    lent = {_stem(token) for token in _tokens(setting) if not _NUMBER.search(token)}
-    allowed = {_stem(token) for token in known} | lent
-    new = _new(said, allowed)
+    tokens, known = _tokens(sentence), _tokens(fact)
+    contributed = {_stem(token) for token in _tokens(setting) if not _NUMBER.search(token)}
+    allowed = {_stem(token) for token in known} | contributed
+    new = _new(tokens, allowed)
     if new:
         return "the fact does not say " + ", ".join(map(repr, new))
-    lost = [token for token in known if token in KEPT_WORDS and token not in said]
+    lost = [token for token in known if token in KEPT_WORDS and token not in tokens]
     if lost:
         return f"it leaves out {lost[0]!r}"
-    return _objection_to_numbers(said, known)
+    return _objection_to_numbers(tokens, known)
 
 
 def new_words(text: str, known: Sequence[str]) -> list[str]:
-    """Return the words, numbers and signs of a text that none of the known texts has, but for small words."""
+    """Return the words, numbers and symbols of a text that no known text contains, except small words."""
     allowed = {_stem(token) for one in known for token in _tokens(one)}
     return _new(_tokens(text), allowed)
 
 
-def strike(document: str, known: Sequence[str]) -> tuple[str, list[Removed]]:
-    """Remove each line that has a word which none of the texts has: the last look at a finished document."""
+def remove_untraceable(document: str, known: Sequence[str]) -> tuple[str, list[Removed]]:
+    """Remove each line with a word that is in none of the texts: the final check of a document."""
     allowed = {_stem(token) for text in (*known, _MARKDOWN) for token in _tokens(text)}
     kept: list[str] = []
     removed: list[Removed] = []
@@ -74,21 +74,21 @@ def strike(document: str, known: Sequence[str]) -> tuple[str, list[Removed]]:
     return "\n".join(kept), removed
 
 
-def _new(said: Sequence[str], allowed: Set[str]) -> list[str]:
-    return list(dict.fromkeys(token for token in said if not _is_small(token) and _stem(token) not in allowed))
+def _new(tokens: Sequence[str], allowed: Set[str]) -> list[str]:
+    return list(dict.fromkeys(token for token in tokens if not _is_small(token) and _stem(token) not in allowed))
 
 
-def _objection_to_numbers(said: Sequence[str], known: Sequence[str]) -> str:
-    """Numbers come in the fact's order, each once, and what follows one follows it in the fact, within two words."""
+def _objection_to_numbers(tokens: Sequence[str], known: Sequence[str]) -> str:
+    """Check that numbers are in the fact's order, each once, and followed by a word that is near them in the fact."""
     start = 0
-    for place, number in enumerate(said):
+    for place, number in enumerate(tokens):
         if not (_NUMBER.match(number) or number in COUNT_WORDS):
             continue
         at = next((i for i in range(start, len(known)) if known[i] == number), None)
         if at is None:
-            return f"{number!r} is out of the fact's order"
+            return f"{number!r} is not in the fact's order"
         start = at + 1
-        rest = said[place + 1 :]
+        rest = tokens[place + 1 :]
         following = next((token for token in rest if not _is_small(token)), None)
         near = [_stem(token) for token in known[at + 1 :] if not _is_small(token)][:2]
         is_apart = not near and _is_small(rest[0]) if rest else True  # "In 2023 I ...", of a fact that ends in 2023
@@ -107,8 +107,8 @@ def _is_small(token: str) -> bool:
 
 
 def _stem(word: str) -> str:
-    """Cut the endings of English verbs and plurals: "moved", "moving" and "move" are one."""
+    """Remove the endings of English verbs and plurals: "moved", "moving" and "move" are equal."""
     for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM - 1:
+        if word.endswith(ending) and len(word) - len(ending) >= _MIN_STEM_LENGTH - 1:
             return word[: -len(ending)]
     return word

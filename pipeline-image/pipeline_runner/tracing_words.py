@@ -1,4 +1,4 @@
-"""Words that matter to tracing, in English and German."""
+"""Word lists for tracing, in English and German."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _COUNTS = """
     eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf hundert tausend
 """
 
-#: Articles, pronouns, prepositions, forms of "be" and "have": no quantity, no time, no comparison, no deed.
+#: Articles, pronouns, prepositions, forms of "be" and "have": they claim nothing.
 SMALL_WORDS = frozenset(_SMALL.split())
 
-#: What turns a statement round or holds it back: where a fact has it, a sentence for it has it too.
+#: Negations and qualifications: a sentence must keep those of its fact.
 KEPT_WORDS = frozenset(_KEPT.split())
 
 #: Numbers in words.

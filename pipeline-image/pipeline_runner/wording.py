@@ -1,4 +1,4 @@
-"""The model's words for the chosen facts, as far as they can be traced; where not, the fact's own words stay."""
+"""The model's rewording of the chosen facts; sentences that cannot be traced are dropped."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _TASK = (
     "may name the role and the employer in the brackets. Each sentence is for one fact. Use only words of that fact, "
     "and articles, prepositions and forms of 'be' and 'have': any other word, number or name makes it void."
 )
-_MOST_CV_FACTS = 30
-_ATTEMPTS = 2  # what could not be traced is asked for once more
-_MOST_VOID, _LONGEST_VOID = 30, 300  # sentences that are shown again, and their characters
-_MARKS = ("](", "`", "<", "\\", "&")  # links, code and escapes survive only in the fact's own words
+_MAX_CV_FACTS = 30
+_ATTEMPTS = 2  # one retry for what could not be traced
+_MAX_VOID, _MAX_VOID_LENGTH = 30, 300  # rejected sentences that are shown to the model, and their characters
+_MARKS = ("](", "`", "<", "\\", "&")  # links, code and escapes are not reworded
 
 
 class _Sentence(Answer):
@@ -40,21 +40,21 @@ class _Wording(Answer):
 
 @dataclass(kw_only=True)
 class Wording:
-    """Traced sentences, by the text of their fact."""
+    """Traced sentences, by the text of their facts."""
 
     cv: dict[str, str] = field(default_factory=dict)
     letter: dict[str, str] = field(default_factory=dict)
-    #: What could not be traced.
+    #: The sentences that could not be traced.
     removed: list[Removed] = field(default_factory=list)
 
 
 def reword(
     posting: Posting, choice: Choice, facts: Sequence[Fact], profile: Profile, assistance: Assistance
 ) -> Wording:
-    """Ask the model for its words, once more for those that cannot be traced, and keep what is traced."""
+    """Have the model reword the facts, retry what cannot be traced, and keep what can."""
     material = (
         f"<posting>\n{posting.title}, {posting.company}\n</posting>\n\n"
-        f"<facts>\n{listed(facts)}\n</facts>\n\nFor the CV: {_ids(choice.preferred[:_MOST_CV_FACTS], facts)}\n"
+        f"<facts>\n{listed(facts)}\n</facts>\n\nFor the CV: {_ids(choice.preferred[:_MAX_CV_FACTS], facts)}\n"
         f"For the letter: {_ids(choice.letter, facts)}"
     )
     wording = Wording()
@@ -69,7 +69,7 @@ def reword(
         if not removed:
             break
         void = "\n".join(
-            f"- {one.sentence[:_LONGEST_VOID]} ({one.why[:_LONGEST_VOID]})" for one in removed[:_MOST_VOID]
+            f"- {one.sentence[:_MAX_VOID_LENGTH]} ({one.why[:_MAX_VOID_LENGTH]})" for one in removed[:_MAX_VOID]
         )
         material += f"\n\nThese sentences are void; say them in the facts' words, and leave out the others:\n{void}"
     return wording
@@ -87,7 +87,7 @@ def _take(
         text = sentence.text.strip()
         fact = next(iter(named([sentence.fact], facts)), None)
         if fact is None:
-            removed.append(Removed(sentence=text, why=f"there is no fact {sentence.fact!r}"))
+            removed.append(Removed(sentence=text, why=f"{sentence.fact!r} is not a fact"))
             continue
         why = objection(text, plain(fact.text), setting=fact.setting if in_letter else "")
         if why:

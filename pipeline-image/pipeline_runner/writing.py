@@ -1,4 +1,4 @@
-"""The CV and the letter, written and looked through once more."""
+"""The CV and the letter, written and then checked."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pipeline_runner.postings import Posting
 from pipeline_runner.profiles import Profile
 from pipeline_runner.ranking import Fact
 from pipeline_runner.text import language
-from pipeline_runner.tracing import Removed, strike
+from pipeline_runner.tracing import Removed, remove_untraceable
 from pipeline_runner.wording import reword
 
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """What was written."""
+    """The finished documents."""
 
     cv: str
     letter: str
-    #: How many facts the letter tells in other words than the CV's.
-    told: int
-    #: What could not be traced to the master CV, and so is in neither.
+    #: The number of facts that the letter rewords.
+    reworded: int
+    #: The sentences that could not be traced to the master CV and were left out.
     removed: list[Removed]
 
 
@@ -39,22 +39,22 @@ def write_documents(
     profile: Profile,
     assistance: Assistance,
 ) -> Documents:
-    """Write both; whatever is in them is in the master CV, or stands around it in every letter."""
+    """Write both; every word is from the master CV or from the letter's fixed sentences."""
     wording = reword(posting, choice, facts, profile, assistance)
     known = cv.texts()
-    cv_text, struck_of_cv = strike(
+    cv_text, removed_from_cv = remove_untraceable(
         write_cv(cv, choice.query, profile, preferred=[fact.text for fact in choice.preferred], wording=wording.cv),
         known,
     )
     own_language = language(" ".join(fact.text for fact in facts)) or "English"
     around = frame(own_language if profile.language == "auto" else profile.language, profile.tone)
     skeleton = write_letter(MasterCv(), posting, [], around=around) + around.quotes + around.summary
-    letter, struck_of_letter = strike(
-        write_letter(cv, posting, choice.letter, around=around, told=wording.letter), [*known, skeleton]
+    letter, removed_from_letter = remove_untraceable(
+        write_letter(cv, posting, choice.letter, around=around, wording=wording.letter), [*known, skeleton]
     )
     return Documents(
         cv=cv_text,
         letter=letter,
-        told=sum(fact.text in wording.letter for fact in choice.letter),
-        removed=[*wording.removed, *struck_of_cv, *struck_of_letter],
+        reworded=sum(fact.text in wording.letter for fact in choice.letter),
+        removed=[*wording.removed, *removed_from_cv, *removed_from_letter],
     )

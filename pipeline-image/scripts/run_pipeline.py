@@ -4,11 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-# The package lies beside this folder and need not be installed.
+# The package is next to this folder and need not be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline_runner.main import main
 
 if __name__ == "__main__":
-    os.umask(0o027)  # artifacts are for their user and group alone
+    os.umask(0o027)  # only the user and group can read the artifacts
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""One Chromium for all tests of this folder, and a fresh visitor for each who asks."""
+"""One Chromium for all browser tests, and a fresh browser context per visit."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FAILED_REQUEST = (
     "htmx:timeout",
     "htmx:afterRequest",
 )
-"""How the browser and htmx log an answer that is an error: tests make those happen, and look for what the page says."""
+"""How the browser and htmx log error responses, which tests provoke on purpose."""
 
-expect.set_options(timeout=30_000)  # milliseconds; others may keep the machine busy
+expect.set_options(timeout=30_000)  # milliseconds; the machine may be busy
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Open a site as somebody new, signed in; at the end no page may have thrown, nor logged an error."""
+    """Open a site in a new context, signed in; at the end, no page may have thrown or logged an error."""
     contexts, faults = [], []
 
     def logged(message: ConsoleMessage) -> None:
@@ -47,7 +47,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
         contexts.append(browser.new_context())
         contexts[-1].set_default_timeout(30_000)
         contexts[-1].on("weberror", lambda error: faults.append(str(error.error)))
-        contexts[-1].on("console", logged)  # what the page's policy refuses, too
+        contexts[-1].on("console", logged)  # includes violations of the Content-Security-Policy
         contexts[-1].on("response", answered)
         page = contexts[-1].new_page()
         sign_in(page, site.frontend)

@@ -1,4 +1,4 @@
-"""The bar of *Process selected* in a real browser: the page's address names its runs, so a reload keeps it."""
+"""The progress bar of *Process selected* in a real browser: its runs are in the URL, so it survives a reload."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from frontend.messages import NO_RESPONSE, runs_finished
 from launching.site import Site
 
 PIPELINES = {"default": {"command": ["python", "-c", "print('done')"], "artifacts": {}}}
@@ -22,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def press(page: Page, *job_ids: str) -> None:
-    """Process the jobs, and wait until the address names them."""
+    """Process the jobs, and wait until their runs are in the URL."""
     before = page.url
     for job_id in job_ids:
         page.get_by_label(f"Select job {job_id}", exact=True).check()
@@ -31,13 +32,11 @@ def press(page: Page, *job_ids: str) -> None:
 
 
 def runs_in(page: Page) -> list[str]:
-    """The runs that the address names."""
+    """The runs in the URL."""
     return parse_qs(urlsplit(page.url).query).get("batch", [""])[0].split(".")
 
 
-def test_the_bar_is_there_after_a_reload_in_a_link_and_beside_other_pages(
-    site: Site, visit: Callable[[Site], Page]
-) -> None:
+def test_bar_survives_reload_search_and_a_second_tab(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     site.launcher.client.post("/queue/pause")
     page.goto(f"{site.frontend.url}/jobs?status=new")
@@ -46,25 +45,23 @@ def test_the_bar_is_there_after_a_reload_in_a_link_and_beside_other_pages(
     assert set(runs_in(page)) == asked and "status=new" in page.url
     page.reload()
     bar = page.locator("#batch")
-    expect(bar).to_contain_text("0 of 2 selected runs have ended")
+    expect(bar).to_contain_text(runs_finished(0, 2))
     expect(bar).to_contain_text("2 queued")
     page.get_by_role("searchbox", name="Search").fill("more")
     page.wait_for_url("**/jobs?q=more*")
-    assert set(runs_in(page)) == asked, "a search keeps the bar, and what names it"
+    assert set(runs_in(page)) == asked, "a search keeps the bar and the URL parameter"
     other = page.context.new_page()
     other.goto(page.url)
     expect(other.locator("#batch")).to_contain_text("2 queued")
     site.launcher.client.post("/queue/resume")
     for each in (page, other):
-        expect(each.locator("#batch")).to_contain_text("2 of 2 selected runs have ended", timeout=SECONDS)
+        expect(each.locator("#batch")).to_contain_text(runs_finished(2, 2), timeout=SECONDS)
         expect(each.locator("#batch")).to_contain_text("2 completed")
     page.reload()
-    expect(bar).to_contain_text("2 of 2 selected runs have ended")
+    expect(bar).to_contain_text(runs_finished(2, 2))
 
 
-def test_the_bar_goes_along_to_the_next_page_and_a_new_press_takes_its_place(
-    site: Site, visit: Callable[[Site], Page]
-) -> None:
+def test_bar_stays_on_the_next_page_until_a_new_batch_replaces_it(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     page.goto(f"{site.frontend.url}/jobs")
     boxes = page.locator("[name='selected_jobs']")
@@ -72,7 +69,7 @@ def test_the_bar_goes_along_to_the_next_page_and_a_new_press_takes_its_place(
     press(page, first)
     [run_id] = runs_in(page)
     page.get_by_role("link", name="Next").click()
-    expect(page.locator("#batch")).to_contain_text("1 of 1 selected runs have ended", timeout=SECONDS)
+    expect(page.locator("#batch")).to_contain_text(runs_finished(1, 1), timeout=SECONDS)
     assert runs_in(page) == [run_id] and "page=2" in page.url
     page.get_by_role("link", name="Previous").click()
     press(page, second)
@@ -82,35 +79,33 @@ def test_the_bar_goes_along_to_the_next_page_and_a_new_press_takes_its_place(
     expect(page.locator("#batch")).to_have_count(0)
 
 
-def test_runs_that_are_no_longer_kept_count_and_what_names_none_shows_no_bar(
+def test_unknown_runs_count_as_finished_and_an_empty_batch_shows_no_bar(
     site: Site, visit: Callable[[Site], Page]
 ) -> None:
     page = visit(site)
     run_id = site.launcher.wait(site.launcher.run("4711")["run_id"])["run_id"]
     page.goto(f"{site.frontend.url}/jobs?batch={run_id}.gone-1.gone-2.%3Cscript%3E")
-    expect(page.locator("#batch")).to_contain_text("3 of 3 selected runs have ended")
-    expect(page.locator("#batch")).to_contain_text("1 completed, 2 no longer kept")
+    expect(page.locator("#batch")).to_contain_text(runs_finished(3, 3))
+    expect(page.locator("#batch")).to_contain_text("1 completed, 2 not found")
     for nothing in ("", "%3Cscript%3E", ".."):
         page.goto(f"{site.frontend.url}/jobs?batch={nothing}")
         expect(page.get_by_label("Select job 4711", exact=True)).to_be_visible()
         expect(page.locator("#batch")).to_have_count(0)
 
 
-def test_a_bar_whose_launcher_is_away_says_so_and_heals_by_itself(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_bar_recovers_from_a_launcher_outage(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     run_id = site.launcher.wait(site.launcher.run("4711")["run_id"])["run_id"]
     site.launcher.kill()
     page.goto(f"{site.frontend.url}/jobs?batch={run_id}")
-    expect(page.locator("#batch")).to_contain_text("Looking up how the selected runs stand")
-    expect(page.locator("#live")).to_contain_text("The launcher does not answer")
+    expect(page.locator("#batch-bar:not([value])")).to_be_visible()
+    expect(page.locator("#live")).to_contain_text(NO_RESPONSE)
     site.launcher.start()
-    expect(page.locator("#batch")).to_contain_text("1 of 1 selected runs have ended", timeout=SECONDS)
+    expect(page.locator("#batch")).to_contain_text(runs_finished(1, 1), timeout=SECONDS)
     expect(page.locator("#notice")).to_be_empty()
 
 
-def test_a_press_that_starts_nothing_leaves_no_bar_and_no_name_of_one(
-    site: Site, visit: Callable[[Site], Page]
-) -> None:
+def test_batch_of_rejected_jobs_shows_no_bar(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     press(page, "4711")
     site.launcher.client.post("/queue/pause")

@@ -1,4 +1,4 @@
-"""What goes wrong, as the browser shows it: which fault it is, and what to do."""
+"""How the pages show failures: what happened and what to do."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from frontend.keys import launch_key
+from frontend.messages import (
+    CREDENTIALS_REJECTED,
+    NO_RESPONSE,
+    POSTINGS_UNAVAILABLE,
+    RUN_NOT_FOUND,
+    SIGN_IN_FAILED,
+    UNREACHABLE,
+)
 from launching.site import Site
 
 
-def test_a_run_that_does_not_exist_is_a_page(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+def test_unknown_run_renders_404(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     with Site(tmp_path) as site:
         page = visit(site)
         for path in ("/runs/no-such-run", "/runs/no-such-run/files/CV.md", "/runs/..%2F..%2Fhealth"):
@@ -19,12 +27,12 @@ def test_a_run_that_does_not_exist_is_a_page(tmp_path: Path, visit: Callable[[Si
             assert answer and answer.status == 404
             assert "Traceback" not in page.content()
         page.goto(f"{site.frontend.url}/runs/no-such-run")
-        expect(page.get_by_role("heading", level=1)).to_have_text("There is no such run")
-        page.get_by_role("link", name="Jobs").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(RUN_NOT_FOUND)
+        page.get_by_role("link", name="Jobs", exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
 
 
-def test_each_refusal_of_the_launcher_is_told_in_words(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+def test_each_launcher_error_is_explained(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     with Site(tmp_path, MAX_QUEUED="1") as site:
         page = visit(site)
         site.launcher.client.post("/queue/pause")
@@ -34,49 +42,51 @@ def test_each_refusal_of_the_launcher_is_told_in_words(tmp_path: Path, visit: Ca
         run_id = site.launcher.client.post("/jobs/run", json=other, headers=key).json()["run_id"]
         site.launcher.client.delete(f"/jobs/{run_id}")
         site.launcher.wait(run_id)
-        page.route("**/live*", lambda route: route.abort())  # this tab has not heard of it
+        page.route("**/live*", lambda route: route.abort())  # this tab does not know about it
         page.evaluate("() => {}")
         press(page, "4711")
-        expect(page.locator("td .problem")).to_contain_text("Load the page again")  # 409
+        expect(page.locator("td .problem")).to_contain_text("Reload the page")  # 409
         site.launcher.run("4713")
         press(page, "4712")
         expect(page.locator("#status-4712 .problem")).to_contain_text("MAX_QUEUED")  # 429
         site.launcher.kill()
         press(page, "4712")
-        expect(page.locator("#status-4712 .problem")).to_contain_text("The launcher does not answer")  # 503
+        expect(page.locator("#status-4712 .problem")).to_contain_text(NO_RESPONSE)  # 503
         page.unroute("**/live*")
         page.goto(f"{site.frontend.url}/runs")
-        expect(page.get_by_role("heading", level=1)).to_have_text("The launcher does not answer")
+        expect(page.get_by_role("heading", level=1)).to_have_text(NO_RESPONSE)
         expect(page.get_by_text("RUNNER_URL")).to_be_visible()
         page.goto(f"{site.frontend.url}/jobs")
-        expect(page.locator("#live .problem")).to_contain_text("Check that it is up")
+        expect(page.locator("#live .problem")).to_contain_text(UNREACHABLE)
         site.launcher.start()
-        expect(page.get_by_text("slots in use")).to_be_visible()  # it heals by itself
+        expect(page.get_by_text("slots in use")).to_be_visible()  # it recovers by itself
 
 
 def press(page: Page, job_id: str) -> None:
     page.get_by_role("button", name=f"Process job {job_id}").click()
 
 
-def test_a_lost_connection_is_told_until_it_is_back_and_other_faults_stay(
+def test_lost_connection_notice_disappears_and_other_notices_stay(
     tmp_path: Path, visit: Callable[[Site], Page]
 ) -> None:
     with Site(tmp_path) as site:
         page = visit(site)
         notice = page.locator("#notice")
         page.context.set_offline(True)
-        expect(notice).to_contain_text("The connection to this site is lost")
+        expect(notice).to_contain_text("Connection lost")
         page.context.set_offline(False)
         expect(notice).to_be_empty()
         (tmp_path / "postings").rename(tmp_path / "away")
         page.get_by_role("searchbox", name="Search").fill("engineer")
-        expect(notice).to_contain_text("The postings cannot be had")
+        expect(notice).to_contain_text(POSTINGS_UNAVAILABLE)
         for _ in range(2):
             page.wait_for_event("requestfinished", lambda request: "/live" in request.url)
-        expect(notice).to_contain_text("The postings cannot be had")
+        expect(notice).to_contain_text(POSTINGS_UNAVAILABLE)
 
 
-def test_a_table_that_cannot_be_polled_says_why_until_it_can(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+def test_failed_poll_of_the_table_shows_a_notice_until_it_succeeds(
+    tmp_path: Path, visit: Callable[[Site], Page]
+) -> None:
     with Site(tmp_path) as site:
         page = visit(site)
         site.launcher.client.post("/queue/pause")
@@ -84,14 +94,12 @@ def test_a_table_that_cannot_be_polled_says_why_until_it_can(tmp_path: Path, vis
         page.goto(f"{site.frontend.url}/runs")
         site.launcher.kill()
         notice = page.locator("#notice")
-        expect(notice).to_contain_text("The launcher does not answer", timeout=30_000)
+        expect(notice).to_contain_text(NO_RESPONSE, timeout=30_000)
         site.launcher.start()
         expect(notice).to_be_empty(timeout=30_000)
 
 
-def test_postings_are_unknown_while_the_launcher_is_away_and_known_when_it_is_back(
-    tmp_path: Path, visit: Callable[[Site], Page]
-) -> None:
+def test_statuses_are_unknown_during_a_launcher_outage(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     pipelines = {"default": {"command": ["python", "-c", "print('done')"], "artifacts": {}}}
     with Site(tmp_path, pipelines) as site:
         done = site.launcher.wait(site.launcher.run("4711")["run_id"])["run_id"]
@@ -103,7 +111,7 @@ def test_postings_are_unknown_while_the_launcher_is_away_and_known_when_it_is_ba
         for page, of_done in ((opened, "completed"), (loaded, "unknown")):
             expect(page.locator("#status-4711 .badge")).to_have_text(of_done)
             expect(page.locator("#status-4712 .badge")).to_have_text("unknown")
-            expect(page.locator("#live .problem")).to_contain_text("no job can be processed")
+            expect(page.locator("#live .problem")).to_contain_text(NO_RESPONSE)
             for name in ("Process job 4711", "Process job 4712", "Process selected"):
                 expect(page.get_by_role("button", name=name)).to_be_disabled()
             expect(page.get_by_label("Select job 4712")).to_be_disabled()
@@ -119,9 +127,7 @@ def test_postings_are_unknown_while_the_launcher_is_away_and_known_when_it_is_ba
         assert site.launcher.client.get("/jobs", params={"job_id": "4711"}).json()["total"] == 2
 
 
-def test_a_run_and_the_history_claim_nothing_of_it_while_the_launcher_is_away(
-    tmp_path: Path, visit: Callable[[Site], Page]
-) -> None:
+def test_run_and_history_show_unknown_during_a_launcher_outage(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     with Site(tmp_path) as site:
         run = visit(site)
         site.launcher.client.post("/queue/pause")
@@ -142,24 +148,20 @@ def test_a_run_and_the_history_claim_nothing_of_it_while_the_launcher_is_away(
         expect(run.locator("#place")).to_be_visible()
 
 
-def test_a_launcher_that_does_not_know_the_front_end_is_told_with_the_setting(
-    tmp_path: Path, visit: Callable[[Site], Page]
-) -> None:
+def test_rejected_credentials_name_the_setting(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     with Site(tmp_path, secret="w" * 64) as site:
         page = visit(site)
-        expect(page.locator("#live .problem")).to_contain_text("RUNNER_API_SECRET must be the same")
+        expect(page.locator("#live .problem")).to_contain_text("RUNNER_API_SECRET")
         expect(page.get_by_role("button", name="Process job 4711")).to_be_disabled()
         page.goto(f"{site.frontend.url}/runs")
-        expect(page.get_by_role("heading", level=1)).to_have_text("The launcher does not know us")
+        expect(page.get_by_role("heading", level=1)).to_have_text(CREDENTIALS_REJECTED)
 
 
-def test_a_wrong_password_is_told_and_signing_out_closes_the_door(
-    tmp_path: Path, visit: Callable[[Site], Page]
-) -> None:
+def test_sign_out_requires_the_password_again(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     with Site(tmp_path) as site:
         page = visit(site)
         page.get_by_role("button", name="Sign out").click()
         page.goto(f"{site.frontend.url}/jobs")
         page.get_by_label("Password").fill("guess")
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("alert").filter(has_text="That is not the password")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text=SIGN_IN_FAILED)).to_be_visible()

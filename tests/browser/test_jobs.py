@@ -1,4 +1,4 @@
-"""The postings in a real browser: one is processed and read, five at once, and two tabs make one run of each."""
+"""The jobs page in a real browser: process one, five at once, and in two tabs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from frontend.messages import runs_finished
 from launching.site import Site
 
 MORE = ["5001", "5002", "5003", "5004", "5005", "-odd"]
@@ -23,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield running
 
 
-def test_a_job_is_processed_watched_and_its_cv_read(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_job_is_processed_watched_and_its_cv_previewed(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     page.get_by_role("button", name="Process job 4711").click()
     page.get_by_role("link", name="Watch job 4711").click()
@@ -47,19 +48,19 @@ def test_a_job_is_processed_watched_and_its_cv_read(site: Site, visit: Callable[
     assert site.launcher.client.get("/jobs", params={"job_id": "4711"}).json()["total"] == 2
 
 
-def test_five_selected_jobs_run_with_one_bar_for_all(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_five_selected_jobs_share_one_progress_bar(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     for job_id in MORE[:5]:
         page.get_by_label(f"Select job {job_id}", exact=True).check()
     expect(page.locator("#selected-count")).to_have_text("5 selected")
     page.get_by_role("button", name="Process selected").click()
-    expect(page.get_by_text("5 of 5 selected runs have ended")).to_be_visible(timeout=2 * SECONDS)
+    expect(page.get_by_text(runs_finished(5, 5))).to_be_visible(timeout=2 * SECONDS)
     for job_id in MORE[:5]:
         expect(page.get_by_role("link", name=f"Job {job_id}: completed")).to_be_visible(timeout=SECONDS)
         assert site.launcher.client.get("/jobs", params={"job_id": job_id}).json()["total"] == 1
 
 
-def test_a_table_in_a_preview_is_aligned(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+def test_preview_aligns_table_cells(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     writer = (
         "import os; open(os.environ['APPLICATIONS_DIR'] + '/CV.md', 'w').write('| a | b |\\n|:-:|--:|\\n| 1 | 2 |')"
     )
@@ -95,18 +96,18 @@ def process(page: Page, job_ids: list[str]) -> Locator:
     ],
     ids=["process twice", "selected twice", "process, selected", "selected, process"],
 )
-def test_two_tabs_press_at_once_and_it_is_one_run_of_each_job(
+def test_simultaneous_clicks_in_two_tabs_launch_one_run_per_job(
     site: Site, visit: Callable[[Site], Page], job_ids: list[str], presses: tuple[Press, Press]
 ) -> None:
     first = visit(site)
     second = first.context.new_page()
     second.goto(first.url)
     for page in (first, second):
-        page.route("**/live*", lambda route: route.abort())  # neither hears of the other's press
+        page.route("**/live*", lambda route: route.abort())  # neither tab sees the other's click
     buttons = [press(page, job_ids) for press, page in zip(presses, (first, second), strict=True)]
     for button in buttons:
         expect(button).to_be_enabled()
-    for button in buttons:  # the press itself, in both before either is answered
+    for button in buttons:  # click in both before either gets a response
         button.evaluate("button => { setTimeout(() => button.click()) }")
     for page in (first, second):
         expect(page.get_by_role("link", name=re.compile(f"Job {job_ids[0]}: "))).to_be_visible()
@@ -115,17 +116,16 @@ def test_two_tabs_press_at_once_and_it_is_one_run_of_each_job(
     assert totals == [1, others]
 
 
-def test_a_job_that_the_launcher_refuses_says_why_beside_its_button(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_rejected_job_shows_the_reason_next_to_its_button(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     page.get_by_role("button", name="Process job -odd").click()
     problem = page.locator(".problem")
-    expect(problem).to_contain_text("The launcher refuses this")
     expect(problem).to_contain_text("must not begin with '-'")
 
 
-def test_the_postings_are_searched_and_filtered_while_typing(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_postings_are_filtered_while_typing(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     page.get_by_role("searchbox", name="Search").fill("no posting has this")
-    expect(page.get_by_text("No posting fits.")).to_be_visible()
-    page.get_by_role("link", name="Show all").click()
+    expect(page.locator("#postings .empty")).to_be_visible()
+    page.get_by_role("link", name="Clear filters").click()
     expect(page.get_by_label("Select job 4712")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The log on a run's page, in a real Chromium: what is in a line stays text, colours, following and searching."""
+"""The log view in a real Chromium: escaping, colours, following and searching."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 
 @pytest.fixture(scope="module")
 def url(launcher: Launcher) -> Iterator[str]:
-    """Where the front end is; streams end after 5 s, so that the page goes on by itself now and then."""
+    """The front end's URL; streams end after 5 s, so that the page has to reconnect."""
     environment = {"SLIPWAY_ENV": "development", "RUNNER_URL": launcher.url, "RUNNER_API_SECRET": launcher.secret}
     server = make_server("127.0.0.1", 0, create_app(environment | {"STREAM_SECONDS": "5"}, "127.0.0.1"), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -71,7 +71,7 @@ def url(launcher: Launcher) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page on which no script fails and no dialog opens."""
+    """A page that fails the test if a script throws or a dialog opens."""
     faults: list[str] = []
     opened = browser.new_page(viewport={"width": 1280, "height": 1000})
 
@@ -87,7 +87,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def parsed(page: Page, *lines: str) -> list[tuple[str, dict[str, Any]]]:
-    """What `ansi.js` makes of lines that follow on one another."""
+    """How `ansi.js` parses consecutive lines."""
     script = """async (lines) => {
         const { parse } = await import('/static/ansi.js');
         let style;
@@ -119,7 +119,7 @@ def parsed(page: Page, *lines: str) -> list[tuple[str, dict[str, Any]]]:
         ("tab\tbell\x07 escape\x1b", [("tab\tbell\u2407 escape\u241b", PLAIN)]),
     ],
 )  # fmt: skip
-def test_colours_become_styles_and_all_other_sequences_vanish(
+def test_colours_become_styles_and_other_sequences_are_removed(
     page: Page, url: str, line: str, pieces: list[tuple[str, dict[str, Any]]]
 ) -> None:
     page.goto(f"{url}/jobs")
@@ -128,7 +128,7 @@ def test_colours_become_styles_and_all_other_sequences_vanish(
     assert [piece for piece in found if piece[1]] == [piece for piece in pieces if piece[1]]
 
 
-def test_a_colour_goes_on_into_the_next_line(page: Page, url: str) -> None:
+def test_colour_continues_on_the_next_line(page: Page, url: str) -> None:
     page.goto(f"{url}/jobs")
     assert parsed(page, "\x1b[31mred", "still", "\x1b[0mnot") == [
         ("red", {"fg": "var(--ansi-1)"}),
@@ -137,11 +137,11 @@ def test_a_colour_goes_on_into_the_next_line(page: Page, url: str) -> None:
     ]
 
 
-def test_hostile_lines_are_shown_as_text_and_the_page_stays_whole(page: Page, url: str, launcher: Launcher) -> None:
+def test_hostile_lines_are_escaped(page: Page, url: str, launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("4711", pipeline="hostile")["run_id"])["run_id"]
     page.goto(f"{url}/runs/{run_id}")
     lines = page.locator("#logs .line")
-    expect(lines).to_have_count(len(SHOWN) + 2, timeout=20_000)  # the first, and the long one in two parts
+    expect(lines).to_have_count(len(SHOWN) + 2, timeout=20_000)  # plus the first line, and the long one in two parts
     texts = [text.replace(" [line continues]", "") for text in lines.all_text_contents()]
     assert [*texts[1:-2], texts[-2] + texts[-1]] == SHOWN
     assert page.title() == "Job 4711 · Slipway"
@@ -149,9 +149,7 @@ def test_hostile_lines_are_shown_as_text_and_the_page_stays_whole(page: Page, ur
     expect(page.locator("#receipt")).to_have_text(f"Log complete, {len(SHOWN) + 2} lines.")
 
 
-def test_the_log_follows_until_somebody_scrolls_up_and_again_when_asked(
-    page: Page, url: str, launcher: Launcher
-) -> None:
+def test_log_follows_until_scrolled_up_and_after_clicking_follow(page: Page, url: str, launcher: Launcher) -> None:
     run_id = launcher.run("4711", pipeline="slow")["run_id"]
     page.goto(f"{url}/runs/{run_id}")
     page.locator('.line[data-n="200"]').wait_for(state="attached", timeout=30_000)
@@ -163,7 +161,9 @@ def test_the_log_follows_until_somebody_scrolls_up_and_again_when_asked(
     top = page.locator("#log-stream").evaluate("element => element.scrollTop")
     shown = page.locator("#logs .line").count()
     page.locator(f'.line[data-n="{shown + 100}"]').wait_for(state="attached", timeout=30_000)
-    assert page.locator("#log-stream").evaluate("element => element.scrollTop") <= top, "new lines move nothing"
+    assert page.locator("#log-stream").evaluate("element => element.scrollTop") <= top, (
+        "new lines do not scroll the log"
+    )
     page.locator("#follow").click()
     expect(page.locator("#follow")).to_be_hidden()
     expect(page.locator("#logs .line").last).to_be_in_viewport()
@@ -171,7 +171,7 @@ def test_the_log_follows_until_somebody_scrolls_up_and_again_when_asked(
     expect(page.locator("#run-status")).to_contain_text("The run was cancelled", timeout=30_000)
 
 
-def test_a_search_counts_its_hits_and_goes_round_them(page: Page, url: str, launcher: Launcher) -> None:
+def test_search_counts_matches_and_wraps_around(page: Page, url: str, launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("4711", pipeline="long")["run_id"])["run_id"]
     page.goto(f"{url}/runs/{run_id}")
     page.locator(f'.line[data-n="{LINES + 1}"]').wait_for(state="attached", timeout=30_000)
@@ -182,18 +182,18 @@ def test_a_search_counts_its_hits_and_goes_round_them(page: Page, url: str, laun
     expect(page.locator(".line.current")).to_be_in_viewport()
     page.locator("#find-text").press("Enter")
     expect(page.locator(".line.current")).to_have_text("line 290")
-    page.get_by_role("button", name="Previous hit").click()
+    page.get_by_role("button", name="Previous match").click()
     page.locator("#find-text").press("Shift+Enter")
     expect(count).to_have_text("111 of 111")
     expect(page.locator(".line.current")).to_have_text("line 2999")
     expect(page.locator(".line.current")).to_be_in_viewport()
     page.locator("#find-text").fill("nothing like this")
-    expect(count).to_have_text("No hits")
+    expect(count).to_have_text("No matches")
     page.locator("#find-text").fill("")
     expect(count).to_have_text("")
 
 
-def test_a_line_that_redraws_itself_is_one_line_that_is_replaced(launcher: Launcher, page: Page, url: str) -> None:
+def test_line_that_redraws_itself_is_replaced_in_place(launcher: Launcher, page: Page, url: str) -> None:
     run_id = launcher.run("7", pipeline="redraws")["run_id"]
     page.goto(f"{url}/runs/{run_id}")
     partial, lines = page.locator("#partial"), page.locator("#logs .line")

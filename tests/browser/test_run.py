@@ -1,4 +1,4 @@
-"""A run in a real browser: every line once whatever breaks, hostile lines as text, a hundred thousand of them."""
+"""A run's page in a real browser: exact logs despite failures, hostile lines, a hundred thousand lines."""
 
 from __future__ import annotations
 
@@ -58,32 +58,32 @@ def wait_for_badge(page: Page, status: str) -> None:
     expect(page.locator("#run-status .badge")).to_have_text(status, timeout=SECONDS)
 
 
-def assert_whole_log(page: Page, site: Site, run_id: str) -> None:
-    """Each line of the kept log stands there once, in order, under its number."""
+def assert_complete_log(page: Page, site: Site, run_id: str) -> None:
+    """The page shows each line of the archived log once, in order, with its number."""
     kept = site.launcher.log(run_id).decode().splitlines()
     wait_for_lines(page, len(kept))
     shown = page.evaluate(SHOWN)
     assert all(int(after[0]) == int(before[0]) + 1 for before, after in pairwise(shown))
     for (_, text), line in zip(shown, kept, strict=True):
-        marker = line.removeprefix("[slipway] ")  # what is missing is told in the page's own words, with the reason
+        marker = line.removeprefix("[slipway] ")  # gaps are shown in the page's own words, with the reason
         assert text == line or (marker != line and text.endswith(f"missing: {marker}"))
 
 
-def test_a_run_is_cancelled_and_keeps_its_log(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_cancelled_run_keeps_its_log(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     run_id = site.launcher.run("4711", pipeline="sleeper")["run_id"]
     open_run(page, site, run_id)
     expect(page.get_by_text("up", exact=True)).to_be_visible(timeout=SECONDS)
     page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Cancel the run").click()
+    page.get_by_role("button", name="Cancel run").click()
     wait_for_badge(page, "cancelled")
     assert site.launcher.status(run_id)["status"] == "cancelled"
-    expect(page.get_by_role("button", name="Cancel the run")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel run")).to_have_count(0)
     expect(page.locator("#receipt")).to_contain_text("Log complete")
-    assert_whole_log(page, site, run_id)
+    assert_complete_log(page, site, run_id)
 
 
-def test_a_waiting_run_says_its_place(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_queued_run_shows_its_position(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     site.launcher.client.post("/queue/pause")
     run_id = site.launcher.run("4711", pipeline="printer")["run_id"]
@@ -92,11 +92,11 @@ def test_a_waiting_run_says_its_place(site: Site, visit: Callable[[Site], Page])
     expect(page.locator("#place")).to_have_text("1")
     site.launcher.client.post("/queue/resume")
     wait_for_badge(page, "completed")
-    assert_whole_log(page, site, run_id)
+    assert_complete_log(page, site, run_id)
 
 
-@pytest.mark.parametrize("public", [False, True], ids=["through the front end", "straight from the launcher"])
-def test_every_line_comes_once_though_the_launcher_is_killed_in_the_middle(
+@pytest.mark.parametrize("public", [False, True], ids=["through the front end", "directly from the launcher"])
+def test_every_line_appears_once_when_the_launcher_is_killed(
     tmp_path: Path, visit: Callable[[Site], Page], public: bool
 ) -> None:
     with Site(tmp_path, PIPELINES, public=public) as site:
@@ -110,22 +110,20 @@ def test_every_line_comes_once_though_the_launcher_is_killed_in_the_middle(
         wait_for_badge(page, "failed")
         expect(page.locator("#connection")).to_be_empty()
         assert site.launcher.status(run_id)["reason"] == "LauncherLost"
-        assert_whole_log(page, site, run_id)
+        assert_complete_log(page, site, run_id)
         assert page.locator("#logs .line").count() > 100
         if public:
-            assert straight(page, site)
+            assert is_direct(page, site)
 
 
-def straight(page: Page, site: Site) -> bool:
-    """Whether the stream came from the launcher itself, as the browser's own records say."""
+def is_direct(page: Page, site: Site) -> bool:
+    """Whether the stream came directly from the launcher, according to the browser's resource timings."""
     names = page.workers[0].evaluate("() => performance.getEntriesByType('resource').map((each) => each.name)")
     return any(name.startswith(f"{site.launcher.url}/jobs/") and "ticket=" in name for name in names)
 
 
-def test_with_a_ticket_logs_and_files_come_straight_and_a_ticket_that_is_void_is_renewed(
-    tmp_path: Path, visit: Callable[[Site], Page]
-) -> None:
-    """Tickets are signed with the first of two secrets, which changes with the restart; the front end has the other."""
+def test_tickets_give_direct_access_and_are_renewed_when_invalid(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
+    """Tickets are signed with the first of two secrets, which changes at the restart; the front end uses the second."""
     with Site(tmp_path, PIPELINES, public=True) as site:
         site.launcher.environment["RUNNER_API_SECRET_PREVIOUS"] = site.launcher.secret
         for number in range(2):
@@ -151,21 +149,21 @@ def test_with_a_ticket_logs_and_files_come_straight_and_a_ticket_that_is_void_is
         assert download.value.url.startswith(f"{site.launcher.url}/jobs/{run_id}/log?ticket=")
         assert download.value.suggested_filename == f"{run_id}.log"
         assert Path(download.value.path()).read_bytes() == site.launcher.log(run_id)
-        assert straight(page, site)
+        assert is_direct(page, site)
         site.launcher.stop()
-        page.locator("#download").click()  # no ticket to be had: the front end says why
+        page.locator("#download").click()  # without a ticket, the front end shows the error
         expect(page.get_by_role("heading", level=1)).to_contain_text("Service Unavailable")
 
 
 def assert_lines_equal_archive(page: Page, site: Site, run_id: str) -> None:
-    """As `assert_whole_log`, for a log with progress in it, whose lines are shown as steps."""
+    """Like `assert_complete_log`, for a log with progress events, which the page shows as steps."""
     lines = site.launcher.status(run_id)["log"]["lines"]
     wait_for_lines(page, lines)
     numbers = page.evaluate("() => [...document.querySelectorAll('#logs .line')].map((line) => Number(line.dataset.n))")
     assert numbers == list(range(1, lines + 1))
 
 
-def test_hostile_lines_are_shown_as_text_and_the_page_stays_whole(site: Site, visit: Callable[[Site], Page]) -> None:
+def test_hostile_lines_are_escaped(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
     run_id = site.launcher.wait(site.launcher.run("4711", pipeline="hostile")["run_id"])["run_id"]
     open_run(page, site, run_id)
@@ -176,15 +174,15 @@ def test_hostile_lines_are_shown_as_text_and_the_page_stays_whole(site: Site, vi
     texts = [text for _, text in page.evaluate(SHOWN)]
     for line in HOSTILE[:6]:
         assert line in texts
-    whole = "\n".join(texts)
-    assert "bell␇ back␈space ␀zero" in whole and "cleared" in whole
-    assert "\x07" not in whole and "\x1b" not in whole
-    assert whole.count("x") >= 100_000
+    log = "\n".join(texts)
+    assert "bell␇ back␈space ␀zero" in log and "cleared" in log
+    assert "\x07" not in log and "\x1b" not in log
+    assert log.count("x") >= 100_000
     width = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert width <= 0  # 100 KB in one line make no page that is wider than its window
+    assert width <= 0  # a line of 100 KB does not make the page wider than the window
 
 
-def test_a_hundred_thousand_lines_are_followed_searched_read_and_copied(
+def test_hundred_thousand_lines_can_be_followed_searched_scrolled_and_copied(
     site: Site, visit: Callable[[Site], Page]
 ) -> None:
     page = visit(site)
@@ -196,7 +194,7 @@ def test_a_hundred_thousand_lines_are_followed_searched_read_and_copied(
     wait_for_badge(page, "queued")
     site.launcher.client.post("/queue/resume")
     wait_for_lines(page, MANY + 1, 4 * SECONDS)
-    print(f"longest task while following: {longest_task_ms(page):.0f} ms")  # `make bench` has the goal for it
+    print(f"longest task while following: {longest_task_ms(page):.0f} ms")  # `make bench` checks it
     last, follow, count = line(page, MANY + 1), page.locator("#follow"), page.locator("#find-count")
     page.locator("#log-stream").evaluate("element => element.scrollIntoView({ block: 'end' })")
     expect(last).to_be_in_viewport()  # it follows
@@ -206,7 +204,7 @@ def test_a_hundred_thousand_lines_are_followed_searched_read_and_copied(
     page.mouse.wheel(0, -2000)
     expect(follow).to_be_visible()
     expect(last).not_to_be_in_viewport()
-    for place in range(0, MANY, MANY // 40):  # wherever one scrolls to, there are lines
+    for place in range(0, MANY, MANY // 40):  # every scroll position shows lines
         page.locator("#log-stream").evaluate(
             f"element => {{ element.scrollTop = {place / MANY} * element.scrollHeight }}"
         )
@@ -218,7 +216,7 @@ def test_a_hundred_thousand_lines_are_followed_searched_read_and_copied(
     expect(line(page, 44)).to_have_class(re.compile("current"))
     page.locator("#find-text").fill("99 coloured")
     expect(count).to_have_text("1 of 1,000", timeout=SECONDS)
-    page.get_by_role("button", name="Previous hit").click()
+    page.get_by_role("button", name="Previous match").click()
     expect(count).to_have_text("1,000 of 1,000")
     expect(last).to_be_in_viewport()
     expect(last).to_have_class(re.compile("current"))
@@ -234,5 +232,5 @@ def test_a_hundred_thousand_lines_are_followed_searched_read_and_copied(
 
 
 def line(page: Page, number: int) -> Locator:
-    """A line by its number: asked for a text, Playwright itself would go through all there are."""
+    """A line by its number; a text locator would search every line."""
     return page.locator(f'.line[data-n="{number}"]')

@@ -1,4 +1,4 @@
-"""The seed's own log page in a real Chromium: EventSource through a proxy that passes bytes on."""
+"""The seed's log page in a real Chromium: an EventSource behind a proxy that forwards bytes unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ eventSource.addEventListener('end', (e) => {{
 </script>"""
 LINES = 400
 PRINTER = f"import time\nfor n in range({LINES}): print('line', n, flush=True); time.sleep(0.005)"
-ODD_LINES = [
+UNUSUAL_LINES = [
     "<script>document.title = 'taken over'</script>",
     "",
     "  two spaces",
@@ -34,16 +34,16 @@ ODD_LINES = [
     "event: end",
     "求人 🚢",
 ]
-ODD = f"for line in {ODD_LINES!r}: print(line)"
+ODD = f"for line in {UNUSUAL_LINES!r}: print(line)"
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Serves the page, and passes the stream on as it comes, with the secret that the browser never sees."""
+    """Serves the page and forwards the stream with the secret, which the browser never sees."""
 
     protocol_version = "HTTP/1.0"
     upstream: ClassVar[Launcher]
     cut_after_bytes: ClassVar[list[int]] = []
-    """How many bytes each of the next streams may pass before it is cut."""
+    """The number of bytes after which each of the next streams is cut."""
 
     def do_GET(self) -> None:
         """Answer one request."""
@@ -77,13 +77,13 @@ class Proxy(BaseHTTPRequestHandler):
                     return
                 self.wfile.write(block)
                 self.wfile.flush()
-        except OSError:  # the browser left
+        except OSError:  # the browser closed the connection
             return
         finally:
             connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 PRINTED = ["Starting pipeline printer for job 4711", *(f"line {n}" for n in range(LINES))]
@@ -118,14 +118,14 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def lines_at_the_end(page: Page) -> list[str]:
-    """Wait until the page has closed its stream; return what it shows."""
+    """Wait until the page has closed its stream; return the lines that it shows."""
     page.wait_for_function("eventSource.readyState === EventSource.CLOSED", timeout=60_000)
     text: str = page.locator("#logs").evaluate("element => element.textContent")
     return text.removesuffix("\n").split("\n")
 
 
 @pytest.mark.parametrize("cuts", [[], [900, 2500, 6000]], ids=["unbroken", "cut three times"])
-def test_the_page_shows_every_line_once_and_closes_at_the_end(
+def test_page_shows_every_line_once_and_closes_at_the_end(
     launcher: Launcher, proxy: str, page: Page, cuts: list[int]
 ) -> None:
     Proxy.cut_after_bytes[:] = cuts
@@ -136,17 +136,15 @@ def test_the_page_shows_every_line_once_and_closes_at_the_end(
     assert launcher.wait(run_id)["status"] == "completed"
 
 
-def test_a_page_that_comes_late_shows_the_whole_log_as_text(launcher: Launcher, proxy: str, page: Page) -> None:
+def test_page_opened_late_shows_the_complete_log(launcher: Launcher, proxy: str, page: Page) -> None:
     run_id = launcher.wait(launcher.run("4711", pipeline="odd")["run_id"])["run_id"]
     page.goto(f"{proxy}/page/{run_id}")
-    assert lines_at_the_end(page) == ["Starting pipeline odd for job 4711", *ODD_LINES]
+    assert lines_at_the_end(page) == ["Starting pipeline odd for job 4711", *UNUSUAL_LINES]
     assert page.title() == "Run"
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_the_page_goes_on_by_itself_when_the_launcher_is_restarted(
-    launcher: Launcher, proxy: str, page: Page, end: str
-) -> None:
+def test_page_reconnects_after_a_launcher_restart(launcher: Launcher, proxy: str, page: Page, end: str) -> None:
     launcher.client.post("/queue/pause")
     run_id = launcher.run("4711", pipeline="printer")["run_id"]
     page.goto(f"{proxy}/page/{run_id}")
@@ -158,7 +156,7 @@ def test_the_page_goes_on_by_itself_when_the_launcher_is_restarted(
     assert lines_at_the_end(page) == PRINTED
 
 
-def test_the_page_shows_what_a_crash_left_of_a_running_run_once(launcher: Launcher, proxy: str, page: Page) -> None:
+def test_page_shows_lines_from_before_a_crash_once(launcher: Launcher, proxy: str, page: Page) -> None:
     run_id = launcher.run("4711", pipeline="printer")["run_id"]
     page.goto(f"{proxy}/page/{run_id}")
     page.wait_for_function("document.getElementById('logs').textContent.includes('line 50\\n')", timeout=20_000)

@@ -1,4 +1,4 @@
-"""Helm and the chart's other tools, and what helm renders."""
+"""Fixtures: helm and other programs, and the rendered chart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 
 def run(*command: object, input: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, whatever that is."""
+    """Run a program, whatever its exit code."""
     return subprocess.run(list(map(str, command)), input=input, capture_output=True, text=True, timeout=60)
 
 
@@ -33,7 +33,7 @@ def programs() -> Path:
 
 @pytest.fixture(scope="session")
 def render(programs: Path) -> Render:
-    """Run `helm template` with values as `--set` takes them and with files of values."""
+    """Run `helm template` with `--set` values and values files."""
 
     def helm_template(values: str = "", *files: Path) -> subprocess.CompletedProcess[str]:
         words = ["template", "slipway", CHART, "--namespace=slipway", *(f"--values={file}" for file in files)]
@@ -44,7 +44,7 @@ def render(programs: Path) -> Render:
 
 @pytest.fixture(scope="session")
 def objects(render: Render) -> Callable[..., Objects]:
-    """Render, and return the objects by kind and name."""
+    """Render the chart and return its objects by kind and name."""
 
     def rendered(values: str = "", *files: Path) -> Objects:
         done = render(values, *files)

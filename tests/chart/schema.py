@@ -1,7 +1,7 @@
-"""The chart's closed schema, made from its documented values: `python tests/chart/schema.py`.
+"""Generates the chart's schema from its values: `python tests/chart/schema.py`.
 
-A value's type is its default's, and maps are closed. A comment on its line says what JSON Schema says more: `# @schema
-minimum: 1, maximum: 65535`. `items: string` is what a list holds, `is: NAME` stands for a definition below.
+A value has the type of its default, and maps are closed. A comment on the same line adds constraints: `# @schema
+minimum: 1, maximum: 65535`. `items: string` is the type of a list's items, `is: NAME` refers to a definition below.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
 
 
 def make_schema(text: str) -> str:
-    """Return the JSON schema of what these values, a YAML text, may be replaced with."""
+    """Return the JSON schema for these values, a YAML text."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", **_schema(root, text.splitlines(), "")}
     schema["properties"]["global"] = {"type": "object", "description": "Helm's own"}

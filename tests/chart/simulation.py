@@ -1,4 +1,4 @@
-"""Who may reach whom under network policies, as cyclonus reckons it: the policies' meaning without a network."""
+"""Simulates network policies with cyclonus: which connections they allow, without a network."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .conftest import run
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """An address; a pod has labels and a namespace as well."""
+    """An address; a pod also has labels and a namespace."""
 
     address: str
     namespace: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """Return it as cyclonus reads it."""
+        """Return it in cyclonus' format."""
         if self.namespace is None:
             return {"IP": self.address}
-        names = {"kubernetes.io/metadata.name": self.namespace}  # every namespace bears its name as a label
+        names = {"kubernetes.io/metadata.name": self.namespace}  # every namespace has its name as a label
         pod = {"Namespace": self.namespace, "NamespaceLabels": names, "PodLabels": dict(self.labels)}
         return {"IP": self.address, "Internal": pod}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """A connection that somebody tries."""
+    """A connection attempt."""
 
     source: Peer
     destination: Peer
@@ -44,7 +44,7 @@ class Traffic:
 def allowed(
     cyclonus: Path, policies: Sequence[Mapping[str, Any]], traffics: Sequence[Traffic], folder: Path
 ) -> list[bool]:
-    """Say of each connection whether the policies let it through. `folder` is an empty one to work in."""
+    """Return whether the policies allow each connection. `folder` is an empty working folder."""
     (folder / "policies").mkdir()
     for number, policy in enumerate(policies):
         (folder / f"policies/{number}.yaml").write_text(yaml.safe_dump(policy))

@@ -1,7 +1,7 @@
-"""Who may reach whom: the whole table, and cyclonus's word that the chart's network policies say just that.
+"""The table of allowed connections, compared with the chart's network policies by cyclonus.
 
-k3s enforces policies, the cluster of the tests does not; so they are judged by a simulator of their meaning. It leaves
-out that a node always reaches its own pods (the kubelet's probes), and that no policy guards a pod of the host network.
+k3s enforces network policies, but the test cluster does not, so they are simulated. The simulation ignores that a node
+can always access its own pods (for the kubelet's probes), and that policies do not apply to pods in the host network.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ PEERS = {
 SERVICES = {"launcher", "operator"}
 INSIDE = {name for name, peer in PEERS.items() if peer.namespace == "slipway"}
 OUTSIDE = {"traefik", "neighbour", "prometheus", "internet", "dns"}
-"""Those outside whose attempts to get in are tried too."""
+"""Peers outside the namespace that try to connect too."""
 
-# Who reaches what; everybody else does not.
+# Who can access what; everyone else cannot.
 REACHED_BY: dict[str, set[str]] = {
     "launcher 8000": {"traefik", "helm-test"},
     "launcher 22": set(),
@@ -63,7 +63,7 @@ REACHED_BY: dict[str, set[str]] = {
     "redis 6379": SERVICES,
     "redis 22": set(),
     "run 8000": set(),
-    "run 443": set(),  # runs let nobody in, not even the services, whose way out names no address
+    "run 443": set(),  # runs accept no connections, not even from services, whose egress rules name no address
     "other-run 80": set(),
     "stray 8000": set(),
     "dns 53/UDP": SERVICES | {"run", "other-run", "helm-test"},
@@ -93,7 +93,7 @@ REACHED_BY: dict[str, set[str]] = {
     "private 5432": set(),
 }
 
-# What changes with everything on: metrics, another Redis, one more way out for runs.
+# What changes with everything enabled: metrics, another Redis, an additional egress rule for runs.
 REACHED_BY_WITH_EVERYTHING = REACHED_BY | {
     "launcher 8000": {"traefik", "helm-test", "prometheus"},
     "operator 8082": {"prometheus"},
@@ -130,7 +130,7 @@ def table(
         (REACHED_BY_WITH_EVERYTHING, ("", EVERYTHING)),
     ],
 )
-def test_everybody_reaches_what_the_table_says_and_nothing_else(
+def test_policies_allow_exactly_the_table(
     expected: dict[str, set[str]],
     given: tuple[Any, ...],
     objects: Callable[..., Objects],
@@ -140,28 +140,28 @@ def test_everybody_reaches_what_the_table_says_and_nothing_else(
     assert table(objects, programs, tmp_path, list(expected), *given) == expected
 
 
-def test_runs_never_reach_redis_the_api_server_or_the_launcher() -> None:
+def test_runs_cannot_access_redis_the_api_server_or_the_launcher() -> None:
     for expected in (REACHED_BY, REACHED_BY_WITH_EVERYTHING):
         for destination, sources in expected.items():
             if destination.split()[0] in ("launcher", "operator", "redis", "api", "traefik", "node", "node-private"):
                 assert not sources & {"run", "other-run"}, destination
 
 
-def test_without_the_nodes_address_runs_reach_what_it_serves_in_public(
+def test_runs_can_access_the_nodes_public_address_unless_it_is_set(
     objects: Callable[..., Objects], programs: Path, tmp_path: Path
 ) -> None:
     found = table(objects, programs, tmp_path, ["node 443", "node 6443"])
     assert found == {"node 443": SERVICES | {"run", "other-run"}, "node 6443": SERVICES}
 
 
-def test_without_policies_everybody_reaches_everybody(
+def test_everything_is_allowed_without_policies(
     objects: Callable[..., Objects], programs: Path, tmp_path: Path
 ) -> None:
     found = table(objects, programs, tmp_path, ["redis 6379", "api 443"], "networkPolicy.enabled=false")
     assert found == {"redis 6379": INSIDE - {"redis"} | OUTSIDE, "api 443": INSIDE}
 
 
-def test_the_peers_bear_the_labels_of_the_charts_pods(objects: Callable[..., Objects]) -> None:
+def test_peers_have_the_labels_of_the_charts_pods(objects: Callable[..., Objects]) -> None:
     found = objects("cronJob.enabled=true")
     for kind, name in (("Deployment", "launcher"), ("Deployment", "operator"), ("StatefulSet", "redis")):
         pod = found[kind, f"slipway-{name}"]["spec"]["template"]["metadata"]["labels"]

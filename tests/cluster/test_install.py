@@ -71,7 +71,7 @@ def test_the_next_run_sees_a_changed_cv_and_an_upgrade_leaves_it_alone(server: S
 
 def test_the_same_install_again_changes_nothing(server: Server) -> None:
     before, pods = server.versions(), services(server)
-    assert "nothing has changed" in server.install("--config", str(server.config))
+    assert "config: no changes" in server.install("--config", str(server.config))
     assert (server.versions(), services(server)) == (before, pods)
 
 
@@ -94,7 +94,7 @@ def test_an_upgrade_that_was_cut_off_is_mended_by_the_next(server: Server) -> No
 
         until(pending)
         helm.kill()
-    assert "an upgrade was cut off" in server.install()
+    assert "an upgrade was interrupted" in server.install()
     assert server.slipway("ps")
 
 
@@ -127,7 +127,7 @@ def test_two_secrets_are_valid_while_rotating(server: Server) -> None:
     server.secret = new = "another-secret-of-more-than-32-bytes"
     server.write_env(RUNNER_API_SECRET_PREVIOUS=old, MAX_CONCURRENCY="2")
     said = server.run("config.py", str(server.config))
-    assert "restarting launcher and operator" in said and "MAX_CONCURRENCY: values of the chart" in said
+    assert "restarting launcher and operator" in said and "MAX_CONCURRENCY: chart values" in said
     server.slipway("ps", secret=old)
     server.slipway("ps", secret=new)
     server.write_env()
@@ -171,7 +171,7 @@ def test_a_backup_brings_logs_back_after_everything_was_deleted(server: Server, 
     saved = tmp_path / "slipway.tar.gz"
     server.run("data.sh", "backup", str(saved))
     said = server.run("uninstall.sh", "--yes")
-    assert "slipway-data" in said and "not done" not in said
+    assert "slipway-data" in said and "incomplete" not in said
     left = server.json("get", "all,secrets,configmaps,persistentvolumeclaims,roles,rolebindings,leases")["items"]
     names = {f"{each['kind']}/{each['metadata']['name']}" for each in left}
     of_deploying = {name for name in names if "slipway-deploy" in name}

@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/how-to/monitor.md").read_text()
 
 
 def metrics() -> dict[str, str]:
-    """Return the type of every metric that launcher and operator register, by its name."""
+    """Return the type of every metric of launcher and operator, by name."""
     found: dict[str, str] = {}
     for path in (*ROOT.glob("launcher/**/*.py"), *ROOT.glob("operator/**/*.py")):
         for kind, name in re.findall(r'\b(Counter|Gauge|Histogram)\(\s*"(slipway_\w+)"', path.read_text()):
@@ -21,7 +21,7 @@ def metrics() -> dict[str, str]:
     return found
 
 
-def test_rules_name_metrics_that_exist() -> None:
+def test_rules_use_existing_metrics() -> None:
     known = metrics()
     series = set(known) | {f"{name}_bucket" for name, kind in known.items() if kind == "Histogram"}
     used = set(re.findall(r"\bslipway_\w+", RULES))

@@ -1,4 +1,4 @@
-"""The configuration folder: what it becomes, and what is said where it has faults."""
+"""The configuration folder: the resulting objects and the errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config_folder import CHART_VALUES, OF_THE_CHART, Config, ConfigError, known_variables, read
+from config_folder import CHART_VALUES, SET_BY_CHART, Config, ConfigError, known_variables, read
 from launcher.settings import Settings
 from pipeline_operator.settings import OperatorSettings
 
@@ -33,7 +33,7 @@ def write(folder: Path, text: str = "") -> None:
 
 
 def content(config: Config, name: str) -> dict[str, str]:
-    """Return an object's content, by its keys."""
+    """Return an object's data."""
     found = next(each for each in config.objects if each["metadata"]["name"] == name)
     if found["kind"] == "ConfigMap":
         data: dict[str, str] = found["data"]
@@ -41,13 +41,13 @@ def content(config: Config, name: str) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
 
-def faults(folder: Path) -> str:
+def errors(folder: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         read(folder, KNOWN)
     return str(caught.value)
 
 
-def test_the_env_is_split_between_the_launcher_and_the_runs(folder: Path) -> None:
+def test_env_is_split_between_launcher_and_runs(folder: Path) -> None:
     write(
         folder,
         f"RUNNER_API_SECRET_PREVIOUS={OLD}\nMONGODB_URI=mongodb+srv://example\nOPENAI_API_KEY=sk-1\nMAX_CONCURRENCY=2\n",
@@ -61,26 +61,26 @@ def test_the_env_is_split_between_the_launcher_and_the_runs(folder: Path) -> Non
     assert config.notes == []
 
 
-def test_the_seeds_env_is_taken_once_its_secret_is_set(folder: Path) -> None:
+def test_example_env_is_valid_once_its_secret_is_set(folder: Path) -> None:
     example = (ROOT / ".env.example").read_text()
     (folder / ".env").write_text(example)
-    assert "RUNNER_API_SECRET has fewer than 32 bytes" in faults(folder)
+    assert "RUNNER_API_SECRET has fewer than 32 bytes" in errors(folder)
     (folder / ".env").write_text(example.replace("your-secret-here", SECRET))
     config = read(folder, KNOWN)
     assert set(content(config, "slipway-env")) == {"RUNNER_API_SECRET"}
-    assert any("REDIS_URL is left aside" in note for note in config.notes)
-    assert any("CORS_ORIGINS is still the example's" in note for note in config.notes)
+    assert any("REDIS_URL is ignored" in note for note in config.notes)
+    assert any("CORS_ORIGINS is still the example" in note for note in config.notes)
 
 
-def test_every_setting_has_its_place() -> None:
-    """No setting of launcher or operator reaches the runs by mistake, but for the one that is shared."""
+def test_every_setting_is_assigned() -> None:
+    """No setting of launcher or operator is passed to runs, except the one that is shared."""
     settings = {*Settings.model_fields, *OperatorSettings.model_fields}
-    placed = {*CHART_VALUES, *OF_THE_CHART, "RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI"}
-    assert settings == placed
+    assigned = {*CHART_VALUES, *SET_BY_CHART, "RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI"}
+    assert settings == assigned
     assert settings <= KNOWN
 
 
-def test_every_value_is_one_that_the_chart_turns_into_the_same_setting() -> None:
+def test_chart_turns_every_value_into_its_setting() -> None:
     template = (ROOT / "charts/slipway/templates/common/config.yaml").read_text()
     values = yaml.safe_load((ROOT / "charts/slipway/values.yaml").read_text())
     for name, path in CHART_VALUES.items():
@@ -89,23 +89,23 @@ def test_every_value_is_one_that_the_chart_turns_into_the_same_setting() -> None
         assert re.search(rf"^  {name}: .*\.Values\.{group}\.{key}\b", template, re.MULTILINE), name
 
 
-def test_quotes_and_comments_are_read_as_a_shell_reads_them(folder: Path) -> None:
+def test_quotes_and_comments_follow_shell_syntax(folder: Path) -> None:
     write(folder, "A='x # y'\nB=\"two words\"\nC=bare\n\n# E=1\nF=\nG=p=q\n")
     found = content(read(folder, KNOWN), "slipway-pipeline")
     assert found == {"A": "x # y", "B": "two words", "C": "bare", "G": "p=q"}
 
 
-def test_a_variable_that_nobody_knows_is_passed_on_and_told(folder: Path) -> None:
+def test_unknown_variable_is_passed_to_runs_and_reported(folder: Path) -> None:
     write(folder, "OPENAI_APIKEY=sk-1\n")
     config = read(folder, KNOWN)
     assert content(config, "slipway-pipeline") == {"OPENAI_APIKEY": "sk-1"}
-    assert any("OPENAI_APIKEY is not one of Slipway's settings" in note for note in config.notes)
+    assert any("OPENAI_APIKEY is not a setting of Slipway" in note for note in config.notes)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("A=1\r\n", "Windows line ends"),
+        ("A=1\r\n", "Windows line endings"),
         ("A='x\n", ".env:2 sets A to a value that a shell, Compose and systemd read differently: write A='…'"),
         ("A='x'y\n", ".env:2 sets A to a value"),
         ("A='x' # why\n", "move it to its own line"),
@@ -121,46 +121,46 @@ def test_a_variable_that_nobody_knows_is_passed_on_and_told(folder: Path) -> Non
         (f"RUNNER_API_SECRET_PREVIOUS={'ab' * 20}\n", "repeats a few characters"),
         (f"RUNNER_API_SECRET_PREVIOUS={SECRET}\n", "equals RUNNER_API_SECRET"),
         ("MONGODB_URI=example.com\n", "must start with mongodb://"),
-        ("MONGODB_URI=mongodb://user:pass@localhost:27017/jobs\n", "that is the pod itself"),
+        ("MONGODB_URI=mongodb://user:pass@localhost:27017/jobs\n", "the pod itself"),
         ("MAX_CONCURRENCY=three\n", "MAX_CONCURRENCY must be a whole number from 1 to 1000"),
         ("PIPELINE_EPHEMERAL_STORAGE='2 GB'\n", "PIPELINE_EPHEMERAL_STORAGE is not a valid quantity, for example 2Gi"),
-        ("GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json\n", "must lie in /app/credentials"),
-        ("GOOGLE_APPLICATION_CREDENTIALS=/app/credentials/key.json\n", "key.json, which is not in the folder"),
+        ("GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json\n", "must be in /app/credentials"),
+        ("GOOGLE_APPLICATION_CREDENTIALS=/app/credentials/key.json\n", "key.json, which is not in credentials/"),
     ],
 )
-def test_what_is_wrong_with_env_is_told(folder: Path, text: str, told: str) -> None:
+def test_invalid_env_is_rejected_with_advice(folder: Path, text: str, message: str) -> None:
     with (folder / ".env").open("a", newline="") as file:
         file.write(text)
-    said = faults(folder)
-    assert told in said
-    assert SECRET not in said and "hunter" not in said
+    found = errors(folder)
+    assert message in found
+    assert SECRET not in found and "hunter" not in found
 
 
-def test_what_is_missing_is_told_all_at_once(tmp_path: Path) -> None:
-    said = faults(tmp_path)
-    assert ".env is missing" in said and "master-cv.md is missing" in said and "RUNNER_API_SECRET is not set" in said
-    assert "is no folder" in faults(tmp_path / "nowhere")
+def test_all_missing_parts_are_reported_at_once(tmp_path: Path) -> None:
+    found = errors(tmp_path)
+    assert ".env is missing" in found and "master-cv.md is missing" in found and "RUNNER_API_SECRET is not set" in found
+    assert "is not a folder" in errors(tmp_path / "nowhere")
 
 
-def test_files_that_cannot_become_secrets_are_told(folder: Path) -> None:
+def test_unusable_files_are_reported(folder: Path) -> None:
     (folder / "credentials/deep").mkdir(parents=True)
     (folder / "credentials/with space.json").write_text("{}")
     (folder / "master-cv.md").write_bytes(b"\xff\xfe")
     (folder / "registry.json").write_text("{}")
-    said = faults(folder)
-    assert "without folders" in said and "with space.json: the name may have" in said
-    assert "not UTF-8" in said and "must be a Docker configuration" in said
+    found = errors(folder)
+    assert "cannot contain folders" in found and "with space.json: the name can only contain" in found
+    assert "not UTF-8" in found and "must be a Docker configuration" in found
     (folder / "master-cv.md").write_text("x" * 1_100_000)
-    assert "larger than the 1 MiB" in faults(folder)
+    assert "limit of 1 MiB" in errors(folder)
 
 
-def test_a_registrys_sign_in_becomes_a_pull_secret(folder: Path) -> None:
+def test_registry_credentials_become_a_pull_secret(folder: Path) -> None:
     (folder / "registry.json").write_text('{"auths": {"ghcr.io": {"auth": "eDp5"}}}')
     found = next(each for each in read(folder, KNOWN).objects if each["metadata"]["name"] == "slipway-registry")
     assert found["type"] == "kubernetes.io/dockerconfigjson"
 
 
-def test_the_command_says_faults_and_ends_with_2(folder: Path) -> None:
+def test_command_prints_errors_and_exits_with_2(folder: Path) -> None:
     program = ROOT / "k8s/config.py"
     assert subprocess.run([program, folder, "--check"], capture_output=True, timeout=60).returncode == 0
     write(folder, "just words\n")
@@ -168,7 +168,7 @@ def test_the_command_says_faults_and_ends_with_2(folder: Path) -> None:
     assert (done.returncode, "is not NAME='value'" in done.stderr) == (2, True)
 
 
-def test_what_goes_to_the_server_is_all_that_the_command_needs_with_python_alone(folder: Path, tmp_path: Path) -> None:
+def test_uploaded_files_suffice_for_the_command_with_plain_python(folder: Path, tmp_path: Path) -> None:
     sent = re.search(r"__pycache__ \\\n(.*) \|", (ROOT / "k8s/remote.sh").read_text())
     assert sent
     there = tmp_path / "there"

@@ -1,4 +1,4 @@
-"""Which cluster the scripts speak to, where kubectl is k3s's: never the one that it would take by itself."""
+"""The scripts choose the cluster explicitly, as k3s's kubectl has a default of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def machine(tmp_path: Path) -> Machine:
     ],
     ids=" ".join,
 )
-def test_every_call_names_the_users_own_cluster_or_else_that_of_k3s(
+def test_every_call_uses_the_users_kubeconfig_or_else_that_of_k3s(
     machine: Machine, command: tuple[str, ...], home: bool
 ) -> None:
     used = machine.with_k3s(home)
@@ -48,7 +48,7 @@ def test_every_call_names_the_users_own_cluster_or_else_that_of_k3s(
     assert {line.rpartition(" KUBECONFIG=")[2] for line in calls} == {str(used)}
 
 
-def test_the_stand_in_refuses_as_the_kubectl_of_k3s_does(machine: Machine) -> None:
+def test_fake_kubectl_fails_like_that_of_k3s(machine: Machine) -> None:
     machine.with_k3s(home=True)
     path = machine.root.parent / "bin/kubectl"
     done = subprocess.run([path, "get", "pods"], capture_output=True, text=True, env={"HOME": str(machine.root)})
@@ -57,7 +57,7 @@ def test_the_stand_in_refuses_as_the_kubectl_of_k3s_does(machine: Machine) -> No
 
 @pytest.fixture
 def readable() -> Iterator[Path]:
-    """A folder that every user may enter, with the script in it."""
+    """A folder with the script that every user can access."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -72,24 +72,24 @@ def kubeconfig(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, **user)  # type: ignore[call-overload,no-any-return]
 
 
-def test_ones_own_choice_wins_and_without_any_a_sentence_says_what_to_set(readable: Path) -> None:
+def test_kubeconfig_variable_takes_precedence_and_none_is_an_error(readable: Path) -> None:
     assert kubeconfig(readable, KUBECONFIG="/mine").stdout == "/mine\n"
     none = kubeconfig(readable)
     assert (none.returncode, none.stdout) == (1, "")
-    assert "no cluster to use: set KUBECONFIG" in none.stderr
+    assert "no cluster configured; set KUBECONFIG" in none.stderr
     k3s = readable / "etc/rancher/k3s/k3s.yaml"
     k3s.parent.mkdir(parents=True)
     k3s.touch(0o600)
     if os.getuid() == 0:
         roots = kubeconfig(readable)
-        assert roots.returncode == 1 and "is root's: run this with sudo, or set KUBECONFIG" in roots.stderr
+        assert roots.returncode == 1 and "is readable only by root; use sudo, or set KUBECONFIG" in roots.stderr
     home = readable / ".kube/config"
     home.parent.mkdir()
     home.write_text("apiVersion: v1\n")
     assert kubeconfig(readable).stdout == f"{home}\n"
 
 
-def test_no_script_makes_its_own_choice() -> None:
+def test_no_script_has_its_own_default() -> None:
     for path in (*K8S.glob("*.sh"), K8S / "config.py"):
         if path.name not in ("kubeconfig.sh", "bootstrap.sh"):
             assert not re.search(r"k3s\.yaml|\.kube/config", path.read_text().replace("k8s/k3s.yaml", "")), path

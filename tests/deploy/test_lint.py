@@ -1,4 +1,4 @@
-"""Every script and every workflow, as shellcheck and actionlint see them; actions are pinned by their full SHA."""
+"""shellcheck and actionlint on every script and workflow; actions are pinned to full SHAs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def scripts() -> list[Path]:
-    """Return every shell script of the project: by its first line, or what others source."""
+    """Return every shell script of the project, by its first line, and sourced files."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     found = []
     for name in filter(None, listed.stdout.split("\0")):
@@ -25,28 +25,28 @@ def scripts() -> list[Path]:
     return found
 
 
-def test_shellcheck_finds_no_fault_in_any_script(programs: Path) -> None:
+def test_shellcheck_passes(programs: Path) -> None:
     found = scripts()
     assert len(found) > 15
-    # SC2164: a cd that fails ends every script here, as all have `set -e`; what they source has it from them.
+    # SC2164: all scripts use `set -e`, so a failed cd ends them; sourced files inherit it.
     options = ["--external-sources", "--severity=warning", "--exclude=SC2164"]
     command = ["shellcheck", *options, *map(str, found)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
 
 
-def test_actionlint_finds_no_fault_in_any_workflow(programs: Path) -> None:
+def test_actionlint_passes(programs: Path) -> None:
     command = [
         str(programs / "actionlint"),
         "-no-color",
         *map(str, WORKFLOWS),
-    ]  # it calls shellcheck for the steps' scripts
+    ]  # it runs shellcheck on the steps' scripts
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_actions_are_pinned_by_sha_with_their_version_beside_it(workflow: Path) -> None:
+def test_actions_are_pinned_to_a_sha_with_a_version_comment(workflow: Path) -> None:
     used = re.findall(r"^\s*(?:- )?uses: (.*)$", workflow.read_text(), re.MULTILINE)
     assert used
     for each in used:
@@ -54,13 +54,13 @@ def test_actions_are_pinned_by_sha_with_their_version_beside_it(workflow: Path) 
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_no_step_pastes_what_others_write_into_its_script(workflow: Path) -> None:
-    """Expressions reach scripts by environment variables alone, where quotes hold."""
+def test_no_step_inlines_expressions_in_its_script(workflow: Path) -> None:
+    """Expressions are passed to scripts only as environment variables, where quoting works."""
     for block in re.findall(r"^( *)(?:- )?run: (.*(?:\n\1 .*)*)", workflow.read_text(), re.MULTILINE):
         assert "${{" not in block[1].split("\n      - ")[0], block
 
 
-def test_every_script_of_the_server_explains_itself() -> None:
+def test_every_server_script_has_help() -> None:
     for path in [*sorted((ROOT / "k8s").glob("*.sh")), ROOT / "k8s/config.py"]:
         if path.name != "common.sh":
             done = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""remote.sh against a real sshd: the checkout's scripts run on the other side, and nobody else's server gets them."""
+"""remote.sh with a real sshd: it runs the checkout's scripts on the right server only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REMOTE = Path(__file__).resolve().parents[2] / "k8s/remote.sh"
 
 
 class Vps:
-    """An sshd on loopback whose helm says how it was called."""
+    """An sshd on loopback with a helm that prints its arguments."""
 
     def __init__(self, directory: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -79,45 +79,45 @@ def vps(programs: Path, directory: Path) -> Iterator[Vps]:
     server.process.wait(30)
 
 
-def test_the_checkouts_script_runs_over_there_and_leaves_nothing(vps: Vps, directory: Path) -> None:
+def test_script_runs_on_the_server_and_leaves_no_files(vps: Vps, directory: Path) -> None:
     done = vps.call("rollback.sh", "--list", VPS_KNOWN_HOSTS=vps.known_hosts(directory))
     assert (done.returncode, done.stdout) == (0, "helm: <--namespace> <elsewhere> <history> <slipway>\n"), done.stderr
     assert list(vps.temporary.iterdir()) == []
 
 
-def test_arguments_arrive_as_they_were_and_are_no_commands(vps: Vps, directory: Path) -> None:
+def test_arguments_are_quoted(vps: Vps, directory: Path) -> None:
     done = vps.call("rollback.sh", "3; touch /tmp/$(id -u) 'x y'", VPS_KNOWN_HOSTS=vps.known_hosts(directory))
     assert done.returncode == 2
-    assert "3; touch /tmp/$(id -u) 'x y' is no revision" in done.stderr
+    assert "3; touch /tmp/$(id -u) 'x y' is not a revision" in done.stderr
 
 
-def test_a_server_with_another_key_gets_nothing(vps: Vps, directory: Path) -> None:
+def test_server_with_another_key_is_refused(vps: Vps, directory: Path) -> None:
     done = vps.call("rollback.sh", "--list", VPS_KNOWN_HOSTS=vps.known_hosts(directory, "other-host"))
     assert done.returncode != 0 and "helm:" not in done.stdout
     assert "Host key verification failed" in done.stderr
 
 
-def test_without_known_hosts_it_goes_on_and_says_so(vps: Vps) -> None:
+def test_missing_known_hosts_is_a_warning(vps: Vps) -> None:
     done = vps.call("rollback.sh", "--list", VPS_KNOWN_HOSTS="")
-    assert done.returncode == 0 and "whoever answers at VPS_HOST is trusted" in done.stdout
+    assert done.returncode == 0 and "any host key is trusted" in done.stdout
 
 
-def test_keys_with_windows_line_ends_and_no_last_line_end_are_taken(vps: Vps, directory: Path) -> None:
+def test_key_with_windows_line_endings_works(vps: Vps, directory: Path) -> None:
     mangled = vps.key.strip().replace("\n", "\r\n")
     done = vps.call("rollback.sh", "--list", VPS_SSH_KEY=mangled, VPS_KNOWN_HOSTS=vps.known_hosts(directory))
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
-    ("args", "environment", "told"),
+    ("args", "environment", "message"),
     [
         (["rollback.sh"], {"VPS_SSH_KEY": ""}, "VPS_SSH_KEY is not set"),
-        (["rollback.sh"], {"VPS_HOST": "-oProxyCommand=x"}, "VPS_HOST is no name or address"),
-        (["rollback.sh"], {"VPS_USER": "root;id"}, "VPS_USER is no user's name"),
-        (["uninstall.sh"], {}, "the script is install.sh or rollback.sh"),
+        (["rollback.sh"], {"VPS_HOST": "-oProxyCommand=x"}, "VPS_HOST is not a valid host name"),
+        (["rollback.sh"], {"VPS_USER": "root;id"}, "VPS_USER is not a valid user name"),
+        (["uninstall.sh"], {}, "the script must be install.sh or rollback.sh"),
     ],
 )
-def test_what_is_missing_or_odd_is_refused(vps: Vps, args: list[str], environment: dict[str, str], told: str) -> None:
+def test_invalid_input_is_rejected(vps: Vps, args: list[str], environment: dict[str, str], message: str) -> None:
     done = vps.call(*args, **environment)
-    assert done.returncode != 0 and told in done.stderr
+    assert done.returncode != 0 and message in done.stderr
     assert vps.key.splitlines()[1] not in done.stdout + done.stderr

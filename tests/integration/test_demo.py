@@ -52,7 +52,7 @@ def test_a_first_run_shows_its_log_and_where_its_artifacts_are(tmp_path: Path) -
 def test_a_run_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     ended = demo(tmp_path, "--job-id", "999")
     assert ended.returncode == 3  # the run's own exit code
-    assert "There is no posting '999'" in ended.stdout
+    assert "Posting '999' not found" in ended.stdout
     assert "failed: Posting not found." in ended.stderr
 
 

@@ -1,4 +1,4 @@
-"""The blueprint in a Flask app of somebody else's, as the seed registers it and as the front end's README shows it."""
+"""The blueprint in another Flask app, as in the seed and in the front end's README."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELLO = {"job_id": "4711", "pipeline": "hello"}
 
 @pytest.fixture
 def settings(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two variables that the seed names, and nothing else."""
+    """Only the two variables from the seed."""
     for name in ("FRONTEND_PASSWORD", "SLIPWAY_ENV", "RUNNER_PUBLIC_URL", "MONGODB_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RUNNER_URL", launcher.url)
@@ -35,7 +35,7 @@ def app_of(**options: Any) -> FlaskClient:
 
 
 @pytest.mark.usefixtures("settings")
-def test_every_call_works_with_two_environment_variables(launcher: Launcher) -> None:
+def test_calls_work_with_two_environment_variables(launcher: Launcher) -> None:
     browser = app_of()
     run_id = browser.post(RUN, json=HELLO).get_json()["run_id"]
     launcher.wait(run_id)
@@ -48,7 +48,7 @@ def test_every_call_works_with_two_environment_variables(launcher: Launcher) -> 
 
 
 @pytest.mark.usefixtures("settings")
-def test_under_a_prefix_a_ticket_leads_back_to_the_prefix(launcher: Launcher) -> None:
+def test_ticket_urls_include_the_prefix(launcher: Launcher) -> None:
     browser = app_of(url_prefix="/tools", name="launches")
     run_id = browser.post(f"/tools{RUN}", json=HELLO).get_json()["run_id"]
     launcher.wait(run_id)
@@ -67,7 +67,7 @@ def test_under_a_prefix_a_ticket_leads_back_to_the_prefix(launcher: Launcher) ->
         ("RUNNER_URL", "runner.example.com", "RUNNER_URL"),
     ],
 )
-def test_registering_it_with_a_wrong_setting_names_the_setting(
+def test_invalid_setting_is_named_at_registration(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -76,14 +76,14 @@ def test_registering_it_with_a_wrong_setting_names_the_setting(
 
 
 @pytest.mark.usefixtures("settings")
-def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     browser = app_of()
     monkeypatch.delenv("RUNNER_URL")
     monkeypatch.delenv("RUNNER_API_SECRET")
     assert browser.post(RUN, json=HELLO).status_code == 200
 
 
-def test_it_imports_nothing_but_flask_and_httpx() -> None:
+def test_blueprint_imports_only_flask_and_httpx() -> None:
     others = {"pymongo", "markdown_it", "gunicorn", "frontend.app", "frontend.pages", "frontend.sign_in"}
     program = f"import sys, frontend.api.runner; print(sorted({others!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -107,7 +107,7 @@ def test_it_imports_nothing_but_flask_and_httpx() -> None:
         ({"Origin": ""}, 403),
     ],
 )
-def test_a_change_that_another_sites_page_asks_for_is_refused(headers: dict[str, str], status: int) -> None:
+def test_cross_site_change_is_rejected(headers: dict[str, str], status: int) -> None:
     browser = app_of()
     assert browser.post(RUN, data=HELLO, headers=headers).status_code == status
     assert browser.delete("/api/runner/jobs/none", headers=headers).status_code == (404 if status == 200 else 403)
@@ -115,7 +115,7 @@ def test_a_change_that_another_sites_page_asks_for_is_refused(headers: dict[str,
 
 
 @pytest.mark.usefixtures("settings")
-def test_the_app_in_the_readme_lets_in_who_is_signed_in_and_sends_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_app_requires_sign_in_and_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "of the example")
     monkeypatch.setenv("PASSWORD", "the harbour master")
     example = re.search("```python\n(.*?)```", (ROOT / "frontend/README.md").read_text(), re.DOTALL)

@@ -1,4 +1,4 @@
-"""The pages, as a browser without scripts and as htmx would get them, in front of a real launcher."""
+"""The pages as a browser without scripts and as htmx receive them, with a real launcher behind them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from frontend.app import create_app
 from frontend.keys import launch_key
+from frontend.messages import POSTINGS_UNAVAILABLE, RUN_NOT_FOUND, runs_finished
 from frontend.pages import ZONE_COOKIE
 from launching.launcher import ROOT, Launcher
 
@@ -46,7 +47,7 @@ HOSTILE: list[dict[str, Any]] = [
     {"title": "Nobody's"},
     {"jobId": True, "company": None},
 ]
-ODD = [
+UNUSUAL = [
     'a\'b "c"',
     "a/b",
     "..",
@@ -93,7 +94,7 @@ def browser(launcher: Launcher) -> FlaskClient:
 
 @pytest.fixture
 def alone() -> FlaskClient:
-    """A front end whose launcher is not there."""
+    """A front end whose launcher is not running."""
     return browser_of("http://127.0.0.1:9", "s" * 32)
 
 
@@ -104,7 +105,7 @@ def text_of(answer: TestResponse, status: int = 200) -> str:
 
 
 def key_on(page: str, job_id: str) -> str:
-    """The key that the page's button for a job sends."""
+    """The idempotency key that the job's button sends."""
     button = re.search(rf'<button id="process-{job_id}".*?</button>', page, re.DOTALL)
     assert button
     headers = re.search(r"hx-headers='(.*?)'", button[0])
@@ -113,7 +114,7 @@ def key_on(page: str, job_id: str) -> str:
     return found
 
 
-def test_the_start_is_the_postings_and_each_can_be_processed(browser: FlaskClient) -> None:
+def test_home_page_lists_postings_with_process_buttons(browser: FlaskClient) -> None:
     assert browser.get("/").headers["Location"] == "/jobs"
     page = text_of(browser.get("/jobs"))
     assert all(company in page for company in ("Hafenwerk", "Grünfeld", "Kreisklinikum"))
@@ -121,14 +122,14 @@ def test_the_start_is_the_postings_and_each_can_be_processed(browser: FlaskClien
     assert "0 of 2 slots in use" in page
 
 
-def test_postings_are_searched_and_filtered_and_an_empty_answer_says_so(browser: FlaskClient) -> None:
+def test_search_filters_postings_and_reports_no_match(browser: FlaskClient) -> None:
     page = text_of(browser.get("/jobs?q=hafenwerk&status=nonsense&page=-5"))
     assert "Hafenwerk" in page and "Grünfeld" not in page
-    assert "No posting fits" in text_of(browser.get("/jobs?q=nothing+like+this"))
+    assert "No postings match." in text_of(browser.get("/jobs?q=nothing+like+this"))
     assert "no more postings" in text_of(browser.get("/jobs?page=99"))
 
 
-def test_paging_keeps_what_the_address_asks_for_whatever_it_is_named(tmp_path: Path) -> None:
+def test_pager_links_keep_all_query_parameters(tmp_path: Path) -> None:
     for number in range(60):
         (tmp_path / f"{number}.json").write_text(json.dumps({"jobId": number, "title": "Engineer & more"}))
     browser = browser_of("http://127.0.0.1:9", "s" * 32, tmp_path)
@@ -139,7 +140,7 @@ def test_paging_keeps_what_the_address_asks_for_whatever_it_is_named(tmp_path: P
     ]
 
 
-def test_two_tabs_press_process_at_once_and_it_is_one_run(browser: FlaskClient, launcher: Launcher) -> None:
+def test_process_in_two_tabs_launches_one_run(browser: FlaskClient, launcher: Launcher) -> None:
     key = key_on(text_of(browser.get("/jobs")), "4711")
     answers = [
         text_of(browser.post("/api/runner/jobs/run", data={"job_id": "4711"}, headers=HX | {"Idempotency-Key": key}))
@@ -151,9 +152,7 @@ def test_two_tabs_press_process_at_once_and_it_is_one_run(browser: FlaskClient, 
     assert again == launch_key("4711", run_id) != key
 
 
-def test_process_and_process_selected_on_pages_that_show_the_same_are_one_run(
-    browser: FlaskClient, launcher: Launcher
-) -> None:
+def test_process_and_process_selected_launch_one_run(browser: FlaskClient, launcher: Launcher) -> None:
     def runs_of(answer: TestResponse) -> set[str]:
         return set(re.findall(r'id="status-4712".*?href="/runs/([^"]+)"', text_of(answer), re.DOTALL))
 
@@ -173,20 +172,22 @@ def test_process_and_process_selected_on_pages_that_show_the_same_are_one_run(
         [run_id] = set().union(*(press(page) for press in presses))
         launcher.wait(run_id)
         made.add(run_id)
-    assert len(made) == 3, "a page that shows the run before makes another"
+    assert len(made) == 3, "a page that shows the earlier run launches another"
 
 
-def test_htmx_gets_pieces_of_the_page_and_others_get_json(browser: FlaskClient, launcher: Launcher) -> None:
+def test_htmx_gets_fragments_and_others_get_json(browser: FlaskClient, launcher: Launcher) -> None:
     started = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
     assert "queued" in text_of(started) and "Job 4712 is queued" in started.headers["HX-Trigger"]
     plain = browser.post("/api/runner/jobs/run", json={"job_id": "4712"}, headers={"X-CSRF-Token": TOKEN})
     launcher.wait(plain.get_json()["run_id"])
 
 
-def test_selected_jobs_start_with_one_bar_and_refusals_are_named(browser: FlaskClient, launcher: Launcher) -> None:
+def test_process_selected_shows_one_progress_bar_and_names_rejected_jobs(
+    browser: FlaskClient, launcher: Launcher
+) -> None:
     data = {"selected_jobs": ["4711", "4712", " not so "]}
     page = text_of(browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX))
-    assert "0 of 2 selected runs have ended" in page and 'id="status-4711"' in page
+    assert runs_finished(0, 2) in page and 'id="status-4711"' in page
     assert "was not started" in page and "space" in page
     run_ids = re.search(r'hx-get="(/batch[^"]+)"', page)
     assert run_ids
@@ -197,7 +198,7 @@ def test_selected_jobs_start_with_one_bar_and_refusals_are_named(browser: FlaskC
     assert "2 completed" in bar and "hx-trigger" not in bar
 
 
-def test_the_address_of_the_postings_names_the_runs_of_the_last_press(browser: FlaskClient, launcher: Launcher) -> None:
+def test_url_of_the_jobs_page_contains_the_last_batch(browser: FlaskClient, launcher: Launcher) -> None:
     data = {"selected_jobs": ["4711", "4712"]}
     here = "http://localhost/jobs?q=a+b&batch=before&page=1"
     pressed = browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX | {"HX-Current-URL": here})
@@ -215,19 +216,19 @@ def test_the_address_of_the_postings_names_the_runs_of_the_last_press(browser: F
         launcher.wait(run_id)
 
 
-def test_a_batch_counts_runs_that_are_no_longer_kept_and_one_of_none_is_none(
+def test_batch_counts_unknown_runs_as_finished_and_an_empty_one_is_404(
     browser: FlaskClient, alone: FlaskClient, launcher: Launcher
 ) -> None:
     run_id = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])["run_id"]
     bar = text_of(browser.get(f"/batch?batch={run_id}.gone-1", headers=HX))
-    assert "2 of 2 selected runs have ended" in bar and "1 completed, 1 no longer kept" in bar
+    assert runs_finished(2, 2) in bar and "1 completed, 1 not found" in bar
     assert "hx-trigger" not in bar
-    assert "names no run" in text_of(browser.get("/batch?batch=%3Cscript%3E"), 404)
+    assert browser.get("/batch?batch=%3Cscript%3E").status_code == 404
     assert 'id="batch"' not in text_of(browser.get("/jobs?batch=%3Cscript%3E..&batch=x"))
-    assert alone.get(f"/batch?batch={run_id}", headers=HX).status_code == 204, "the bar stays, and asks again"
+    assert alone.get(f"/batch?batch={run_id}", headers=HX).status_code == 204, "the bar stays and keeps polling"
 
 
-def test_one_poll_brings_those_rows_that_have_changed(browser: FlaskClient, launcher: Launcher) -> None:
+def test_poll_returns_only_changed_rows(browser: FlaskClient, launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])
     stale, fresh = "new  4713", f"completed {run['run_id']} 4713"
     assert 'id="status-4713"' in text_of(browser.get("/live", query_string={"shown": stale}, headers=HX))
@@ -235,13 +236,13 @@ def test_one_poll_brings_those_rows_that_have_changed(browser: FlaskClient, laun
     assert 'id="status-4713"' not in page and "slots in use" in page
 
 
-def test_hostile_postings_stay_text(launcher: Launcher, tmp_path: Path) -> None:
+def test_hostile_postings_are_escaped(launcher: Launcher, tmp_path: Path) -> None:
     for number, document in enumerate(HOSTILE):
         (tmp_path / f"{number}.json").write_text(json.dumps(document))
     browser = browser_of(launcher.url, launcher.secret, tmp_path)
     page = text_of(browser.get("/jobs"))
     assert "<img" not in page and "<script>alert" not in page and "javascript:" not in page
-    assert "{{ 7 * 7 }}" in page and "one 2" in page and page.count("give it a jobId") == 2
+    assert "{{ 7 * 7 }}" in page and "one 2" in page and page.count("jobId is missing") == 2
     values = [json.loads(unescape(found))["job_id"] for found in re.findall(r"hx-vals='(.*?)'", page)]
     assert values == [document["jobId"] for document in HOSTILE[:2]]
     targets = re.findall(r'hx-target="#(status-[^"]*)"', page)
@@ -250,8 +251,8 @@ def test_hostile_postings_stay_text(launcher: Launcher, tmp_path: Path) -> None:
     assert "control characters" in text_of(refused, 422)
 
 
-@pytest.mark.parametrize("job_id", ODD)
-def test_an_odd_job_id_survives_buttons_keys_links_and_polls(launcher: Launcher, tmp_path: Path, job_id: str) -> None:
+@pytest.mark.parametrize("job_id", UNUSUAL)
+def test_unusual_job_id_works_in_buttons_keys_links_and_polls(launcher: Launcher, tmp_path: Path, job_id: str) -> None:
     (tmp_path / "1.json").write_text(json.dumps({"jobId": job_id, "title": "Engineer"}))
     browser = browser_of(launcher.url, launcher.secret, tmp_path)
     page = text_of(browser.get("/jobs"))
@@ -282,7 +283,7 @@ def test_an_odd_job_id_survives_buttons_keys_links_and_polls(launcher: Launcher,
     assert f"<h1>{escape(f'Job {job_id}')}</h1>" in text_of(browser.get(f"/runs/{second['run_id']}"))
 
 
-def test_joiners_in_a_job_id_reach_the_launcher_unchanged(launcher: Launcher, tmp_path: Path) -> None:
+def test_zero_width_joiners_in_a_job_id_reach_the_launcher(launcher: Launcher, tmp_path: Path) -> None:
     job_id = "\U0001f468\N{ZERO WIDTH JOINER}\U0001f469\N{ZERO WIDTH JOINER}\U0001f467 می\N{ZERO WIDTH NON-JOINER}خواهم"
     (tmp_path / "1.json").write_text(json.dumps({"jobId": job_id}))
     browser = browser_of(launcher.url, launcher.secret, tmp_path)
@@ -296,7 +297,7 @@ def test_joiners_in_a_job_id_reach_the_launcher_unchanged(launcher: Launcher, tm
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "a\x00b", "\ufeff", "\u202eabc"])
-def test_a_posting_with_any_text_hides_no_other(launcher: Launcher, tmp_path: Path, text: str) -> None:
+def test_malformed_posting_does_not_hide_others(launcher: Launcher, tmp_path: Path, text: str) -> None:
     (tmp_path / "1.json").write_text(json.dumps({"jobId": text, "title": text, "company": text}))
     (tmp_path / "2.json").write_text(json.dumps({"jobId": 4712, "title": "Engineer"}))
     browser = browser_of(launcher.url, launcher.secret, tmp_path)
@@ -304,17 +305,15 @@ def test_a_posting_with_any_text_hides_no_other(launcher: Launcher, tmp_path: Pa
     assert "Engineer" in page and len(buttons_of(page)) == (1 if text == "\ud83d" else 2)
 
 
-def test_a_run_says_how_it_stands_and_what_is_kept_of_its_log(browser: FlaskClient, launcher: Launcher) -> None:
+def test_run_page_shows_status_and_receipt(browser: FlaskClient, launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("4713", pipeline="broken")["run_id"])
     page = text_of(browser.get(f"/runs/{run['run_id']}"))
     assert "exit code 3" in page and "PipelineError" in page and "Log complete, 1 line." in page
     assert f'data-logs="/api/runner/jobs/{run["run_id"]}/logs"' in page
-    assert "every 2s" not in page, "a run that has ended is not asked for"
+    assert "every 2s" not in page, "a finished run is not polled"
 
 
-def test_a_status_is_sent_only_when_it_is_news_and_the_last_one_ends_the_poll(
-    browser: FlaskClient, launcher: Launcher
-) -> None:
+def test_unchanged_status_is_204_and_a_final_status_stops_polling(browser: FlaskClient, launcher: Launcher) -> None:
     run_id = launcher.run("4713", pipeline="slow")["run_id"]
     path = f"/api/runner/jobs/{run_id}/status"
     seen = ""
@@ -333,7 +332,7 @@ def test_a_status_is_sent_only_when_it_is_news_and_the_last_one_ends_the_poll(
     assert "The run was cancelled" in text_of(last, 286)
 
 
-def test_a_run_waiting_says_its_place(browser: FlaskClient, launcher: Launcher) -> None:
+def test_queued_run_shows_its_position(browser: FlaskClient, launcher: Launcher) -> None:
     launcher.client.post("/queue/pause")
     try:
         run_id = launcher.run("4713", pipeline="quick")["run_id"]
@@ -345,7 +344,7 @@ def test_a_run_waiting_says_its_place(browser: FlaskClient, launcher: Launcher) 
     launcher.wait(run_id)
 
 
-def test_run_again_makes_one_run_with_the_same_options(browser: FlaskClient, launcher: Launcher) -> None:
+def test_run_again_launches_one_run_with_the_same_options(browser: FlaskClient, launcher: Launcher) -> None:
     first = launcher.wait(launcher.run("4713", pipeline="quick", profile_ref="senior", params={"depth": 2})["run_id"])
     form = {"csrf_token": TOKEN, "last_run": first["run_id"]}
     places = {browser.post(f"/runs/{first['run_id']}/again", data=form).headers["Location"] for _ in range(2)}
@@ -353,13 +352,13 @@ def test_run_again_makes_one_run_with_the_same_options(browser: FlaskClient, lau
     second = launcher.wait(place.rpartition("/")[2])
     assert second["run_id"] != first["run_id"] and second["profile_ref"] == "senior"
     assert launcher.client.get(f"/jobs/{second['run_id']}/request").json()["params"] == {"depth": 2}
-    assert second["run_id"] in text_of(browser.get(f"/runs/{first['run_id']}")), "it points to the newer run"
+    assert second["run_id"] in text_of(browser.get(f"/runs/{first['run_id']}")), "the page links to the newer run"
     launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])
     other = browser.post(f"/runs/{second['run_id']}/again", data=form)
-    assert other.headers["Location"] == place, "as pressed on the page that showed the first as the newest"
+    assert other.headers["Location"] == place, "the same key as on the page that showed the first as newest"
 
 
-def test_files_are_shown_and_what_is_in_them_stays_text(browser: FlaskClient, launcher: Launcher) -> None:
+def test_previews_show_files_with_escaped_content(browser: FlaskClient, launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("4713", pipeline="writer")["run_id"])["run_id"]
     page = text_of(browser.get(f"/runs/{run_id}"))
     assert all(name in page for name in ("CV.md", "empty.txt", "long.txt"))
@@ -367,25 +366,24 @@ def test_files_are_shown_and_what_is_in_them_stays_text(browser: FlaskClient, la
     assert "<h1>Mara &lt;b&gt;bold" in cv and "<script>alert" not in cv
     assert "This file is empty" in text_of(browser.get(f"/runs/{run_id}/files/empty.txt"))
     long = text_of(browser.get(f"/runs/{run_id}/files/long.txt"))
-    assert "Only its beginning" in long and 500_000 < len(long) < 510_000
-    assert "preview" in text_of(browser.get(f"/runs/{run_id}/files/CV.docx"), 404)
-    assert "no such file" in text_of(browser.get(f"/runs/{run_id}/files/none.md"), 404)
-    assert text_of(browser.get(f"/runs/{run_id}/files/%2e%2e%2fx.md"), 404)
+    assert 'class="warning"' in long and 500_000 < len(long) < 510_000
+    for name in ("CV.docx", "none.md", "%2e%2e%2fx.md"):
+        assert browser.get(f"/runs/{run_id}/files/{name}").status_code == 404
 
 
-def test_the_history_is_filtered_and_charted(browser: FlaskClient, launcher: Launcher) -> None:
+def test_history_has_filters_and_a_chart(browser: FlaskClient, launcher: Launcher) -> None:
     failed = launcher.wait(launcher.run("charted", pipeline="broken")["run_id"])
     page = text_of(browser.get("/runs?job_id=charted"))
-    assert failed["run_id"] in page and "PipelineError" in page and "of job charted" in page
+    assert failed["run_id"] in page and "PipelineError" in page and "for job charted" in page
     assert re.search(r"<title>\d+ \w+: \d+ failed</title>", page) and "<caption>" in page
     table = text_of(browser.get("/runs?job_id=charted", headers=HX | {"HX-Target": "runs"}))
-    assert failed["run_id"] in table and "slots in use" not in table, "the table alone is asked for"
+    assert failed["run_id"] in table and "slots in use" not in table, "only the table is rendered"
     assert failed["run_id"] not in text_of(browser.get("/runs?status=cancelled"))
-    assert "No run fits" in text_of(browser.get("/runs?job_id=nobody"))
+    assert "No runs match." in text_of(browser.get("/runs?job_id=nobody"))
     assert "no more runs" in text_of(browser.get("/runs?page=999&status=failed"))
 
 
-def test_the_chart_counts_every_run_and_names_the_viewers_time_zone(tmp_path: Path) -> None:
+def test_chart_counts_every_run_in_the_viewers_time_zone(tmp_path: Path) -> None:
     archive, today = tmp_path / "archive", datetime.now(UTC)
     for number in range(620):
         text = (today - timedelta(days=2 if number < 60 else 0)).isoformat()
@@ -396,19 +394,19 @@ def test_the_chart_counts_every_run_and_names_the_viewers_time_zone(tmp_path: Pa
     with Launcher(tmp_path, PIPELINES) as launcher:
         browser = browser_of(launcher.url, launcher.secret)
         page = text_of(browser.get("/runs"))
-        assert "The last 14 days (UTC)" in page and ": 60 completed</title>" in page and ": 560 completed<" in page
+        assert "Last 14 days (UTC)" in page and ": 60 completed</title>" in page and ": 560 completed<" in page
         for zone, named in (("Asia/Tokyo", "Asia/Tokyo"), ("Mars/Base", "UTC"), ("<b>", "UTC"), ("x" * 999, "UTC")):
             browser.set_cookie(ZONE_COOKIE, zone)
-            assert f"The last 14 days ({named})" in text_of(browser.get("/runs"))
+            assert f"Last 14 days ({named})" in text_of(browser.get("/runs"))
 
 
 @pytest.mark.parametrize("path", ["/runs/nothing-here", "/runs/%3Cscript%3E", "/runs/%2e%2e", "/runs/" + "x" * 300])
-def test_a_run_that_does_not_exist_is_a_page(browser: FlaskClient, path: str) -> None:
+def test_unknown_run_renders_404(browser: FlaskClient, path: str) -> None:
     page = text_of(browser.get(path), 404)
-    assert "There is no such run" in page and "<script>alert" not in page and "Traceback" not in page
+    assert RUN_NOT_FOUND in page and "<script>alert" not in page and "Traceback" not in page
 
 
-def test_without_a_launcher_postings_are_shown_and_all_else_says_what_to_do(alone: FlaskClient) -> None:
+def test_launcher_outage_shows_postings_and_advice(alone: FlaskClient) -> None:
     page = text_of(alone.get("/jobs"))
     assert "Hafenwerk" in page and "RUNNER_URL" in page
     for path in ("/runs", "/runs/some-run", "/runs/some-run/files/CV.md"):
@@ -421,27 +419,27 @@ def test_without_a_launcher_postings_are_shown_and_all_else_says_what_to_do(alon
 
 
 def buttons_of(page: str) -> dict[str, bool]:
-    """Each job with a button, and whether it can be pressed."""
+    """Each job with a button, and whether the button is enabled."""
     found = re.findall(r'<button id="process-([^"]+)"([^>]*)>', page)
     return {job_id: not re.search(r"\bdisabled(?![-\w])", rest) for job_id, rest in found}
 
 
 def states_of(page: str) -> dict[str, str]:
-    """Each job's status as it is shown."""
+    """Each job's displayed status."""
     return dict(re.findall(r'<div id="status-([^"]+)".*?<span class="badge [^"]+">([^<]+)</span>', page, re.DOTALL))
 
 
-def test_without_a_launcher_states_are_unknown_and_nothing_can_be_processed(alone: FlaskClient) -> None:
+def test_launcher_outage_shows_unknown_statuses_and_disables_buttons(alone: FlaskClient) -> None:
     page = text_of(alone.get("/jobs"))
     assert set(states_of(page).values()) == {"unknown"} and "not yet run" not in page
     assert list(buttons_of(page).values()) == [False] * 3
-    assert "RUNNER_URL" in page and "no job can be processed" in page
+    assert "RUNNER_URL" in page and "data-away" in page
     assert re.search('<button id="bulk-process" disabled', page)
     for status in ("new", "completed"):
-        assert "does not say which runs" in text_of(alone.get(f"/jobs?status={status}"), 503)
+        assert POSTINGS_UNAVAILABLE in text_of(alone.get(f"/jobs?status={status}"), 503)
 
 
-def test_without_a_launcher_an_end_that_the_database_knows_is_shown(mongodb_uri: str) -> None:
+def test_launcher_outage_keeps_final_statuses_from_the_database(mongodb_uri: str) -> None:
     with MongoClient[dict[str, Any]](mongodb_uri) as client:
         items = client["jobs"]["level-2"]
         items.insert_one({"jobId": 1, "pipeline_run_id": "1-a", "pipeline_status": "completed"})
@@ -455,18 +453,18 @@ def test_without_a_launcher_an_end_that_the_database_knows_is_shown(mongodb_uri:
         browser.application.extensions[database].close()
 
 
-def test_an_open_page_hears_that_the_launcher_is_away_and_that_it_is_back(
+def test_open_page_shows_a_launcher_outage_and_recovers(
     browser: FlaskClient, alone: FlaskClient, launcher: Launcher
 ) -> None:
     done = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])["run_id"]
     shown = ["new  4711", "running 4712-x 4712", f"completed {done} 4713"]
     page = text_of(alone.get("/live", query_string={"shown": shown}, headers=HX))
-    assert states_of(page) == {"4711": "unknown", "4712": "unknown"}, "an end never changes"
+    assert states_of(page) == {"4711": "unknown", "4712": "unknown"}, "a final status never changes"
     assert "data-away" in page and not any(buttons_of(page).values())
     shown = [unescape(found) for found in re.findall(r'name="shown" value="([^"]*)"', page)]
     assert shown == ["unknown  4711", "unknown 4712-x 4712"]
     again = text_of(alone.get("/live", query_string={"shown": shown}, headers=HX))
-    assert states_of(again) == {}, "nothing is sent twice"
+    assert states_of(again) == {}, "unchanged rows are not sent again"
     back = browser.get("/live", query_string={"shown": shown}, headers=HX)
     assert back.headers["HX-Trigger"] == "launcher-back" and "data-away" not in text_of(back)
     assert 'hx-trigger="launcher-back from:body"' in text_of(browser.get("/jobs"))
@@ -474,14 +472,14 @@ def test_an_open_page_hears_that_the_launcher_is_away_and_that_it_is_back(
     assert "HX-Trigger" not in quiet.headers
 
 
-def test_a_launcher_that_does_not_know_us_says_which_setting_is_wrong(launcher: Launcher) -> None:
+def test_rejected_credentials_name_the_setting(launcher: Launcher) -> None:
     stranger = browser_of(launcher.url, "x" * 32)
     assert "RUNNER_API_SECRET" in text_of(stranger.get("/runs"), 502)
     pressed = stranger.post("/api/runner/jobs/run", data={"job_id": "4711"}, headers=HX)
     assert "RUNNER_API_SECRET" in text_of(pressed, 502)
 
 
-def test_a_full_queue_and_a_used_key_are_told_in_words(tmp_path: Path) -> None:
+def test_full_queue_and_reused_key_are_explained(tmp_path: Path) -> None:
     with Launcher(tmp_path, PIPELINES, MAX_CONCURRENCY="1", MAX_QUEUED="1") as launcher:
         browser = browser_of(launcher.url, launcher.secret)
         launcher.client.post("/queue/pause")
@@ -489,23 +487,23 @@ def test_a_full_queue_and_a_used_key_are_told_in_words(tmp_path: Path) -> None:
         first = {"job_id": "4711"}
         text_of(browser.post("/api/runner/jobs/run", data=first, headers=HX | key))
         other = browser.post("/api/runner/jobs/run", data=first | {"profile_ref": "senior"}, headers=HX | key)
-        assert "started again meanwhile" in text_of(other, 409)
+        assert "newest run" in text_of(other, 409)
         bulk = {"selected_jobs": ["4711"], "shown": "new  4711"}
         used = {"job_id": "4711", "priority": 1}
         launcher.client.delete(f"/jobs/{launcher.client.get('/jobs').json()['runs'][0]['run_id']}")
         launcher.client.post("/jobs/run", json=used, headers={"Idempotency-Key": launch_key("4711", "")})
-        among = text_of(browser.post("/api/runner/jobs/run-bulk", data=bulk, headers=HX))
-        assert "Job 4711 was not started" in among and "started again meanwhile" in among
+        answer = text_of(browser.post("/api/runner/jobs/run-bulk", data=bulk, headers=HX))
+        assert "Job 4711 was not started" in answer and "newest run" in answer
         full = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
         assert "MAX_QUEUED" in text_of(full, 429) and "Try again in" in text_of(full, 429)
 
 
-def test_no_source_of_postings_says_what_to_set(launcher: Launcher, tmp_path: Path) -> None:
+def test_missing_source_of_postings_names_the_setting(launcher: Launcher, tmp_path: Path) -> None:
     browser = browser_of(launcher.url, launcher.secret, tmp_path / "none")
     assert "POSTINGS_DIR" in text_of(browser.get("/jobs"), 503)
 
 
-def test_whoever_is_signed_out_is_led_to_the_sign_in_page_by_polls_too(browser: FlaskClient) -> None:
+def test_polls_redirect_signed_out_browsers_to_the_sign_in_page(browser: FlaskClient) -> None:
     with browser.session_transaction() as session:
         session.pop("signed_in")
     assert browser.get("/live", headers=HX).headers["HX-Redirect"] == "/login"
@@ -513,7 +511,7 @@ def test_whoever_is_signed_out_is_led_to_the_sign_in_page_by_polls_too(browser: 
     assert "sign in" in text_of(polled, 401) and polled.headers["HX-Retarget"] == "#notice"
 
 
-def test_a_fault_of_our_own_is_a_page_and_for_htmx_a_notice(browser: FlaskClient) -> None:
+def test_own_errors_render_a_page_or_an_htmx_notice(browser: FlaskClient) -> None:
     page = browser.get("/runs/some-run/files/x.exe", headers=HX)
     assert page.headers["HX-Reselect"] == ".error" and 'class="error"' in text_of(page, 404)
     browser.application.config["PROPAGATE_EXCEPTIONS"] = False
@@ -522,7 +520,7 @@ def test_a_fault_of_our_own_is_a_page_and_for_htmx_a_notice(browser: FlaskClient
     assert "Traceback" not in broken and "<h1>" in broken
 
 
-def test_pages_need_nothing_that_the_policy_forbids(browser: FlaskClient, launcher: Launcher) -> None:
+def test_pages_comply_with_the_content_security_policy(browser: FlaskClient, launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("4713", pipeline="writer")["run_id"])["run_id"]
     for path in ("/jobs", "/runs", f"/runs/{run_id}", f"/runs/{run_id}/files/CV.md", "/nothing"):
         answer = browser.get(path)

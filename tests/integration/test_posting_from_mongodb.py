@@ -1,4 +1,4 @@
-"""The seed's scenario: a posting in MongoDB, a run of the real pipeline, the five fields on the work item."""
+"""The seed's scenario: a posting in MongoDB, a real pipeline run, five fields on the work item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from launching.launcher import ROOT, Launcher
 
 
-def test_a_posting_in_mongodb_becomes_a_cv_and_its_item_says_so(tmp_path: Path, mongodb_uri: str) -> None:
+def test_posting_in_mongodb_becomes_a_cv_and_its_item_is_updated(tmp_path: Path, mongodb_uri: str) -> None:
     posting = json.loads((ROOT / "pipeline-image/samples/postings/4711.json").read_text())
     with MongoClient[dict[str, Any]](mongodb_uri) as client:
         items = client["jobs"]["level-2"]

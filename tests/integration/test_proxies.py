@@ -1,4 +1,4 @@
-"""The environment's proxy, which is for the outside: our own parts never speak to it, and the pipeline does without."""
+"""The environment's proxy is for external hosts: Slipway's own connections bypass it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMES = ("http", "socks5", "socks")
 
 @pytest.fixture
 def proxy() -> Iterator[socket.socket]:
-    """A socket that listens; at the end nobody has come."""
+    """A listening socket that must not receive a connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
         listener.setblocking(False)
@@ -41,7 +41,7 @@ def environment(proxy: socket.socket, scheme: str) -> dict[str, str]:
 
 
 class Heard:
-    """What a launcher was sent."""
+    """The requests that the launcher received."""
 
     def __init__(self, url: str) -> None:
         self.url, self.credentials = url, list[str | None]()
@@ -49,7 +49,7 @@ class Heard:
 
 @contextmanager
 def launcher(certificate: Path | None = None) -> Iterator[Heard]:
-    """A server that answers each call as a launcher without runs."""
+    """A server that responds like a launcher without runs."""
     import ssl
 
     class Handler(BaseHTTPRequestHandler):
@@ -89,7 +89,7 @@ def launcher(certificate: Path | None = None) -> Iterator[Heard]:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of nobody's: key and certificate in one file, the certificate alone beside it."""
+    """A self-signed certificate: key and certificate in one file, and the certificate alone in another."""
     file = tmp_path_factory.mktemp("tls") / "pem"
     make = [
         "openssl",
@@ -123,7 +123,7 @@ def slipway(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]
 
 
 def statuses(url: str) -> list[int]:
-    """What the front end answers for a page, a call, a file and a stream."""
+    """The front end's status codes for a page, a call, a file and a stream."""
     settings = {"SLIPWAY_ENV": "development", "RUNNER_URL": url, "RUNNER_API_SECRET": SECRET}
     browser = create_app(settings, "127.0.0.1").test_client()
     paths = ("/runs", "/api/runner/jobs/r/status", "/api/runner/artifacts/r/CV.md", "/api/runner/jobs/r/logs")
@@ -131,7 +131,7 @@ def statuses(url: str) -> list[int]:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_front_end_goes_straight_to_the_launcher(
+def test_front_end_connects_to_the_launcher_directly(
     proxy: socket.socket, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment(proxy, scheme).items():
@@ -142,7 +142,7 @@ def test_the_front_end_goes_straight_to_the_launcher(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_command_line_goes_straight_to_the_launcher(proxy: socket.socket, scheme: str) -> None:
+def test_command_line_connects_to_the_launcher_directly(proxy: socket.socket, scheme: str) -> None:
     with launcher() as heard:
         done = slipway("ps", RUNNER_URL=heard.url, **environment(proxy, scheme))
     assert (done.returncode, done.stderr) == (0, "0 of 0 runs\n")
@@ -150,7 +150,7 @@ def test_the_command_line_goes_straight_to_the_launcher(proxy: socket.socket, sc
 
 
 @pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
-def test_however_https_is_written_no_unchecked_server_gets_the_secret(certificate: Path, scheme: str) -> None:
+def test_secret_is_sent_only_over_verified_https_in_any_spelling(certificate: Path, scheme: str) -> None:
     with launcher(certificate) as heard:
         url = heard.url.replace("https", scheme)
         refused = slipway("ps", RUNNER_URL=url)
@@ -160,27 +160,25 @@ def test_however_https_is_written_no_unchecked_server_gets_the_secret(certificat
     assert heard.credentials == [f"Bearer {SECRET}"]
 
 
-def test_the_front_end_trusts_an_authority_of_ones_own_and_no_other(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_front_end_trusts_a_private_ca_only_if_configured(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         with launcher(certificate) as heard:
             monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-            connection.trusted.cache_clear()
+            connection.ssl_context.cache_clear()
             assert statuses(heard.url)[1] == 503
             assert heard.credentials == []
             monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
-            connection.trusted.cache_clear()
+            connection.ssl_context.cache_clear()
             assert statuses(heard.url)[1] == 200
     finally:
-        connection.trusted.cache_clear()
+        connection.ssl_context.cache_clear()
 
 
-def test_certificates_that_cannot_be_read_are_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_certificates_are_reported_at_startup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
-    connection.trusted.cache_clear()
+    connection.ssl_context.cache_clear()
     try:
         with pytest.raises(ValueError, match="SSL_CERT_FILE or SSL_CERT_DIR cannot be used"):
             create_app({"SLIPWAY_ENV": "development"}, "127.0.0.1")
     finally:
-        connection.trusted.cache_clear()
+        connection.ssl_context.cache_clear()

@@ -40,7 +40,7 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
         started.client.close()
 
 
-def test_a_form_starts_a_run_whose_log_and_artifact_come_through(launcher: Launcher) -> None:
+def test_form_starts_a_run_whose_log_and_artifact_are_proxied(launcher: Launcher) -> None:
     browser = browser_of(launcher.url, launcher.secret)
     started = browser.post("/api/runner/jobs/run", data={"job_id": "4711"})
     assert started.status_code == 200
@@ -56,21 +56,21 @@ def test_a_form_starts_a_run_whose_log_and_artifact_come_through(launcher: Launc
     assert browser.get(f"/api/runner/artifacts/{run_id}/CV.md", buffered=True).get_data(as_text=True).startswith("#")
 
 
-def test_selected_jobs_of_a_form_all_start(launcher: Launcher) -> None:
+def test_form_starts_all_selected_jobs(launcher: Launcher) -> None:
     browser = browser_of(launcher.url, launcher.secret)
     answer = browser.post("/api/runner/jobs/run-bulk", data={"selected_jobs": ["4711", "4712"]})
     assert answer.status_code == 200
     assert launcher.secret not in json.dumps(answer.get_json())
 
 
-def test_problem_details_come_through_with_their_status(launcher: Launcher) -> None:
+def test_problem_details_keep_their_status(launcher: Launcher) -> None:
     browser = browser_of(launcher.url, launcher.secret)
     assert browser.get("/api/runner/jobs/unknown-run/status").status_code == 404
     assert browser.get("/api/runner/jobs/%2e%2e/status").status_code in {404, 422}
     assert browser_of(launcher.url, "x" * 32).get("/api/runner/jobs/unknown-run/status").status_code == 401
 
 
-def test_a_launcher_that_is_away_is_told_in_words_and_a_stream_says_when_to_come_back() -> None:
+def test_unreachable_launcher_is_reported_and_streams_send_retry() -> None:
     browser = browser_of("http://127.0.0.1:9", "s" * 32)
     answer = browser.post("/api/runner/jobs/run", json={"job_id": "4711"})
     assert answer.status_code == 503
@@ -80,7 +80,7 @@ def test_a_launcher_that_is_away_is_told_in_words_and_a_stream_says_when_to_come
     assert stream.get_data(as_text=True).startswith("retry: 1000\n\nevent: away\n")
 
 
-def test_a_download_answers_head_and_goes_on_where_it_broke_off(launcher: Launcher) -> None:
+def test_download_supports_head_and_resuming(launcher: Launcher) -> None:
     browser = browser_of(launcher.url, launcher.secret)
     run_id = launcher.wait(launcher.run("4711")["run_id"])["run_id"]
     path = f"/api/runner/artifacts/{run_id}/CV.md"
@@ -96,7 +96,7 @@ def test_a_download_answers_head_and_goes_on_where_it_broke_off(launcher: Launch
     assert same.status_code in {200, 304}
 
 
-def test_a_file_that_is_refused_is_told_on_a_page_to_people_and_as_a_problem_to_scripts(launcher: Launcher) -> None:
+def test_download_error_is_a_page_for_people_and_a_problem_for_scripts(launcher: Launcher) -> None:
     environment = {
         "FRONTEND_PASSWORD": "open sesame, please",
         "RUNNER_API_SECRET": launcher.secret,
@@ -113,7 +113,7 @@ def test_a_file_that_is_refused_is_told_on_a_page_to_people_and_as_a_problem_to_
 
 
 @pytest.mark.parametrize("status", [403, 404, 502, 503])
-def test_what_stands_before_the_launcher_is_named_and_its_page_not_passed_on(status: int) -> None:
+def test_gateway_error_is_reported_without_its_page(status: int) -> None:
     with peer(status) as (url, seen, _):
         browser = create_app(
             {"FRONTEND_PASSWORD": "open sesame, please", "RUNNER_API_SECRET": "s", "RUNNER_URL": url}, "::1"
@@ -128,14 +128,14 @@ def test_what_stands_before_the_launcher_is_named_and_its_page_not_passed_on(sta
 
 
 @pytest.mark.parametrize(("shown", "calls"), [(["new  4711", "new  4712"], 3), (["new  4711"], 1), ([], 1)])
-def test_selected_jobs_are_asked_for_again_only_where_each_has_its_key(shown: list[str], calls: int) -> None:
+def test_bulk_call_is_retried_only_if_every_item_has_a_key(shown: list[str], calls: int) -> None:
     with peer(503) as (url, seen, _):
         data = {"selected_jobs": ["4711", "4712"], "shown": shown}
         assert browser_of(url, "s" * 32).post("/api/runner/jobs/run-bulk", data=data).status_code == 503
     assert seen == ["/jobs/run-bulk"] * calls
 
 
-def test_a_ticket_leads_straight_to_the_launcher_where_browsers_reach_it(launcher: Launcher) -> None:
+def test_ticket_urls_point_to_a_public_launcher(launcher: Launcher) -> None:
     environment = {
         "FRONTEND_PASSWORD": "open sesame, please",
         "RUNNER_API_SECRET": launcher.secret,
@@ -160,7 +160,7 @@ def test_a_ticket_leads_straight_to_the_launcher_where_browsers_reach_it(launche
 
 @contextmanager
 def peer(status: int) -> Iterator[tuple[str, list[str], threading.Event]]:
-    """A real server that answers each call with this status, and keeps a stream of status 200 quiet until told."""
+    """A real server that answers each call with this status; a 200 stream stays idle until the event is set."""
     seen: list[str] = []
     over = threading.Event()
 
@@ -191,7 +191,7 @@ def peer(status: int) -> Iterator[tuple[str, list[str], threading.Event]]:
         thread.join(30)
 
 
-def test_a_quiet_stream_ends_by_itself_before_its_source_says_more() -> None:
+def test_idle_stream_ends_at_its_deadline() -> None:
     with peer(200) as (url, _, over):
         log = browser_of(url, "s" * 32, "1").get("/api/runner/jobs/some-run/logs", buffered=True)
         assert not over.is_set()
@@ -199,7 +199,7 @@ def test_a_quiet_stream_ends_by_itself_before_its_source_says_more() -> None:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_gateway_that_refuses_a_stream_does_not_end_the_browsers_event_source(status: int) -> None:
+def test_gateway_error_does_not_close_the_event_source(status: int) -> None:
     with peer(status) as (url, _, _):
         log = browser_of(url, "s" * 32).get("/api/runner/jobs/some-run/logs", buffered=True)
     assert log.status_code == 200
@@ -207,13 +207,13 @@ def test_a_gateway_that_refuses_a_stream_does_not_end_the_browsers_event_source(
 
 
 @pytest.mark.parametrize("run_id", ["a%252Fb", "%252e%252e%252Fhealth", "a%253Fb", "a%2523b"])
-def test_no_run_id_reaches_another_path_of_the_launcher(run_id: str) -> None:
+def test_run_id_cannot_change_the_path(run_id: str) -> None:
     with peer(404) as (url, seen, _):
         browser_of(url, "s" * 32).get(f"/api/runner/jobs/{run_id}/status")
     assert seen == [f"/jobs/{run_id}/status"]
 
 
-def test_the_whole_log_a_ticket_and_a_cancelled_run_come_through(launcher: Launcher) -> None:
+def test_log_ticket_and_cancel_are_proxied(launcher: Launcher) -> None:
     browser = browser_of(launcher.url, launcher.secret)
     run_id = browser.post("/api/runner/jobs/run", json={"job_id": "4711"}).get_json()["run_id"]
     assert browser.post(f"/api/runner/jobs/{run_id}/ticket").get_json()["stream_url"].endswith(f"{run_id}/logs")
@@ -222,7 +222,7 @@ def test_the_whole_log_a_ticket_and_a_cancelled_run_come_through(launcher: Launc
     assert browser.get(f"/api/runner/jobs/{run_id}/log", buffered=True).status_code == 200
 
 
-def test_the_page_of_runs_shows_a_run_and_a_launcher_that_is_away_in_words(launcher: Launcher) -> None:
+def test_runs_page_shows_runs_or_an_unreachable_launcher(launcher: Launcher) -> None:
     for url, status, shown in ((launcher.url, 200, "4711"), ("http://127.0.0.1:9", 503, "RUNNER_URL")):
         if url == launcher.url:
             browser_of(url, launcher.secret).post("/api/runner/jobs/run", json={"job_id": "4711"})

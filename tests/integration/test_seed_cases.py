@@ -1,4 +1,4 @@
-"""The seed's own test cases, against the running launcher and the real pipeline; tokens where its rules want them."""
+"""The seed's test cases with a real launcher and pipeline."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_full_pipeline_smoke(launcher: Launcher) -> None:
     assert launcher.client.get(status["artifacts"]["cv_md_url"]).text.startswith("# ")
 
 
-def test_a_posting_that_does_not_exist_has_an_exit_code_and_a_reason_of_its_own(launcher: Launcher) -> None:
+def test_unknown_posting_has_its_own_exit_code_and_reason(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("no-such-posting")["run_id"])
     assert (run["status"], run["reason"], run["exit_code"]) == ("failed", "PostingNotFound", 3)
     assert run["message"].startswith("Posting not found.")

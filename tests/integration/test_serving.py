@@ -1,4 +1,4 @@
-"""The front end as people start it: alone or with a launcher, with many streams at once, and behind a proxy."""
+"""The front end's server: alone or with a launcher, with many streams, and behind a proxy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SLEEPER = {"sleeper": {"command": ["python", "-uc", "print('up'); import time; t
 
 @contextlib.contextmanager
 def together(directory: Path, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Launcher and front end as `make serve` starts them, and the one address that it prints."""
+    """Launcher and front end as `make serve` starts them, and the line that it prints."""
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment |= {"SLIPWAY_ENV": "development", "PORT": "0", "FRONTEND_PORT": "0"}
     environment |= {"ARCHIVE_DIR": str(directory / "archive"), "APPLICATIONS_DIR": str(directory / "applications")}
@@ -51,7 +51,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_launcher_and_front_end_start_with_one_address_and_end_together(tmp_path: Path, number: int) -> None:
+def test_launcher_and_front_end_start_and_end_together(tmp_path: Path, number: int) -> None:
     with together(tmp_path) as (process, printed):
         url = re.fullmatch(r"Slipway's pages are on (http://127\.0\.0\.1:\d+)\n", printed)
         assert url, printed
@@ -64,7 +64,7 @@ def test_launcher_and_front_end_start_with_one_address_and_end_together(tmp_path
         assert not [pid for pid in both if alive(pid)]
 
 
-def test_when_the_launcher_ends_the_front_end_ends_too_and_it_is_said(tmp_path: Path) -> None:
+def test_front_end_ends_with_its_launcher(tmp_path: Path) -> None:
     with together(tmp_path) as (process, _):
         launcher, pages = children(process.pid)
         os.kill(launcher, signal.SIGKILL)
@@ -75,7 +75,7 @@ def test_when_the_launcher_ends_the_front_end_ends_too_and_it_is_said(tmp_path: 
 
 
 @pytest.mark.parametrize("setting", ["PORT", "FRONTEND_PORT"])
-def test_a_port_in_use_is_told_and_nothing_stays(tmp_path: Path, setting: str) -> None:
+def test_port_in_use_is_reported_and_leaves_no_process(tmp_path: Path, setting: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         together(tmp_path, **{setting: str(taken.getsockname()[1])}) as (process, printed),
@@ -86,7 +86,7 @@ def test_a_port_in_use_is_told_and_nothing_stays(tmp_path: Path, setting: str) -
         assert "Traceback" not in said
 
 
-def test_many_streams_at_once_leave_room_for_pages(tmp_path: Path) -> None:
+def test_many_streams_do_not_block_pages(tmp_path: Path) -> None:
     with (
         Launcher(tmp_path / "launcher", SLEEPER) as launcher,
         Frontend(tmp_path / "pages", launcher.url, launcher.secret) as frontend,
@@ -99,7 +99,7 @@ def test_many_streams_at_once_leave_room_for_pages(tmp_path: Path) -> None:
             for _ in range(STREAMS):
                 stream = streams.enter_context(browser.stream("GET", f"/api/runner/jobs/{run_id}/logs"))
                 seen = ""
-                for text in stream.iter_text():  # each line comes while the stream is open
+                for text in stream.iter_text():  # lines arrive while the stream is open
                     seen += text
                     if "data: up" in seen:
                         break
@@ -117,9 +117,9 @@ DEPLOYED = {"FRONTEND_PASSWORD": "open sesame, please", "RUNNER_API_SECRET": "s"
 
 
 def statuses(environment: dict[str, str], *callers: str) -> list[int]:
-    """Wrong passwords from these addresses, as the proxy tells them: ten each."""
+    """Ten wrong passwords from each of these addresses, which the proxy reports."""
     app = create_app(environment, "0.0.0.0")
-    app.extensions["attempts"] = AttemptsInMemory(lambda: 0.0)  # in a window that does not end meanwhile
+    app.extensions["attempts"] = AttemptsInMemory(lambda: 0.0)  # in one window for the whole test
     browser, found = app.test_client(), []
     for caller in callers:
         for _ in range(10):
@@ -135,7 +135,7 @@ def statuses(environment: dict[str, str], *callers: str) -> list[int]:
     return found
 
 
-def test_visitors_are_told_apart_where_a_trusted_proxy_says_who_they_are_and_only_there() -> None:
+def test_visitors_are_distinguished_only_by_a_trusted_proxy() -> None:
     assert read_config(DEPLOYED | {"VERCEL": "1", "MONGODB_URI": "mongodb://db"}, "0.0.0.0").proxies == 1
     behind = DEPLOYED | {"FRONTEND_PROXIES": "1"}
     assert statuses(behind, "192.0.2.1", "192.0.2.2") == [401] * 20
@@ -144,7 +144,7 @@ def test_visitors_are_told_apart_where_a_trusted_proxy_says_who_they_are_and_onl
     assert forged == [401] * 10 + [429] * 10
 
 
-def test_without_a_password_no_other_name_leads_to_the_pages() -> None:
+def test_other_host_names_are_rejected_without_a_password() -> None:
     browser = create_app({"SLIPWAY_ENV": "development"}, "127.0.0.1").test_client()
     assert browser.get("/login", base_url="http://rebound.example").status_code == 400
     assert browser.get("/login", base_url="http://localhost:3000").status_code != 400

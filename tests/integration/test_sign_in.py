@@ -5,7 +5,7 @@ from frontend.app import create_app
 DEPLOYED = {"FRONTEND_PASSWORD": "open sesame, please", "RUNNER_API_SECRET": "s" * 32}
 
 
-def test_a_database_that_is_away_lets_nobody_in_and_says_so() -> None:
+def test_sign_in_fails_closed_without_its_database() -> None:
     environment = DEPLOYED | {"MONGODB_URI": "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200"}
     browser = create_app(environment, "127.0.0.1").test_client()
     with browser.session_transaction() as session:

@@ -1,4 +1,4 @@
-"""The folder `frontend` alone, under another name and with nothing but its requirements.txt, as Vercel has it."""
+"""The folder `frontend` as on Vercel: alone, under another name, with only its requirements.txt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ server.serve_forever()
 
 @pytest.fixture(scope="module")
 def function(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A copy of the folder, and a Python that has what Vercel installs."""
+    """A copy of the folder, and a Python with the packages that Vercel installs."""
     directory = tmp_path_factory.mktemp("vercel")
     task, python = directory / "task", directory / "venv/bin/python"
     uv = str(Path(sys.executable).with_name("uv"))
@@ -69,7 +69,7 @@ def served(function: tuple[Path, Path]) -> Iterator[httpx.Client]:
             process.kill()
 
 
-def test_the_function_serves_its_pages_its_static_files_and_its_calls(served: httpx.Client) -> None:
+def test_function_serves_pages_static_files_and_calls(served: httpx.Client) -> None:
     page = served.get("/login", headers={"X-Forwarded-Proto": "https"})
     assert page.status_code == 200 and "csrf_token" in page.text
     assert "Secure" in page.headers["Set-Cookie"]
@@ -78,7 +78,7 @@ def test_the_function_serves_its_pages_its_static_files_and_its_calls(served: ht
     assert served.get("/api/runner/jobs/some-run/status").status_code == 401
 
 
-def test_the_function_does_not_start_without_a_password(function: tuple[Path, Path]) -> None:
+def test_function_requires_a_password(function: tuple[Path, Path]) -> None:
     task, python = function
     done = subprocess.run(
         [python, "-Bc", "import index"], cwd=task, env={"VERCEL": "1"}, capture_output=True, text=True, timeout=SECONDS

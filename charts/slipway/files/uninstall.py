@@ -1,4 +1,4 @@
-"""What an uninstall does last, in a pod: it deletes all runs, waits a while for their pods, and says what is left."""
+"""The post-delete hook, which runs in a pod: deletes all runs, waits for their pods, and says what is left."""
 
 import json
 import os
@@ -19,11 +19,11 @@ bearer = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
 runs = "?labelSelector=slipway.dev/run&propagationPolicy=Background"
 
 
-def ask(method: str, group: str, objects: str) -> Any:
-    """Call the Kubernetes API about objects of this namespace; None: there is no such object."""
+def call(method: str, group: str, objects: str) -> Any:
+    """Call the Kubernetes API for objects in this namespace; None if the object does not exist."""
     url = f"{server}/{group}/namespaces/{namespace}/{objects}"
     try:
-        request = urllib.request.Request(url, method=method, headers=bearer)  # noqa: S310 - https, as above
+        request = urllib.request.Request(url, method=method, headers=bearer)  # noqa: S310 - always https
         with urllib.request.urlopen(request, timeout=20, context=trust) as answer:  # noqa: S310
             return json.load(answer)
     except urllib.error.HTTPError as error:
@@ -32,15 +32,15 @@ def ask(method: str, group: str, objects: str) -> Any:
         raise
 
 
-found = ask("GET", "apis/apps/v1", f"deployments/{operator}")
+found = call("GET", "apis/apps/v1", f"deployments/{operator}")
 if found and "deletionTimestamp" not in found["metadata"]:
-    sys.exit(f"{operator} is installed in {namespace}: this is for helm uninstall alone, and nothing was deleted.")
-ask("DELETE", "apis/batch/v1", f"jobs{runs}")
+    sys.exit(f"{operator} is installed in {namespace}. This script is only for helm uninstall; nothing was deleted.")
+call("DELETE", "apis/batch/v1", f"jobs{runs}")
 end = time.monotonic() + WAIT_SECONDS
-while (pods := ask("GET", "api/v1", f"pods{runs}")["items"]) and time.monotonic() < end:
+while (pods := call("GET", "api/v1", f"pods{runs}")["items"]) and time.monotonic() < end:
     time.sleep(0.5)
-print("Slipway is uninstalled, its runs are deleted.")
+print("Slipway is uninstalled and its runs are deleted.")
 if pods:
-    print("Still ending:", ", ".join(pod["metadata"]["name"] for pod in pods))
-print("Left is the volume with archives and artifacts. To delete it for good:\n")
+    print("Still terminating:", ", ".join(pod["metadata"]["name"] for pod in pods))
+print("The volume with archives and artifacts is kept. To delete it permanently:\n")
 print(f"  kubectl --namespace {namespace} delete persistentvolumeclaim {claim}")

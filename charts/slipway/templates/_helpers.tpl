@@ -1,4 +1,4 @@
-{{/* The names: fixed, as launcher and operator look for them. */}}
+{{/* Fixed names, which launcher and operator rely on. */}}
 {{- define "slipway.name" -}}slipway{{- end -}}
 {{- define "slipway.launcher" -}}slipway-launcher{{- end -}}
 {{- define "slipway.operator" -}}slipway-operator{{- end -}}
@@ -19,7 +19,7 @@
 {{- define "slipway.pipelineImage" -}}{{ .Values.pipelineImage.repository }}:{{ .Values.pipelineImage.tag | default .Chart.AppVersion }}{{- end -}}
 {{- define "slipway.redisUrl" -}}{{ if .Values.redis.enabled }}redis://{{ include "slipway.redis" . }}:6379/5{{ else }}{{ .Values.redis.externalUrl }}{{ end }}{{- end -}}
 
-{{/* Labels of every object; `selector` takes a component's name. */}}
+{{/* Labels of every object, and the selector labels of a component. */}}
 {{- define "slipway.labels" -}}
 app.kubernetes.io/part-of: slipway
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -29,7 +29,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 app.kubernetes.io/name: {{ . }}
 {{- end -}}
 
-{{/* What Pod Security "restricted" asks for; one user and group for all, as they share a volume. */}}
+{{/* Pod Security "restricted"; the same user and group for all pods, as they share a volume. */}}
 {{- define "slipway.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001
@@ -60,14 +60,14 @@ imagePullSecrets:
 - name: {{ .key }}
   valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ .key }}, optional: {{ .optional }}}}
 {{- end -}}
-{{/* What launcher and operator both learn from Secrets. */}}
+{{/* Variables from Secrets that launcher and operator both need. */}}
 {{- define "slipway.serviceSecrets" -}}
 {{ include "slipway.secretVariable" (dict "secret" (include "slipway.secret" .) "key" "MONGODB_URI" "optional" true) }}
 {{- with .Values.redis.externalUrlSecret }}
 {{ include "slipway.secretVariable" (dict "secret" . "key" "REDIS_URL" "optional" false) }}
 {{- end }}
 {{- end -}}
-{{/* Files are for the stamped user and group alone; a pod's description cannot say so. */}}
+{{/* Sets the umask, which a pod spec cannot: only the user and group can read files. */}}
 {{- define "slipway.command" -}}
 [sh, -c, 'umask 0027 && exec "$@"', sh]
 {{- end -}}

@@ -1,4 +1,4 @@
-"""What the tests of the pipeline share with those that need no server."""
+"""Fixtures shared with the unit tests of the pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Chromium before pages that hang, refuse, redirect, grow and attack."""
+"""A real Chromium with pages that hang, deny access, redirect, grow and attack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pipeline_runner.browsing import Browser
-from pipeline_runner.company_research import telling_links
+from pipeline_runner.company_research import informative_links
 from pipeline_runner.egress import networks_from
 from pipeline_runner.page_reading import Page, read_page
 from pipeline_runner.postings import Posting, posting_from
@@ -60,10 +60,10 @@ def posting(url: str, title: str = "Harbour Engineer") -> Posting:
 def fell_back(page: Page, why: str) -> None:
     assert (page.from_page, page.text, page.url) == (False, STORED, "")
     assert why in page.note
-    assert "its stored text is used" in page.note
+    assert "the stored text is used" in page.note
 
 
-def test_the_main_text_of_a_page_is_read_with_its_lists(reader: Browser, site: Site) -> None:
+def test_main_text_is_read_with_its_lists(reader: Browser, site: Site) -> None:
     page = read_page(posting(f"{site.url}/posting"), reader)
     assert (page.from_page, page.title, page.url, page.screenshot) == (True, "Job", f"{site.url}/posting", None)
     assert page.text.startswith("Harbour Engineer")
@@ -72,12 +72,12 @@ def test_the_main_text_of_a_page_is_read_with_its_lists(reader: Browser, site: S
     assert page.note == f"Read from the page {site.url}/posting"
 
 
-def test_a_redirect_is_followed_and_its_end_is_named(reader: Browser, site: Site) -> None:
+def test_redirect_is_followed_and_its_target_named(reader: Browser, site: Site) -> None:
     page = read_page(posting(f"{site.url}/to/~posting"), reader)
     assert (page.from_page, page.url) == (True, f"{site.url}/posting")
 
 
-def test_a_cookie_wall_is_dismissed(reader: Browser, site: Site) -> None:
+def test_cookie_wall_is_dismissed(reader: Browser, site: Site) -> None:
     page = read_page(posting(f"{site.url}/cookies"), reader)
     assert page.from_page, page.note
     assert "Kubernetes" in page.text
@@ -87,41 +87,41 @@ def test_a_cookie_wall_is_dismissed(reader: Browser, site: Site) -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("/stubborn", "it shows only its cookie wall"),
-        ("/empty", "there is hardly any text on it"),
+        ("/stubborn", "it shows only a cookie wall"),
+        ("/empty", "it has hardly any text"),
         ("/status/403", "the site answered 403"),
         ("/status/429", "the site answered 429"),
         ("/status/404", "the site answered 404"),
         ("/status/500", "the site answered 500"),
-        ("/circle/", "the site redirects for ever"),
-        ("/large", "the page is larger than a page should be"),
+        ("/circle/", "the site redirects too many times"),
+        ("/large", "the page exceeds the size limit"),
         ("/file", "it is a file, not a page"),
-        ("/to/http:~~127.0.0.2:8099~", "127.0.0.2:8099 is no place on the public web"),
-        ("/to/http:~~[::1]:8099~", "::1:8099 is no place on the public web"),
-        ("/to/https:~~169.254.169.254~", "169.254.169.254:443 is no place on the public web"),
+        ("/to/http:~~127.0.0.2:8099~", "127.0.0.2:8099 is not on the public web"),
+        ("/to/http:~~[::1]:8099~", "::1:8099 is not on the public web"),
+        ("/to/https:~~169.254.169.254~", "169.254.169.254:443 is not on the public web"),
     ],
 )
-def test_what_is_no_posting_is_said_and_the_stored_text_used(reader: Browser, site: Site, path: str, why: str) -> None:
+def test_unreadable_page_falls_back_to_the_stored_text(reader: Browser, site: Site, path: str, why: str) -> None:
     page = read_page(posting(f"{site.url}{path}"), reader)
     fell_back(page, why)
 
 
-def test_a_page_that_could_be_seen_and_not_used_leaves_a_screenshot(reader: Browser, site: Site) -> None:
+def test_unreadable_page_leaves_a_screenshot(reader: Browser, site: Site) -> None:
     page = read_page(posting(f"{site.url}/stubborn"), reader)
     assert page.screenshot is not None
     assert page.screenshot.startswith(b"\x89PNG")
 
 
-def test_a_page_about_something_else_is_not_taken_for_the_posting(reader: Browser, site: Site) -> None:
-    fell_back(read_page(posting(f"{site.url}/posting", "Pastry Chef"), reader), "it does not speak of this position")
+def test_page_about_another_topic_is_not_used(reader: Browser, site: Site) -> None:
+    fell_back(read_page(posting(f"{site.url}/posting", "Pastry Chef"), reader), "it does not mention this position")
 
 
 @pytest.mark.parametrize("path", ["/hangs", "/endless"])
-def test_a_site_that_never_comes_to_an_end_costs_its_time_and_no_more(chromium: str, site: Site, path: str) -> None:
+def test_endless_site_is_limited_in_time(chromium: str, site: Site, path: str) -> None:
     with browser(chromium, seconds=2) as reader:
         begin = time.monotonic()
         page = read_page(posting(f"{site.url}{path}"), reader)
-        assert time.monotonic() - begin < 20  # two seconds, and what starting and settling may take
+        assert time.monotonic() - begin < 20  # two seconds, plus startup and settling
         assert not page.from_page
         assert read_page(posting(f"{site.url}/posting"), reader).from_page
 
@@ -129,19 +129,19 @@ def test_a_site_that_never_comes_to_an_end_costs_its_time_and_no_more(chromium: 
 @pytest.mark.parametrize(
     "url", ["", "file:///etc/passwd", "javascript:alert(1)", "http://[", "http://nowhere.invalid/"]
 )
-def test_an_address_that_is_none_of_a_page_starts_no_browser(url: str) -> None:
+def test_invalid_url_starts_no_browser(url: str) -> None:
     with browser("/nonexistent") as reader:
         page = read_page(posting(url), reader)
         assert (page.from_page, page.text) == (False, STORED)
-        assert "there is no browser" not in page.note
+        assert "the browser did not start" not in page.note
 
 
-def test_a_browser_that_is_not_there_is_said(site: Site) -> None:
+def test_missing_browser_is_reported(site: Site) -> None:
     with browser("/nonexistent") as reader:
-        fell_back(read_page(posting(f"{site.url}/posting"), reader), "there is no browser: ")
+        fell_back(read_page(posting(f"{site.url}/posting"), reader), "the browser did not start: ")
 
 
-def test_a_page_that_forges_what_is_read_of_it_does_no_harm(reader: Browser, site: Site) -> None:
+def test_forged_content_does_no_harm(reader: Browser, site: Site) -> None:
     site.answers["/forged"] = f"""<title>Job</title>{POSTING}<a href=/a>A</a><script>
     Array.prototype.map = () => [1, null, ['x'], [{{}}, {{}}], ['a', 'http://[']];
     String.prototype.slice = () => ({{no: 'text'}});
@@ -150,10 +150,10 @@ def test_a_page_that_forges_what_is_read_of_it_does_no_harm(reader: Browser, sit
     visit = reader.visit(f"{site.url}/forged")
     assert visit.error == ""
     assert visit.links == (("a", "http://["),)
-    assert telling_links(visit) == []
+    assert informative_links(visit) == []
 
 
-def test_no_script_of_a_page_reaches_private_places(chromium: str, site: Site) -> None:
+def test_page_scripts_cannot_reach_private_addresses(chromium: str, site: Site) -> None:
     with serving("127.0.0.2") as inner, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stun:
         stun.bind(("127.0.0.2", 0))
         stun.settimeout(0.2)
@@ -176,7 +176,7 @@ def test_no_script_of_a_page_reaches_private_places(chromium: str, site: Site) -
             stun.recv(100)
 
 
-def test_the_same_script_gets_there_where_configuration_allows_it(chromium: str, site: Site) -> None:
+def test_page_scripts_can_reach_allowed_networks(chromium: str, site: Site) -> None:
     with serving("127.0.0.2") as inner:
         site.answers["/allowed"] = probing([f"http://127.0.0.2:{inner.port}/posting"], [], "stun:127.0.0.1:9")
         with browser(chromium, allowed="127.0.0.0/8") as reader:
@@ -189,7 +189,7 @@ def descendants() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
-def test_no_process_of_the_browser_has_a_secret_in_its_environment(
+def test_browser_processes_have_no_secret_in_their_environment(
     chromium: str, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("OPENAI_API_KEY", "FIRECRAWL_API_KEY", "MONGODB_URI", "LANGCHAIN_API_KEY", "SOMETHING_ELSE")
@@ -212,10 +212,8 @@ def test_no_process_of_the_browser_has_a_secret_in_its_environment(
     assert not any(b"sk-never-shown" in each for each in seen)
 
 
-def test_after_the_last_page_no_process_and_no_folder_is_left(
-    chromium: str, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))  # short: see `LONGEST_TMPDIR`
+def test_browser_leaves_no_process_and_no_folder(chromium: str, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))  # short: see `MAX_TMPDIR_LENGTH`
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     others = descendants()
     with browser(chromium) as reader:
@@ -226,4 +224,4 @@ def test_after_the_last_page_no_process_and_no_folder_is_left(
     while left := [each for each in processes if is_alive(each)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
-    folder.rmdir()  # fails where something is left
+    folder.rmdir()  # fails if it is not empty

@@ -1,4 +1,4 @@
-"""The pipeline's command before real pages: what it reads, what it finds out, and how it leaves."""
+"""The pipeline's command with real pages: reading, research and termination."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Api(BaseHTTPRequestHandler):
-    """Answers as Firecrawl does, or as told: status and body, one after the other; the last one again and again."""
+    """A fake Firecrawl: returns the given responses in order and repeats the last one."""
 
     answers: ClassVar[list[tuple[int, bytes]]]
     requests: ClassVar[list[tuple[str, str, dict[str, Any]]]]
@@ -71,7 +71,7 @@ class Api(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 FOUND = {"url": "https://hafenwerk.example/about", "title": "About", "markdown": "# Hafenwerk\n\nWe run harbours."}
@@ -95,7 +95,7 @@ def posting(**fields: str) -> Posting:
     return posting_from({"company": "Hafenwerk GmbH", **fields}, job_id="1", source="test")
 
 
-def test_firecrawl_finds_pages_after_it_was_asked_too_often(browser: Browser) -> None:
+def test_firecrawl_is_retried_after_429(browser: Browser) -> None:
     with api((429, b"{}"), (503, b""), (200, FIRECRAWL)) as (url, requests):
         research = research_company(posting(), browser, Firecrawl(url, KEY, wait_seconds=0.01))
     assert [source.url for source in research.sources] == ["https://hafenwerk.example/about"]
@@ -107,7 +107,7 @@ def test_firecrawl_finds_pages_after_it_was_asked_too_often(browser: Browser) ->
     assert "Hafenwerk GmbH" in body["query"]
 
 
-def test_half_an_emoji_and_control_characters_of_a_found_page_can_be_written(browser: Browser) -> None:
+def test_malformed_characters_of_a_found_page_are_cleaned(browser: Browser) -> None:
     odd = {"url": "https://a.example/", "title": "Half \ud83d\0", "markdown": "We \ud83d run\x0b\ufffe harbours."}
     with api((200, json.dumps({"success": True, "data": {"web": [odd]}}).encode())) as (url, _):
         [source] = research_company(posting(), browser, Firecrawl(url, KEY)).sources
@@ -117,21 +117,19 @@ def test_half_an_emoji_and_control_characters_of_a_found_page_can_be_written(bro
 @pytest.mark.parametrize(
     ("status", "answer", "says", "attempts"),
     [
-        (401, b"{}", "refuses the key", 1),
-        (402, b"{}", "its quota is spent", 1),
-        (429, b"{}", "is asked too often", 3),
+        (401, b"{}", "rejected the key", 1),
+        (402, b"{}", "the quota is used up", 1),
+        (429, b"{}", "too many requests", 3),
         (500, b"{}", "answered 500", 3),
-        (200, b"no json", "no search result", 1),
-        (200, b'{"success": true, "data": []}', "no search result", 1),
-        (200, b'{"data": {"web": [1]}}', "no search result", 1),
-        (200, b"x" * (9 << 20), "no search result", 1),
-        (200, b'{"data": ' + b"[" * 900 + b"]" * 900 + b"}", "no search result", 1),
-        (200, b"[" * 100_000, "no search result", 1),
+        (200, b"no json", "invalid response", 1),
+        (200, b'{"success": true, "data": []}', "invalid response", 1),
+        (200, b'{"data": {"web": [1]}}', "invalid response", 1),
+        (200, b"x" * (9 << 20), "invalid response", 1),
+        (200, b'{"data": ' + b"[" * 900 + b"]" * 900 + b"}", "invalid response", 1),
+        (200, b"[" * 100_000, "invalid response", 1),
     ],
 )
-def test_what_firecrawl_fails_with_is_told_without_its_key(
-    status: int, answer: bytes, says: str, attempts: int
-) -> None:
+def test_firecrawl_error_is_reported_without_the_key(status: int, answer: bytes, says: str, attempts: int) -> None:
     with api((status, answer)) as (url, requests), pytest.raises(FirecrawlError, match=says) as caught:
         Firecrawl(url, KEY, wait_seconds=0.01).search("x", limit=4)
     assert len(requests) == attempts
@@ -139,29 +137,29 @@ def test_what_firecrawl_fails_with_is_told_without_its_key(
     assert caught.value.__suppress_context__
 
 
-def test_a_firecrawl_that_is_not_there_is_told() -> None:
-    with pytest.raises(FirecrawlError, match="cannot be reached"):
+def test_unreachable_firecrawl_is_reported() -> None:
+    with pytest.raises(FirecrawlError, match="is unreachable"):
         Firecrawl("http://127.0.0.1:9", KEY, wait_seconds=0.01).search("x", limit=4)
 
 
-def test_the_companys_own_site_is_read_within_bounds(browser: Browser, site: Site) -> None:
+def test_company_website_is_read_within_limits(browser: Browser, site: Site) -> None:
     research = research_company(posting(companyUrl=f"{site.url}/"), browser, None)
     paths = [source.url.removeprefix(site.url) for source in research.sources]
     assert paths == ["/", "/about", "/products"]  # the fourth was /mission, with hardly a word
-    assert research.note == f"Read on the company's own site {site.url}/"
+    assert research.note == f"Read on the company's website {site.url}/"
     assert {path for path, _ in site.requests} == {"/", "/favicon.ico", "/about", "/products", "/mission"}
 
 
-def test_a_firecrawl_that_fails_is_stood_in_for_by_the_site_and_both_are_told(browser: Browser, site: Site) -> None:
+def test_company_website_is_read_if_firecrawl_fails(browser: Browser, site: Site) -> None:
     with api((402, b"{}")) as (url, _requests):
         research = research_company(posting(companyUrl=f"{site.url}/"), browser, Firecrawl(url, KEY))
     assert len(research.sources) == 3
-    assert research.note.startswith("Firecrawl says that its quota is spent. Read on the company's own site")
+    assert research.note.startswith("Firecrawl reports that the quota is used up. Read on the company's website")
 
 
-def test_without_a_company_or_a_site_nothing_is_looked_for(browser: Browser) -> None:
+def test_research_needs_a_company_and_a_website(browser: Browser) -> None:
     assert "names no company" in research_company(posting(company=""), browser, None).note
-    assert "names no site" in research_company(posting(url="https://jobs.board.example/1"), browser, None).note
+    assert "names no website" in research_company(posting(url="https://jobs.board.example/1"), browser, None).note
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -192,30 +190,30 @@ def start(environment: dict[str, str], **fields: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_run_reads_the_page_and_the_site_and_says_so(environment: dict[str, str], site: Site, tmp_path: Path) -> None:
+def test_run_reads_page_and_website(environment: dict[str, str], site: Site, tmp_path: Path) -> None:
     with start(environment, url=f"{site.url}/posting", companyUrl=f"{site.url}/") as process:
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
     assert f"Step 3 of 8 done: Read from the page {site.url}/posting.\n" in out
-    assert f"Step 4 of 8 done: Read on the company's own site {site.url}/; sources: 3.\n" in out
+    assert f"Step 4 of 8 done: Read on the company's website {site.url}/; sources: 3.\n" in out
     folder = tmp_path / "applications/hafenwerk-gmbh/harbour-engineer"
     assert sorted(path.name for path in folder.iterdir()) == ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
     assert "Kubernetes" in (folder / "dossier.txt").read_text()
 
 
-def test_a_run_goes_on_without_the_page_and_keeps_a_picture_of_it(
+def test_run_continues_without_the_page_and_keeps_a_screenshot(
     environment: dict[str, str], site: Site, tmp_path: Path
 ) -> None:
     with start(environment, url=f"{site.url}/status/403", description="We need Python.") as process:
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
-    assert "The posting's page could not be read, as the site answered 403: its stored text is used" in out
+    assert "The posting's page could not be read (the site answered 403); the stored text is used" in out
     [picture] = (tmp_path / "applications").rglob("screenshot.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name, value", [("BROWSER_ALLOWED_NETWORKS", "everything"), ("PAGE_TIMEOUT_SECONDS", "soon")])
-def test_a_wrong_setting_fails_before_any_work(environment: dict[str, str], name: str, value: str) -> None:
+def test_invalid_setting_fails_at_once(environment: dict[str, str], name: str, value: str) -> None:
     with start({**environment, name: value}) as process:
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -223,9 +221,7 @@ def test_a_wrong_setting_fails_before_any_work(environment: dict[str, str], name
     assert "::progress::" not in out
 
 
-def test_a_run_that_is_told_to_end_while_the_page_hangs_is_gone_within_two_seconds(
-    environment: dict[str, str], site: Site
-) -> None:
+def test_sigterm_while_a_page_hangs_ends_the_run_within_two_seconds(environment: dict[str, str], site: Site) -> None:
     with start(environment, url=f"{site.url}/hangs") as process:
         deadline = time.monotonic() + 60
         while not any(path == "/hangs" for path, _ in site.requests):

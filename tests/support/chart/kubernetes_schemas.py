@@ -1,7 +1,7 @@
-"""JSON schemas of Kubernetes' objects for kubeconform, from Kubernetes' own description of its API.
+"""Generates JSON schemas for kubeconform from Kubernetes' OpenAPI document.
 
-`python3 kubernetes_schemas.py swagger.json FOLDER` writes a file a kind, such as deployment-apps-v1.json. They
-are strict: a field that Kubernetes does not know is a fault.
+`python3 kubernetes_schemas.py swagger.json FOLDER` writes one file per kind, such as deployment-apps-v1.json.
+They are strict: unknown fields are errors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def make_schemas(swagger: dict[str, Any]) -> dict[str, dict[str, Any]]:
     schemas = {}
     for name, definition in swagger["definitions"].items():
         for kind in definition.get(_KIND, []):
-            group = kind["group"].partition(".")[0]  # kubeconform asks for networkpolicy-networking-v1
+            group = kind["group"].partition(".")[0]  # kubeconform looks for networkpolicy-networking-v1
             file = "-".join(part for part in (kind["kind"], group, kind["version"]) if part).lower()
             schemas[f"{file}.json"] = {"$ref": f"#/definitions/{name}", "definitions": _used(name, definitions)}
     return schemas

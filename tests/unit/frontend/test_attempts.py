@@ -19,9 +19,9 @@ from frontend.attempts import visitor_of
         ("", "unknown", False),
     ],
 )
-def test_a_visitor_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, same: bool) -> None:
+def test_visitor_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, same: bool) -> None:
     assert (visitor_of(one) == visitor_of(other)) is same
 
 
-def test_what_a_proxy_says_instead_of_an_address_is_cut() -> None:
+def test_invalid_address_is_truncated() -> None:
     assert len(visitor_of("x" * 10_000)) == 64

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from frontend.batch import GONE, MOST, Batch, read_address
+from frontend.batch import MAX_RUNS, NOT_FOUND, Batch, parse_batch
 
 
-def test_an_address_names_the_runs_and_is_read_as_it_was_written() -> None:
-    run_ids = [f"{n:02}-" + "x" * 60 for n in range(MOST)]
-    address = Batch(run_ids).address
-    assert read_address(address) == run_ids
-    assert len(address) < 8190 / 2
+def test_url_value_round_trips() -> None:
+    run_ids = [f"{n:02}-" + "x" * 60 for n in range(MAX_RUNS)]
+    value = Batch(run_ids).url_value
+    assert parse_batch(value) == run_ids
+    assert len(value) < 8190 / 2
 
 
 @pytest.mark.parametrize(
@@ -19,18 +19,18 @@ def test_an_address_names_the_runs_and_is_read_as_it_was_written() -> None:
         ("...", []),
         ("a-1.a-1.b-2", ["a-1", "b-2"]),
         ("A-1.../../health.<script>.a%20b.ä.\ud800.a-1\n.b-1." + "x" * 64, ["b-1"]),
-        (".".join(map(str, range(1000))), [str(n) for n in range(MOST)]),
+        (".".join(map(str, range(1000))), [str(n) for n in range(MAX_RUNS)]),
     ],
-    ids=["empty", "between nothing", "twice", "hostile", "too many"],
+    ids=["empty", "separators only", "duplicate", "hostile", "too many"],
 )
-def test_what_names_no_run_is_left_out(text: str, run_ids: list[str]) -> None:
-    assert read_address(text) == run_ids
+def test_invalid_run_ids_are_ignored(text: str, run_ids: list[str]) -> None:
+    assert parse_batch(text) == run_ids
 
 
-def test_a_batch_is_over_when_all_its_runs_have_ended_or_are_no_longer_kept() -> None:
+def test_batch_is_done_when_all_runs_are_finished_or_not_found() -> None:
     unknown = Batch(["a", "b", "c"])
-    assert (unknown.ended, unknown.over, unknown.counts) == (0, False, {})
-    going = Batch(["a", "b", "c"], {"a": "running", "b": GONE, "c": "completed"})
-    assert (going.ended, going.over, going.counts) == (2, False, {"running": 1, GONE: 1, "completed": 1})
-    over = Batch(["a", "b", "c"], {"a": "failed", "b": GONE, "c": "failed"})
-    assert (over.ended, over.over, over.counts) == (3, True, {"failed": 2, GONE: 1})
+    assert (unknown.finished, unknown.done, unknown.counts) == (0, False, {})
+    active = Batch(["a", "b", "c"], {"a": "running", "b": NOT_FOUND, "c": "completed"})
+    assert (active.finished, active.done, active.counts) == (2, False, {"running": 1, NOT_FOUND: 1, "completed": 1})
+    done = Batch(["a", "b", "c"], {"a": "failed", "b": NOT_FOUND, "c": "failed"})
+    assert (done.finished, done.done, done.counts) == (3, True, {"failed": 2, NOT_FOUND: 1})

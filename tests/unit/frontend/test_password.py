@@ -12,7 +12,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.mark.parametrize(
-    ("password", "said"),
+    ("password", "reason"),
     [
         ("open sesame", "fewer than 12"),
         ("x", "fewer than 12"),
@@ -36,12 +36,12 @@ SECRET = "0123456789abcdef0123456789abcdef"
         ("$ecret-secret", "guess"),
     ],
 )
-def test_a_password_that_is_easily_guessed_is_refused_with_the_reason(password: str, said: str) -> None:
-    assert said in weakness(password, SECRET)
+def test_weak_password_is_rejected_with_the_reason(password: str, reason: str) -> None:
+    assert reason in weakness(password, SECRET)
 
 
 @pytest.mark.parametrize("password", ["open sesame", "changeme-changeme", SECRET])
-def test_production_does_not_start_with_a_weak_password_and_says_how_to_make_one(password: str) -> None:
+def test_production_requires_a_strong_password(password: str) -> None:
     environment = {"FRONTEND_PASSWORD": password, "RUNNER_API_SECRET": SECRET}
     with pytest.raises(ConfigurationError, match="FRONTEND_PASSWORD ") as refused:
         read_config(environment, "0.0.0.0")
@@ -61,11 +61,11 @@ def test_production_does_not_start_with_a_weak_password_and_says_how_to_make_one
         "求人応募履歴書東京大阪京都",
     ],
 )
-def test_any_other_password_is_taken(password: str) -> None:
+def test_strong_password_is_accepted(password: str) -> None:
     assert weakness(password, SECRET) == ""
 
 
-def test_what_is_made_as_the_message_says_is_taken() -> None:
-    command = HOW_TO_MAKE_ONE.removeprefix("Make one with: ").split()
-    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    assert weakness(made, SECRET) == "" == weakness(secrets.token_urlsafe(9), SECRET)
+def test_generated_password_is_accepted() -> None:
+    command = HOW_TO_MAKE_ONE.removeprefix("Generate one with: ").split()
+    generated = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert weakness(generated, SECRET) == "" == weakness(secrets.token_urlsafe(9), SECRET)

@@ -24,7 +24,7 @@ def test_markdown_is_rendered() -> None:
         '```"><script>alert(1)</script>\n```',
     ],
 )
-def test_nothing_hostile_gets_through(hostile: str) -> None:
+def test_hostile_markdown_is_neutralised(hostile: str) -> None:
     page = rendered(hostile).lower()
     assert not any(mark in page for mark in ("<script", "<img", 'href="javascript', 'href="vbscript', 'href="data'))
     assert "onmouseover" not in page or "&quot;" in page
@@ -37,12 +37,12 @@ def test_cells_are_aligned_without_inline_styles() -> None:
     assert "<td>4</td>" in page
 
 
-def test_a_link_tells_its_site_nothing() -> None:
+def test_links_send_no_referrer() -> None:
     assert 'rel="noopener noreferrer nofollow"' in rendered("[x](https://a.example)")
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("CV.md", "markdown"), ("dossier.txt", "text"), ("CV.docx", ""), ("md", "markdown"), ("", "")]
 )
-def test_what_can_be_shown_is_told_by_the_name(name: str, kind: str) -> None:
+def test_kind_of_preview_depends_on_the_suffix(name: str, kind: str) -> None:
     assert kind_of(name) == kind

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from frontend.app import create_app
 from frontend.attempts import OF_ALL, OF_VISITOR, AttemptsInMemory
-from frontend.sign_in import BROWSER
+from frontend.sign_in import BROWSER, TOO_MANY
 
 PASSWORD = "open sesame, please"
 DEPLOYED = {"FRONTEND_PASSWORD": PASSWORD, "RUNNER_API_SECRET": "s" * 32, "RUNNER_URL": "http://127.0.0.1:9"}
@@ -20,7 +20,7 @@ def browser() -> FlaskClient:
 
 def client_of(environment: dict[str, str]) -> FlaskClient:
     app = create_app(environment, "127.0.0.1")
-    app.extensions["attempts"] = AttemptsInMemory(lambda: 0.0)  # in a window that does not end meanwhile
+    app.extensions["attempts"] = AttemptsInMemory(lambda: 0.0)  # in one window for the whole test
     return app.test_client()
 
 
@@ -34,24 +34,26 @@ def signed_in(browser: FlaskClient, password: str = PASSWORD) -> int:
     return browser.post("/login", data={"password": password, "csrf_token": token_of(browser)}).status_code
 
 
-def test_without_signing_in_no_call_and_no_page_is_reached(browser: FlaskClient) -> None:
+def test_calls_and_pages_require_sign_in(browser: FlaskClient) -> None:
     assert browser.get("/api/runner/jobs/some-run/status").status_code == 401
     assert browser.get("/").headers["Location"] == "/login"
     token = token_of(browser)
     assert browser.delete("/api/runner/jobs/some-run", headers={"X-CSRF-Token": token}).status_code == 401
 
 
-def test_the_password_opens_the_calls_and_signing_out_closes_them(browser: FlaskClient) -> None:
+def test_calls_work_from_sign_in_to_sign_out(browser: FlaskClient) -> None:
     assert signed_in(browser) == 303
-    assert browser.get("/api/runner/jobs/some-run/status").status_code == 503  # reached; no launcher there
+    assert (
+        browser.get("/api/runner/jobs/some-run/status").status_code == 503
+    )  # past the sign-in; no launcher is running
     with browser.session_transaction() as session:
-        session["csrf"] = "a token of the visit"
-    assert browser.post("/logout", data={"csrf_token": "a token of the visit"}).status_code == 303
+        session["csrf"] = "a valid token"
+    assert browser.post("/logout", data={"csrf_token": "a valid token"}).status_code == 303
     assert browser.get("/api/runner/jobs/some-run/status").status_code == 401
 
 
 @pytest.mark.parametrize(
-    ("asked", "landed"),
+    ("requested", "landing"),
     [
         ("/runs/4711-01jd", "/runs/4711-01jd"),
         ("/jobs?q=a+b&page=2", "/jobs?q=a+b&page=2"),
@@ -60,59 +62,59 @@ def test_the_password_opens_the_calls_and_signing_out_closes_them(browser: Flask
         ("/api/runner/jobs/4711-01jd/log", "/"),
     ],
 )
-def test_whoever_signs_in_gets_to_where_they_wanted(browser: FlaskClient, asked: str, landed: str) -> None:
-    browser.get(asked)
+def test_sign_in_leads_to_the_requested_page(browser: FlaskClient, requested: str, landing: str) -> None:
+    browser.get(requested)
     browser.get("/live", headers={"HX-Request": "true"})
     answer = browser.post("/login", data={"password": PASSWORD, "csrf_token": token_of(browser)})
-    assert (answer.status_code, answer.location) == (303, landed)
+    assert (answer.status_code, answer.location) == (303, landing)
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "ä"])
-def test_no_change_is_made_without_the_sessions_token(browser: FlaskClient, token: str) -> None:
+def test_changes_require_the_sessions_csrf_token(browser: FlaskClient, token: str) -> None:
     signed_in(browser)
     with browser.session_transaction() as session:
-        session["csrf"] = "a token of the visit"
+        session["csrf"] = "a valid token"
     assert browser.post("/api/runner/jobs/run", data={"job_id": "4711", "csrf_token": token}).status_code == 403
-    right = browser.post("/api/runner/jobs/run", json={"job_id": "1"}, headers={"X-CSRF-Token": "a token of the visit"})
+    right = browser.post("/api/runner/jobs/run", json={"job_id": "1"}, headers={"X-CSRF-Token": "a valid token"})
     assert right.status_code == 503
 
 
-def test_a_token_from_before_the_sign_in_is_worth_nothing_after_it(browser: FlaskClient) -> None:
+def test_csrf_token_from_before_sign_in_is_invalid_after_it(browser: FlaskClient) -> None:
     token = token_of(browser)
     assert browser.post("/login", data={"password": PASSWORD, "csrf_token": token}).status_code == 303
     assert browser.post("/logout", data={"csrf_token": token}).status_code == 403
 
 
-def test_attempts_are_limited_even_for_the_right_password(browser: FlaskClient) -> None:
+def test_limit_applies_to_the_right_password_too(browser: FlaskClient) -> None:
     assert [signed_in(browser, "guess") for _ in range(OF_VISITOR.most)] == [401] * OF_VISITOR.most
     assert signed_in(browser) == 429
 
 
 def guess_from_everywhere(browser: FlaskClient) -> None:
-    """Use up the attempts of all, as many addresses together do."""
+    """Use up the total limit from many addresses."""
     stranger = browser.application.test_client()
     token = token_of(stranger)
     for n in range(OF_ALL.most + 1):
         address = {"REMOTE_ADDR": f"192.0.2.{n}" if n % 2 else f"2001:db8:{n:x}::1"}
         answer = stranger.post("/login", data={"password": "guess", "csrf_token": token}, environ_base=address)
-        assert answer.status_code == 401 or n >= OF_ALL.most - 2  # those who signed in before
+        assert answer.status_code == 401 or n >= OF_ALL.most - 2  # the successful sign-ins before counted too
     assert answer.status_code == 429
 
 
-def test_a_network_cannot_guess_fast_and_keeps_out_nobody_who_has_signed_in_before(browser: FlaskClient) -> None:
+def test_botnet_cannot_lock_out_a_browser_that_has_signed_in_before(browser: FlaskClient) -> None:
     known = browser.application.test_client()
     assert signed_in(known) == 303 == signed_in(browser)
     guess_from_everywhere(browser)
     stranger = browser.application.test_client()
     refused = stranger.post("/login", data={"password": PASSWORD, "csrf_token": token_of(stranger)})
-    assert refused.status_code == 429 and "from many places" in refused.text and refused.headers["Retry-After"]
-    assert browser.get("/api/runner/jobs/some-run/status").status_code == 503, "who is signed in stays so"
+    assert refused.status_code == 429 and TOO_MANY[OF_ALL] in refused.text and refused.headers["Retry-After"]
+    assert browser.get("/api/runner/jobs/some-run/status").status_code == 503, "a signed-in browser stays signed in"
     with known.session_transaction() as session:
         session.clear()
-    assert signed_in(known) == 303, "a browser in which somebody has signed in has attempts of its own"
+    assert signed_in(known) == 303, "a browser that has signed in before has its own limit"
 
 
-def test_a_known_browser_has_no_more_attempts_than_an_address(browser: FlaskClient) -> None:
+def test_known_browser_has_the_same_limit_as_an_address(browser: FlaskClient) -> None:
     assert signed_in(browser) == 303
     with browser.session_transaction() as session:
         session.clear()
@@ -120,7 +122,7 @@ def test_a_known_browser_has_no_more_attempts_than_an_address(browser: FlaskClie
     assert answers == [401] * OF_VISITOR.most + [429]
 
 
-def test_a_browsers_cookie_is_kept_from_scripts_and_no_other_value_counts(browser: FlaskClient) -> None:
+def test_browser_cookie_is_http_only_and_cannot_be_forged(browser: FlaskClient) -> None:
     answer = browser.post("/login", data={"password": PASSWORD, "csrf_token": token_of(browser)})
     [cookie] = [text for text in answer.headers.getlist("Set-Cookie") if text.startswith(BROWSER)]
     assert all(part in cookie for part in ("HttpOnly", "SameSite=Lax", "Path=/login", "Max-Age"))
@@ -135,7 +137,7 @@ def test_a_browsers_cookie_is_kept_from_scripts_and_no_other_value_counts(browse
         assert signed_in(stranger) == 429
 
 
-def test_pages_run_no_foreign_script_and_the_cookie_is_kept_from_scripts() -> None:
+def test_policy_allows_own_scripts_only_and_session_cookie_is_http_only() -> None:
     page = create_app(DEPLOYED, "0.0.0.0").test_client().get("/login", base_url="https://slipway.example")
     policy = page.headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy and "unsafe" not in policy
@@ -143,7 +145,7 @@ def test_pages_run_no_foreign_script_and_the_cookie_is_kept_from_scripts() -> No
     assert all(word in cookie for word in ("Secure", "HttpOnly", "SameSite=Lax"))
 
 
-def test_an_unknown_page_is_told_in_words(browser: FlaskClient) -> None:
+def test_unknown_page_renders_404(browser: FlaskClient) -> None:
     signed_in(browser)
     answer = browser.get("/no/such/page")
     assert answer.status_code == 404 and "<h1>Not Found</h1>" in answer.get_data(as_text=True)

@@ -1,4 +1,4 @@
-"""Where the browser may go: tables of hostile addresses, and the proxy that holds them."""
+"""Egress rules: tables of hostile addresses, and the proxy that enforces them."""
 
 from __future__ import annotations
 
@@ -59,39 +59,39 @@ PUBLIC = ["1.1.1.1", "8.8.8.8", "100.128.0.1", "172.32.0.1", "192.169.0.1", "223
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_no_private_address_is_public_nor_reached(address):
+def test_private_address_is_not_permitted(address):
     assert not is_public(ip_address(address))
     assert permitted([address], 80, ()) == []
 
 
 @pytest.mark.parametrize("address", [*PUBLIC, "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
-def test_public_addresses_are_reached(address):
+def test_public_address_is_permitted(address):
     assert permitted([address], 443, ()) == [address]
 
 
 @pytest.mark.parametrize("port", [0, 22, 25, 6379, 6443, 10250, 27017])
-def test_public_addresses_are_asked_on_no_port_but_the_webs(port):
+def test_public_address_is_permitted_only_on_web_ports(port):
     assert permitted(["8.8.8.8"], port, ()) == []
 
 
-def test_what_configuration_names_is_reached_on_any_port_and_its_neighbour_is_not():
+def test_configured_network_is_permitted_on_any_port():
     allowed = networks_from("127.0.0.1, 10.1.0.0/16,fd00::/8")
     found = ["127.0.0.1", "127.0.0.2", "10.1.2.3", "10.2.0.1", "::ffff:127.0.0.1", "fd00::5", "::1"]
     assert permitted(found, 6379, allowed) == ["127.0.0.1", "10.1.2.3", "::ffff:127.0.0.1", "fd00::5"]
 
 
-def test_nothing_named_allows_nothing():
+def test_empty_setting_allows_no_network():
     assert networks_from(" , ") == ()
 
 
 @pytest.mark.parametrize("text", ["localhost", "10.0.0.1/8", "10.0.0.0/33", "::1/129"])
-def test_a_range_that_cannot_be_read_is_refused_with_its_name(text):
+def test_invalid_range_is_rejected_with_its_name(text):
     with pytest.raises(PipelineError, match="BROWSER_ALLOWED_NETWORKS"):
         networks_from(text)
 
 
 class Site(BaseHTTPRequestHandler):
-    """Says which request it got."""
+    """Returns the request that it received."""
 
     protocol_version = "HTTP/1.1"
 
@@ -119,7 +119,7 @@ def site() -> Iterator[int]:
 
 
 def said(proxy: EgressProxy, *parts: bytes) -> bytes:
-    """What the proxy answers until it closes."""
+    """The proxy's response until it closes the connection."""
     with socket.create_connection(("127.0.0.1", proxy.port), 10) as connection:
         for part in parts:
             connection.sendall(part)
@@ -134,7 +134,7 @@ def said(proxy: EgressProxy, *parts: bytes) -> bytes:
 
 @contextmanager
 def proxied(*answers: list[str], allowed: str = "", max_bytes: int = 1 << 20) -> Iterator[EgressProxy]:
-    """A proxy whose names resolve to one of the answers after the other; without any, as they do."""
+    """A proxy whose names resolve to the given answers, one per lookup; without any, to their real addresses."""
     left = list(answers)
 
     async def resolve(_host: str, _port: int) -> list[str]:
@@ -158,44 +158,42 @@ def proxied(*answers: list[str], allowed: str = "", max_bytes: int = 1 << 20) ->
         "http://0:{port}/",
     ],
 )
-def test_no_spelling_of_loopback_is_passed_on(site, target):
+def test_no_spelling_of_loopback_is_forwarded(site, target):
     with proxied() as proxy:
         answer = said(proxy, f"GET {target.format(port=site)} HTTP/1.1\r\n\r\n".encode())
-        assert b" 403 " in answer or b" 502 " in answer  # 502: the resolver knows no such name
+        assert b" 403 " in answer or b" 502 " in answer  # 502: the name does not resolve
         assert b"Host" not in answer
 
 
-def test_no_tunnel_leads_to_a_private_address(site):
+def test_connect_to_a_private_address_is_refused(site):
     with proxied() as proxy:
         answer = said(proxy, f"CONNECT 127.0.0.1:{site} HTTP/1.1\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 403 ")
-        assert proxy.refusals == [
-            f"127.0.0.1:{site} is no place on the public web, and BROWSER_ALLOWED_NETWORKS does not name it"
-        ]
+        assert proxy.refusals == [f"127.0.0.1:{site} is not on the public web and not in BROWSER_ALLOWED_NETWORKS"]
         proxy.renew()
         assert proxy.refusals == []
 
 
-def test_a_name_that_turns_private_between_two_looks_is_refused(site):
+def test_name_rebound_to_a_private_address_is_refused(site):
     with proxied(["127.0.0.1"], ["10.0.0.1"], allowed="127.0.0.1") as proxy:
         request = f"GET http://turncoat.example:{site}/ HTTP/1.1\r\nConnection: keep-alive\r\n\r\n".encode()
         assert said(proxy, request).startswith(b"HTTP/1.1 200 ")
         assert said(proxy, request).startswith(b"HTTP/1.1 403 ")
 
 
-def test_the_address_that_was_checked_is_the_one_connected_to(site):
+def test_proxy_connects_to_the_checked_address(site):
     with proxied(["10.9.9.9", "127.0.0.1"], allowed="127.0.0.1") as proxy:
         assert b" 200 " in said(proxy, f"GET http://two-faced.example:{site}/ HTTP/1.1\r\n\r\n".encode())
 
 
-def test_a_check_beforehand_says_the_same():
+def test_check_applies_the_same_rules():
     with proxied(["192.168.0.1"], ["8.8.8.8"]) as proxy:
-        with pytest.raises(EgressRefusedError, match=r"inside\.example:80 is no place on the public web"):
+        with pytest.raises(EgressRefusedError, match=r"inside\.example:80 is not on the public web"):
             proxy.check("inside.example", 80)
         proxy.check("outside.example", 443)
 
 
-def test_a_site_gets_its_path_and_no_word_to_the_proxy(site):
+def test_proxy_headers_are_not_forwarded(site):
     with proxied(allowed="127.0.0.1") as proxy:
         head = f"GET http://127.0.0.1:{site}/a?b=c HTTP/1.1\r\nHost: h\r\nProxy-Authorization: secret\r\n\r\n"
         answer = said(proxy, head.encode())
@@ -203,14 +201,14 @@ def test_a_site_gets_its_path_and_no_word_to_the_proxy(site):
         assert b"secret" not in answer
 
 
-def test_a_connection_serves_one_request_so_that_the_next_goes_where_it_should(site):
+def test_connection_serves_one_request(site):
     with proxied(allowed="127.0.0.1") as proxy:
         answer = said(proxy, f"GET http://127.0.0.1:{site}/ HTTP/1.1\r\n\r\n".encode())
         assert b"\r\nConnection: close\r\n" in answer.partition(b"\r\n\r\n")[0] + b"\r\n"
         assert b"\r\nConnection: keep-alive\r\n" not in answer
 
 
-def test_more_bytes_than_allowed_are_cut_off_and_said(site):
+def test_byte_limit_is_enforced_and_reported(site):
     with proxied(allowed="127.0.0.1", max_bytes=100_000) as proxy:
         answer = said(proxy, f"GET http://127.0.0.1:{site}/large HTTP/1.1\r\n\r\n".encode())
         assert len(answer) < 300_000
@@ -234,11 +232,11 @@ def test_more_bytes_than_allowed_are_cut_off_and_said(site):
         "\xff\xfe \x00 \x01",
     ],
 )
-def test_what_is_no_request_for_a_proxy_is_refused(request_line):
+def test_invalid_proxy_request_is_400(request_line):
     with proxied() as proxy:
         assert said(proxy, f"{request_line}\r\n\r\n".encode("latin-1")).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_head_without_end_is_cut_off():
+def test_endless_request_head_is_cut_off():
     with proxied() as proxy:
         assert said(proxy, b"GET http://8.8.8.8/ HTTP/1.1\r\n", b"X: y\r\n" * 20_000) == b""

@@ -1,4 +1,4 @@
-"""Where artifacts go: never out of their folder, and never half."""
+"""Artifacts stay in their folder and are written atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline_runner.settings import Settings
 
 DEFAULT_PROFILE = read_profile(profile_files()[DEFAULT])
 ARTIFACTS = {"CV.md", "CV.docx", "cover_letter.txt", "dossier.txt"}
-ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates too: JSON can carry them
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # includes surrogates, which JSON can contain
 ANY_JSON = st.recursive(
     ANY_TEXT | st.none() | st.booleans() | st.integers() | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
@@ -60,7 +60,7 @@ def run_in(world: Path, posting: object, master_cv: str) -> list[str]:
 @example(posting={"company": "..", "title": "CON\x00&#99999999999;"}, master_cv="# A\n\n## Skills\n\n- \ufffe")
 @example(posting={"company": "株式会社", "description": "要件:\n- 日本語\n- Python"}, master_cv="## 経験\n\n- 日本語")
 @example(posting={"company": "x" * 5000, "title": "🙂" * 5000, "description": "\ud800 \x1b[31m"}, master_cv="A\n=\n")
-def test_whatever_a_posting_says_nothing_crashes_and_nothing_escapes(posting, master_cv):
+def test_no_posting_crashes_the_pipeline_or_escapes_the_folder(posting, master_cv):
     with tempfile.TemporaryDirectory() as name:
         world = Path(name)
         try:
@@ -81,7 +81,7 @@ def folder_of(job_id: str = "1", **fields: str) -> str:
     return artifact_folder(Path("a"), posting_from(fields, job_id=job_id, source="test")).as_posix()
 
 
-def test_names_that_cannot_be_a_folder_have_a_fallback():
+def test_unusable_names_have_a_fallback():
     assert folder_of(company="Hafen & Söhne", title="C++ / Go") == "a/hafen-sohne/c-go"
     assert folder_of(company="", title="Engineer") == "a/unknown-company/engineer"
     assert folder_of(company="🙂", title="🙂", job_id="AB 12") == "a/unknown-company/job-ab-12"
@@ -89,11 +89,11 @@ def test_names_that_cannot_be_a_folder_have_a_fallback():
     assert folder_of(company="北京", title="x") == "a/bei-jing/x"
 
 
-def test_a_long_name_is_cut():
-    assert all(len(part) <= artifacts.LONGEST_NAME for part in Path(folder_of(company="x" * 999)).parts)
+def test_long_name_is_truncated():
+    assert all(len(part) <= artifacts.MAX_NAME_LENGTH for part in Path(folder_of(company="x" * 999)).parts)
 
 
-def test_a_symbolic_link_does_not_lead_out(tmp_path):
+def test_symbolic_link_out_of_the_root_is_rejected(tmp_path):
     outside, root = tmp_path / "outside", tmp_path / "applications"
     outside.mkdir()
     root.mkdir()
@@ -103,7 +103,7 @@ def test_a_symbolic_link_does_not_lead_out(tmp_path):
     assert list(outside.iterdir()) == []
 
 
-def test_a_link_in_place_of_an_artifact_is_replaced_and_not_followed(tmp_path):
+def test_link_in_place_of_an_artifact_is_replaced(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     folder = tmp_path / "applications" / "c" / "r"
@@ -114,7 +114,7 @@ def test_a_link_in_place_of_an_artifact_is_replaced_and_not_followed(tmp_path):
     assert (folder / "CV.md").read_bytes() == b"new"
 
 
-def test_a_full_disk_leaves_the_earlier_artifacts_as_they_were(tmp_path, monkeypatch):
+def test_full_disk_leaves_earlier_artifacts_unchanged(tmp_path, monkeypatch):
     folder = tmp_path / "c" / "r"
     write_artifacts(tmp_path, folder, {"CV.md": b"old", "dossier.txt": b"old"})
     calls = iter(range(10))
@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_the_earlier_artifacts_as_they_were(tmp_path, monkeyp
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"CV.md": b"old", "dossier.txt": b"old"}
 
 
-def test_artifacts_have_the_permissions_that_the_umask_says(tmp_path):
+def test_artifact_permissions_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         write_artifacts(tmp_path, tmp_path / "c" / "r", {"CV.md": b"x"})
@@ -138,7 +138,7 @@ def test_artifacts_have_the_permissions_that_the_umask_says(tmp_path):
     assert (tmp_path / "c" / "r" / "CV.md").stat().st_mode & 0o777 == 0o640
 
 
-def test_secrets_of_the_environment_are_replaced_by_their_names():
+def test_secrets_are_replaced_by_their_names():
     environ = {
         "A_KEY": "abcdef123",
         "B_SECRET": "short",

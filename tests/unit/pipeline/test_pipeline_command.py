@@ -1,4 +1,4 @@
-"""The command line, as the launcher meets it: arguments, output, exit codes and signals."""
+"""The command line: arguments, output, exit codes and signals."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 ARTIFACTS = ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
 
 
-def test_a_run_leaves_the_four_artifacts_in_company_and_role(run, sample_environment, tmp_path):
+def test_run_writes_four_artifacts_to_company_and_role(run, sample_environment, tmp_path):
     done = run("--job-id", "4711", environment=sample_environment)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / "applications" / "hafenwerk-systems-gmbh" / "senior-platform-automation-engineer"
     assert sorted(path.name for path in folder.iterdir()) == ARTIFACTS
 
 
-def test_without_settings_the_places_are_in_the_working_directory(run, samples, tmp_path):
+def test_default_paths_are_in_the_working_directory(run, samples, tmp_path):
     (tmp_path / "master-cv.md").write_text("# Ada\n\n## Skills\n\n- Python\n")
     (tmp_path / "postings").mkdir()
     (tmp_path / "postings" / "1.json").write_text('{"title": "Engineer", "company": "Example"}')
@@ -28,12 +28,12 @@ def test_without_settings_the_places_are_in_the_working_directory(run, samples, 
     assert (tmp_path / "applications" / "example" / "engineer" / "CV.md").is_file()
 
 
-def test_the_first_line_says_that_the_pipeline_starts(run, sample_environment):
+def test_first_line_announces_the_start(run, sample_environment):
     first = run("--job-id", "4711", environment=sample_environment).stdout.split("\n")[0]
     assert first == "Starting pipeline for job 4711 with the profile default."
 
 
-def test_each_step_has_a_progress_line_and_a_line_at_begin_and_end(run, sample_environment):
+def test_each_step_prints_progress_start_and_end(run, sample_environment):
     out = run("--job-id", "4711", environment=sample_environment).stdout
     assert '\n::progress:: {"step": 2, "of": 8, "label": "Reading the posting"}\n' in out
     steps = [json.loads(found) for found in re.findall(r"^::progress:: (.*)$", out, re.MULTILINE)]
@@ -43,12 +43,12 @@ def test_each_step_has_a_progress_line_and_a_line_at_begin_and_end(run, sample_e
         assert f"\nStep {step['step']} of 8 done: " in out
 
 
-def test_without_a_model_key_it_says_that_it_works_offline(run, sample_environment):
+def test_run_without_a_model_key_works_offline(run, sample_environment):
     done = run("--job-id", "4711", environment=sample_environment)
     assert "Neither OPENAI_API_KEY nor OPENROUTER_API_KEY is set: working offline" in done.stdout
 
 
-def test_the_same_input_gives_the_same_bytes(run, sample_environment, tmp_path):
+def test_same_input_gives_the_same_bytes(run, sample_environment, tmp_path):
     contents = []
     for seed in ("1", "2"):
         root = tmp_path / seed
@@ -59,7 +59,7 @@ def test_the_same_input_gives_the_same_bytes(run, sample_environment, tmp_path):
     assert contents[0] == contents[1]
 
 
-def test_the_senior_profile_gives_a_longer_cv(run, sample_environment, tmp_path):
+def test_senior_profile_writes_a_longer_cv(run, sample_environment, tmp_path):
     lengths = []
     for profile in ("default", "senior"):
         run("--job-id", "4711", "--profile", profile, environment=sample_environment)
@@ -68,37 +68,37 @@ def test_the_senior_profile_gives_a_longer_cv(run, sample_environment, tmp_path)
     assert lengths[0] < lengths[1]
 
 
-def test_an_unknown_profile_fails_before_any_work(run, sample_environment, tmp_path):
+def test_unknown_profile_fails_at_once(run, sample_environment, tmp_path):
     done = run("--job-id", "4711", "--profile", "junior", environment=sample_environment)
     assert done.returncode == 2
-    assert "there is no profile 'junior'; there are default, senior" in done.stderr
+    assert "unknown profile 'junior' (choose from default, senior)" in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "applications").exists()
 
 
 @pytest.mark.parametrize("arguments", [[], ["--job-id"], ["--job-id", " "], ["--job-id", "1", "--unknown"]])
-def test_wrong_arguments_are_a_usage_error(run, sample_environment, arguments):
+def test_invalid_arguments_are_a_usage_error(run, sample_environment, arguments):
     assert run(*arguments, environment=sample_environment).returncode == 2
 
 
 @pytest.mark.parametrize("job_id", ["999", "../postings/4711", "*", "/etc/passwd", "4711.json"])
-def test_an_unknown_posting_is_answered_with_those_that_exist(run, sample_environment, job_id):
+def test_unknown_posting_lists_existing_ones(run, sample_environment, job_id):
     done = run("--job-id", job_id, environment=sample_environment)
     assert done.returncode == 3
     last = done.stdout.strip().split("\n")[-1]
     assert sample_environment["POSTINGS_DIR"] in last
-    assert last.endswith("there are 4711, 4712, 4713.")
+    assert last.endswith("Existing postings: 4711, 4712, 4713.")
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_missing_folder_of_postings_is_said(run, sample_environment):
+def test_missing_postings_folder_is_named(run, sample_environment):
     done = run("--job-id", "1", environment={**sample_environment, "POSTINGS_DIR": "nowhere"})
     assert done.returncode == 3
     assert "the folder nowhere, which does not exist" in done.stdout
 
 
 @pytest.mark.parametrize("content", [None, "", " \n\t\n", "<!-- nothing yet -->"])
-def test_a_missing_or_empty_master_cv_has_its_own_exit_code(run, sample_environment, tmp_path, content):
+def test_missing_or_empty_master_cv_has_its_own_exit_code(run, sample_environment, tmp_path, content):
     cv = tmp_path / "cv.md"
     if content is not None:
         cv.write_text(content)
@@ -108,13 +108,13 @@ def test_a_missing_or_empty_master_cv_has_its_own_exit_code(run, sample_environm
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_folder_in_place_of_the_master_cv_counts_as_missing(run, sample_environment, tmp_path):
+def test_folder_in_place_of_the_master_cv_counts_as_missing(run, sample_environment, tmp_path):
     done = run("--job-id", "4711", environment={**sample_environment, "MASTER_CV": str(tmp_path)})
     assert done.returncode == 4
     assert "is a folder" in done.stdout
 
 
-def test_any_other_fault_is_a_traceback_and_one_sentence(run, sample_environment, tmp_path):
+def test_other_error_prints_a_traceback_and_one_sentence(run, sample_environment, tmp_path):
     (tmp_path / "applications").write_text("a file where a folder should be")
     done = run("--job-id", "4711", environment=sample_environment)
     assert done.returncode == 1
@@ -122,24 +122,24 @@ def test_any_other_fault_is_a_traceback_and_one_sentence(run, sample_environment
     assert done.stdout.strip().split("\n")[-1].startswith("Pipeline failed: ")
 
 
-def test_a_broken_posting_is_a_fault(run, sample_environment, tmp_path):
+def test_invalid_posting_fails_the_run(run, sample_environment, tmp_path):
     (tmp_path / "5.json").write_text("{")
     done = run("--job-id", "5", environment={**sample_environment, "POSTINGS_DIR": str(tmp_path)})
     assert done.returncode == 1
-    assert "cannot be read as JSON" in done.stdout.strip().split("\n")[-1]
+    assert "is not valid JSON" in done.stdout.strip().split("\n")[-1]
 
 
-def test_an_unusable_database_address_is_a_fault_that_shows_no_secret(run, sample_environment):
+def test_invalid_mongodb_uri_is_reported_without_secrets(run, sample_environment):
     del sample_environment["POSTINGS_DIR"]
     uri = "mongodb://marten:s3cret%40word@127.0.0.1:port/"
     done = run("--job-id", "4711", environment={**sample_environment, "MONGODB_URI": uri})
     assert done.returncode == 1
-    assert "check MONGODB_URI" in done.stdout.strip().split("\n")[-1]
+    assert "Check MONGODB_URI" in done.stdout.strip().split("\n")[-1]
     for secret in (uri, "s3cret%40word", "s3cret@word"):
         assert secret not in done.stdout + done.stderr
 
 
-def test_a_posting_cannot_forge_a_progress_line(run, sample_environment, tmp_path):
+def test_posting_cannot_forge_a_progress_line(run, sample_environment, tmp_path):
     title = 'x\n::progress:: {"step": 9, "of": 9, "label": "forged"}\r::progress:: {}'
     (tmp_path / "7.json").write_text(json.dumps({"title": title, "company": title}))
     done = run("--job-id", "7", environment={**sample_environment, "POSTINGS_DIR": str(tmp_path)})
@@ -147,7 +147,7 @@ def test_a_posting_cannot_forge_a_progress_line(run, sample_environment, tmp_pat
     assert sum(line.startswith("::progress::") for line in done.stdout.splitlines()) == 8
 
 
-def test_another_script_reaches_a_log_that_only_knows_ascii(run, sample_environment, tmp_path):
+def test_other_scripts_are_printed_in_an_ascii_locale(run, sample_environment, tmp_path):
     (tmp_path / "8.json").write_text(json.dumps({"title": "プラットフォーム", "company": "Пример"}))
     environment = {**sample_environment, "POSTINGS_DIR": str(tmp_path), "PYTHONIOENCODING": "ascii"}
     done = run("--job-id", "8", environment=environment)
@@ -156,8 +156,8 @@ def test_another_script_reaches_a_log_that_only_knows_ascii(run, sample_environm
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_pipeline_within_two_seconds(start, sample_environment, tmp_path, number, exit_code):
-    pipe = tmp_path / "cv-that-never-comes"  # opening it for reading waits for a writer
+def test_signal_ends_the_pipeline_within_two_seconds(start, sample_environment, tmp_path, number, exit_code):
+    pipe = tmp_path / "cv-that-never-comes"  # opening it for reading blocks until there is a writer
     os.mkfifo(pipe)
     with start("--job-id", "4711", environment={**sample_environment, "MASTER_CV": str(pipe)}) as process:
         while not process.stdout.readline().startswith("Step 1 of 8"):

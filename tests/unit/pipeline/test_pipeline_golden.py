@@ -1,4 +1,4 @@
-"""What the sample postings come to offline, word for word. ``make golden`` writes the files anew."""
+"""The documents of the sample postings, word for word. ``make golden`` regenerates the files."""
 
 from __future__ import annotations
 
@@ -31,16 +31,14 @@ def check(folder: Path, golden: Path) -> None:
 
 
 @pytest.mark.parametrize(("job_id", "profile"), [("4711", "default"), ("4712", "default"), ("4713", "senior")])
-def test_a_sample_posting_gives_the_same_documents(run, sample_environment, tmp_path, job_id, profile):
+def test_sample_posting_gives_the_golden_documents(run, sample_environment, tmp_path, job_id, profile):
     assert run("--job-id", job_id, "--profile", profile, environment=sample_environment).returncode == 0
     [folder] = {path.parent for path in (tmp_path / "applications").rglob("CV.md")}
     check(folder, GOLDEN / job_id)
 
 
 @pytest.mark.parametrize(("name", "posting"), [("another-script", CHINESE), ("no-company", NO_COMPANY)])
-def test_a_posting_in_another_script_or_without_a_company_gives_documents_too(
-    run, sample_environment, tmp_path, name, posting
-):
+def test_unusual_posting_gives_the_golden_documents(run, sample_environment, tmp_path, name, posting):
     (tmp_path / "one.json").write_text(json.dumps(posting))
     environment = {**sample_environment, "POSTINGS_DIR": str(tmp_path)}
     assert run("--job-id", str(posting["jobId"]), environment=environment).returncode == 0

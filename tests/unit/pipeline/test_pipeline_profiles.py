@@ -1,4 +1,4 @@
-"""Profiles are files: those that come with the pipeline, and one's own."""
+"""Bundled and custom profiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_two_profiles_are_bundled():
     assert {read_profile(path).name for path in profile_files().values()} == {"default", "senior"}
 
 
-def test_ones_own_profiles_come_beside_the_bundled_ones_and_before_them(run, sample_environment, tmp_path):
+def test_custom_profiles_extend_and_override_bundled_ones(run, sample_environment, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "default.yaml").write_text("sections: [education]\n")
     (tmp_path / "own" / "short.yaml").write_text("tone: warm\nlanguage: German\n")
@@ -35,17 +35,17 @@ def test_ones_own_profiles_come_beside_the_bundled_ones_and_before_them(run, sam
     assert "## Skills" not in cv.read_text()
 
 
-def test_a_folder_of_profiles_that_is_not_there_leaves_the_bundled_ones(tmp_path):
+def test_missing_profiles_folder_leaves_the_bundled_ones(tmp_path):
     assert list(profile_files(tmp_path / "nowhere")) == ["default", "senior"]
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("tone: [", "cannot be read as YAML"),
-        ("\ufffe\x00", "cannot be read as YAML"),
-        ("- a list", "must hold fields"),
-        ("", "must hold fields"),
+        ("tone: [", "is not valid YAML"),
+        ("\ufffe\x00", "is not valid YAML"),
+        ("- a list", "must have fields"),
+        ("", "must have fields"),
         ("tone: shrill", "tone: Input should be 'plain', 'warm' or 'formal'"),
         ("length: {recent_roles: many}", "length.recent_roles: Input should be a valid integer"),
         ("length: {recent_roles: -1}", "length.recent_roles: "),
@@ -54,7 +54,7 @@ def test_a_folder_of_profiles_that_is_not_there_leaves_the_bundled_ones(tmp_path
         ("{1: 2}", "1: "),
     ],
 )
-def test_a_broken_profile_names_the_file_and_the_field(tmp_path, text, problem):
+def test_invalid_profile_names_file_and_field(tmp_path, text, problem):
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(ProfileUnreadableError) as caught:
@@ -63,7 +63,7 @@ def test_a_broken_profile_names_the_file_and_the_field(tmp_path, text, problem):
     assert problem in str(caught.value)
 
 
-def test_a_broken_profile_ends_the_run_before_any_work(run, sample_environment, tmp_path):
+def test_invalid_profile_fails_at_once(run, sample_environment, tmp_path):
     (tmp_path / "broken.yaml").write_text("tone: shrill")
     done = run(
         "--job-id", "1", "--profile", "broken", environment={**sample_environment, "PROFILES_DIR": str(tmp_path)}
@@ -74,7 +74,7 @@ def test_a_broken_profile_ends_the_run_before_any_work(run, sample_environment, 
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_profile_orders_the_sections_and_roles_are_never_left_out(tmp_path):
+def test_profile_orders_sections_and_keeps_roles(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text("sections: [education, skills]")
     cv = parse_master_cv("# Ada\n\n## Skills\n\n- Go\n\n## Experience\n\n- Grew roses.\n\n## Education\n\n- M.Sc.\n")
@@ -88,7 +88,7 @@ def test_a_profile_orders_the_sections_and_roles_are_never_left_out(tmp_path):
 
 @pytest.mark.parametrize("tone", ["plain", "warm", "formal"])
 @pytest.mark.parametrize("language", ["English", "German"])
-def test_a_letter_has_a_frame_in_each_tone_and_language(language, tone):
+def test_letter_has_a_frame_in_each_tone_and_language(language, tone):
     around = frame(language, tone)
     letter = write_letter(parse_master_cv("# Ada\n"), POSTING, [], around=around)
     assert around.farewell in letter

@@ -1,4 +1,4 @@
-"""The environment: which model is asked, where, and what the example file says of it."""
+"""Settings from the environment, and .env.example."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline_runner.settings import Settings
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_openai_comes_first_and_an_empty_variable_is_none():
+def test_openai_takes_precedence_and_empty_variables_are_unset():
     both = Settings.from_environment({"OPENAI_API_KEY": "a", "OPENROUTER_API_KEY": "b"}).model
     assert (both.key_name, both.base_url, both.model) == ("OPENAI_API_KEY", "https://api.openai.com/v1", "gpt-4.1-mini")
     other = Settings.from_environment({"OPENAI_API_KEY": " ", "OPENROUTER_API_KEY": "b", "MODEL": "x/y"}).model
@@ -22,18 +22,18 @@ def test_openai_comes_first_and_an_empty_variable_is_none():
     assert Settings.from_environment({"OPENAI_API_KEY": ""}).model is None
 
 
-def test_a_key_is_not_part_of_what_the_settings_show():
+def test_repr_hides_the_key():
     assert "sk-secret" not in repr(Settings.from_environment({"OPENAI_API_KEY": "sk-secret"}))
 
 
 @pytest.mark.parametrize("name", ["MODEL_TIMEOUT_SECONDS", "PAGE_TIMEOUT_SECONDS"])
 @pytest.mark.parametrize("text", ["soon", "-1", "0", "nan", "inf", "1e9"])
-def test_a_useless_time_is_refused(name, text):
-    with pytest.raises(PipelineError, match=f"{name} is '{text}': it wants a number of seconds"):
+def test_invalid_time_is_rejected(name, text):
+    with pytest.raises(PipelineError, match=f"{name} is '{text}'. Set a number of seconds"):
         Settings.from_environment({"OPENAI_API_KEY": "a", name: text})
 
 
-def test_times_that_are_not_set_are_the_usual_ones():
+def test_times_have_defaults():
     settings = Settings.from_environment({"OPENAI_API_KEY": "a", "MODEL_TIMEOUT_SECONDS": ""})
     assert (settings.model.timeout_seconds, settings.page_seconds) == (120, 30)
 
@@ -51,12 +51,12 @@ def test_every_variable_is_in_the_example_file():
         ("gpt-4o-mini-2024-07-18", {"prompt_tokens": 1_000_000, "completion_tokens": 0}, "about $0.1500 by list price"),
         ("openai/gpt-4o", {"prompt_tokens": 0, "completion_tokens": 100_000}, "about $1.0000 by list price"),
         ("own", {"prompt_tokens": 5, "completion_tokens": 6}, "own: 1 answers, 5 tokens in, 6 out, price unknown"),
-        ("own", {"cost": 0.25}, "$0.2500 as the provider says"),
+        ("own", {"cost": 0.25}, "$0.2500 as reported by the provider"),
         ("own", {"prompt_tokens": "many", "completion_tokens": -1}, "0 tokens in, 0 out, price unknown"),
         ("own", None, "0 tokens in, 0 out, price unknown"),
     ],
 )
-def test_tokens_and_price_are_added_up(model, usage, end):
+def test_tokens_and_price_are_summed(model, usage, end):
     costs = Costs(model)
     costs.add(usage)
     assert costs.summary().endswith(end)

@@ -1,4 +1,4 @@
-"""What the pipeline makes of a model's answers, whatever they are."""
+"""Handling of arbitrary model answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SENTENCES = st.lists(
 
 
 class Scripted:
-    """Stands for `Assistance`: gives the answers of a script, in the form that is asked for."""
+    """A fake `Assistance` with scripted answers."""
 
     def __init__(self, answers: dict[str, object]) -> None:
         self.answers = answers
@@ -45,13 +45,13 @@ class Scripted:
         return form.model_validate(self.answers)
 
 
-def test_an_id_that_is_none_names_no_fact():
+def test_invalid_id_names_no_fact():
     assert named(["F0", "F999", "f1", "F-1", "F1 ", "F1", "F\u0661"], FACTS) == [FACTS[0]]
 
 
 @settings(deadline=None, max_examples=60)
 @given(cv=st.lists(IDS), letter=st.lists(IDS), cv_words=SENTENCES, letter_words=SENTENCES)
-def test_no_answer_brings_a_word_or_a_number_that_the_master_cv_lacks(cv, letter, cv_words, letter_words):
+def test_no_answer_adds_words_or_numbers_to_the_documents(cv, letter, cv_words, letter_words):
     choice = choose(POSTING, [], FACTS, PROFILE, Scripted({"cv": cv, "letter": letter}))
     documents = write_documents(CV, POSTING, choice, FACTS, PROFILE, Scripted({"cv": cv_words, "letter": letter_words}))
     numbers = set(re.findall(r"\d+", SOURCE))

@@ -1,4 +1,4 @@
-"""What the documents say: the CV's own words, ordered for the posting."""
+"""The content of the documents: the CV's own words, ordered for the posting."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Second paragraph.
 ## Languages
 
 - German (C2)
-"""  # noqa: W291 - two spaces at the end of a line are Markdown's line break
+"""  # noqa: W291 - two trailing spaces are a line break in Markdown
 
 
 def posting(**fields: object):
@@ -82,7 +82,7 @@ def fact(text: str, kind: Kind = Kind.EXPERIENCE) -> Fact:
     return Fact(text=text, where="somewhere", kind=kind)
 
 
-def test_the_cv_is_taken_apart(cv):
+def test_cv_is_parsed(cv):
     assert cv.name == "Ada Example"
     assert cv.contact == ["Engineer", "Hamburg · [ada@example.com](mailto:ada@example.com)"]
     kinds = [section.kind for section in cv.sections]
@@ -90,12 +90,12 @@ def test_the_cv_is_taken_apart(cv):
     assert cv.sections[2].entries[0].label == "Engineer, New GmbH, 2020 - today"
 
 
-def test_a_cv_without_headings_has_its_first_line_as_name():
+def test_first_line_is_the_name_without_headings():
     cv = parse_master_cv("Ada Example\nHamburg\n")
     assert (cv.name, cv.contact) == ("Ada Example", ["Hamburg"])
 
 
-def test_roles_in_bold_are_roles_too():
+def test_bold_paragraphs_are_roles():
     cv = parse_master_cv("# Ada\n\n# Experience\n\n**One**\n\n- a\n\n**Two**\n\n- b\n")
     assert [(entry.details, entry.bullets) for entry in cv.sections[0].entries] == [
         (["**One**"], ["a"]),
@@ -103,12 +103,12 @@ def test_roles_in_bold_are_roles_too():
     ]
 
 
-def test_comments_front_matter_and_the_words_curriculum_vitae_are_no_content():
+def test_comments_front_matter_and_document_title_are_ignored():
     cv = parse_master_cv("---\nkey: value\n---\n# Curriculum Vitae\n# Ada <!-- really -->\n<!-- a\n\nnote -->\n")
     assert (cv.name, cv.contact, cv.sections) == ("Ada", [], [])
 
 
-def test_bullets_are_ordered_by_relevance_and_the_last_ones_go(cv):
+def test_bullets_are_ordered_by_relevance_and_limited(cv):
     written = write_cv(cv, words("Kubernetes"), PROFILES["default"])
     role = written.split("### Engineer, New GmbH")[1].split("###")[0]
     bullets = [line for line in role.split("\n") if line.startswith("- ")]
@@ -116,32 +116,32 @@ def test_bullets_are_ordered_by_relevance_and_the_last_ones_go(cv):
     assert bullets[1:] == ["- Grew roses.", "- Counted sheep.", "- Painted walls."]
 
 
-def test_roles_keep_their_order_whatever_matches(cv):
+def test_roles_keep_their_order(cv):
     written = write_cv(cv, words("Python"), PROFILES["default"])
     assert written.index("New GmbH") < written.index("Old GmbH")
 
 
-def test_skills_that_the_posting_names_come_first(cv):
+def test_skills_in_the_posting_come_first(cv):
     written = write_cv(cv, words("Kubernetes"), PROFILES["default"])
     assert "- **Platforms:** Kubernetes, Docker\n- **Data:** SQL, Redis" in written
 
 
-def test_a_skill_that_is_prose_is_left_as_it_is():
+def test_prose_skills_stay_unchanged():
     cv = parse_master_cv("# A\n\n## Skills\n\n- I know Docker (well), Helm, and Kubernetes.\n")
     assert "- I know Docker (well), Helm, and Kubernetes." in write_cv(cv, words("Helm"), PROFILES["default"])
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 @pytest.mark.parametrize("job_id", ["4711", "4712", "4713"])
-def test_no_line_of_the_cv_is_invented(samples, profile, job_id):
+def test_every_line_of_the_cv_is_from_the_master_cv(samples, profile, job_id):
     source = (samples / "master-cv.md").read_text()
     posting = posting_from({"title": job_id}, job_id=job_id, source="test")
     written = write_cv(parse_master_cv(source), query_of(posting, ["Kubernetes", "SQL", "Python"]), profile)
-    known = {frozenset(words(line)) for line in source.split("\n")}  # as sets: items of skills change their order
+    known = {frozenset(words(line)) for line in source.split("\n")}  # as sets, because skills are reordered
     assert [line for line in written.split("\n") if frozenset(words(line)) not in known] == []
 
 
-def test_the_letter_names_role_and_company_and_quotes_three_facts(cv):
+def test_letter_names_role_and_company_and_quotes_three_facts(cv):
     job = posting(url="https://example.com/1")
     facts = facts_of(cv)
     quoted = strongest_facts(facts, query_of(job, ["Kubernetes", "Python", "bread"]))
@@ -155,19 +155,19 @@ def test_the_letter_names_role_and_company_and_quotes_three_facts(cv):
     assert letter.endswith("Kind regards Ada Example")
 
 
-def test_a_letter_for_a_posting_that_matches_nothing_quotes_the_latest_role(cv):
+def test_letter_without_matches_quotes_the_latest_role(cv):
     quoted = strongest_facts(facts_of(cv), words("Zookeeper"))
     assert quoted[0].text == "Grew roses."
 
 
-def test_a_letter_can_be_written_with_nothing_known():
+def test_letter_works_with_minimal_input():
     nobody = parse_master_cv("# Ada\n")
     letter = write_letter(nobody, posting_from({}, job_id="1", source="test"), [])
-    assert "I am applying for the position that you advertise." in letter
+    assert "I am applying for the position that you have advertised." in letter
     assert "None" not in letter
 
 
-def test_each_requirement_has_evidence_or_is_a_gap(cv):
+def test_requirement_has_evidence_or_is_a_gap(cv):
     facts = facts_of(cv)
     met, partly, gap, unclear = compare(
         ["Experience with Kubernetes", "Python, Fortran and Cobol", "Forklift licence", "5 years of experience"], facts
@@ -179,24 +179,24 @@ def test_each_requirement_has_evidence_or_is_a_gap(cv):
     assert score_of([met, partly, gap, unclear]) == 50
 
 
-def test_one_everyday_word_in_common_is_no_evidence():
+def test_one_common_word_is_not_evidence():
     [comparison] = compare(["Service meshes such as Istio"], [fact("Moved 46 services to other machines.")])
     assert comparison.verdict is Verdict.GAP
 
 
-def test_there_is_no_score_without_requirements():
+def test_score_needs_requirements():
     assert score_of([]) is None
 
 
-STORED = Page(text="", from_page=False, note="The posting names no page: its stored text is used")
-NOTHING = Research(note="The posting names no site of the company's own")
+STORED = Page(text="", from_page=False, note="The posting has no URL; the stored text is used")
+NOTHING = Research(note="The posting names no website of the company")
 
 
 def dossier_of(job, comparisons=(), cv_text="", *, page=STORED, research=NOTHING):
     return write_dossier(job, comparisons, cv_text, "master-cv.md", page=page, research=research)
 
 
-def test_the_dossier_has_all_its_parts(cv):
+def test_dossier_has_all_sections(cv):
     job = posting(description="We build. You must know Kubernetes.\n", url="https://example.com/1")
     comparisons = compare([*requirements_of(job), "Forklift licence"], facts_of(cv))
     dossier = dossier_of(job, comparisons)
@@ -206,14 +206,14 @@ def test_the_dossier_has_all_its_parts(cv):
     assert '"Forklift licence"?' in dossier
 
 
-def test_the_dossier_tells_what_was_read_besides_and_where():
+def test_dossier_cites_its_sources():
     source = Source(title="About\nus", url="https://acme.example/about", excerpt="We build " + "bridges " * 200)
-    research = Research(sources=(source,), note="Read on the company's own site https://acme.example/")
+    research = Research(sources=(source,), note="Read on the company's website https://acme.example/")
     page = Page(
         text="x", url="https://jobs.example/1", from_page=True, note="Read from the page https://jobs.example/1"
     )
     dossier = dossier_of(posting(company="Acme"), page=page, research=research)
-    assert "Acme in its own words. Read on the company's own site" in dossier
+    assert "Acme in its own words. Read on the company's website" in dossier
     assert 'About us: "We build bridges' in dossier
     assert max(map(len, dossier.split("\n"))) <= 90
     assert dossier.count("bridges") < 90
@@ -221,29 +221,29 @@ def test_the_dossier_tells_what_was_read_besides_and_where():
     assert "- Its text: Read from the page https://jobs.example/1." in dossier
 
 
-def test_the_dossier_says_why_nothing_was_read_of_the_company():
-    assert "nothing was read beyond the posting. The posting names no site" in " ".join(dossier_of(posting()).split())
+def test_dossier_says_why_there_is_no_company_information():
+    assert "information beyond the posting. The posting names no website" in " ".join(dossier_of(posting()).split())
 
 
-def test_the_dossier_does_not_ask_what_the_posting_tells():
+def test_dossier_asks_only_open_questions():
     assert "What salary range" in dossier_of(posting())
     assert "What salary range" not in dossier_of(posting(description="Salary: 60.000 EUR"))
 
 
-def test_the_dossier_warns_when_posting_and_cv_are_in_two_languages(samples):
+def test_dossier_warns_about_different_languages(samples):
     german = "Wir suchen für unser Team eine Person, die mit uns und für uns auf der Station arbeitet."
     english = "I have led the work of a group and I still write the code that we run on the platform."
     assert (language(german), language(english), language("Kubernetes")) == ("German", "English", None)
     assert "The posting is in German" in dossier_of(posting(description=german), cv_text=english)
 
 
-def test_ranking_puts_texts_without_a_shared_word_last_in_their_order():
+def test_ranking_puts_texts_without_matches_last():
     ranked = rank(["roses", "sheep", "Kubernetes", ""], words("kubernetes"))
     assert [match.index for match in ranked] == [2, 0, 1, 3]
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", "the"], ["roses"]])
-def test_ranking_copes_with_nothing(texts):
+def test_ranking_accepts_empty_input(texts):
     assert len(rank(texts, [])) == len(rank(texts, ["rose"])) == len(texts)
 
 
@@ -254,7 +254,7 @@ def test_words_are_found_in_many_scripts():
     assert words("\uff30\uff59\uff54\uff48\uff4f\uff4e") == ["python"]  # full-width letters
 
 
-def test_sentences_do_not_end_at_an_abbreviation_before_a_small_letter():
+def test_abbreviation_before_a_lower_case_letter_does_not_end_a_sentence():
     assert sentences("I know e.g. this. And that!  Été. 東京。大阪。") == [
         "I know e.g. this.",
         "And that!",
@@ -264,7 +264,7 @@ def test_sentences_do_not_end_at_an_abbreviation_before_a_small_letter():
     ]
 
 
-def test_the_word_document_keeps_headings_lists_bold_and_links():
+def test_docx_keeps_headings_lists_bold_and_links():
     markdown = "# Ada\n\nplain **bold** *italic*  \nnext\n\n## Work\n\n- one [tool](https://example.com/t)\n  - inner\n"
     document = Document(io.BytesIO(make_docx(markdown, title="Ada")))
     assert [(paragraph.style.name, paragraph.text) for paragraph in document.paragraphs] == [
@@ -280,20 +280,20 @@ def test_the_word_document_keeps_headings_lists_bold_and_links():
     assert (link.text, link.address) == ("tool", "https://example.com/t")
 
 
-def test_only_addresses_of_pages_mail_and_phones_become_links():
+def test_only_web_mail_and_phone_links_are_kept():
     document = Document(io.BytesIO(make_docx("[a](ftp://example.com) [b](../x)", title="")))
     assert document.paragraphs[0].hyperlinks == []
     assert document.paragraphs[0].text == "a b"
 
 
-def test_characters_that_xml_has_not_are_left_out_of_the_document():
+def test_docx_omits_characters_that_xml_forbids():
     markdown = "# Ada&#12;\x00\x0b\n\n\ufffeOne&#12;two \ud83d\n\n```\n\x07code\n```\n"
     document = Document(io.BytesIO(make_docx(markdown, title="Ada\x0b\ud83d")))
     texts = [paragraph.text for paragraph in document.paragraphs]
     assert [text.replace("\n", " ").strip() for text in texts] == ["Ada \ufffd", "One two \ufffd", "code"]
 
 
-def test_the_word_document_carries_no_time_of_today():
+def test_docx_contains_no_current_time():
     first, second = (make_docx("# Ada\n\n[x](https://example.com)\n", title="Ada") for _ in range(2))
     assert first == second
     assert {member.date_time[0] for member in zipfile.ZipFile(io.BytesIO(first)).infolist()} == {1980}

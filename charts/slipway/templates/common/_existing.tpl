@@ -1,4 +1,4 @@
-{{/* What exists already has all that the values ask of it. Says nothing without a cluster, as in `helm template`. */}}
+{{/* Checks that the existing objects have what the values require. Skipped without a cluster, as in `helm template`. */}}
 {{- define "slipway.checkExisting" -}}
 {{- $namespace := .Release.Namespace }}
 {{- $v := .Values }}
@@ -14,7 +14,7 @@
 {{- end }}
 {{- range $v.imagePullSecrets }}
 {{- if not (lookup "v1" "Secret" $namespace .) }}
-{{- fail (printf "Create the Secret %s in namespace %s first (kubectl create secret docker-registry), or take it out of imagePullSecrets" . $namespace) }}
+{{- fail (printf "Create the Secret %s in namespace %s first (kubectl create secret docker-registry), or remove it from imagePullSecrets" . $namespace) }}
 {{- end }}
 {{- end }}
 {{- with $v.secrets.masterCv }}
@@ -30,21 +30,21 @@
 {{- end }}
 {{- range $key := list "RUNNER_API_SECRET" "RUNNER_API_SECRET_PREVIOUS" }}
 {{- if hasKey (index $secret "secrets.pipeline" | default dict) $key }}
-{{- fail (printf "Take %s out of the Secret %s: it is the runs' environment, and runs must not see it" $key $v.secrets.pipeline) }}
+{{- fail (printf "Remove %s from the Secret %s: it provides the runs' environment, and runs must not see this key" $key $v.secrets.pipeline) }}
 {{- end }}
 {{- end }}
 {{- if and $v.redis.externalUrlSecret (not (hasKey (index $secret "redis.externalUrlSecret") "REDIS_URL")) }}
-{{- fail (printf "Put REDIS_URL into the Secret %s: redis://:password@host:6379/0" $v.redis.externalUrlSecret) }}
+{{- fail (printf "Add REDIS_URL to the Secret %s, for example redis://:password@host:6379/0" $v.redis.externalUrlSecret) }}
 {{- end }}
 {{- end -}}
 {{- define "slipway.checkSecret" -}}
 {{- $name := .name }}
 {{- if not (hasKey .data "RUNNER_API_SECRET") }}
-{{- fail (printf "Put RUNNER_API_SECRET into the Secret %s; make one with: openssl rand -hex 32" $name) }}
+{{- fail (printf "Add RUNNER_API_SECRET to the Secret %s; generate one with: openssl rand -hex 32" $name) }}
 {{- end }}
 {{- range $key := list "RUNNER_API_SECRET" "RUNNER_API_SECRET_PREVIOUS" }}
 {{- if and (hasKey $.data $key) (lt (index $.data $key | b64dec | len) 32) }}
-{{- fail (printf "Give %s in the Secret %s 32 bytes or more; make one with: openssl rand -hex 32" $key $name) }}
+{{- fail (printf "Set %s in the Secret %s to 32 bytes or more; generate one with: openssl rand -hex 32" $key $name) }}
 {{- end }}
 {{- end }}
 {{- end -}}

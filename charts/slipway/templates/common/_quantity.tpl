@@ -1,4 +1,4 @@
-{{/* Bytes of a quantity, as Kubernetes (192Mi) or Redis (96mb) writes it. */}}
+{{/* Converts a quantity in the notation of Kubernetes (192Mi) or Redis (96mb) to bytes. */}}
 {{- define "slipway.bytes" -}}
 {{- $text := toString . | lower }}
 {{- $unit := regexFind "[a-z]*$" $text }}
