@@ -161,11 +161,10 @@ def test_a_slow_disk_does_not_hold_the_event_loop(tmp_path: Path, mocker: Mocker
             return await task
 
         mocker.patch.object(archive, "writer", slow(archive.writer))
-        first_line = slow(os.write)
         sink = await passes_while_waiting(LogSink.open(archive, publisher, RUN))
-        mocker.patch("launcher.stores.log_file.os.write", first_line)
+        mocker.patch.object(sink._writer, "append", slow(sink._writer.append))
         await passes_while_waiting(sink.gap("Lines are missing."))
-        mocker.patch("launcher.stores.log_file.os.fsync", slow(os.fsync))
+        mocker.patch.object(sink._writer, "close", slow(sink._writer.close))
         assert (await passes_while_waiting(sink.close())).lines == 2
         await publisher.stop()
 
