@@ -1,8 +1,8 @@
-"""Text from outside, made clean at the border: after it, nothing can fail on encoding.
+"""Text from outside, cleaned where it comes in, so that nothing can fail to encode it later.
 
 Python keeps a byte of a file name that is not UTF-8, and half of a surrogate pair in JSON (`"\\ud83d"`), as a lone
 surrogate, which every UTF-8 encoder refuses. `NaN` and `Infinity` are Python's JSON alone: no browser's `JSON.parse`
-takes them.
+accepts them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def clean_text(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text, clean, on one line: what a line of a log can hold."""
+    """Return the text, clean and on one line, as a line of a log."""
     return " ".join(clean_text(text).splitlines())
 
 
 def clean_json(value: Any, *, depth: int = 0) -> Any:
     """Return a JSON value with clean text, no deeper than 50 levels.
 
-    `NaN` and the infinities become None. An integer of more than 64 bits, which MongoDB cannot hold, becomes the number
-    that a browser reads it as.
+    `NaN` and the infinities become None. An integer of more than 64 bits, which MongoDB cannot store, becomes a float,
+    as in a browser.
     """
     match value:
         case str():
@@ -58,10 +58,10 @@ def _float(value: int) -> float | None:
 
 
 def to_json(document: Any) -> str:
-    """Return a document as JSON that `JSON.parse` takes, on one line."""
+    """Return a document as JSON for `JSON.parse`, on one line."""
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except (ValueError, RecursionError):  # not clean, so something came past the border: better changed than not sent
+    except (ValueError, RecursionError):  # it was not cleaned: better changed than not sent
         text = json.dumps(clean_json(document), ensure_ascii=False, allow_nan=False)
     return text

@@ -1,10 +1,10 @@
-"""Lines from a source that stamps each with its time: how its bytes become lines, and how reading it goes on.
+"""Lines from a source that timestamps them: how its bytes are split into lines, and how reading resumes.
 
-Kubernetes serves a container's log as `TIME SPACE BYTES NEWLINE` and, asked for `sinceTime`, every line whose stamp is
-not before that second, in the order of the file (kubelet, `pkg/kubelet/kuberuntime/logs/logs.go`). Stamps may repeat
-and, between standard output and error or when a clock is set, go back. So a reader that comes again asks for a moment
-some seconds before its newest line, and passes over just the lines that it has kept with that stamp or a later one:
-they are the answer's beginning. Where they are not, the node has rotated away lines that were never read: a gap.
+Kubernetes serves a container's log as `TIME SPACE BYTES NEWLINE`. With `sinceTime` it returns every line whose
+timestamp is not before that second, in the order of the file (kubelet, `pkg/kubelet/kuberuntime/logs/logs.go`).
+Timestamps can repeat, and go back between standard output and error or when a clock is set. So a reader that resumes
+asks for the lines since a few seconds before its newest one, and skips those it has kept with these timestamps: the
+answer begins with them. If it does not, the node has rotated away lines that were never read: a gap.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from datetime import datetime, timedelta
 from launcher.domain.log_lines import MAX_LINE_BYTES, LineKind, TimestampedPiece, cut
 
 _SECOND = len("2026-11-24T08:00:00")
+_BEGINNING = "1970-01-01T00:00:00Z"
 _STAMP_MAX = 64
-_MARGIN = timedelta(seconds=5)  # how far a stamp may be behind one that was written before it
+_MARGIN = timedelta(seconds=5)  # how far timestamps can go back from one line to the next
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumePoint:
     """How far a source's lines are kept.
 
-    `since`: from when to ask for the rest, None where nothing is kept; `stamps`: of each whole line kept that is not
-    before it, in order; `part`: how many bytes are kept of a line whose end is not, and `part_stamp` its stamp.
+    `since` is the time to ask for lines from, None if no line is kept. `stamps` are the timestamps of the whole lines
+    kept since then, in order. `part` is the number of bytes kept of a line whose end is missing, `part_stamp` its
+    timestamp.
     """
 
     since: str | None = None
@@ -35,15 +37,21 @@ class ResumePoint:
 
 
 def since_of(stamp: str) -> str:
-    """Return from when to ask, for the newest stamp kept: a whole second in the stamp's own zone."""
-    moment = datetime.fromisoformat(stamp[:_SECOND]) - _MARGIN
+    """Return the time to ask for lines from, given the newest timestamp: a whole second in the same time zone.
+
+    If the archive's timestamp is damaged, it is the beginning of the log.
+    """
+    try:
+        moment = datetime.fromisoformat(stamp[:_SECOND]) - _MARGIN
+    except ValueError:
+        return _BEGINNING
     return moment.isoformat() + stamp[_SECOND:].lstrip(".0123456789")
 
 
 def resume_point_of(newest: str | None, pieces: Iterable[TimestampedPiece]) -> ResumePoint:
-    """Return how far a source is kept, from the stamp of its newest line and all that is kept of the log.
+    """Return how far a source is kept, given the timestamp of its newest line and all lines of the log.
 
-    What Slipway said itself does not count.
+    Lines of Slipway's own do not count.
     """
     if newest is None:
         return ResumePoint()
@@ -62,22 +70,22 @@ def resume_point_of(newest: str | None, pieces: Iterable[TimestampedPiece]) -> R
 
 
 class NotTimestamped(Exception):
-    """What the source says is no line of the log: Kubernetes tells of its own faults in the middle of an answer."""
+    """The source sent something else than a line: Kubernetes reports its own errors in the middle of an answer."""
 
 
 class TimestampedSplitter:
-    """Turns the source's bytes, as they come, into stamped lines and parts. Holds less than `limit` bytes.
+    """Splits the source's bytes into timestamped lines and parts. Buffers little more than `limit` bytes.
 
-    Raises `NotTimestamped` at what is no line; lines before it in the same chunk come again with the next reading.
+    Raises `NotTimestamped` at anything else; the lines before it in the same chunk are read again next time.
     """
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
         self._limit = limit
         self._rest = b""
-        self._stamp: str | None = None  # of a line whose parts have begun
+        self._stamp: str | None = None  # of the line whose parts these are
 
     def feed(self, chunk: bytes) -> list[TimestampedPiece]:
-        """Take bytes; return the lines and parts that are whole now."""
+        """Add bytes; return the lines and parts that they complete."""
         whole = (self._rest + chunk).split(b"\n")
         self._rest = whole.pop()
         pieces: list[TimestampedPiece] = []
@@ -93,7 +101,7 @@ class TimestampedSplitter:
         return pieces
 
     def flush(self) -> list[TimestampedPiece]:
-        """Return the last line, if it came without a newline."""
+        """Return the last line if no newline ended it."""
         if not self._rest and self._stamp is None:
             return []
         stamp, data = self._parse(self._rest)
@@ -115,9 +123,9 @@ class TimestampedSplitter:
 
 
 class ResumeFilter:
-    """Passes over what is kept already at the beginning of a source's answer.
+    """Skips the lines at the beginning of an answer that are kept already.
 
-    `missed` is set where the answer does not go on where the kept lines end.
+    `missed` is set if the answer does not continue where the kept lines end.
     """
 
     def __init__(self, kept: ResumePoint) -> None:
@@ -132,13 +140,13 @@ class ResumeFilter:
         for index, piece in enumerate(pieces):
             if self._done:
                 return pieces[index:]
-            if (new := self._look(piece)) is not None:
+            if (new := self._unless_kept(piece)) is not None:
                 self._done = True
                 return [new, *pieces[index + 1 :]]
         return ()
 
-    def _look(self, piece: TimestampedPiece) -> TimestampedPiece | None:
-        """Return the first new piece; None where it is kept already."""
+    def _unless_kept(self, piece: TimestampedPiece) -> TimestampedPiece | None:
+        """Return the piece, or what is new of it; None if it is kept already."""
         stamps = self._kept.stamps
         if self._next is None:
             self._next = next((at for at, stamp in enumerate(stamps) if stamp == piece.timestamp), None)

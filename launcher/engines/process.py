@@ -12,7 +12,7 @@ from pathlib import Path
 from launcher.engines.children import child
 
 _PIPE_BYTES = 1 << 20
-_TAKEN_BYTES = 32 << 10  # at a time: a mebibyte of empty lines would block the event loop for seconds
+_TAKEN_BYTES = 128 << 10  # at a time: splitting a mebibyte of empty lines would hold the event loop for too long
 _DRAIN_SECONDS = 2.0  # for output still in the pipe when every process is gone
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 

@@ -10,7 +10,6 @@ import asyncio
 
 from launcher.background import Tasks, in_thread, report
 from launcher.domain.errors import StoreUnavailable
-from launcher.domain.log_lines import LogLine
 from launcher.stores.archive import Archive
 from launcher.stores.ports import LogTail
 
@@ -70,6 +69,7 @@ class Publisher:
             try:
                 if sent is None:
                     sent = await self._tail.last_number(run_id)
+                    await in_thread(self._archive.last_number, run_id)  # indexes a long log; from here on, only news
                 sent = await self._publish(run_id, sent)
                 if run_id in self._finished and not self._news[run_id].is_set():
                     await self._tail.finish(run_id)
@@ -86,18 +86,9 @@ class Publisher:
 
     async def _publish(self, run_id: str, sent: int) -> int:
         """Publish the lines after `sent`; return the tail's last number."""
-        while True:
-            last, lines = await in_thread(self._lines_after, run_id, sent)
-            if not lines:
-                return sent
+        while (last := self._archive.last_number(run_id)) > sent:
+            lines = self._archive.read(run_id, max(sent, last - self._limit), _BATCH_LINES, _BATCH_BYTES)
             await self._tail.publish(run_id, lines, replace=lines[0].number > sent + 1)
             sent = lines[-1].number
-            if sent >= last:  # what was written meanwhile has set the event again
-                return sent
-
-    def _lines_after(self, run_id: str, sent: int) -> tuple[int, list[LogLine]]:
-        """Return the log's last number, and the next lines of those that the tail keeps."""
-        last = self._archive.last_number(run_id)
-        if last <= sent:
-            return last, []
-        return last, self._archive.read(run_id, max(sent, last - self._limit), _BATCH_LINES, _BATCH_BYTES)
+            await asyncio.sleep(0)
+        return sent

@@ -25,7 +25,7 @@ from launcher.domain.errors import ArchiveUnavailable, ConfigurationError
 from launcher.domain.log_lines import LogLine, as_text
 from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run, supersedes
-from launcher.stores.log_file import BLOCK, LogWriter, line_of, open_log, records
+from launcher.stores.log_file import BLOCK, LogWriter, lines, open_log, records
 
 log = logging.getLogger(__name__)
 _MAX_RECORD_BYTES = 4 << 20
@@ -81,9 +81,7 @@ class Archive:
         with self._reading(run_id) as file:
             offset, number = self._index(run_id).find(file, after + 1)
             size = 0
-            new = islice(records(file, offset), after + 1 - number, None)
-            for number, record in enumerate(new, after + 1):
-                line = line_of(number, record)
+            for line in lines(islice(records(file, offset), after + 1 - number, None), after + 1):
                 found.append(line)
                 size += len(line.data)
                 if len(found) >= limit or size >= max_bytes:
@@ -99,8 +97,7 @@ class Archive:
         """Yield the whole log as text, in blocks: a slow reader costs the memory of one block."""
         with self._reading(run_id) as file:
             block = bytearray()
-            for number, record in enumerate(records(file), 1):
-                line = line_of(number, record)
+            for line in lines(records(file)):
                 block += as_text(line.kind, line.data)
                 if len(block) >= _TEXT_BYTES:
                     yield bytes(block)

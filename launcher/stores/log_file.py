@@ -8,8 +8,7 @@ that the disk or an editor damaged keeps its number and is read as a gap.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +30,6 @@ _READ_BUFFER = 128 << 10
 _FULL = "The log passed"
 _UNREADABLE = "This line of the archive cannot be read."
 _MAX_RECORD_BYTES = 4 * MAX_LINE_BYTES  # no record that was written as a whole is longer
-_SECOND = len("2026-11-24T08:00:00")
 _RECORD_BYTES = 34  # of a record without its data: timestamp, kind, two spaces, newline
 _DISK_FACTOR = 4
 """The file of a log, whose records are longer than its text, may be this many times as large as the text may be.
@@ -61,18 +59,21 @@ def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
         yield each
 
 
-def line_of(number: int, record: bytes) -> LogLine:
-    """Return the line of a record; of a damaged one, a gap."""
-    try:
-        timestamp, kind, data = record[:-1].split(b" ", 2)
-        line = LogLine(number, timestamp.decode(), _KINDS[kind], data)
-        datetime.fromisoformat(line.timestamp[:_SECOND])  # reading a pod's log resumes from it
-        if line.kind is LineKind.GAP:
-            gap_of(data)
-        if len(record) <= _MAX_RECORD_BYTES:
-            return line
-    except (ValueError, KeyError, RecursionError):
-        pass
+def lines(records: Iterable[bytes], first: int = 1) -> Iterator[LogLine]:
+    """Yield the lines of records; `first` is the first one's number. The line of a damaged record is a gap."""
+    for number, each in enumerate(records, first):
+        try:
+            timestamp, kind, data = each.split(b" ", 2)
+            line = LogLine(number, timestamp.decode(), _KINDS[kind], data[:-1])
+            if kind == b"G":
+                gap_of(data)
+            damaged = len(each) > _MAX_RECORD_BYTES
+        except (ValueError, KeyError, RecursionError):
+            damaged = True
+        yield _unreadable(number) if damaged else line
+
+
+def _unreadable(number: int) -> LogLine:
     return LogLine(number, "", LineKind.GAP, gap_data(Gap(first=number, last=number, why=_UNREADABLE)))
 
 
@@ -114,10 +115,13 @@ class LogWriter:
         """Whether the log passed `max_bytes`: nothing more is kept."""
 
     def _count(self) -> None:
+        def measured(records: Iterable[bytes]) -> Iterator[bytes]:
+            for each in records:
+                self._size += len(each)  # in the file: a damaged record can have any length
+                yield each
+
         with open_log(self._path) as file:
-            for number, each in enumerate(records(file), 1):
-                _, timestamp, kind, data = line_of(number, each)
-                self._size += len(each)  # as it stands in the file: a damaged one may have any length
+            for number, timestamp, kind, data in lines(measured(records(file))):
                 self._bytes += stored_bytes(kind, data)
                 if kind in _SOURCE_KINDS:
                     self.newest = timestamp
@@ -184,7 +188,7 @@ class LogWriter:
     def resume_point(self) -> ResumePoint:
         """Return how far the source's lines are kept, to ask the source for the rest."""
         with open_log(self._path) as file:
-            pieces = (TimestampedPiece(*line_of(0, each)[1:]) for each in records(file))
+            pieces = (TimestampedPiece(*line[1:]) for line in lines(records(file)))
             return resume_point_of(self.newest, pieces)
 
     def receipt(self, *, ended: bool) -> Receipt:

@@ -73,7 +73,7 @@ class LogTail(Protocol):
     """The newest lines of each log, for its viewers. Every method may raise `StoreUnavailable`."""
 
     async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
-        """Add lines; numbers that are there already are passed over. With `replace`, they replace those it has."""
+        """Add lines, skipping numbers that it has already. With `replace`, they replace all lines that it has."""
         ...
 
     async def last_number(self, run_id: str) -> int:

@@ -1,14 +1,15 @@
-"""Background loops go on whatever a round raises, and no task dies in silence."""
+"""Background loops continue whatever a round raises, and no task fails silently."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 
 import pytest
 
 from launcher import background
-from launcher.background import Tasks, contained, repeat
+from launcher.background import Tasks, contained, in_thread, repeat
 from launcher.metrics import FAULTS
 
 
@@ -43,7 +44,7 @@ async def paused(*outcomes: Exception | None, every: float = 5.0, retry: float =
     return pauses
 
 
-def test_work_that_fails_for_an_unknown_reason_is_reported_and_tried_again_ever_less_often() -> None:
+def test_work_that_fails_for_an_unknown_reason_is_reported_and_retried_less_and_less_often() -> None:
     before = faults("work")
     pauses = asyncio.run(paused(*[ValueError("what?")] * 8, None, ValueError("what?"), None))
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 5, 1, 5]
@@ -67,12 +68,12 @@ def test_a_contained_fault_is_reported_with_its_traceback(caplog: pytest.LogCapt
     assert "run 4711" in caplog.text and "what nobody thought of" in caplog.text
 
 
-def test_cancelling_is_no_fault() -> None:
+def test_a_cancellation_is_not_a_fault() -> None:
     with pytest.raises(asyncio.CancelledError), contained("here"):
         raise asyncio.CancelledError
 
 
-def test_a_task_that_dies_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_fails_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def dies() -> None:
         raise ValueError("what nobody thought of")
 
@@ -85,7 +86,7 @@ def test_a_task_that_dies_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     assert "task a task died" in caplog.text and "what nobody thought of" in caplog.text
 
 
-def test_stopping_ends_every_task_and_joining_waits_for_those_started_meanwhile() -> None:
+def test_stop_cancels_every_task_and_join_waits_for_those_started_meanwhile() -> None:
     async def scenario() -> None:
         tasks, ended = Tasks(), []
 
@@ -121,5 +122,38 @@ def test_stopping_also_ends_tasks_that_are_started_while_it_stops() -> None:
         async with asyncio.timeout(5):
             await tasks.stop()
         assert [task.cancelled() for task in late] == [True]
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_task_waits_for_its_call_in_a_thread() -> None:
+    async def scenario() -> None:
+        started, gate, done = threading.Event(), threading.Event(), threading.Event()
+
+        def call() -> None:
+            started.set()
+            assert gate.wait(10)
+            done.set()
+
+        task = asyncio.create_task(in_thread(call))
+        while not started.is_set():  # the loop goes on meanwhile
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.001)
+        assert not task.done()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert done.is_set()
+
+    asyncio.run(scenario())
+
+
+def test_a_call_in_a_thread_returns_or_raises_to_its_caller() -> None:
+    async def scenario() -> None:
+        assert await in_thread(max, 1, 2) == 2
+        with pytest.raises(ZeroDivisionError):
+            await in_thread(divmod, 1, 0)
 
     asyncio.run(scenario())

@@ -6,13 +6,15 @@ import asyncio
 import json
 import random
 import re
+import threading
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launcher.domain.errors import StoreUnavailable
+from launcher.domain.errors import ArchiveUnavailable, StoreUnavailable
 from launcher.domain.log_lines import Gap, LineKind, LogLine, TimestampedPiece, gap_data
 from launcher.logs import feed
 from launcher.logs.feed import Chunk, FeedHub, line_event
@@ -24,8 +26,21 @@ STAMP = "2026-11-24T08:00:00.000000001Z"
 LINES = 3000
 
 
+class FailingArchive(Archive):
+    """An archive whose disk can fail."""
+
+    failures = 0
+
+    def read(self, run_id: str, after: int, limit: int = 1000, max_bytes: float = inf) -> list[LogLine]:
+        """Fail, or read."""
+        if self.failures:
+            self.failures -= 1
+            raise ArchiveUnavailable
+        return super().read(run_id, after, limit, max_bytes)
+
+
 class FlakyTail(InMemoryLogTail):
-    """A tail that is away now and then, at every call."""
+    """A tail each of whose calls can fail."""
 
     def __init__(self, limit: int, seed: int, often: float) -> None:
         super().__init__(limit)
@@ -58,7 +73,7 @@ async def numbers(hub: FeedHub, after: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("seed", "often"), [(1, 0.0), (2, 0.0), (3, 0.2), (4, 0.6)])
-def test_viewers_who_join_anywhere_see_every_line_once(
+def test_viewers_who_join_at_any_line_see_each_line_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, often: float
 ) -> None:
     monkeypatch.setattr(feed, "_AWAY_RETRY_SECONDS", 0.01)
@@ -98,7 +113,7 @@ def test_viewers_who_join_anywhere_see_every_line_once(
     asyncio.run(scenario())
 
 
-def test_lines_that_nobody_has_any_more_are_one_gap(tmp_path: Path) -> None:
+def test_lines_that_are_no_longer_kept_are_one_gap(tmp_path: Path) -> None:
     async def look(run_id: str) -> dict[str, Any]:
         return {"status": "completed"}
 
@@ -137,13 +152,13 @@ def test_each_line_is_one_event_with_its_number(kind: LineKind, data: bytes, eve
     assert line_event(LogLine(7, STAMP, kind, data)) == event
 
 
-def test_a_chunk_gives_what_comes_after_a_cursor() -> None:
+def test_a_chunk_returns_the_events_after_a_cursor() -> None:
     chunk = Chunk(4, 6, [b"4", b"5", b"6"], b"456")
     assert [chunk.after(cursor) for cursor in (2, 3, 4, 5, 6)] == [b"456", b"456", b"56", b"6", b""]
 
 
 @pytest.mark.parametrize("faults", [1, 3])
-def test_a_tail_that_fails_for_an_unknown_reason_is_tried_again_and_at_the_latest_with_the_next_line(
+def test_a_tail_that_fails_for_an_unknown_reason_is_retried_with_the_next_line_at_the_latest(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, faults: int
 ) -> None:
     class FaultyTail(InMemoryLogTail):
@@ -154,7 +169,7 @@ def test_a_tail_that_fails_for_an_unknown_reason_is_tried_again_and_at_the_lates
         async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
             if self.faults:
                 self.faults -= 1
-                raise ValueError("nobody thought of this")
+                raise ValueError("an unexpected fault")
             await super().publish(run_id, lines, replace=replace)
 
     async def scenario() -> None:
@@ -169,7 +184,7 @@ def test_a_tail_that_fails_for_an_unknown_reason_is_tried_again_and_at_the_lates
                     await asyncio.sleep(0)
                 assert await tail.last_number("a") == number or (faults == 3 and not publisher.pending("a"))
         assert await tail.last_number("a") == 2
-        assert "nobody thought of this" in caplog.text
+        assert "an unexpected fault" in caplog.text
         writer.close()
         await publisher.stop()
 
@@ -181,7 +196,7 @@ def waiting(position: int, eta: float | None, status: str = "queued") -> dict[st
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "sent"),
     [
         (None, waiting(2, 30.0), True),
         (waiting(2, 30.0), waiting(2, 30.0), False),
@@ -192,10 +207,10 @@ def waiting(position: int, eta: float | None, status: str = "queued") -> dict[st
         (waiting(1, 0.0), {"status": "running", "queue": None}, True),
     ],
 )
-def test_viewers_hear_of_changes_and_not_of_a_clock(
-    old: dict[str, Any] | None, new: dict[str, Any], told: bool
+def test_viewers_are_sent_changes_but_not_each_tick_of_an_eta(
+    old: dict[str, Any] | None, new: dict[str, Any], sent: bool
 ) -> None:
-    assert feed._differs(new, old) is told
+    assert feed._differs(new, old) is sent
 
 
 def redrawn(body: bytes) -> list[str]:
@@ -249,7 +264,7 @@ def played(scenario: Callable[[Redrawing], Awaitable[None]], folder: Path) -> by
     return asyncio.run(play())
 
 
-def test_a_line_that_redraws_itself_is_shown_before_it_is_finished_and_each_frame_once(tmp_path: Path) -> None:
+def test_each_frame_of_an_unfinished_line_is_shown_once(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
         run.line(b"Starting")
         for frame in ("10 %", "20 %"):
@@ -290,7 +305,7 @@ def test_frames_are_shown_about_five_times_a_second_however_fast_lines_come(tmp_
     assert 1 <= len(redrawn(played(scenario, tmp_path))) <= 7
 
 
-def test_a_frame_whose_line_is_not_kept_is_taken_back(tmp_path: Path) -> None:
+def test_a_frame_whose_line_is_not_kept_is_removed(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
         run.unfinished = "10 %"
         await run.until(b"10 %")
@@ -300,7 +315,7 @@ def test_a_frame_whose_line_is_not_kept_is_taken_back(tmp_path: Path) -> None:
     assert redrawn(played(scenario, tmp_path)) == ["10 %", ""]
 
 
-def test_a_viewer_that_claims_lines_which_are_not_there_takes_none_from_another(tmp_path: Path) -> None:
+def test_a_viewer_that_claims_lines_beyond_the_end_takes_none_from_another(tmp_path: Path) -> None:
     async def scenario() -> None:
         archive, tail, status = Archive(tmp_path), InMemoryLogTail(50), "queued"
 
@@ -324,3 +339,122 @@ def test_a_viewer_that_claims_lines_which_are_not_there_takes_none_from_another(
             assert b"event: end" in await boaster
 
     asyncio.run(scenario())
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(feed, "_FAULT_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(feed, "_FAULT_PAUSE_MAX_SECONDS", 0.01)
+
+
+def archive_with(folder: Path, count: int) -> FailingArchive:
+    archive = FailingArchive(folder)
+    writer = archive.writer("a")
+    writer.append([TimestampedPiece(STAMP, LineKind.LINE, b"line %d" % n) for n in range(1, count + 1)])
+    writer.close()
+    return archive
+
+
+async def streamed(hub: FeedHub, after: int = 0) -> bytes:
+    async with asyncio.timeout(20):
+        return b"".join([body async for body in hub.events("a", after)])
+
+
+@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.parametrize(
+    ("log", "gap"),
+    [
+        ({"lines": 40}, {"from": 1, "to": 40}),
+        ({"lines": 0}, {"from": 1, "to": 1}),
+        (None, {"from": 1, "to": 1}),
+    ],
+)
+def test_an_ended_run_whose_log_cannot_be_read_is_a_gap_and_the_end(
+    tmp_path: Path, log: dict[str, int] | None, gap: dict[str, int]
+) -> None:
+    async def look(run_id: str) -> dict[str, Any]:
+        return {"status": "failed", "log": log}
+
+    archive = archive_with(tmp_path, 3)
+    archive.failures = 1000
+    stream = asyncio.run(streamed(FeedHub(archive, InMemoryLogTail(5), look)))
+    [shown] = re.findall(rb"^event: gap\ndata: (.*)$", stream, re.M)
+    assert json.loads(shown) == {**gap, "why": "These lines cannot be read from the archive."}
+    assert stream.count(b"event: end\n") == 1
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_a_live_runs_log_that_cannot_be_read_is_tried_until_it_can(tmp_path: Path) -> None:
+    status = "running"
+
+    async def look(run_id: str) -> dict[str, Any]:
+        return {"status": status}
+
+    async def scenario() -> bytes:
+        nonlocal status
+        archive = archive_with(tmp_path, 3)
+        archive.failures = 20
+        viewer = asyncio.create_task(streamed(FeedHub(archive, InMemoryLogTail(5), look)))
+        while archive.failures and not viewer.done():
+            await asyncio.sleep(0.001)
+        status = "completed"
+        return await viewer
+
+    stream = asyncio.run(scenario())
+    assert re.findall(rb"^id: (\d+)$", stream, re.M) == [b"1", b"2", b"3"]
+    assert b"event: gap" not in stream and b"event: end\n" in stream
+
+
+@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.parametrize("failures", [2, 1000])
+def test_a_viewer_that_is_behind_when_the_disk_fails_gets_its_lines_or_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    monkeypatch.setattr(feed, "_RING_BYTES", 1)
+    monkeypatch.setattr(feed, "_CHUNK_BYTES", 1)
+
+    async def look(run_id: str) -> dict[str, Any]:
+        return {"status": "completed"}
+
+    async def scenario() -> tuple[bytes, bytes]:
+        archive = archive_with(tmp_path, 3)
+        hub = FeedHub(archive, InMemoryLogTail(5), look)
+        stays = hub.events("a", 0)
+        seen = await anext(stays)
+        async with asyncio.timeout(10):
+            while not hub._feeds["a"].ended:
+                await asyncio.sleep(0.001)
+        archive.failures = failures
+        behind = await streamed(hub)
+        archive.failures = 0
+        await stays.aclose()
+        return seen, behind
+
+    _, stream = asyncio.run(scenario())
+    assert (b"event: gap" in stream) == (failures > 5)
+    assert b"data: line 3\n" in stream and (b"data: line 1\n" in stream) == (failures < 5)
+    assert stream.count(b"event: end\n") == 1
+
+
+def test_counting_a_long_log_does_not_hold_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(run_id: str) -> dict[str, Any]:
+        return {"status": "completed"}
+
+    async def scenario() -> bytes:
+        archive, gate, counting = archive_with(tmp_path, 3), threading.Event(), threading.Event()
+
+        def count(run_id: str) -> int:
+            counting.set()
+            assert gate.wait(10)
+            return 3
+
+        monkeypatch.setattr(archive, "last_number", count)
+        viewer = asyncio.create_task(streamed(FeedHub(archive, InMemoryLogTail(5), look)))
+        while not counting.is_set() and not viewer.done():
+            await asyncio.sleep(0.001)
+        assert not viewer.done()
+        gate.set()
+        return await viewer
+
+    assert b"data: line 3\n" in asyncio.run(scenario())

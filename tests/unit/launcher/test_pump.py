@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from pytest_mock import MockerFixture
 
-from launcher.domain.log_lines import LineKind, Receipt, receipt_of
+from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece, receipt_of
 from launcher.domain.runs import Run
 from launcher.logs.publisher import Publisher
 from launcher.logs.pump import LogPump
@@ -22,6 +24,7 @@ from launcher.stores.memory import InMemoryLogTail
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 RUN = Run(run_id="a", job_id="two\nlines", created_at=AT, updated_at=AT)
+T = TypeVar("T")
 ADVICE = "Free some space (RETENTION_DAYS)."
 
 
@@ -133,3 +136,68 @@ def test_an_unfinished_line_is_shown_once_it_redraws_itself(tmp_path: Path) -> N
 
     pumped(tmp_path, scenario)
     assert shown == [None, "10 %", "20 \N{REPLACEMENT CHARACTER}", "20 \N{REPLACEMENT CHARACTER}", None, None]
+
+
+def test_a_slow_disk_does_not_hold_the_event_loop(tmp_path: Path, mocker: MockerFixture) -> None:
+    async def scenario() -> None:
+        archive = Archive(tmp_path)
+        publisher = Publisher(archive, InMemoryLogTail(50), 50)
+        gate = threading.Event()
+
+        def slow(call: Callable[..., Any]) -> Callable[..., Any]:
+            def called(*args: Any) -> Any:
+                assert gate.wait(10)
+                gate.clear()
+                return call(*args)
+
+            return called
+
+        async def passes_while_waiting(work: Coroutine[Any, Any, T]) -> T:
+            task = asyncio.create_task(work)
+            for _ in range(5):
+                await asyncio.sleep(0.001)
+            assert not task.done()
+            gate.set()
+            return await task
+
+        mocker.patch.object(archive, "writer", slow(archive.writer))
+        sink = await passes_while_waiting(LogSink.open(archive, publisher, RUN))
+        mocker.patch.object(sink._writer, "append", slow(sink._writer.append))
+        await passes_while_waiting(sink.gap("Lines are missing."))
+        mocker.patch.object(sink._writer, "close", slow(sink._writer.close))
+        assert (await passes_while_waiting(sink.close())).lines == 2
+        await publisher.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_is_closed_twice_says_nothing_twice(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        archive = Archive(tmp_path)
+        publisher = Publisher(archive, InMemoryLogTail(50), 50)
+        for _ in range(2):  # the process is killed before it records the end
+            sink = await LogSink.open(archive, publisher, RUN)
+            receipt = await sink.close(missing="The pod was gone.", note="It\nfailed.")
+            assert [line.kind for line in archive.read("a", 0)] == [LineKind.SYSTEM, LineKind.GAP, LineKind.SYSTEM]
+            assert receipt == receipt_of(archive.read("a", 0), complete=True)
+        await publisher.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_write_is_raised_to_a_source_that_keeps_its_lines(tmp_path: Path, disk: Disk) -> None:
+    async def scenario() -> None:
+        archive = Archive(tmp_path)
+        publisher = Publisher(archive, InMemoryLogTail(50), 50)
+        sink = await LogSink.open(archive, publisher, RUN)
+        disk.full = True
+        line = [TimestampedPiece("2026-11-24T08:00:00Z", LineKind.LINE, b"one")]
+        with pytest.raises(OSError, match="No space left"):
+            await sink.write(line)
+        disk.full = False
+        await sink.write(line)
+        receipt = await sink.close()
+        assert (receipt.lines, receipt.complete) == (2, True)
+        await publisher.stop()
+
+    asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Reading a source of stamped lines goes on exactly where it was, wherever it was cut off."""
+"""Reading timestamped lines resumes exactly where it broke off."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def joined(kept: list[TimestampedPiece]) -> list[Line]:
 
 @settings(max_examples=400)
 @given(sources, st.lists(st.tuples(st.integers(0, 700), st.integers(1, 40)), max_size=5))
-def test_whatever_the_stamps_and_wherever_it_is_cut_every_line_is_kept_once(
+def test_each_line_is_kept_once_whatever_the_timestamps_and_wherever_reading_breaks_off(
     source: list[Line], cuts: list[tuple[int, int]]
 ) -> None:
     kept: list[TimestampedPiece] = []
@@ -66,9 +66,7 @@ def test_whatever_the_stamps_and_wherever_it_is_cut_every_line_is_kept_once(
 
 
 @given(sources.filter(bool), st.data())
-def test_lines_that_the_node_rotated_away_unread_are_missed_and_others_are_not(
-    source: list[Line], data: st.DataObject
-) -> None:
+def test_only_lines_that_were_rotated_away_unread_are_missed(source: list[Line], data: st.DataObject) -> None:
     ordered = [(f"2026-11-24T08:00:00.{n:09d}Z", line) for n, (_, line) in enumerate(source)]
     read = data.draw(st.integers(1, len(ordered)))
     gone = data.draw(st.integers(0, len(ordered) - 1))
@@ -80,7 +78,7 @@ def test_lines_that_the_node_rotated_away_unread_are_missed_and_others_are_not(
     assert joined([*kept, *more]) == ordered[:read] + ordered[max(gone, read) :]
 
 
-def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
+def test_the_archive_knows_how_far_the_source_is_kept(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
     assert writer.resume_point() == ResumePoint()
@@ -103,7 +101,7 @@ def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_last_line_without_a_newline_comes_with_the_end() -> None:
+def test_a_last_line_without_a_newline_is_returned_at_the_end() -> None:
     splitter = TimestampedSplitter()
     first, second = "2026-11-24T08:00:00.1Z", "2026-11-24T08:00:00.2Z"
     answer = f"{first} whole\n{second} half".encode()
@@ -113,7 +111,7 @@ def test_a_last_line_without_a_newline_comes_with_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "error",
     [
         b"failed to create fsnotify watcher: too many open files",
         b"unable to retrieve container logs for containerd://1f2e",
@@ -123,23 +121,23 @@ def test_a_last_line_without_a_newline_comes_with_the_end() -> None:
         b"2026-11-24 08:00:00 a line",
     ],
 )
-def test_what_is_no_line_of_the_log_is_never_kept_as_one(said: bytes) -> None:
-    with pytest.raises(NotTimestamped, match=f"^{re.escape(said.decode())}$"):
-        TimestampedSplitter().feed(said + b"\n")
+def test_an_error_of_the_node_is_never_kept_as_a_line(error: bytes) -> None:
+    with pytest.raises(NotTimestamped, match=f"^{re.escape(error.decode())}$"):
+        TimestampedSplitter().feed(error + b"\n")
     splitter = TimestampedSplitter()
     before = TimestampedPiece("2026-11-24T08:00:00.1Z", LineKind.LINE, b"a line")
-    assert splitter.feed(b"2026-11-24T08:00:00.1Z a line\n" + said) == [before]
-    if said:
+    assert splitter.feed(b"2026-11-24T08:00:00.1Z a line\n" + error) == [before]
+    if error:
         with pytest.raises(NotTimestamped):
             splitter.flush()
 
 
-def test_what_is_no_line_is_noticed_before_its_end_comes() -> None:
+def test_a_line_without_a_timestamp_is_noticed_before_it_ends() -> None:
     with pytest.raises(NotTimestamped):
         TimestampedSplitter(LIMIT).feed(b"x" * 100)
 
 
-def test_in_the_rest_of_a_long_line_nothing_is_taken_for_a_stamp_or_for_the_want_of_one() -> None:
+def test_the_rest_of_a_long_line_needs_no_timestamp() -> None:
     splitter = TimestampedSplitter(LIMIT)
     stamp = "2026-11-24T08:00:00.1Z"
     pieces = splitter.feed(stamp.encode() + b" " + b"x" * 100)
@@ -154,7 +152,8 @@ def test_in_the_rest_of_a_long_line_nothing_is_taken_for_a_stamp_or_for_the_want
         ("2026-11-24T08:00:01.123456789Z", "2026-11-24T07:59:56Z"),
         ("2026-11-24T08:00:01.123456789+02:00", "2026-11-24T07:59:56+02:00"),
         ("2026-11-24T08:00:01Z", "2026-11-24T07:59:56Z"),
+        ("2026-99-24T08:00:01Z", "1970-01-01T00:00:00Z"),  # damaged
     ],
 )
-def test_it_is_asked_from_a_whole_second_in_the_stamps_own_zone(stamp: str, since: str) -> None:
+def test_reading_resumes_from_a_whole_second_in_the_same_time_zone(stamp: str, since: str) -> None:
     assert since_of(stamp) == since
