@@ -106,9 +106,17 @@ class Mirror:
 
     async def _deliver(self, run: Run) -> None:
         async def write() -> None:
-            if self._items:  # the work item first: the run's own document is what reconciliation looks at
-                await self._items.mark(run, self._urls(run))
+            refused: Exception | None = None
+            try:  # the work item first: reconciliation looks at the run's own document alone
+                if self._items:
+                    await self._items.mark(run, self._urls(run))
+            except StoreUnavailable:
+                raise
+            except Exception as exc:  # a work item that cannot be written must not cost the run its own document
+                refused = exc
             await self.store.put(run)
+            if refused:
+                raise refused
 
         await self._retry_forever(write)
         self._tries.pop(run.run_id, None)

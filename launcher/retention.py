@@ -1,4 +1,4 @@
-"""Retention: what ended long ago is forgotten everywhere."""
+"""Retention: runs that ended long ago are deleted from the artifacts, the archive and every store."""
 
 from __future__ import annotations
 
@@ -7,25 +7,46 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from launcher.background import contained
+from launcher.background import contained, report
+from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run
 from launcher.wiring import Storage
 
 log = logging.getLogger(__name__)
 
 
-async def forget_before(moment: datetime, runs: Iterable[Run], storage: Storage) -> list[Run]:
-    """Forget these runs, which ended before the moment: artifacts, log, record, and what the stores have.
+async def forget_before(moment: datetime, runs: Iterable[Run], storage: Storage) -> None:
+    """Delete these runs, which ended before the moment, and whatever the stores hold of runs that did.
 
-    The record goes last: a run whose artifacts cannot be removed now is returned, and is still there for the next time.
+    Raises `StoreUnavailable` once everything else is done.
     """
-    left = [run for run in runs if not await _forgotten(run, storage)]
+    await forget(runs, storage)
+    await forget_in_stores(moment, storage)
+
+
+async def forget(runs: Iterable[Run], storage: Storage) -> list[Run]:
+    """Delete artifacts, log and record of each run; return the runs that are gone.
+
+    The record goes last: a run whose artifacts cannot be removed now is found again in the next round.
+    """
+    return [run for run in runs if await _deleted(run, storage)]
+
+
+async def forget_in_stores(moment: datetime, storage: Storage) -> None:
+    """Delete from every store what ended before the moment. Raises `StoreUnavailable` after the last one."""
+    unavailable: StoreUnavailable | None = None
     for mirror in storage.recorder.mirrors:
-        await mirror.store.delete_ended_before(moment)
-    return left
+        try:
+            await mirror.store.delete_ended_before(moment)
+        except StoreUnavailable as exc:
+            unavailable = exc
+        except Exception:
+            report("retention", f"old runs cannot be deleted from {mirror.name}")
+    if unavailable:
+        raise unavailable
 
 
-async def _forgotten(run: Run, storage: Storage) -> bool:
+async def _deleted(run: Run, storage: Storage) -> bool:
     with contained("retention", f"run {run.run_id} cannot be deleted"):
         if await storage.artifacts.delete(run.run_id):
             await asyncio.to_thread(storage.archive.delete, run.run_id)

@@ -135,7 +135,7 @@ class RunView(BaseModel):
                     "pipeline": "default",
                     "status": "completed",
                     "reason": "Completed",
-                    "message": "The pipeline ended well.",
+                    "message": "The pipeline finished successfully.",
                     "exit_code": 0,
                     "queue": None,
                     "created_at": "2026-11-24T08:00:00.000000Z",

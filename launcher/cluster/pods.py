@@ -11,8 +11,9 @@ from datetime import datetime
 
 from launcher.cluster import labels
 from launcher.cluster.port import Manifest
-from launcher.domain.reasons import Reason, sentence
-from launcher.domain.runs import Outcome, RunStatus, failure
+from launcher.domain.outcomes import PodEnd, outcome_of_pod
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome
 
 _OK_TO_WAIT = {"ContainerCreating", "PodInitializing", ""}
 _INVALID_IMAGE = {"InvalidImageName"}
@@ -22,7 +23,6 @@ _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
 _LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # what containerd and the kubelet say after a reboot
 _EPOCH_YEAR = 1970  # stands for never
-_SIGNALS = range(129, 160)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,33 +135,32 @@ def exit_of(pod: Manifest) -> Exit | None:
 
 
 def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
-    """Decide the outcome of a pod that is over, or gone.
+    """Decide the outcome of a pod that has ended, or is gone; `ended_for` is why Slipway stopped it, where it did."""
+    return outcome_of_pod(_end_of(pod), ended_for=ended_for, timeout=timeout, detail=detail)
 
-    Exit code 0 is `completed` whatever the container's reason says, but never for a pod that was being deleted, nor
-    where the deadline ended it. `ended_for`: why Slipway ended it, None where it did not.
-    """
+
+def _end_of(pod: Manifest) -> PodEnd:
     status = pod.get("status") or {}
     ended = exit_of(pod)
-    code = ended.code if ended else None
-    if phase(pod) == "Succeeded" and not deleting(pod):
-        return Outcome(
-            status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
-        )
     by_deadline = status.get("reason") == "DeadlineExceeded"
-    if ended_for and (by_deadline or deleting(pod) or not terminated(pod)):
-        return ended_by_slipway(ended_for, exit_code=code, timeout=timeout, detail=detail)
-    if by_deadline and ended is None:
-        return failure(Reason.CANNOT_START, detail="The pod's deadline passed before its container began.")
-    if by_deadline:
-        return failure(Reason.TIMED_OUT, exit_code=code, limit=timeout)
-    if ended and ended.reason == "OOMKilled" and code != 0:
-        return failure(Reason.OUT_OF_MEMORY, exit_code=code)
-    if by_others := _ended_by_others(pod):
-        detail = status.get("message") or _disruption(pod).get("message", "")
-        return failure(by_others, exit_code=code, detail=detail)
-    if ended is None:
-        return failure(Reason.CANNOT_START, detail=f"{status.get('reason', '')} {status.get('message', '')}".strip())
-    return _ended_by_itself(ended)
+    by_others = _ended_by_others(pod)
+    if by_others:
+        said = status.get("message") or _disruption(pod).get("message", "")
+    elif ended:
+        said = ended.message if ended.reason in _CANNOT_START else ""
+    else:
+        said = f"{status.get('reason', '')} {status.get('message', '')}".strip()
+    return PodEnd(
+        succeeded=phase(pod) == "Succeeded" and not deleting(pod),
+        by_deadline=by_deadline,
+        interrupted=by_deadline or deleting(pod) or not terminated(pod),
+        exit_code=ended.code if ended else None,
+        out_of_memory=ended is not None and ended.reason == "OOMKilled",
+        cannot_start=ended is not None and ended.reason in _CANNOT_START,
+        by_others=by_others,
+        detail=said,
+        memory_limit=_memory_limit(pod),
+    )
 
 
 def _ended_by_others(pod: Manifest) -> Reason | None:
@@ -177,21 +176,9 @@ def _ended_by_others(pod: Manifest) -> Reason | None:
     return Reason.DELETED if deleting(pod) or not terminated(pod) else None
 
 
-def _ended_by_itself(ended: Exit) -> Outcome:
-    if ended.reason in _CANNOT_START:
-        return failure(Reason.CANNOT_START, exit_code=ended.code, detail=ended.message)
-    if ended.code in _SIGNALS:
-        return failure(Reason.KILLED_BY_SIGNAL, exit_code=128 - ended.code)
-    return failure(Reason.PIPELINE_ERROR, exit_code=ended.code)
-
-
-def ended_by_slipway(reason: Reason, *, exit_code: int | None = None, timeout: float, detail: str = "") -> Outcome:
-    """Return the outcome of a run that Slipway ended for this reason."""
-    limit = timeout if reason is Reason.TIMED_OUT else None
-    outcome = failure(reason, exit_code=exit_code, limit=limit, detail=detail)
-    if reason is Reason.CANCELLED:
-        return Outcome(status=RunStatus.CANCELLED, reason=reason, message=outcome.message, exit_code=outcome.exit_code)
-    return outcome
+def _memory_limit(pod: Manifest) -> str:
+    limits = (pod["spec"]["containers"][0].get("resources") or {}).get("limits") or {}
+    return str(limits.get("memory", ""))
 
 
 def _state(pod: Manifest) -> Manifest:

@@ -1,6 +1,6 @@
 """Why a run ended: stable codes for programs, sentences for people.
 
-A code never changes its meaning once it was released; new ones may come.
+A code never changes its meaning once it has been released; new ones may be added.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from launcher.domain.text import clean_text
 
 
 class Reason(StrEnum):
-    """The stable code of a run's end."""
+    """The stable code for why a run ended."""
 
     COMPLETED = "Completed"
     PIPELINE_ERROR = "PipelineError"
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 
 def signal_name(number: int) -> str:
-    """Name a signal (`SIGSEGV`); a number that has no name stays a number."""
+    """Return the name of a signal (`SIGSEGV`), or `signal N` where it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -42,37 +42,52 @@ def signal_name(number: int) -> str:
 
 
 _SENTENCES = {
-    Reason.COMPLETED: "The pipeline ended well.",
-    Reason.PIPELINE_ERROR: "The pipeline ended with exit code {exit_code}; its last lines say why.",
+    Reason.COMPLETED: "The pipeline finished successfully.",
+    Reason.PIPELINE_ERROR: "The pipeline failed with exit code {exit_code}. The last lines of its log say why.",
     Reason.KILLED_BY_SIGNAL: "The pipeline was killed by {signal}.{hint}",
-    Reason.TIMED_OUT: "The pipeline ran longer than {limit:g} s and was ended; timeout_seconds gives it more.",
+    Reason.TIMED_OUT: "The pipeline ran longer than {limit:g} s and was stopped. A higher timeout_seconds allows more.",
     Reason.CANCELLED: "The run was cancelled.",
     Reason.CANNOT_START: "The pipeline could not be started.",
     Reason.ARTIFACTS_TOO_LARGE: "The pipeline's artifacts exceeded a limit.",
-    Reason.LAUNCHER_LOST: "The launcher stopped while the pipeline ran, and the pipeline with it; run it again.",
+    Reason.LAUNCHER_LOST: "The launcher stopped while the pipeline was running, and stopped it too. Run it again.",
     Reason.OUT_OF_MEMORY: (
-        "The pipeline used more memory than it may and was killed; raise the pipeline's memory limit."
+        "The pipeline exceeded its memory limit{memory} and was killed. Raise the pipeline's memory limit."
     ),
-    Reason.EVICTED: ("Kubernetes ended the pipeline to free its node; run it again when the node has room."),
-    Reason.INVALID_IMAGE: "The image's name is not valid; correct the pipeline's image.",
-    Reason.IMAGE_PULL: "The image could not be pulled; check its name, its tag and IMAGE_PULL_SECRETS.",
-    Reason.UNSCHEDULABLE: "No node has room for the pipeline; lower what it requests, or free some of the node.",
-    Reason.DELETED: "The run's Job or pod was deleted before the pipeline ended; run it again.",
-    Reason.NODE_LOST: "The node went away while the pipeline ran; run it again.",
-    Reason.REJECTED: "This Job does not keep the form of a run, so it is not executed.",
+    Reason.EVICTED: "Kubernetes evicted the pipeline to free its node. Run it again when the node has room.",
+    Reason.INVALID_IMAGE: "The image's name is not valid. Correct the pipeline's image.",
+    Reason.IMAGE_PULL: "The image could not be pulled. Check its name, its tag and IMAGE_PULL_SECRETS.",
+    Reason.UNSCHEDULABLE: "No node has room for the pipeline. Lower its resource requests, or free up the node.",
+    Reason.DELETED: "The run's Job or pod was deleted before the pipeline finished. Run it again.",
+    Reason.NODE_LOST: "The node was lost while the pipeline was running. Run it again.",
+    Reason.REJECTED: "This Job does not meet the requirements for a run, so it was not executed.",
     Reason.INTERNAL_ERROR: (
-        "Slipway itself failed while it handled the run; report this with the launcher's or operator's log."
+        "Slipway itself failed while it was handling the run. Report this with the log of the launcher or operator."
     ),
 }
+_UNITS = {"Ki": "KiB", "Mi": "MiB", "Gi": "GiB", "Ti": "TiB"}
 
 
-def sentence(reason: Reason, *, exit_code: int | None = None, limit: float | None = None, detail: str = "") -> str:
-    """Say a reason in one sentence that tells what to do where something can be done.
+def sentence(
+    reason: Reason,
+    *,
+    exit_code: int | None = None,
+    limit: float | None = None,
+    memory_limit: str = "",
+    detail: str = "",
+) -> str:
+    """Describe a reason to people: what happened and, where something can be done, what to do.
 
-    `exit_code` is negative for a signal, as in `subprocess`; `limit` is in seconds, for `TIMED_OUT`; `detail` is
-    appended as it is, and names the limit for `ARTIFACTS_TOO_LARGE`.
+    `exit_code` is negative for a signal, as in `subprocess`; `limit` is in seconds, for `TIMED_OUT`; `memory_limit`
+    is a quantity as Kubernetes writes it, for `OUT_OF_MEMORY`; `detail` is appended as it is.
     """
     name = signal_name(-(exit_code or 0)) if reason is Reason.KILLED_BY_SIGNAL else ""
-    hint = " SIGKILL from outside is most often the kernel, out of memory." if name == "SIGKILL" else ""
-    text = _SENTENCES[reason].format(exit_code=exit_code, limit=limit, signal=name, hint=hint)
+    hint = " A SIGKILL from outside usually comes from the kernel, out of memory." if name == "SIGKILL" else ""
+    memory = f" ({_quantity(memory_limit)})" if memory_limit else ""
+    text = _SENTENCES[reason].format(exit_code=exit_code, limit=limit, signal=name, hint=hint, memory=memory)
     return clean_text(f"{text} {detail}".strip())
+
+
+def _quantity(text: str) -> str:
+    """Write a quantity of Kubernetes as people do: `1Gi` is 1 GiB."""
+    number, unit = text[:-2], _UNITS.get(text[-2:])
+    return f"{number} {unit}" if unit else text

@@ -16,9 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, TypeAdapter
 
-from launcher.domain.errors import IllegalTransition
+from launcher.domain.errors import IdempotencyConflict, IllegalTransition
 from launcher.domain.log_lines import Receipt
-from launcher.domain.reasons import Reason, sentence
 from launcher.domain.text import clean_json, clean_text
 
 
@@ -179,39 +178,13 @@ def supersedes(new: Run, stored: Run | None) -> bool:
     return stored is None or (not stored.status.terminal and new.revision > stored.revision)
 
 
-def outcome_of_process(exit_code: int, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
-    """Decide the outcome of a child process. `exit_code` is negative for a signal, as in `subprocess`.
-
-    `ended_for` is why Slipway ended it, None where it ended by itself. It comes before what the process then said: a
-    pipeline that answers SIGTERM with exit code 0 was cancelled all the same.
-    """
-    match ended_for:
-        case Reason.CANCELLED:
-            ended = failure(Reason.CANCELLED, exit_code=exit_code)
-            return dataclasses.replace(ended, status=RunStatus.CANCELLED)
-        case Reason.TIMED_OUT:
-            return failure(Reason.TIMED_OUT, exit_code=exit_code, limit=timeout)
-        case Reason():
-            return failure(ended_for, exit_code=exit_code, detail=detail)
-    if exit_code == 0:
-        return Outcome(
-            status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
-        )
-    return failure(Reason.KILLED_BY_SIGNAL if exit_code < 0 else Reason.PIPELINE_ERROR, exit_code=exit_code)
+def newest(run: Run, other: Run | None) -> Run:
+    """Return whichever state of a run is the later one."""
+    return other if other is not None and other.revision > run.revision else run
 
 
-def failure(reason: Reason, *, exit_code: int | None = None, limit: float | None = None, detail: str = "") -> Outcome:
-    """Return the failed outcome for a reason; a signal's exit code is given as a shell gives it, 128 + number."""
-    return Outcome(
-        status=RunStatus.FAILED,
-        reason=reason,
-        message=sentence(reason, exit_code=exit_code, limit=limit, detail=detail),
-        exit_code=128 - exit_code if exit_code is not None and exit_code < 0 else exit_code,
-    )
-
-
-def cancelled_before_start() -> Outcome:
-    """Return the outcome of a run that was cancelled in the queue: there was no process, so there is no exit code."""
-    return Outcome(
-        status=RunStatus.CANCELLED, reason=Reason.CANCELLED, message="The run was cancelled before it started."
-    )
+def require_same_request(requested: Run, existing: Run) -> Run:
+    """Return the existing run. Raises `IdempotencyConflict` where another request launched it."""
+    if existing.request_hash != requested.request_hash:
+        raise IdempotencyConflict
+    return existing

@@ -12,8 +12,9 @@ from typing import Any
 
 from launcher.artifacts import ArtifactFolder
 from launcher.background import contained
+from launcher.domain.outcomes import failure, outcome_of_process
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run, failure, outcome_of_process
+from launcher.domain.runs import Outcome, Run
 from launcher.engines.marks import marks_of
 from launcher.engines.process import PipelineProcess
 from launcher.settings import Settings

@@ -18,8 +18,9 @@ from launcher.domain.days import StatusCounts
 from launcher.domain.errors import IdempotencyConflict, QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.names import is_run_id
+from launcher.domain.outcomes import cancelled_before_start, failure
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure, now
+from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launcher.engines.execution import Execution
 from launcher.engines.marks import end_leftovers, marks_of
 from launcher.engines.port import QueueState

@@ -12,7 +12,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from math import inf
 from pathlib import Path
@@ -152,7 +152,9 @@ class Archive:
                 yield run
 
     def delete(self, run_id: str) -> None:
-        """Forget a run and its log."""
+        """Forget a run and its log; the record goes last, so that a deletion that was interrupted is finished later."""
+        with suppress(IsADirectoryError):
+            self._log(run_id).unlink(missing_ok=True)
         shutil.rmtree(self._root / run_id, ignore_errors=True)
 
     def _log(self, run_id: str) -> Path:

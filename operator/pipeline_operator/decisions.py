@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from launcher.cluster import jobs, labels, pods
 from launcher.cluster.port import Manifest
-from launcher.domain.reasons import Reason, sentence
-from launcher.domain.runs import Outcome, Run, RunStatus, cancelled_before_start, failure
+from launcher.domain.outcomes import cancelled_before_start, completed, failure, stopped_by_slipway
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Outcome, Run, RunStatus
 from pipeline_operator.cluster_cache import ObservedRun
 
 _SETTLING = timedelta(seconds=20)
@@ -121,15 +122,11 @@ def _without_pod(run: Run, observed: ObservedRun, why: Reason | None, facts: Fac
     job = observed.job
     ended = None if job is None else jobs.finished(job)
     if ended == "Complete":
-        return Finish(
-            outcome=Outcome(
-                status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
-            )
-        )
+        return Finish(outcome=completed())
     if observed.job_deleted or job is None or ended or (why and jobs.suspended(job)):
         if why is Reason.CANCELLED and run.started_at is None:
             return Finish(outcome=cancelled_before_start())
-        outcome = pods.ended_by_slipway(why or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
+        outcome = stopped_by_slipway(why or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
         return Finish(outcome=outcome)
     if why:
         return Terminate(reason=why, detail=facts.detail)

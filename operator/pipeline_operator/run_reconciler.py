@@ -17,8 +17,9 @@ from launcher.cluster import jobs, labels, manifests, pods
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.log_lines import Gap, Receipt
+from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run, RunStatus, failure, now
+from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launcher.metrics import RUNS
 from launcher.recorder import no_room
 from launcher.wiring import Storage

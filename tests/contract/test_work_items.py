@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from launcher.domain.log_lines import Receipt
+from launcher.domain.outcomes import cancelled_before_start, failure
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Run, cancelled_before_start, failure
+from launcher.domain.runs import Run
 
 AT = datetime(2026, 11, 24, 8, 0, 0, 123000, tzinfo=UTC)
 URLS = {"cv_md_url": "/artifacts/a/CV.md"}

@@ -102,7 +102,7 @@ def test_run_follow_status_artifacts_retry_and_cancel(launcher: Launcher, tmp_pa
     followed = slipway(launcher, "run", "4711", "--profile", "senior", "--follow")
     assert followed.returncode == 0, followed.stderr
     assert followed.stdout.startswith("Starting pipeline default for job 4711, profile senior\n")
-    assert "completed: The pipeline ended well." in followed.stderr
+    assert "completed: The pipeline finished successfully." in followed.stderr
     run = answer(launcher, "status", "--job-id", "4711", schema="RunView")
     assert answer(launcher, "status", run["run_id"][:-1], schema="RunView") == run
     assert slipway(launcher, "logs", run["run_id"]).stdout.encode() == launcher.log(run["run_id"])

@@ -31,7 +31,7 @@ def test_a_first_run_shows_its_log_and_where_its_artifacts_lie(tmp_path: Path) -
     assert lines[0] == "Starting pipeline default for job 4711"
     assert "[2/8] Reading the posting" in lines
     assert not [line for line in lines if "::progress::" in line or "\x1b" in line]
-    assert "completed: The pipeline ended well." in lines
+    assert "completed: The pipeline finished successfully." in lines
     artifacts = [Path(line.strip()) for line in lines[lines.index("artifacts:") + 1 :]]
     assert sorted(path.name for path in artifacts) == ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
     assert all(path.is_relative_to(tmp_path / "applications") and path.stat().st_size for path in artifacts)

@@ -14,7 +14,8 @@ from pytest_mock import MockerFixture
 
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece, receipt_of
-from launcher.domain.runs import Run, cancelled_before_start
+from launcher.domain.outcomes import cancelled_before_start
+from launcher.domain.runs import Run
 from launcher.stores.archive import Archive, claim
 
 STAMP = "2026-11-24T08:00:00.000000001Z"

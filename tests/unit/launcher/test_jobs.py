@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.cluster import jobs, manifests
+from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Run, cancelled_before_start
+from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
 
 AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)

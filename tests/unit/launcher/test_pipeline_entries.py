@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from launcher.domain.errors import ConfigurationError
+from launcher.domain.outcomes import failure, outcome_of_process
 from launcher.domain.pipelines import DEFAULT_ARTIFACTS, DEFAULT_EXIT_CODES
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import RunStatus, failure, outcome_of_process
+from launcher.domain.runs import RunStatus
 from launcher.pipeline_entries import read_pipelines
 from launcher.settings import Settings
 from pipeline_runner.errors import MasterCvMissingError, ModelRefusedError, PostingNotFoundError, ProfileUnreadableError

@@ -430,7 +430,7 @@ def test_a_pod_that_is_over_or_gone_has_one_outcome(
         (pod("Failed", **LATE, **ended(143)), None, ["600 s", "timeout_seconds"]),
         (pod("Failed", **LATE, **ended(143)), Reason.TIMED_OUT, ["600 s"]),
         (pod("Failed", **LATE, **ended(143)), Reason.ARTIFACTS_TOO_LARGE, ["artifacts", "the detail"]),
-        (pod("Failed", **LATE), None, ["could not be started", "deadline passed before its container began"]),
+        (pod("Failed", **LATE), None, ["could not be started", "deadline passed before its container started"]),
         (pod("Failed", **LATE), Reason.IMAGE_PULL, ["IMAGE_PULL_SECRETS", "the detail"]),
         (pod("Failed", **ended(137)), None, ["SIGKILL", "out of memory"]),
         (pod("Failed", **ended(139)), None, ["SIGSEGV"]),
@@ -449,6 +449,17 @@ def test_the_outcome_says_in_words_what_people_need(seen: Pod, ended_for: Reason
     outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, detail="the detail")
     for each in words:
         assert each in outcome.message
+
+
+def test_an_out_of_memory_outcome_names_the_limit() -> None:
+    seen = pod("Failed", **ended(137, "OOMKilled"))
+    assert pods.outcome_of(seen, ended_for=None, timeout=600).message.startswith(
+        "The pipeline exceeded its memory limit "
+    )
+    seen["spec"]["containers"][0]["resources"] = {"limits": {"memory": "1Gi"}}
+    assert "exceeded its memory limit (1 GiB) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
+    seen["spec"]["containers"][0]["resources"] = {"limits": {"memory": 1000000}}
+    assert "exceeded its memory limit (1000000) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
 
 
 def test_the_first_containers_state_counts_whatever_stands_beside_it() -> None:

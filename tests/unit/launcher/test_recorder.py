@@ -13,8 +13,9 @@ import pytest
 
 from launcher import recorder
 from launcher.domain.log_lines import Receipt
+from launcher.domain.outcomes import cancelled_before_start, failure
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Run, RunStatus, cancelled_before_start, failure
+from launcher.domain.runs import Run, RunStatus
 from launcher.recorder import Mirror, Recorder
 from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryRunStore

@@ -11,8 +11,9 @@ import pytest
 
 from launcher.artifacts import folder
 from launcher.domain.log_lines import Receipt
+from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Run, failure
+from launcher.domain.runs import Run
 from launcher.retention import forget_before
 from launcher.settings import SharedSettings
 from launcher.wiring import Storage, open_storage

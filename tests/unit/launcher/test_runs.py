@@ -14,17 +14,9 @@ from hypothesis import strategies as st
 
 from launcher.domain.errors import IllegalTransition
 from launcher.domain.log_lines import Gap, Receipt
+from launcher.domain.outcomes import cancelled_before_start, failure, outcome_of_process
 from launcher.domain.reasons import Reason, sentence, signal_name
-from launcher.domain.runs import (
-    TRANSITIONS,
-    Outcome,
-    Run,
-    RunStatus,
-    cancelled_before_start,
-    failure,
-    outcome_of_process,
-    supersedes,
-)
+from launcher.domain.runs import TRANSITIONS, Outcome, Run, RunStatus, supersedes
 
 AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
 QUEUED = Run(run_id="4711-a", job_id="4711", created_at=AT, updated_at=AT)
