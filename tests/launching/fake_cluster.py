@@ -18,9 +18,9 @@ from launcher.logs.pump import timestamp
 class Sees(Protocol):
     """Receives each change: a cache, or a controller."""
 
-    def observe_job(self, job: Manifest, *, gone: bool = False) -> None: ...
+    def observe_job(self, job: Manifest, *, deleted: bool = False) -> None: ...
 
-    def observe_pod(self, pod: Manifest, *, gone: bool = False) -> None: ...
+    def observe_pod(self, pod: Manifest, *, deleted: bool = False) -> None: ...
 
 
 class FakeCluster:
@@ -45,14 +45,14 @@ class FakeCluster:
         kept["metadata"].setdefault("uid", f"{kind}-{self._version}")
         kept["metadata"].setdefault("creationTimestamp", f"{now():%Y-%m-%dT%H:%M:%SZ}")
         self.objects[kind, kept["metadata"]["name"]] = kept
-        self._tell(kind, kept, gone=False)
+        self._tell(kind, kept, deleted=False)
         return copy.deepcopy(kept)
 
     def take_away(self, kind: str, name: str) -> None:
         self._version += 1
         kept = self.objects.pop((kind, name))
         kept["metadata"]["resourceVersion"] = str(self._version)
-        self._tell(kind, kept, gone=True)
+        self._tell(kind, kept, deleted=True)
 
     def say(self, pod: str, *lines: str) -> None:
         """Print lines in the pod's container."""
@@ -138,10 +138,10 @@ class FakeCluster:
             raise ObjectMissing(f'"{name}" not found')
         return self.objects[kind, name]
 
-    def _tell(self, kind: str, kept: Manifest, *, gone: bool) -> None:
+    def _tell(self, kind: str, kept: Manifest, *, deleted: bool) -> None:
         if kind in self.told:
             see = {"Job": self.cache.observe_job, "Pod": self.cache.observe_pod}[kind]
-            see(copy.deepcopy(kept), gone=gone)
+            see(copy.deepcopy(kept), deleted=deleted)
         self._wake()
 
     def _wake(self) -> None:

@@ -29,7 +29,7 @@ class FakeKubelet:
 
     def _step(self, name: str, job: Manifest) -> None:
         pod = self._cluster.objects.get(("Pod", f"{name}-x"))
-        if jobs.finished(job):
+        if jobs.finished_condition(job):
             return
         if job["spec"]["suspend"]:
             if pod is not None:

@@ -207,7 +207,7 @@ def test_development_enforces_the_short_secret_that_it_allows(tmp_path: Path) ->
 
 def test_a_start_that_fails_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
     said = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
-    assert "The launcher cannot start: No cluster to use: " in said
+    assert "The launcher cannot start: No cluster is configured: " in said
     assert "set KUBECONFIG" in said
 
 

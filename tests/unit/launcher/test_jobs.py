@@ -35,8 +35,8 @@ def job_of(run: Run = RUN) -> Job:
 
 
 def test_the_job_of_a_run_keeps_the_form() -> None:
-    assert jobs.form_faults(job_of()) == []
-    assert jobs.form_faults(manifests.make_job(RUN, Pipeline(), SharedSettings.from_environment({}))) == []
+    assert jobs.requirement_faults(job_of()) == []
+    assert jobs.requirement_faults(manifests.make_job(RUN, Pipeline(), SharedSettings.from_environment({}))) == []
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def test_the_job_of_a_run_keeps_the_form() -> None:
 def test_each_fault_of_form_is_named_alone(spoil: Callable[[Any], Any], said: str) -> None:
     job = job_of()
     spoil(job["spec"])
-    [fault] = jobs.form_faults(job)
+    [fault] = jobs.requirement_faults(job)
     assert fault.startswith(said)
 
 
 def test_every_fault_of_form_is_named_at_once() -> None:
     job = job_of()
     job["spec"] = {"template": {"metadata": {}, "spec": {"containers": []}}, "ttlSecondsAfterFinished": 1}
-    assert [fault.partition(" must ")[0] for fault in jobs.form_faults(job)] == [
+    assert [fault.partition(" must ")[0] for fault in jobs.requirement_faults(job)] == [
         "spec.suspend",
         "spec.backoffLimit",
         "spec.ttlSecondsAfterFinished",
@@ -111,7 +111,7 @@ def test_every_fault_of_form_is_named_at_once() -> None:
 def test_a_name_that_can_be_no_run_id_is_a_fault_of_form(name: str) -> None:
     job = job_of()
     job["metadata"]["name"] = name
-    assert jobs.form_faults(job) == ["metadata.name must be of lower-case letters, digits and hyphens"]
+    assert jobs.requirement_faults(job) == ["metadata.name must consist of lower-case letters, digits and hyphens"]
 
 
 values = st.recursive(
@@ -144,7 +144,7 @@ def test_a_wish_to_cancel_shows_in_the_run(run: Run) -> None:
     job["metadata"]["annotations"] |= manifests.cancel_patch(AT)["metadata"]["annotations"]
     found = jobs.run_of(job, start_grace_seconds=600)
     assert found.cancel_requested
-    assert jobs.cancelled(job)
+    assert jobs.cancel_requested(job)
 
 
 def test_only_a_run_with_an_idempotency_key_bears_a_label_of_it() -> None:
@@ -285,16 +285,16 @@ def test_a_job_that_somebody_else_made_begins_as_queued() -> None:
     ],
 )
 def test_a_job_says_why_slipway_ends_its_run(annotations: dict[str, str], reason: Reason | None) -> None:
-    assert jobs.ended_for({"metadata": {"name": "a", "annotations": annotations}}) is reason
+    assert jobs.termination_reason({"metadata": {"name": "a", "annotations": annotations}}) is reason
 
 
 def test_a_job_says_what_more_there_is_to_say_of_its_runs_end() -> None:
     job = job_of()
-    assert jobs.end_detail(job) == ""
+    assert jobs.termination_detail(job) == ""
     patch = manifests.termination_patch(Reason.IMAGE_PULL, "not found", suspend=False)
     job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
-    assert jobs.end_detail(job) == "not found"
-    assert jobs.ended_for(job) is Reason.IMAGE_PULL
+    assert jobs.termination_detail(job) == "not found"
+    assert jobs.termination_reason(job) is Reason.IMAGE_PULL
 
 
 @pytest.mark.parametrize(
@@ -314,6 +314,6 @@ def test_a_job_is_finished_by_its_last_conditions_alone(
     conditions: list[dict[str, str]] | None, finished: str | None
 ) -> None:
     job = copy.deepcopy(job_of())
-    assert jobs.finished(job) is None
+    assert jobs.finished_condition(job) is None
     job["status"] = {} if conditions is None else {"conditions": conditions}
-    assert jobs.finished(job) == finished
+    assert jobs.finished_condition(job) == finished

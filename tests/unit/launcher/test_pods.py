@@ -117,10 +117,10 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
             id="held back by a gate, without a message",
         ),
         pytest.param(
-            pod(**scheduling("True")), Reason.CANNOT_START, ["being made"], id="on a node, not taken up there yet"
+            pod(**scheduling("True")), Reason.CANNOT_START, ["being created"], id="on a node, not taken up there yet"
         ),
-        pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, ["being made"], id="being made"),
-        pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, ["being made"], id="being initialized"),
+        pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, ["being created"], id="being created"),
+        pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, ["being created"], id="being initialized"),
         pytest.param(pod(**waiting("ErrImagePull", PULL)), Reason.IMAGE_PULL, [IMAGE, PULL], id="pull failed"),
         pytest.param(
             pod(**waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"')),
@@ -158,12 +158,12 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
     ],
 )
 def test_a_pod_without_a_running_container_says_what_it_waits_for(seen: Pod, reason: Reason, words: list[str]) -> None:
-    found = pods.waiting_for(seen)
+    found = pods.waiting_state(seen)
     assert found is not None
     assert found.reason is reason
-    assert found.slow is ("being made" in words)  # where nothing is known to be wrong, it may take its time
+    assert found.slow is ("being created" in words)  # where nothing is known to be wrong, it may take its time
     for each in words:
-        assert each in found.why
+        assert each in found.message
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_pod_without_a_running_container_says_what_it_waits_for(seen: Pod, rea
     ],
 )
 def test_a_pod_whose_container_was_started_or_never_will_be_waits_for_nothing(seen: Pod) -> None:
-    assert pods.waiting_for(seen) is None
+    assert pods.waiting_state(seen) is None
 
 
 EVICTED: dict[str, Any] = {"reason": "Evicted", "message": "The node was low on resource: memory."}
@@ -468,9 +468,9 @@ def test_the_first_containers_state_counts_whatever_stands_beside_it() -> None:
     seen["status"]["containerStatuses"].insert(0, {"name": "sidecar", "state": {"running": {"startedAt": FINISHED}}})
     assert pods.container_of(seen) == "pipeline"
     assert pods.started_at(seen) == datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
-    found = pods.exit_of(seen)
+    found = pods.terminated_state(seen)
     assert found is not None
-    assert found.code == 3
+    assert found.exit_code == 3
 
 
 def test_a_pod_tells_since_when_its_container_runs_or_ran() -> None:
@@ -490,10 +490,10 @@ def test_a_container_that_kubernetes_says_began_in_1970_never_began(epoch: str |
 
 def test_a_pod_belongs_to_the_job_that_made_it_also_when_it_was_orphaned() -> None:
     seen = pod()
-    assert pods.owner_of(seen) is None
+    assert pods.job_uid(seen) is None
     seen["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": "5f3c"}
     seen["metadata"]["ownerReferences"] = []
-    assert pods.owner_of(seen) == "5f3c"
+    assert pods.job_uid(seen) == "5f3c"
 
 
 def test_a_pod_without_a_status_is_pending() -> None:
@@ -501,16 +501,16 @@ def test_a_pod_without_a_status_is_pending() -> None:
     assert pods.phase(bare) == "Pending"
     assert not pods.terminated(bare)
     assert not pods.scheduled(bare)
-    assert pods.job_of(bare) is None
-    assert pods.exit_of(bare) is None
+    assert pods.job_name(bare) is None
+    assert pods.terminated_state(bare) is None
 
 
 def test_an_end_that_the_kubelet_made_up_for_a_container_that_never_was_is_none() -> None:
     made_up = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
     seen = pod("Failed", **LATE, **container(terminated=made_up))
-    assert pods.exit_of(seen) is None
+    assert pods.terminated_state(seen) is None
     seen["status"]["containerStatuses"][0]["containerID"] = "containerd://1f2e"
-    assert pods.exit_of(seen) is not None
+    assert pods.terminated_state(seen) is not None
 
 
 LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}

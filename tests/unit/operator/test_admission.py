@@ -257,20 +257,20 @@ def test_a_quota_of_a_thousand_is_read_as_kubernetes_writes_it(hard: str, used: 
 
 def test_a_paused_queue_releases_nothing_and_asks_nothing() -> None:
     harness = Harness([a_run("a")], limit=1, hard=1)
-    harness.cache.observe_switch(harness.switch("true"))
+    harness.cache.observe_queue_config(harness.switch("true"))
     assert harness.admit() == []
     assert harness.cluster.calls == []
-    harness.cache.observe_switch(harness.switch("false"))
+    harness.cache.observe_queue_config(harness.switch("false"))
     assert harness.admit() == ["a"]
 
 
 def test_a_queue_that_was_paused_a_moment_ago_releases_nothing_though_no_event_told_of_it() -> None:
     harness = Harness([a_run("a")], limit=1, hard=1)
-    harness.cache.observe_switch(harness.switch("false"))
+    harness.cache.observe_queue_config(harness.switch("false"))
     harness.switch("true")
     assert harness.admit() == []
     assert harness.cache.paused
-    harness.cache.observe_switch(harness.switch("false"))
+    harness.cache.observe_queue_config(harness.switch("false"))
     assert harness.admit() == ["a"]
 
 
@@ -286,7 +286,7 @@ def test_a_job_that_has_changed_meanwhile_is_released_and_seen_as_it_now_is() ->
     assert harness.admit() == ["a", "b"]
     job = harness.cache.get("a").job
     assert job is not None
-    assert jobs.cancelled(job)
+    assert jobs.cancel_requested(job)
     assert not jobs.suspended(job)
 
 
@@ -371,7 +371,7 @@ def test_whatever_there_is_the_limit_holds_and_no_slot_stays_free(
     harness = Harness(runs, limit=limit, hard=hard, used=sum(pod is not None for pod in holding))
     for number, pod in enumerate(pods):
         harness.released_before(f"r{number}", pod)
-    harness.cache.observe_switch(harness.switch(str(paused).lower()))
+    harness.cache.observe_queue_config(harness.switch(str(paused).lower()))
     free = max(0, limit - len(holding))
     if hard is not None:
         free = min(free, max(0, hard - len(holding)))

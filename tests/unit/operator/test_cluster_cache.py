@@ -100,8 +100,8 @@ def test_the_latest_version_counts_in_whatever_order_they_come(versions: list[st
 def test_events_in_any_order_leave_what_the_newest_says(events: list[tuple[int, bool]]) -> None:
     cache = ClusterCache()
     for version, gone in events:
-        cache.observe_job(job(version), gone=gone)
-        cache.observe_pod(pod(version), gone=gone)
+        cache.observe_job(job(version), deleted=gone)
+        cache.observe_pod(pod(version), deleted=gone)
     newest, gone = max(events)
     observed = cache.get("a")
     assert (
@@ -115,8 +115,8 @@ def test_what_is_deleted_is_kept_as_it_was_last_seen() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    cache.observe_pod(pod(3, phase="Failed"), gone=True)
-    cache.observe_job(job(4), gone=True)
+    cache.observe_pod(pod(3, phase="Failed"), deleted=True)
+    cache.observe_job(job(4), deleted=True)
     observed = cache.get("a")
     assert observed.job_deleted and observed.pod_deleted
     assert observed.pod is not None
@@ -125,8 +125,8 @@ def test_what_is_deleted_is_kept_as_it_was_last_seen() -> None:
 
 def test_an_event_from_before_the_deletion_brings_nothing_back() -> None:
     cache = ClusterCache()
-    cache.observe_job(job(4), gone=True)
-    cache.observe_pod(pod(5), gone=True)
+    cache.observe_job(job(4), deleted=True)
+    cache.observe_pod(pod(5), deleted=True)
     cache.observe_job(job(3))
     cache.observe_pod(pod(4))
     assert cache.get("a").job_deleted
@@ -150,12 +150,12 @@ def test_a_deletion_without_a_version_of_its_own_is_news_once() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    cache.observe_pod(pod(2), gone=True)
-    cache.observe_job(job(1), gone=True)
+    cache.observe_pod(pod(2), deleted=True)
+    cache.observe_job(job(1), deleted=True)
     seen = cache.get("a")
     assert seen.job_deleted and seen.pod_deleted
-    cache.observe_job(job(1), gone=True)
-    cache.observe_pod(pod(2), gone=True)
+    cache.observe_job(job(1), deleted=True)
+    cache.observe_pod(pod(2), deleted=True)
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
     assert cache.get("a") == seen
@@ -165,13 +165,13 @@ def test_a_job_made_again_under_its_name_begins_anew() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1, "first"))
     cache.observe_pod(pod(2, owner="first"))
-    cache.observe_job(job(3, "first"), gone=True)
+    cache.observe_job(job(3, "first"), deleted=True)
     cache.observe_job(job(7, "second"))
     observed = cache.get("a")
     assert uid_of(observed.job) == "second"
     assert not observed.job_deleted
     assert observed.pod is None
-    cache.observe_job(job(5, "first"), gone=True)
+    cache.observe_job(job(5, "first"), deleted=True)
     assert cache.get("a") == observed
 
 
@@ -179,7 +179,7 @@ def test_a_job_made_again_does_not_have_its_forerunners_pod_nor_that_pods_end() 
     cache = ClusterCache()
     cache.observe_job(job(1, "first"))
     cache.observe_pod(pod(2, owner="first"))
-    cache.observe_pod(pod(3, phase="Failed", owner="first"), gone=True)
+    cache.observe_pod(pod(3, phase="Failed", owner="first"), deleted=True)
     cache.observe_job(job(7, "second"))
     assert cache.get("a").pod is None
     assert not cache.get("a").pod_deleted
@@ -192,7 +192,7 @@ def test_an_old_pod_does_not_go_to_the_new_job() -> None:
     cache.observe_job(job(7, "second"))
     observed = cache.get("a")
     cache.observe_pod(pod(8, phase="Failed", owner="first"))
-    cache.observe_pod(pod(9, phase="Failed", owner="first"), gone=True)
+    cache.observe_pod(pod(9, phase="Failed", owner="first"), deleted=True)
     cache.resync(listed(9, job(7, "second")), listed(9, pod(8, phase="Failed", owner="first")))
     assert cache.get("a") == observed
     cache.observe_pod(pod(10, "new", "Pending", owner="second"))
@@ -220,7 +220,7 @@ def test_of_several_pods_the_youngest_counts() -> None:
     cache.observe_pod(pod(5, "old", second=1))
     cache.observe_pod(pod(6, "young", second=2))
     cache.observe_pod(pod(7, "old", "Failed", second=1))
-    cache.observe_pod(pod(8, "old", "Failed", second=1), gone=True)
+    cache.observe_pod(pod(8, "old", "Failed", second=1), deleted=True)
     observed = cache.get("a")
     assert observed.pod is not None
     assert observed.pod["metadata"]["uid"] == "young"
@@ -271,8 +271,8 @@ def test_what_is_newer_than_a_listing_is_not_missing_in_it(version: int, gone: b
 
 def test_a_listing_from_before_the_deletion_brings_nothing_back() -> None:
     cache = ClusterCache()
-    cache.observe_job(job(4), gone=True)
-    cache.observe_pod(pod(5), gone=True)
+    cache.observe_job(job(4), deleted=True)
+    cache.observe_pod(pod(5), deleted=True)
     seen = cache.get("a")
     cache.resync(listed(4, job(3)), listed(4, pod(4)))
     cache.resync(listed(4, job(4)), listed(5, pod(5)))
@@ -331,29 +331,29 @@ def test_the_switch_holds_the_queue_only_where_it_says_true(
     data: dict[str, str] | None, gone: bool, paused: bool
 ) -> None:
     cache = ClusterCache()
-    cache.observe_switch(switch(1, data), gone=gone)
+    cache.observe_queue_config(switch(1, data), deleted=gone)
     assert cache.paused is paused
     assert cache.changed.is_set()
 
 
 def test_the_newest_version_of_the_switch_counts_in_whatever_order_they_come() -> None:
     cache = ClusterCache()
-    cache.observe_switch(switch(10, {"paused": "true"}))
+    cache.observe_queue_config(switch(10, {"paused": "true"}))
     cache.changed.clear()
-    cache.observe_switch(switch(9, {"paused": "false"}))
+    cache.observe_queue_config(switch(9, {"paused": "false"}))
     assert cache.paused
     assert not cache.changed.is_set()
-    cache.observe_switch(switch(11, {"paused": "false"}))
+    cache.observe_queue_config(switch(11, {"paused": "false"}))
     assert not cache.paused
 
 
 CHANGES: list[tuple[str, Callable[[ClusterCache], None]]] = [
     ("a newer Job", lambda cache: cache.observe_job(job(2))),
-    ("the Job's end", lambda cache: cache.observe_job(job(2), gone=True)),
+    ("the Job's end", lambda cache: cache.observe_job(job(2), deleted=True)),
     ("a pod", lambda cache: cache.observe_pod(pod(2))),
     ("a listing without it", lambda cache: cache.resync(listed(1), listed(1))),
     ("a word to wake up", lambda cache: cache.notify("a")),
-    ("being forgotten", lambda cache: cache.forget("a")),
+    ("its eviction", lambda cache: cache.evict("a")),
 ]
 changes = pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in CHANGES])
 

@@ -18,7 +18,7 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus
 from launcher.settings import SharedSettings
 from pipeline_operator.cluster_cache import ObservedRun
-from pipeline_operator.decisions import Facts, Finish, Limits, Step, Terminate, Wait, next_step
+from pipeline_operator.decisions import Facts, Finish, Limits, RefreshPods, Step, Terminate, Wait, next_step
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 QUEUED = Run(run_id="4711-01jd", job_id="4711", timeout_seconds=60, created_at=AT, updated_at=AT)
@@ -87,7 +87,7 @@ def pod(kind: str, *, deleting: bool = False) -> Manifest:
 
 def facts(after: float = 0, *, lasting: float = 0, **known: Any) -> Facts:
     moment = AT + timedelta(seconds=after)
-    return Facts(now=moment, cause_since=moment - timedelta(seconds=lasting), **known)
+    return Facts(**{"pods_listed": True, **known}, now=moment, cause_since=moment - timedelta(seconds=lasting))
 
 
 CAUSES = {
@@ -242,7 +242,7 @@ def test_the_next_step_for_a_job_that_is_gone(
         pytest.param(RUNNING, pod("running"), facts(60), "end: TimedOut", id="over its time"),
         pytest.param(QUEUED, pod("running"), facts(600), "look", id="not seen to start yet"),
         pytest.param(RUNNING, pod("running"), facts(excess="Much."), "end: ArtifactsTooLarge", id="too many artifacts"),
-        pytest.param(RUNNING, pod("running"), facts(ending_for=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
+        pytest.param(RUNNING, pod("running"), facts(termination_reason=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
         *(
             param
             for cause, reason in [
@@ -319,11 +319,11 @@ def said_of(cause: str) -> str | None:
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        ("no pod", "Waiting for Kubernetes to make the pod."),
+        ("no pod", "Waiting for Kubernetes to create the pod."),
         ("Unschedulable", "No node can take the pod: Unschedulable"),
         ("ImagePull", "The image image cannot be pulled: Back-off"),
-        ("CannotStart", 'The container cannot be made: CreateContainerConfigError: secret "keys" not found'),
-        ("CannotStart slow", "The container is being made; a new image is pulled first, volumes are mounted."),
+        ("CannotStart", 'The container cannot be created: CreateContainerConfigError: secret "keys" not found'),
+        ("CannotStart slow", "The container is being created: the image is pulled and the volumes are mounted."),
     ],
 )
 def test_what_is_waited_for_is_said_at_once_and_again_where_it_is_given_up(cause: str, words: str) -> None:
@@ -340,7 +340,7 @@ def test_a_suspended_job_says_what_is_to_be_done_and_may_stay_so() -> None:
 
 @pytest.mark.parametrize("of_pod", [None, pod("pulling"), pod("unscheduled"), pod("running")])
 def test_the_detail_is_kept_while_a_run_is_ended(of_pod: Manifest | None) -> None:
-    ending = facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found")
+    ending = facts(termination_reason=Reason.IMAGE_PULL, detail="a:1 was not found")
     for of_job in (job(), job(end_for="ImagePull")):
         step = next_step(QUEUED, ObservedRun(job=of_job, pod=of_pod), ending, LIMITS)
         assert step == Terminate(reason=Reason.IMAGE_PULL, detail="a:1 was not found")
@@ -357,7 +357,7 @@ def test_the_detail_is_kept_while_a_run_is_ended(of_pod: Manifest | None) -> Non
     ],
 )
 def test_the_detail_is_in_the_outcome_of_a_run_that_was_ended(observed: ObservedRun) -> None:
-    step = next_step(QUEUED, observed, facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found"), LIMITS)
+    step = next_step(QUEUED, observed, facts(termination_reason=Reason.IMAGE_PULL, detail="a:1 was not found"), LIMITS)
     assert isinstance(step, Finish)
     assert step.outcome.reason is Reason.IMAGE_PULL
     assert step.outcome.message.endswith(" a:1 was not found")
@@ -416,7 +416,7 @@ some_facts = st.builds(
     cause=st.sampled_from([None, *CAUSES]),
     lasting=st.sampled_from([0.0, 10.0, 1e6]),
     excess=st.sampled_from(["", "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."]),
-    ending_for=st.sampled_from([None, *Reason]),
+    termination_reason=st.sampled_from([None, *Reason]),
 )
 some_runs = st.sampled_from([QUEUED, RUNNING, QUEUED.cancelling(AT), RUNNING.cancelling(AT)])
 
@@ -450,7 +450,7 @@ def test_a_run_is_cancelled_only_where_somebody_asked(run: Run, observed: Observ
     step = next_step(run, observed, known, LIMITS)
     cancelled = observed.job is not None and "slipway.dev/cancel" in observed.job["metadata"]["annotations"]
     if isinstance(step, Finish) and step.outcome.status is RunStatus.CANCELLED:
-        assert cancelled or run.cancel_requested or known.ending_for is Reason.CANCELLED
+        assert cancelled or run.cancel_requested or known.termination_reason is Reason.CANCELLED
 
 
 @given(some_runs, some_observed, some_facts)
@@ -471,8 +471,14 @@ def test_patience_ends_only_after_time_in_which_the_control_plane_answered(cause
         return
     waited = Facts(now=AT, cause=cause, cause_since=AT - timedelta(seconds=10 * grace))
     assert isinstance(next_step(QUEUED, observed, waited, LIMITS), Terminate)
-    away = replace(waited, away_at=AT - timedelta(seconds=5))
+    away = replace(waited, unavailable_at=AT - timedelta(seconds=5))
     step = next_step(QUEUED, observed, away, LIMITS)
     assert isinstance(step, Wait) and step.seconds == grace + 15  # 20 s in which Kubernetes finds itself again
     later = replace(away, now=AT + timedelta(seconds=grace + 15))
     assert isinstance(next_step(QUEUED, observed, later, LIMITS), Terminate)
+
+
+def test_a_run_without_a_pod_in_the_cache_does_not_finish_before_its_pods_were_listed() -> None:
+    finished = ObservedRun(job=job(finished="Failed"))
+    assert next_step(RUNNING, finished, facts(pods_listed=False), LIMITS) == RefreshPods()
+    assert isinstance(next_step(RUNNING, finished, facts(), LIMITS), Finish)

@@ -23,7 +23,7 @@ from launcher.logs.publisher import Publisher
 from launcher.stores.memory import InMemoryLogTail
 from launching.fake_cluster import Manifest
 from launching.harness import NAME, POD, Harness, container, ended, running, waiting
-from pipeline_operator import decisions, run_reconciler
+from pipeline_operator import backoff, decisions, run_reconciler
 
 LATE: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
@@ -57,11 +57,11 @@ def test_a_run_goes_from_the_queue_to_its_record(play: Play) -> None:
         await harness.supervise()
         assert harness.kept == harness.run
         await harness.release()
-        await harness.until(lambda: harness.kept.waiting_for == "Waiting for Kubernetes to make the pod.")
+        await harness.until(lambda: harness.kept.waiting_for == "Waiting for Kubernetes to create the pod.")
         harness.observe_pod(node=None)
         await harness.until(lambda: harness.kept.waiting_for == "Waiting for a node.")
         harness.observe_pod(**waiting("ContainerCreating"))
-        await harness.until(lambda: "being made" in (harness.kept.waiting_for or ""))
+        await harness.until(lambda: "being created" in (harness.kept.waiting_for or ""))
         await harness.until(lambda: f"log {POD}" in harness.cluster.calls)  # long before its status says Running
         harness.observe_pod("Running", **running())
         harness.cluster.say(POD, "one", "two")
@@ -132,7 +132,7 @@ def test_a_reason_of_the_operators_own_is_stored_before_the_pod_is_ended(play: P
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         patches = [call for call in harness.cluster.calls if call.startswith("patch")]
         assert patches == ["patch Job", "patch Pod"]
-        assert jobs.ended_for(harness.job) is Reason.ARTIFACTS_TOO_LARGE
+        assert jobs.termination_reason(harness.job) is Reason.ARTIFACTS_TOO_LARGE
         assert not harness.job["spec"]["suspend"]
         harness.observe_pod("Failed", **LATE, **ended(143))
         assert (await harness.end()).reason == "ArtifactsTooLarge"
@@ -254,7 +254,7 @@ def test_a_record_that_kubernetes_could_not_take_is_written_again(play: Play) ->
         await harness.release()
         harness.observe_pod("Running", **running())
         await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
-        harness.cluster.faults["patch Job"] = [ClusterUnavailable("Kubernetes cannot now: etcd leader changed")]
+        harness.cluster.faults["patch Job"] = [ClusterUnavailable("Kubernetes is temporarily unavailable")]
         harness.observe_pod("Succeeded", **ended(0))
         assert (await harness.end()).status is RunStatus.COMPLETED
 
@@ -316,7 +316,7 @@ def test_a_log_that_cannot_be_read_for_an_unknown_reason_is_tried_again_and_lose
         run = await harness.end()
         assert run.log.complete
         assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"two")]
-        assert "it is tried again" in caplog.text
+        assert "trying again" in caplog.text
 
     play(scenario)
 
@@ -443,8 +443,8 @@ def test_a_job_without_a_pod_that_is_given_up_is_suspended_and_says_why(play: Pl
         assert run.message is not None
         assert run.message.endswith(f"Kubernetes refuses the pod: {refusal}")
         assert harness.job["spec"]["suspend"]
-        assert jobs.ended_for(harness.job) is Reason.CANNOT_START
-        assert jobs.end_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
+        assert jobs.termination_reason(harness.job) is Reason.CANNOT_START
+        assert jobs.termination_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
         assert "delete Job" not in harness.cluster.calls
         assert harness.lines == [FIRST, (LineKind.SYSTEM, run.message.encode())]
 
@@ -546,7 +546,7 @@ def test_a_run_waits_while_kubernetes_is_away_and_is_given_its_time_afterwards(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_reconciler, "_REFRESH_SECONDS", 0.01)
-    monkeypatch.setattr(decisions, "_SETTLING", timedelta(seconds=1))
+    monkeypatch.setattr(decisions, "_LEADER_ELECTION", timedelta(seconds=1))
 
     async def scenario(harness: Harness) -> None:
         harness.make_job()
@@ -565,7 +565,7 @@ def test_a_run_waits_while_kubernetes_is_away_and_is_given_its_time_afterwards(
 def test_a_run_that_can_never_be_handled_is_stopped_and_gets_its_end(
     play: Play, monkeypatch: pytest.MonkeyPatch, with_pod: bool
 ) -> None:
-    monkeypatch.setattr(run_reconciler, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
 
     def broken(*_: object) -> object:
         raise ValueError("what nobody thought of")
@@ -592,7 +592,7 @@ def test_a_run_that_can_never_be_handled_is_stopped_and_gets_its_end(
 
 
 def test_a_log_that_can_never_be_kept_does_not_hold_back_the_end(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_reconciler, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
 
     async def scenario(harness: Harness) -> None:
         (harness.settings.ARCHIVE_DIR / NAME / "log").mkdir(parents=True)
