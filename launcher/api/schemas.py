@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from launcher.artifacts import artifact_urls
-from launcher.domain.admission import QueuePlace
 from launcher.domain.names import hash_of
+from launcher.domain.queue_places import QueuePlace
 from launcher.domain.runs import Run
 
 MAX_JOB_ID = 200

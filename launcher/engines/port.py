@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from launcher.domain.admission import QueuePlace
 from launcher.domain.days import StatusCounts
+from launcher.domain.queue_places import QueuePlace
 from launcher.domain.runs import Run
 from launcher.stores.ports import RunQuery
 

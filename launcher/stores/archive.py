@@ -153,7 +153,7 @@ class Archive:
 
     def delete(self, run_id: str) -> None:
         """Forget a run and its log; the record goes last, so that a deletion that was interrupted is finished later."""
-        with suppress(IsADirectoryError):
+        with suppress(IsADirectoryError, NotADirectoryError):
             self._log(run_id).unlink(missing_ok=True)
         shutil.rmtree(self._root / run_id, ignore_errors=True)
 

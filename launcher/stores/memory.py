@@ -1,4 +1,4 @@
-"""The in-memory twins of Redis and MongoDB: what the launcher runs on where it has neither."""
+"""The stores in memory, for a launcher without Redis and MongoDB."""
 
 from __future__ import annotations
 
@@ -33,10 +33,7 @@ class InMemoryRunStore:
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `RunStore`."""
-        runs = [run for run in self._runs.values() if query.matches(run)]
-        runs.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
-        start = (query.page - 1) * query.per_page
-        return runs[start : start + query.per_page], len(runs)
+        return query.page_of(self._runs.values())
 
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
         """See `RunStore`."""
@@ -93,7 +90,7 @@ class InMemoryLogTail:
         return [line for line in kept if line.number > after]
 
     async def finish(self, run_id: str) -> None:
-        """See `LogTail`. The archive has every line, so memory is given back at once."""
+        """See `LogTail`. The archive has every line, so the memory is freed at once."""
         self._lines.pop(run_id, None)
         self._wake(run_id)
 

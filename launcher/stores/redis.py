@@ -93,10 +93,7 @@ class RedisRunStore:
             if gone := [name for name, document in zip(names, documents, strict=True) if not document]:
                 await self._redis.zrem(f"{self._prefix}runs", *gone)
         read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
-        runs = [run for run in read if run is not None and query.matches(run)]
-        runs.sort(key=lambda run: (run.created_at, run.run_id), reverse=True)
-        start = (query.page - 1) * query.per_page
-        return runs[start : start + query.per_page], len(runs)
+        return query.page_of(run for run in read if run is not None)
 
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
         """See `RunStore`. Of runs that have ended, those that are not forgotten yet."""

@@ -249,3 +249,24 @@ def test_a_record_whose_times_have_no_zone_is_passed_over(tmp_path: Path) -> Non
     record = tmp_path / "b" / "run.json"
     record.write_bytes(record.read_bytes().replace(b"Z", b"").replace(b"+00:00", b""))
     assert list(archive.runs()) == [] and archive.unreadable == {"b"}
+
+
+def test_a_deletion_that_is_interrupted_leaves_the_record_so_that_it_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(tmp_path)
+    archive.put(Run(run_id="b", job_id="1", created_at=AT, updated_at=AT))
+    archive.writer("b").close()
+    assert archive.has_log("b")
+
+    def killed(path: Path, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("launcher.stores.archive.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        archive.delete("b")
+    assert not archive.has_log("b")
+    assert [run.run_id for run in archive.runs()] == ["b"]
+    monkeypatch.undo()
+    archive.delete("b")
+    assert not (tmp_path / "b").exists()

@@ -104,3 +104,22 @@ def test_stopping_ends_every_task_and_joining_waits_for_those_started_meanwhile(
         assert forever.cancelled()
 
     asyncio.run(scenario())
+
+
+def test_stopping_also_ends_tasks_that_are_started_while_it_stops() -> None:
+    async def scenario() -> None:
+        tasks, late = Tasks(), []
+
+        async def first() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                late.append(tasks.start(asyncio.sleep(3600), "late"))
+
+        tasks.start(first(), "first")
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await tasks.stop()
+        assert [task.cancelled() for task in late] == [True]
+
+    asyncio.run(scenario())

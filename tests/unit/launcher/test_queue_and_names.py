@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.domain.admission import place_of, queue_order, to_release, typical_seconds
+from launcher.domain.admission import queue_order, to_release
+from launcher.domain.log_lines import Receipt
 from launcher.domain.names import RUN_ID_MAX, hash_of, is_run_id, new_run_id
+from launcher.domain.outcomes import completed, failure
 from launcher.domain.pipelines import Pipeline
+from launcher.domain.queue_places import Durations, QueuePlace, place_of
+from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -19,6 +25,36 @@ AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 def run(name: str, priority: int = 0, microseconds: int = 0) -> Run:
     at = AT + timedelta(microseconds=microseconds)
     return Run(run_id=name, job_id="1", priority=priority, created_at=at, updated_at=at)
+
+
+def took(seconds: float, pipeline: str = "default", number: int = 0) -> Run:
+    """A run that completed after so many seconds."""
+    queued = replace(run(f"took-{number}", microseconds=number), pipeline=pipeline)
+    return queued.started(AT).ended(completed(), AT + timedelta(seconds=seconds), Receipt())
+
+
+def place(
+    name: str,
+    runs: list[Run],
+    *,
+    remaining: Sequence[float] = (),
+    typical: float | None = None,
+    limit: int = 1,
+    paused: bool = False,
+    operator_away: bool = False,
+) -> QueuePlace | None:
+    """Where a run waits while the active runs still need so many seconds, and runs typically take so many."""
+    elapsed = [timedelta(seconds=(typical or 0.0) - seconds) for seconds in remaining]
+    return place_of(
+        name,
+        runs,
+        active=[run("active").started(AT - each) for each in elapsed],
+        durations=Durations([took(typical)] if typical is not None else []),
+        at=AT,
+        limit=limit,
+        paused=paused,
+        operator_away=operator_away,
+    )
 
 
 waiting = st.lists(
@@ -39,11 +75,11 @@ def test_never_over_the_limit_and_in_order(runs: list[Run], busy: int, limit: in
 @given(waiting, st.integers(1, 5))
 def test_places_count_from_one_and_etas_never_fall(runs: list[Run], limit: int) -> None:
     places = [
-        place_of(each.run_id, runs, remaining=[5.0] * limit, typical=10.0, limit=limit, paused=False)
+        place(each.run_id, runs, remaining=[5.0] * limit, typical=10.0, limit=limit)
         for each in sorted(runs, key=queue_order)
     ]
-    assert [place and place.position for place in places] == list(range(1, len(runs) + 1))
-    etas = [place.eta_seconds for place in places if place and place.eta_seconds is not None]
+    assert [found and found.position for found in places] == list(range(1, len(runs) + 1))
+    etas = [found.eta_seconds for found in places if found and found.eta_seconds is not None]
     assert etas == sorted(etas)
 
 
@@ -62,31 +98,48 @@ def test_the_eta_plays_the_queue_forward(
     limit: int, remaining: list[float], typical: float | None, position: int, eta: float | None
 ) -> None:
     runs = [run(str(n), microseconds=n) for n in range(5)]
-    place = place_of(str(position - 1), runs, remaining=remaining, typical=typical, limit=limit, paused=False)
-    assert place is not None
-    assert (place.position, place.eta_seconds) == (position, eta)
+    found = place(str(position - 1), runs, remaining=remaining, typical=typical, limit=limit)
+    assert found is not None
+    assert (found.position, found.eta_seconds) == (position, eta)
 
 
 def test_a_place_says_why_and_who_does_not_wait_has_none() -> None:
     runs = [run("a")]
-    assert place_of("b", runs, remaining=[], typical=None, limit=1, paused=False) is None
-    paused = place_of("a", runs, remaining=[], typical=1.0, limit=1, paused=True)
+    assert place("b", runs) is None
+    paused = place("a", runs, typical=1.0, paused=True)
     assert paused is not None
     assert (paused.why, paused.eta_seconds) == ("The queue is paused.", None)
 
 
 @pytest.mark.parametrize("paused", [True, False])
-def test_while_the_operator_is_away_nobody_is_told_a_time(paused: bool) -> None:
+def test_there_is_no_eta_while_the_operator_is_away(paused: bool) -> None:
     runs = [run("a"), run("b", microseconds=1)]
-    place = place_of("b", runs, remaining=[], typical=1.0, limit=1, paused=paused, operator_away=True)
-    assert place is not None
-    assert (place.position, place.eta_seconds) == (2, None)
-    assert "operator is away" in place.why and "until it is back" in place.why
+    found = place("b", runs, typical=1.0, paused=paused, operator_away=True)
+    assert found is not None
+    assert (found.position, found.eta_seconds) == (2, None)
+    assert "operator is away" in found.why and "until it is back" in found.why
 
 
 def test_one_hanging_run_does_not_move_the_typical_one() -> None:
-    assert typical_seconds([10, 11, 9000]) == 11
-    assert typical_seconds([]) is None
+    assert Durations([took(10), took(11), took(9000)]).typical("default") == 11
+    assert Durations().typical("default") is None
+
+
+def test_only_the_latest_successful_runs_of_a_pipeline_count() -> None:
+    failed = run("a").started(AT).ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
+    durations = Durations([took(float(number), number=number) for number in reversed(range(50))])
+    durations.add(failed)
+    durations.add(took(7.0, pipeline="other"))
+    assert durations.typical("default") == 39.5  # of 30 to 49
+    assert durations.typical("other") == 7.0
+
+
+def test_what_remains_of_a_run_goes_by_its_own_pipeline() -> None:
+    durations = Durations([took(10.0), took(60.0, pipeline="other")])
+    started = run("a").started(AT - timedelta(seconds=4))
+    assert durations.remaining(started, AT) == 6.0
+    assert durations.remaining(replace(started, pipeline="other"), AT) == 56.0
+    assert durations.remaining(replace(started, pipeline="unknown"), AT) == 0.0
 
 
 @given(st.text(min_size=1, max_size=300))

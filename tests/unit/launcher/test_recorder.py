@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from launcher import recorder
+from launcher.domain.errors import StoreUnavailable
 from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start, failure
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus
 from launcher.recorder import Mirror, Recorder
 from launcher.stores.archive import Archive
-from launcher.stores.memory import InMemoryRunStore
+from launcher.stores.memory import InMemoryRunStore, InMemoryWorkItems
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 RUN = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
@@ -129,3 +130,55 @@ def test_a_change_that_comes_between_costs_no_end_and_a_first_end_stays(tmp_path
         assert await kept.record_end(started.ended(cancelled_before_start(), AT, Receipt())) == recorded
 
     play(tmp_path, scenario)
+
+
+def test_a_work_item_that_cannot_be_written_costs_neither_the_runs_document_nor_another_runs(tmp_path: Path) -> None:
+    class Refusing(InMemoryWorkItems):
+        async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
+            if run.job_id == "refused":
+                raise ValueError("the item's document is too large")
+            return await super().mark(run, artifact_urls)
+
+    async def scenario() -> None:
+        archive, store, items = Archive(tmp_path), InMemoryRunStore(), Refusing({"taken": {}})
+        mirror = Mirror("store", store, items=items)
+        kept = Recorder(archive, [mirror])
+        kept.start()
+        refused, taken = replace(RUN, run_id="a", job_id="refused"), replace(RUN, run_id="b", job_id="taken")
+        kept.record(refused)
+        kept.record(taken)
+        async with asyncio.timeout(10):
+            await until(lambda: has(store, refused))
+            await until(lambda: has(store, taken))
+            while mirror.backlog:
+                await asyncio.sleep(0.005)
+        assert items.items["taken"]["pipeline_run_id"] == "b"
+        await kept.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_is_away_after_its_work_item_was_refused_gets_the_document_later(tmp_path: Path) -> None:
+    class Away(InMemoryRunStore):
+        tries = 0
+
+        async def put(self, run: Run) -> bool:
+            self.tries += 1
+            if self.tries == 1:
+                raise StoreUnavailable("down")
+            return await super().put(run)
+
+    class Refusing(InMemoryWorkItems):
+        async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
+            raise ValueError("the item's document is too large")
+
+    async def scenario() -> None:
+        archive, store = Archive(tmp_path), Away()
+        kept = Recorder(archive, [Mirror("store", store, items=Refusing({}))])
+        kept.start()
+        kept.record(RUN)
+        async with asyncio.timeout(10):
+            await until(lambda: has(store, RUN))
+        await kept.stop()
+
+    asyncio.run(scenario())

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from launcher.artifacts import folder
+from launcher.domain.errors import StoreUnavailable
 from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
-from launcher.retention import forget_before
+from launcher.recorder import Mirror, Recorder
+from launcher.retention import forget, forget_before
 from launcher.settings import SharedSettings
+from launcher.stores.memory import InMemoryRunStore
 from launcher.wiring import Storage, open_storage
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -55,12 +60,38 @@ def test_what_cannot_be_deleted_now_keeps_its_record_for_the_next_time_and_no_ot
                 return remove(removal)
 
             monkeypatch.setattr(folder.Removal, "run", hindered)
-            assert await forget_before(AT, runs, storage) == [runs[1]]
+            assert await forget(runs, storage) == [runs[0], runs[2]]
             assert [run.run_id for run in storage.archive.runs()] == ["2"]
             assert [path.name for path in (tmp_path / "applications").iterdir()] == ["2"]
             monkeypatch.undo()
-            assert await forget_before(AT, storage.archive.runs(), storage) == []
+            assert await forget(storage.archive.runs(), storage) == [runs[1]]
             assert not list(storage.archive.runs())
             assert not list((tmp_path / "applications").iterdir())
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", [StoreUnavailable("down"), RuntimeError("what nobody has thought of")])
+def test_a_store_that_cannot_be_cleaned_does_not_keep_the_next_one_from_it(tmp_path: Path, fault: Exception) -> None:
+    settings = SharedSettings.from_environment(
+        {"ARCHIVE_DIR": f"{tmp_path}/archive", "APPLICATIONS_DIR": f"{tmp_path}/applications"}
+    )
+
+    class Faulty(InMemoryRunStore):
+        async def delete_ended_before(self, moment: datetime) -> int:
+            raise fault
+
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            storage, other = open_storage(settings, stack), InMemoryRunStore()
+            mirrors = [Mirror("redis", Faulty()), Mirror("mongodb", other)]
+            storage = replace(storage, recorder=Recorder(storage.archive, mirrors))
+            run = ended(storage, "1")
+            await other.put(run)
+            retry = contextlib.nullcontext() if isinstance(fault, RuntimeError) else pytest.raises(StoreUnavailable)
+            with retry:
+                await forget_before(AT + timedelta(days=1), [run], storage)
+            assert await other.get("1") is None
+            assert not list(storage.archive.runs())
 
     asyncio.run(scenario())

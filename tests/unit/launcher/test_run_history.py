@@ -8,7 +8,7 @@ from pathlib import Path
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run, RunStatus
-from launcher.engines.run_counts import RunCounts
+from launcher.engines.run_history import RunHistory
 from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryRunStore
 
@@ -29,8 +29,8 @@ def test_the_history_counts_and_runs_that_it_does_not_know_yet_are_added(tmp_pat
     async def check() -> None:
         history = InMemoryRunStore()
         await history.put(run("a").started(AT))
-        counts = RunCounts(history, Archive(tmp_path))
-        found = await counts.between(EDGES, [run("a"), run("new"), run("newer")])
+        counts = RunHistory(history, Archive(tmp_path))
+        found = await counts.count_between(EDGES, [run("a"), run("new"), run("newer")])
         assert found == [{RunStatus.RUNNING: 1, RunStatus.QUEUED: 2}]
 
     asyncio.run(check())
@@ -42,7 +42,7 @@ def test_without_a_history_that_answers_the_archive_is_counted(tmp_path: Path) -
         for number in range(700):
             archive.put(run(f"a-{number}"))
         for history in (None, Away()):
-            found = await RunCounts(history, archive).between(EDGES, [run("a-1"), run("new")])
+            found = await RunHistory(history, archive).count_between(EDGES, [run("a-1"), run("new")])
             assert found == [{RunStatus.QUEUED: 701}]
 
     asyncio.run(check())
@@ -51,10 +51,10 @@ def test_without_a_history_that_answers_the_archive_is_counted(tmp_path: Path) -
 def test_who_asks_the_same_within_seconds_gets_the_same_answer(tmp_path: Path) -> None:
     async def check() -> None:
         history = InMemoryRunStore()
-        counts = RunCounts(history, Archive(tmp_path))
-        first = await counts.between(EDGES, [])
+        counts = RunHistory(history, Archive(tmp_path))
+        first = await counts.count_between(EDGES, [])
         await history.put(run("a"))
-        assert await counts.between(EDGES, []) is first
-        assert await counts.between([*EDGES, AT + timedelta(days=2)], []) == [{RunStatus.QUEUED: 1}, {}]
+        assert await counts.count_between(EDGES, []) is first
+        assert await counts.count_between([*EDGES, AT + timedelta(days=2)], []) == [{RunStatus.QUEUED: 1}, {}]
 
     asyncio.run(check())

@@ -1,0 +1,80 @@
+"""The local engine's runs: all of them in memory, and each change of one in the archive and the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from launcher.artifacts import ArtifactFolder
+from launcher.background import contained
+from launcher.domain.days import StatusCounts, count_between
+from launcher.domain.log_lines import Receipt
+from launcher.domain.pipelines import Pipeline
+from launcher.domain.queue_places import Durations
+from launcher.domain.runs import Outcome, Run, now, require_same_request, supersedes
+from launcher.metrics import RUNS
+from launcher.recorder import Recorder
+from launcher.stores.ports import RunQuery
+
+
+class RunRegistry:
+    """Holds the latest state of each run, by run id and by Idempotency-Key."""
+
+    def __init__(self, recorder: Recorder, artifacts: ArtifactFolder, pipelines: Mapping[str, Pipeline]) -> None:
+        self._recorder, self._artifacts, self._pipelines = recorder, artifacts, pipelines
+        self._runs: dict[str, Run] = {}
+        self._by_idempotency: dict[str, str] = {}
+        self.durations = Durations()
+
+    def get(self, run_id: str) -> Run | None:
+        """Return a run."""
+        return self._runs.get(run_id)
+
+    def existing(self, requested: Run) -> Run | None:
+        """Return the run that the same request has launched already. Raises `IdempotencyConflict`."""
+        run_id = self._by_idempotency.get(requested.idempotency_hash or "", requested.run_id)
+        found = self._runs.get(run_id)
+        return require_same_request(requested, found) if found else None
+
+    def find(self, query: RunQuery) -> tuple[list[Run], int]:
+        """Return a page of runs, newest first, and how many the query selects in all."""
+        return query.page_of(self._runs.values())
+
+    def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
+        """Count the runs that were requested between each two successive edges, by status."""
+        return count_between(edges, self._runs.values())
+
+    def ended_before(self, moment: datetime) -> list[Run]:
+        """Return the runs that ended before the moment."""
+        return [run for run in self._runs.values() if run.completed_at and run.completed_at < moment]
+
+    def add(self, run: Run) -> None:
+        """Take in a run, or a later state of one, that is recorded already."""
+        if supersedes(run, self._runs.get(run.run_id)):
+            self._runs[run.run_id] = run
+            self.durations.add(run)
+            if run.idempotency_hash:
+                self._by_idempotency[run.idempotency_hash] = run.run_id
+
+    def remove(self, runs: Iterable[Run]) -> None:
+        """Forget runs; their Idempotency-Keys are free again."""
+        for run in runs:
+            self._runs.pop(run.run_id, None)
+            self._by_idempotency.pop(run.idempotency_hash or "", None)
+
+    def record(self, run: Run) -> Run:
+        """Record a run, or a later state of one. Raises `OSError` if the archive cannot be written."""
+        self._recorder.record(run)
+        self.add(run)
+        return run
+
+    async def record_end(self, run_id: str, outcome: Outcome, log: Receipt) -> None:
+        """Record how a run ended, with the artifacts that it left."""
+        run = self._runs[run_id]
+        pipeline, artifacts = self._pipelines.get(run.pipeline), {}
+        if pipeline:
+            outcome = pipeline.explained(outcome)
+            with contained("discover", f"run {run_id}: its files cannot be listed"):
+                artifacts = await self._artifacts.discover(run_id, pipeline.artifacts)
+        self.add(await self._recorder.record_end(run.ended(outcome, now(), log, artifacts)))
+        RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()
