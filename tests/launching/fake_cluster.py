@@ -28,8 +28,8 @@ class FakeCluster:
 
     def __init__(self, cache: Sees) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
-        self.told = {"Job", "Pod"}
-        """Kinds of whose changes the cache is told."""
+        self.watched = {"Job", "Pod"}
+        """The kinds whose changes reach the cache."""
         self.calls: list[str] = []
         self.faults: dict[str, list[Exception]] = {}
         """What the next calls with this beginning are answered."""
@@ -64,7 +64,7 @@ class FakeCluster:
         self._wake()
 
     async def get(self, kind: str, name: str) -> Manifest:
-        self._call(f"get {kind}")
+        self._call(f"get {kind} {name}")
         return copy.deepcopy(self._kept(kind, name))
 
     async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
@@ -78,7 +78,7 @@ class FakeCluster:
         return Listing(found, self._version)
 
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
-        self._call(f"create {kind}")
+        self._call(f"create {kind} {manifest['metadata']['name']}")
         if (kind, manifest["metadata"]["name"]) in self.objects:
             raise ObjectExists("already exists")
         return self.put(kind, manifest)
@@ -87,14 +87,14 @@ class FakeCluster:
         pass
 
     async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
-        self._call(f"patch {kind}")
+        self._call(f"patch {kind} {name}")
         kept = self._kept(kind, name)
         if patch.get("metadata", {}).get("uid", kept["metadata"]["uid"]) != kept["metadata"]["uid"]:
             raise ClusterError("Kubernetes refused: metadata.uid: Invalid value: field is immutable")
         return self.put(kind, merged(kept, patch))
 
     async def delete(self, kind: str, name: str, uid: str) -> None:
-        self._call(f"delete {kind}")
+        self._call(f"delete {kind} {name}")
         if self._kept(kind, name)["metadata"]["uid"] != uid:
             raise ObjectChanged("Precondition failed: UID in precondition")
         self.take_away(kind, name)
@@ -139,7 +139,7 @@ class FakeCluster:
         return self.objects[kind, name]
 
     def _tell(self, kind: str, kept: Manifest, *, deleted: bool) -> None:
-        if kind in self.told:
+        if kind in self.watched:
             see = {"Job": self.cache.observe_job, "Pod": self.cache.observe_pod}[kind]
             see(copy.deepcopy(kept), deleted=deleted)
         self._wake()

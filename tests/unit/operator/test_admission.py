@@ -3,81 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import errno
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.cluster import jobs, manifests
-from launcher.cluster.port import Cluster
+from launcher.cluster.port import Manifest
 from launcher.domain.admission import queue_order
-from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
+from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
+from launching.fake_cluster import FakeCluster, merged
 from pipeline_operator.admission import Admission
 from pipeline_operator.cluster_cache import ClusterCache
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 SETTINGS = SharedSettings.from_environment({})
-Manifest = dict[str, Any]
-
-
-class FakeCluster:
-    """Keeps objects as the API server does: each write a new version, merge patches, refused on another object."""
-
-    another: ClusterError = ClusterError("Kubernetes refused: metadata.uid: Invalid value: field is immutable")
-    """What a patch is answered that means another object under the same name."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], Manifest] = {}
-        self.version = 0
-        self.calls: list[str] = []
-        self.away_for: set[str] = set()
-        self.refused_for: set[str] = set()
-
-    def put(self, kind: str, manifest: Manifest) -> Manifest:
-        self.version += 1
-        kept = copy.deepcopy(manifest)
-        kept["metadata"] |= {"resourceVersion": str(self.version)}
-        kept["metadata"].setdefault("uid", f"{kind}-{self.version}")
-        self.objects[kind, kept["metadata"]["name"]] = kept
-        return copy.deepcopy(kept)
-
-    async def get(self, kind: str, name: str) -> Manifest:
-        self.calls.append(f"get {kind}")
-        if (kind, name) not in self.objects:
-            raise ObjectMissing(f'"{name}" not found')
-        return copy.deepcopy(self.objects[kind, name])
-
-    async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
-        self.calls.append(f"patch {name}")
-        if name in self.away_for:
-            raise ClusterUnavailable
-        if name in self.refused_for:
-            raise ClusterError("Kubernetes refused: denied by a webhook")
-        if (kind, name) not in self.objects:
-            raise ObjectMissing(f'"{name}" not found')
-        kept = self.objects[kind, name]
-        if patch["metadata"].get("uid", kept["metadata"]["uid"]) != kept["metadata"]["uid"]:
-            raise self.another
-        return self.put(kind, merged(kept, patch))
-
-
-def merged(target: Manifest, patch: Manifest) -> Manifest:
-    """RFC 7396."""
-    result = dict(target)
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name) or {}, value) if isinstance(value, dict) else value
-    return result
+REFUSED = ClusterError("Kubernetes refused: denied by a webhook")
 
 
 def a_run(name: str, priority: int = 0, after: float = 0) -> Run:
@@ -91,7 +38,9 @@ class Harness:
     def __init__(
         self, waiting: Sequence[Run], *, limit: int, hard: int | str | None = None, used: int | str = 0
     ) -> None:
-        self.cluster, self.cache = FakeCluster(), ClusterCache()
+        self.cache = ClusterCache()
+        self.cluster = FakeCluster(self.cache)
+        self.cluster.watched = set()
         self.waiting = list(waiting)
         self.prepared: list[str] = []
         self.unprepared: set[str] = set()
@@ -101,7 +50,7 @@ class Harness:
             status = {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}
             self.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "status": status})
         self.admission = Admission(
-            cast(Cluster, self.cluster),
+            self.cluster,
             self.cache,
             limit=limit,
             waiting=lambda: [run for run in self.waiting if self.phase(run.run_id) == "queued"],
@@ -154,7 +103,7 @@ class Harness:
         """Admit once; return who was released by it, in order."""
         before = self.unsuspended()
         asyncio.run(self.admission.admit())
-        order = [call.removeprefix("patch ") for call in self.cluster.calls if call.startswith("patch ")]
+        order = [call.removeprefix("patch Job ") for call in self.cluster.calls if call.startswith("patch Job ")]
         return [name for name in dict.fromkeys(order) if name in self.unsuspended() - before]
 
     def unsuspended(self) -> set[str]:
@@ -293,13 +242,13 @@ def test_a_job_that_has_changed_meanwhile_is_released_and_seen_as_it_now_is() ->
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(FakeCluster.another, id="refused"),
-        pytest.param(ObjectChanged("Precondition failed: UID in precondition: a, UID in object meta: b"), id="changed"),
+        pytest.param([], id="refused"),
+        pytest.param([ObjectChanged("Precondition failed: UID in precondition: a")], id="changed"),
     ],
 )
-def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: ClusterError) -> None:
+def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: list[Exception]) -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
-    harness.cluster.another = answer
+    harness.cluster.faults["patch Job a"] = answer
     anew = harness.cluster.put("Job", manifests.make_job(a_run("a"), Pipeline(), SETTINGS))
     assert harness.admit() == ["b"]
     assert harness.cluster.objects["Job", "a"]["spec"]["suspend"]
@@ -312,24 +261,24 @@ def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: C
 def test_a_run_that_cannot_be_released_does_not_keep_the_others_waiting(fault: str) -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     if fault == "the cluster refuses":
-        harness.cluster.refused_for = {"a"}
+        harness.cluster.faults["patch Job a"] = [REFUSED]
     else:
         harness.unprepared = {"a"}
     assert harness.admit() == ["b"]
     assert harness.unsuspended() == {"b"}
-    harness.cluster.refused_for = harness.unprepared = set()
+    harness.unprepared = set()
     harness.seconds += 2
     assert harness.admit() == ["a"]
 
 
 def test_runs_that_cannot_be_released_leave_their_slots_to_those_behind_them_and_are_tried_ever_less_often() -> None:
     harness = Harness([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=2, hard=2)
-    harness.cluster.refused_for = {"a", "b"}
+    harness.cluster.faults = {"patch Job a": [REFUSED] * 60, "patch Job b": [REFUSED] * 60}
     assert harness.admit() == ["c"]
     for _ in range(60):
         harness.seconds += 1
         assert harness.admit() == []
-    assert 5 <= harness.cluster.calls.count("patch a") <= 8
+    assert 5 <= harness.cluster.calls.count("patch Job a") <= 8
 
 
 def test_a_job_that_is_gone_meanwhile_is_passed_over() -> None:
@@ -341,20 +290,19 @@ def test_a_job_that_is_gone_meanwhile_is_passed_over() -> None:
 def test_a_job_that_is_no_longer_queued_is_not_released_again() -> None:
     harness = Harness([a_run("a")], limit=1)
     harness.admission = Admission(
-        cast(Cluster, harness.cluster), harness.cache, limit=9, waiting=lambda: harness.waiting, prepare=harness.prepare
+        harness.cluster, harness.cache, limit=9, waiting=lambda: harness.waiting, prepare=harness.prepare
     )
     assert harness.admit() == ["a"]
     assert harness.admit() == []
-    assert harness.cluster.calls.count("patch a") == 1
+    assert harness.cluster.calls.count("patch Job a") == 1
 
 
 def test_a_cluster_that_is_away_is_told_to_whoever_asked() -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
-    harness.cluster.away_for = {"a"}
+    harness.cluster.faults["patch Job a"] = [ClusterUnavailable()]
     with pytest.raises(ClusterUnavailable):
         harness.admit()
     assert harness.unsuspended() == set()
-    harness.cluster.away_for = set()
     assert harness.admit() == ["a", "b"]
 
 

@@ -87,7 +87,7 @@ def test_a_job_that_cannot_be_deleted_does_not_keep_runs_from_starting(tmp_path:
             operated.cluster.faults["delete Job"] = [fault] * 1000
             operated.operator.start()
             await until(lambda: operated.phase("1") == labels.PHASE_RECORDED)
-            assert "delete Job" in operated.cluster.calls
+            assert "delete Job 2-01jd" in operated.cluster.calls
             assert ("Job", "2-01jd") in operated.cluster.objects
 
     asyncio.run(scenario())

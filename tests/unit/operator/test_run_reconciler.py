@@ -131,7 +131,7 @@ def test_a_reason_of_the_operators_own_is_stored_before_the_pod_is_ended(play: P
         harness.observe_pod("Running", **running())
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         patches = [call for call in harness.cluster.calls if call.startswith("patch")]
-        assert patches == ["patch Job", "patch Pod"]
+        assert patches == [f"patch Job {NAME}", f"patch Pod {POD}"]
         assert jobs.termination_reason(harness.job) is Reason.ARTIFACTS_TOO_LARGE
         assert not harness.job["spec"]["suspend"]
         harness.observe_pod("Failed", **LATE, **ended(143))
@@ -376,7 +376,7 @@ def test_a_job_that_names_no_pipeline_has_exit_codes_of_its_own(play: Play) -> N
 
 def test_a_finished_job_whose_pods_news_is_late_waits_for_the_listing_of_pods(play: Play) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.cluster.told = {"Job"}
+        harness.cluster.watched = {"Job"}
         harness.make_job()
         await harness.supervise()
         await harness.release()
@@ -445,7 +445,7 @@ def test_a_job_without_a_pod_that_is_given_up_is_suspended_and_says_why(play: Pl
         assert harness.job["spec"]["suspend"]
         assert jobs.termination_reason(harness.job) is Reason.CANNOT_START
         assert jobs.termination_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
-        assert "delete Job" not in harness.cluster.calls
+        assert f"delete Job {NAME}" not in harness.cluster.calls
         assert harness.lines == [FIRST, (LineKind.SYSTEM, run.message.encode())]
 
     play(scenario, CANNOT_START_GRACE_SECONDS="0")
