@@ -1,9 +1,8 @@
-"""Whatever a run on Kubernetes leaves in its folder and prints, and whatever Kubernetes says of it: it ends, once."""
+"""A run on Kubernetes finishes once, whatever it leaves in its folder, prints, or Kubernetes reports about it."""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,17 +21,14 @@ from launching.shapes import Entry, make
 PIPELINES = "default:\n  command: [run]\n  artifacts: {cv_md_url: CV.md, report_url: '*.pdf', any_url: '*'}\n"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shape=shapes, output=outputs, words=st.text(max_size=80), code=st.sampled_from([0, 1, 137, 255]))
 def test_any_run_ends_and_its_stream_too(shape: list[Entry], output: bytes, words: str, code: int) -> None:
-    folder = Path(tempfile.mkdtemp())
-    try:
-        asyncio.run(played(folder, shape, output, words, code))
-    finally:
-        subprocess.run(["rm", "-rf", str(folder)], check=True)  # whatever is in it
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(executed(Path(folder), shape, output, words, code))
 
 
-async def played(folder: Path, shape: list[Entry], output: bytes, words: str, code: int) -> None:
+async def executed(folder: Path, shape: list[Entry], output: bytes, words: str, code: int) -> None:
     (folder / "pipelines.yaml").write_text(PIPELINES)
     async with AsyncExitStack() as stack, asyncio.timeout(60):
         harness = Harness(folder, stack, PIPELINES_FILE=str(folder / "pipelines.yaml"))
@@ -52,6 +48,7 @@ async def played(folder: Path, shape: list[Entry], output: bytes, words: str, co
             assert run.status is (RunStatus.FAILED if code else RunStatus.COMPLETED)
         assert run.exit_code == code
         check_events(await streamed(harness))
+        assert await harness.storage.artifacts.delete(NAME)
 
 
 async def streamed(harness: Harness) -> list[tuple[str, str, str]]:
