@@ -1,4 +1,4 @@
-"""A Kubernetes that is played: it keeps objects, tells a cache of each change, and serves logs as a kubelet does."""
+"""A fake cluster: stores objects, sends their changes to a cache, and serves logs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from launcher.domain.runs import now
 from launcher.logs.pump import timestamp
 
 
-class Sees(Protocol):
-    """Receives each change: a cache, or a controller."""
+class Observer(Protocol):
+    """Receives each change: a cache, or an operator."""
 
     def observe_job(self, job: Manifest, *, deleted: bool = False) -> None: ...
 
@@ -24,15 +24,15 @@ class Sees(Protocol):
 
 
 class FakeCluster:
-    """Keeps objects as the API server does, tells a cache of each change, and serves logs as the kubelet does."""
+    """A `Cluster` that stores objects like the API server, updates a cache, and serves logs like the kubelet."""
 
-    def __init__(self, cache: Sees) -> None:
+    def __init__(self, cache: Observer) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.watched = {"Job", "Pod"}
         """The kinds whose changes reach the cache."""
         self.calls: list[str] = []
         self.faults: dict[str, list[Exception]] = {}
-        """What the next calls with this beginning are answered."""
+        """What the next calls that start with this text raise."""
         self.unavailable_at: datetime | None = None
         self.cache, self._version = cache, 0
         self._lines: dict[str, list[bytes]] = {}
@@ -45,21 +45,21 @@ class FakeCluster:
         kept["metadata"].setdefault("uid", f"{kind}-{self._version}")
         kept["metadata"].setdefault("creationTimestamp", f"{now():%Y-%m-%dT%H:%M:%SZ}")
         self.objects[kind, kept["metadata"]["name"]] = kept
-        self._tell(kind, kept, deleted=False)
+        self._notify(kind, kept, deleted=False)
         return copy.deepcopy(kept)
 
     def take_away(self, kind: str, name: str) -> None:
         self._version += 1
         kept = self.objects.pop((kind, name))
         kept["metadata"]["resourceVersion"] = str(self._version)
-        self._tell(kind, kept, deleted=True)
+        self._notify(kind, kept, deleted=True)
 
     def say(self, pod: str, *lines: str) -> None:
         """Print lines in the pod's container."""
         self.say_bytes(pod, *(line.encode() for line in lines))
 
     def say_bytes(self, pod: str, *lines: bytes) -> None:
-        """Print lines of any bytes in the pod's container."""
+        """Print lines of bytes in the pod's container."""
         self._lines.setdefault(pod, []).extend(timestamp().encode() + b" " + line + b"\n" for line in lines)
         self._wake()
 
@@ -138,7 +138,7 @@ class FakeCluster:
             raise ObjectMissing(f'"{name}" not found')
         return self.objects[kind, name]
 
-    def _tell(self, kind: str, kept: Manifest, *, deleted: bool) -> None:
+    def _notify(self, kind: str, kept: Manifest, *, deleted: bool) -> None:
         if kind in self.watched:
             see = {"Job": self.cache.observe_job, "Pod": self.cache.observe_pod}[kind]
             see(copy.deepcopy(kept), deleted=deleted)
@@ -150,7 +150,7 @@ class FakeCluster:
 
 
 def selects(term: str, kept: Manifest) -> bool:
-    """Whether a selector's term means an object: `a`, `a=b` or `a!=b`."""
+    """Whether an object matches a selector's term: `a`, `a=b` or `a!=b`."""
     name, equals, text = term.partition("!=" if "!=" in term else "=")
     value = field(kept, name)
     matches = {"": value is not None, "=": value == text, "!=": value != text}
@@ -158,7 +158,7 @@ def selects(term: str, kept: Manifest) -> bool:
 
 
 def field(kept: Manifest, name: str) -> Any:
-    """What a selector means: a label, or a field by its path."""
+    """The label, or the field with this path."""
     if name in (kept["metadata"].get("labels") or {}):
         return kept["metadata"]["labels"][name]
     value: Any = kept
@@ -179,5 +179,5 @@ def merged(target: Manifest, patch: Manifest) -> Manifest:
 
 
 def ended_in(pod: Manifest) -> bool:
-    """Whether the container has ended, which the kubelet knows before the pod's phase says so."""
+    """Whether the container has terminated, which the kubelet knows before the pod's phase changes."""
     return any("terminated" in status["state"] for status in pod["status"].get("containerStatuses") or ())

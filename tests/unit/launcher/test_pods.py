@@ -1,4 +1,4 @@
-"""What a pod says of its run: waiting for what, running since when, ended how. Pods are as the kubelet writes them."""
+"""Reading a run's state from its pod: why it waits, when it started, how it ended.."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
         ),
     ],
 )
-def test_a_pod_without_a_running_container_says_what_it_waits_for(seen: Pod, reason: Reason, words: list[str]) -> None:
+def test_a_pod_without_a_started_container_has_a_waiting_state(seen: Pod, reason: Reason, words: list[str]) -> None:
     found = pods.waiting_state(seen)
     assert found is not None
     assert found.reason is reason
@@ -176,7 +176,7 @@ def test_a_pod_without_a_running_container_says_what_it_waits_for(seen: Pod, rea
         pytest.param(pod("Failed", reason="DeadlineExceeded", **waiting("ImagePullBackOff")), id="ended while waiting"),
     ],
 )
-def test_a_pod_whose_container_was_started_or_never_will_be_waits_for_nothing(seen: Pod) -> None:
+def test_a_pod_whose_container_started_or_never_will_has_no_waiting_state(seen: Pod) -> None:
     assert pods.waiting_state(seen) is None
 
 
@@ -417,7 +417,7 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
         ),
     ],
 )
-def test_a_pod_that_is_over_or_gone_has_one_outcome(
+def test_a_terminated_or_deleted_pod_has_one_outcome(
     seen: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
 ) -> None:
     outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600)
@@ -445,7 +445,9 @@ def test_a_pod_that_is_over_or_gone_has_one_outcome(
         (pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource"), None, ["OutOfcpu", "enough"]),
     ],
 )
-def test_the_outcome_says_in_words_what_people_need(seen: Pod, ended_for: Reason | None, words: list[str]) -> None:
+def test_the_outcomes_message_says_what_happened_and_what_to_do(
+    seen: Pod, ended_for: Reason | None, words: list[str]
+) -> None:
     outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, detail="the detail")
     for each in words:
         assert each in outcome.message
@@ -462,7 +464,7 @@ def test_an_out_of_memory_outcome_names_the_limit() -> None:
     assert "exceeded its memory limit (1000000) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
 
 
-def test_the_first_containers_state_counts_whatever_stands_beside_it() -> None:
+def test_the_first_containers_state_counts() -> None:
     seen = pod("Failed", **ended(3))
     seen["spec"]["containers"].append({"name": "sidecar", "image": IMAGE})
     seen["status"]["containerStatuses"].insert(0, {"name": "sidecar", "state": {"running": {"startedAt": FINISHED}}})
@@ -473,7 +475,7 @@ def test_the_first_containers_state_counts_whatever_stands_beside_it() -> None:
     assert found.exit_code == 3
 
 
-def test_a_pod_tells_since_when_its_container_runs_or_ran() -> None:
+def test_a_pod_reports_when_its_container_started() -> None:
     since = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
     assert pods.started_at(pod("Running", **running())) == since
     assert pods.started_at(pod("Failed", **ended(3))) == since
@@ -482,13 +484,13 @@ def test_a_pod_tells_since_when_its_container_runs_or_ran() -> None:
 
 
 @pytest.mark.parametrize("epoch", ["1970-01-01T00:00:00Z", None])
-def test_a_container_that_kubernetes_says_began_in_1970_never_began(epoch: str | None) -> None:
+def test_a_container_with_a_zero_start_time_never_started(epoch: str | None) -> None:
     seen = pod("Failed", **ended(128, "ContainerCannotRun"))
     seen["status"]["containerStatuses"][0]["state"]["terminated"]["startedAt"] = epoch
     assert pods.started_at(seen) is None
 
 
-def test_a_pod_belongs_to_the_job_that_made_it_also_when_it_was_orphaned() -> None:
+def test_an_orphaned_pod_still_belongs_to_its_job() -> None:
     seen = pod()
     assert pods.job_uid(seen) is None
     seen["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": "5f3c"}
@@ -505,7 +507,7 @@ def test_a_pod_without_a_status_is_pending() -> None:
     assert pods.terminated_state(bare) is None
 
 
-def test_an_end_that_the_kubelet_made_up_for_a_container_that_never_was_is_none() -> None:
+def test_a_termination_invented_by_the_kubelet_is_ignored() -> None:
     made_up = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
     seen = pod("Failed", **LATE, **container(terminated=made_up))
     assert pods.terminated_state(seen) is None
@@ -517,7 +519,7 @@ LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "st
 
 
 @pytest.mark.parametrize("state", [{"waiting": {"reason": "ContainerCreating"}}, {"terminated": LOST}])
-def test_an_eviction_is_one_at_whatever_moment_it_is_looked_at(state: dict[str, Any]) -> None:
+def test_an_eviction_is_recognized_whatever_the_container_state_is(state: dict[str, Any]) -> None:
     seen = pod("Failed", **EVICTED, **container(**state))
     seen["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
     outcome = pods.outcome_of(seen, ended_for=None, timeout=600)

@@ -141,7 +141,7 @@ def names_of_tasks() -> set[str]:
 @pytest.mark.parametrize(
     ("target", "nth"), targets(archive=ARCHIVE, log=LOG, files=FILES, **STORES), ids=lambda each: str(each)
 )
-def test_on_the_local_engine_one_fault_ends_no_loop_and_leaves_every_run_its_end(
+def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
     tmp_path: Path, target: str, nth: int
 ) -> None:
     pipelines = tmp_path / "pipelines.yaml"
@@ -222,9 +222,7 @@ CLUSTER = ["get", "list", "patch", "delete", "log"]
     [each for each in targets(archive=ARCHIVE, log=LOG, files=FILES, cluster=CLUSTER, **STORES) if each not in NEVER],
     ids=lambda each: str(each),
 )
-def test_on_kubernetes_one_fault_ends_no_loop_and_leaves_every_run_its_end(
-    tmp_path: Path, target: str, nth: int
-) -> None:
+def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: Path, target: str, nth: int) -> None:
     settings = OperatorSettings.from_environment(
         {"ARCHIVE_DIR": f"{tmp_path}/archive", "APPLICATIONS_DIR": f"{tmp_path}/applications"}
     )

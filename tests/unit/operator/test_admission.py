@@ -1,4 +1,4 @@
-"""Admission on the cluster: never past the limit or the quota, in order, and undisturbed by who was faster."""
+"""Admission: in queue order, never beyond the limit or the quota, whatever else changes the cluster."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ def test_the_first_in_the_queue_are_released_into_the_free_slots() -> None:
     assert harness.cluster.objects["Job", "late"]["spec"]["suspend"]
 
 
-def test_what_was_released_counts_at_once_before_any_event_tells_of_it() -> None:
+def test_a_released_run_holds_its_slot_before_its_event_arrives() -> None:
     harness = Harness([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=1, hard=1)
     assert harness.admit() == ["a"]
     assert harness.admit() == []
     assert harness.admit() == []
 
 
-def test_a_slot_is_given_on_as_soon_as_its_pod_is_over() -> None:
+def test_a_slot_is_free_as_soon_as_its_pod_has_terminated() -> None:
     harness = Harness([a_run("b"), a_run("c", after=1)], limit=1, hard=1)
     harness.released_before("a", "Running")
     assert harness.admit() == []
@@ -147,7 +147,7 @@ def test_a_slot_is_given_on_as_soon_as_its_pod_is_over() -> None:
         pytest.param(["Running", "Running", "Running", "Running"], 0, id="more than the limit"),
     ],
 )
-def test_slots_are_counted_from_what_is_there(pods: list[str | None], expected: int) -> None:
+def test_slots_in_use_are_counted_from_the_cache(pods: list[str | None], expected: int) -> None:
     harness = Harness([a_run(f"w{number}", after=number) for number in range(5)], limit=3)
     for number, pod in enumerate(pods):
         harness.released_before(f"r{number}", pod)
@@ -180,7 +180,7 @@ def test_without_a_quota_the_limit_alone_holds() -> None:
 
 
 @pytest.mark.parametrize("status", [None, {}, {"used": {}}])
-def test_a_quota_that_was_not_counted_yet_has_no_room(status: Manifest | None) -> None:
+def test_a_quota_without_status_has_no_room(status: Manifest | None) -> None:
     harness = Harness([a_run("a")], limit=1)
     quota: Manifest = {"metadata": {"name": "slipway-runs"}, "spec": {"hard": {"pods": "1"}}}
     harness.cluster.put("ResourceQuota", quota if status is None else {**quota, "status": status})
@@ -189,7 +189,7 @@ def test_a_quota_that_was_not_counted_yet_has_no_room(status: Manifest | None) -
     assert harness.admit() == ["a"]
 
 
-def test_a_quota_of_other_things_than_pods_does_not_hold_runs_back() -> None:
+def test_a_quota_without_pods_does_not_limit_runs() -> None:
     harness = Harness([a_run("a")], limit=1)
     status = {"hard": {"requests.cpu": "4"}, "used": {"requests.cpu": "4"}}
     harness.cluster.put("ResourceQuota", {"metadata": {"name": "slipway-runs"}, "status": status})
@@ -204,7 +204,7 @@ def test_a_quota_of_a_thousand_is_read_as_kubernetes_writes_it(hard: str, used: 
     assert len(harness.admit()) == expected
 
 
-def test_a_paused_queue_releases_nothing_and_asks_nothing() -> None:
+def test_a_paused_queue_releases_nothing_and_makes_no_calls() -> None:
     harness = Harness([a_run("a")], limit=1, hard=1)
     harness.cache.observe_queue_config(harness.switch("true"))
     assert harness.admit() == []
@@ -213,7 +213,7 @@ def test_a_paused_queue_releases_nothing_and_asks_nothing() -> None:
     assert harness.admit() == ["a"]
 
 
-def test_a_queue_that_was_paused_a_moment_ago_releases_nothing_though_no_event_told_of_it() -> None:
+def test_a_paused_queue_releases_nothing_before_its_event_arrives() -> None:
     harness = Harness([a_run("a")], limit=1, hard=1)
     harness.cache.observe_queue_config(harness.switch("false"))
     harness.switch("true")
@@ -223,13 +223,13 @@ def test_a_queue_that_was_paused_a_moment_ago_releases_nothing_though_no_event_t
     assert harness.admit() == ["a"]
 
 
-def test_with_nobody_waiting_the_cluster_is_not_asked() -> None:
+def test_an_empty_queue_makes_no_calls() -> None:
     harness = Harness([], limit=1, hard=1)
     assert harness.admit() == []
     assert harness.cluster.calls == []
 
 
-def test_a_job_that_has_changed_meanwhile_is_released_and_seen_as_it_now_is() -> None:
+def test_a_job_that_has_changed_is_released_and_its_new_version_cached() -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     asyncio.run(harness.cluster.patch("Job", "a", manifests.cancel_patch(AT)))
     assert harness.admit() == ["a", "b"]
@@ -246,7 +246,7 @@ def test_a_job_that_has_changed_meanwhile_is_released_and_seen_as_it_now_is() ->
         pytest.param([ObjectChanged("Precondition failed: UID in precondition: a")], id="changed"),
     ],
 )
-def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: list[Exception]) -> None:
+def test_a_replaced_job_is_released_after_its_event(answer: list[Exception]) -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     harness.cluster.faults["patch Job a"] = answer
     anew = harness.cluster.put("Job", manifests.make_job(a_run("a"), Pipeline(), SETTINGS))
@@ -258,7 +258,7 @@ def test_a_job_made_anew_under_the_same_name_is_left_for_the_next_look(answer: l
 
 
 @pytest.mark.parametrize("fault", ["the cluster refuses", "the folder cannot be made"])
-def test_a_run_that_cannot_be_released_does_not_keep_the_others_waiting(fault: str) -> None:
+def test_a_run_that_cannot_be_released_does_not_block_others(fault: str) -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     if fault == "the cluster refuses":
         harness.cluster.faults["patch Job a"] = [REFUSED]
@@ -271,7 +271,7 @@ def test_a_run_that_cannot_be_released_does_not_keep_the_others_waiting(fault: s
     assert harness.admit() == ["a"]
 
 
-def test_runs_that_cannot_be_released_leave_their_slots_to_those_behind_them_and_are_tried_ever_less_often() -> None:
+def test_runs_that_cannot_be_released_leave_their_slots_to_the_next_and_are_retried_with_backoff() -> None:
     harness = Harness([a_run("a"), a_run("b", after=1), a_run("c", after=2)], limit=2, hard=2)
     harness.cluster.faults = {"patch Job a": [REFUSED] * 60, "patch Job b": [REFUSED] * 60}
     assert harness.admit() == ["c"]
@@ -281,7 +281,7 @@ def test_runs_that_cannot_be_released_leave_their_slots_to_those_behind_them_and
     assert 5 <= harness.cluster.calls.count("patch Job a") <= 8
 
 
-def test_a_job_that_is_gone_meanwhile_is_passed_over() -> None:
+def test_a_deleted_job_is_skipped() -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     del harness.cluster.objects["Job", "a"]
     assert harness.admit() == ["b"]
@@ -297,7 +297,7 @@ def test_a_job_that_is_no_longer_queued_is_not_released_again() -> None:
     assert harness.cluster.calls.count("patch Job a") == 1
 
 
-def test_a_cluster_that_is_away_is_told_to_whoever_asked() -> None:
+def test_an_unavailable_cluster_is_raised_to_the_caller() -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     harness.cluster.faults["patch Job a"] = [ClusterUnavailable()]
     with pytest.raises(ClusterUnavailable):
@@ -311,7 +311,7 @@ others = st.lists(st.sampled_from([None, "Pending", "Running", "Succeeded", "Fai
 
 
 @given(queues, others, st.integers(1, 5), st.none() | st.integers(0, 6), st.booleans())
-def test_whatever_there_is_the_limit_holds_and_no_slot_stays_free(
+def test_the_limit_holds_and_no_slot_stays_free(
     queue: list[tuple[int, int]], pods: list[str | None], limit: int, hard: int | None, paused: bool
 ) -> None:
     runs = [a_run(f"w{number}", priority, after) for number, (priority, after) in enumerate(queue)]
