@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import recorder
 from launcher.cluster import jobs, labels
 from launcher.domain.errors import ClusterUnavailable
 from launcher.domain.log_lines import LineKind, LogLine, Receipt
@@ -29,6 +30,12 @@ LATE: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on th
 FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
 Scenario = Callable[[Harness], Awaitable[None]]
 RunScenario = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "_NO_ROOM_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -549,6 +556,7 @@ def test_a_tail_left_short_by_a_killed_operator_is_completed_before_the_job_is_r
 def test_a_grace_period_does_not_end_during_an_outage_of_kubernetes(
     run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.5)
     monkeypatch.setattr(run_reconciler, "_REFRESH_SECONDS", 0.01)
     monkeypatch.setattr(decisions, "_LEADER_ELECTION", timedelta(seconds=1))
 
@@ -569,8 +577,6 @@ def test_a_grace_period_does_not_end_during_an_outage_of_kubernetes(
 def test_a_run_that_cannot_be_handled_is_stopped_and_fails(
     run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch, with_pod: bool
 ) -> None:
-    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
-
     def broken(*_: object) -> object:
         raise ValueError("unexpected")
 
@@ -598,8 +604,6 @@ def test_a_run_that_cannot_be_handled_is_stopped_and_fails(
 def test_a_log_that_cannot_be_written_does_not_delay_the_outcome(
     run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
-
     async def scenario(harness: Harness) -> None:
         (harness.settings.ARCHIVE_DIR / NAME / "log").mkdir(parents=True)
         harness.make_job()
