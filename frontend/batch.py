@@ -13,7 +13,7 @@ MOST = 50
 """Runs in one address, which stays well below the 8190 characters that a server takes; a page selects half as many."""
 GONE = "no longer kept"
 _BETWEEN = "."  # in no run id, and a sign that an address need not escape
-_RUN_ID = re.compile(r"[a-z0-9-]{1,63}")
+_RUN_ID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # as in launcher/domain/names.py
 
 
 @dataclass(frozen=True)

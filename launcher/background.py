@@ -1,7 +1,7 @@
-"""Background work: loops that go on as long as the process, and tasks that are never lost track of.
+"""Background work: loops that run as long as the process, tasks that are never lost, and calls in threads.
 
-Nothing that one round or one run raises ends a loop, a start, or another run: it is logged with its traceback,
-counted in `slipway_faults_total`, and tried again.
+An exception in one round or one run never ends a loop, a start-up or another run: it is logged with its traceback,
+counted in `slipway_faults_total`, and the work is tried again.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from launcher.metrics import FAULTS
 
 MAX_PAUSE_SECONDS = 60.0
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 def report(where: str, what: str) -> None:
-    """Log the exception that is being handled, and count it. `where` is the metric's label, so it has few values."""
+    """Log the current exception and count it. `where` is a label of the metric, so it must have few values."""
     FAULTS.labels(where).inc()
     log.exception("%s", what)
 
 
 @contextmanager
 def contained(where: str, what: str = "") -> Iterator[None]:
-    """Report any exception of the block and go on after it."""
+    """Report any exception that the block raises, and continue after it."""
     try:
         yield
     except Exception:
@@ -41,11 +44,10 @@ async def repeat(
     expected: tuple[type[Exception], ...] = (),
     retry_seconds: float = 1.0,
 ) -> None:
-    """Do `work` again and again until cancelled, `every_seconds` after each success.
+    """Repeat `work` until cancelled, `every_seconds` after each success.
 
-    Exceptions that are `expected` are part of life, such as a store that is down: they are logged when they begin and
-    when they are over, and the work is tried again after `retry_seconds`. Any other is a fault: it is reported, and the
-    pause doubles with each one in a row, up to a minute.
+    `expected` exceptions, such as a store that is down, are logged when they begin and when they are over, and the work
+    is retried after `retry_seconds`. Any other exception is reported, and the pause doubles each time, up to a minute.
     """
     failing, pause = False, retry_seconds
     while True:
@@ -68,27 +70,44 @@ async def repeat(
             await asyncio.sleep(every_seconds)
 
 
+async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a call that may block in a thread, to its end: a task that is cancelled meanwhile waits for it.
+
+    So the caller can use afterwards what the call changes.
+    """
+    work = asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # the cancellation matters more
+        raise
+
+
 class Tasks:
-    """The background tasks of one owner. A task that dies of an exception is reported, never silent."""
+    """The background tasks of one owner. A task that an exception ends is reported."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task; `name` is for logs and debuggers."""
+        """Start a task. Its name appears in logs and debuggers."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def join(self) -> None:
-        """Wait until every task has ended, those that are started meanwhile included."""
+        """Wait until all tasks have ended, including those started meanwhile."""
         while self._tasks:
             await asyncio.wait(list(self._tasks))
 
     async def stop(self) -> None:
-        """Cancel every task and wait until all have ended."""
-        while self._tasks:  # one that is cancelled may have started another
+        """Cancel all tasks and wait until they have ended."""
+        while self._tasks:  # a cancelled task may have started another
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(list(self._tasks), timeout=1.0)

@@ -96,9 +96,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the streams, then stop as uvicorn does."""
-        parts = getattr(self._app.state, "parts", None)
-        if parts is not None:
-            parts.hub.stop()
+        services = getattr(self._app.state, "services", None)
+        if services is not None:
+            services.hub.stop()
         await super().shutdown(sockets)
 
 

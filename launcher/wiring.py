@@ -1,4 +1,4 @@
-"""All that the settings say of where runs are kept: the archive, artifacts, and the stores that follow them."""
+"""Where runs are kept, as the settings say: the archive, the artifacts, and the stores that follow them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from launcher.stores.ports import LogTail, RunStore
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """Where runs are kept. `shared` is Redis and `history` MongoDB, where there are any."""
+    """Where runs are kept. `shared` is Redis and `history` MongoDB, if they are configured."""
 
     archive: Archive
     artifacts: ArtifactFolder
@@ -33,7 +33,7 @@ class Storage:
 
 
 def faults_at_start(settings: SharedSettings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what on this machine keeps a process from working with these settings; by setting."""
+    """Return what prevents this machine from working with these settings, by setting."""
     found = {name: fault_of_writing(name, getattr(settings, name)) for name in ("ARCHIVE_DIR", "APPLICATIONS_DIR")}
     if settings.REDIS_URL:
         from launcher.stores import redis
@@ -49,7 +49,7 @@ def faults_at_start(settings: SharedSettings, environ: Mapping[str, str]) -> dic
 
 
 def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
-    """Open what the settings name; connections are made when they are first used, and closed by the stack."""
+    """Open the stores that the settings name. They connect when first used; the stack closes them."""
     archive = Archive(settings.ARCHIVE_DIR, settings.MAX_LOG_BYTES)
     artifacts = ArtifactFolder(
         settings.APPLICATIONS_DIR, max_bytes=settings.MAX_ARTIFACT_BYTES, max_files=settings.MAX_ARTIFACT_FILES
@@ -59,7 +59,7 @@ def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
     shared: RunStore | None = None
     history: RunStore | None = None
     mirrors: list[Mirror] = []
-    if settings.REDIS_URL:  # what is not configured is not imported: each costs 6 MB
+    if settings.REDIS_URL:  # imported only if configured: each costs 6 MB
         from launcher.stores import redis
 
         client = redis.connect(settings.REDIS_URL)

@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from launcher.api.threads import DaemonThreads
 from launcher.engines.port import Engine, QueueState
-from launcher.logs.pump import lost_lines
+from launcher.logs.sink import lost_lines
 from launcher.recorder import Recorder
 
 VERSION = version("slipway")

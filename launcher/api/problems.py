@@ -32,7 +32,9 @@ STATUS_OF: dict[type[SlipwayError], int] = {
     errors.ClusterUnavailable: 503,
     errors.ClusterError: 502,
 }
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM})
+_DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR}
+)
 _RETRY_AFTER_SECONDS = {429: "10", 503: "5"}
 
 

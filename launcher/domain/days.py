@@ -15,20 +15,20 @@ from launcher.domain.errors import InvalidRequest
 from launcher.domain.runs import Run, RunStatus
 
 StatusCounts = Mapping[RunStatus, int]
-"""How many runs have each status; a status without runs may be missing."""
+"""How many runs have each status; a status without any may be missing."""
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 
 @dataclass(frozen=True)
 class Days:
-    """Some successive days. `midnights` are their beginnings and the end of the last one, as moments in UTC."""
+    """Consecutive days. `midnights` are the start of each and the end of the last one, in UTC."""
 
     dates: Sequence[date]
     midnights: Sequence[datetime]
 
     @property
     def edges(self) -> list[datetime]:
-        """The midnights, each once: a zone that moves across the date line leaves out a day."""
+        """The midnights, each once: a zone that moves across the date line skips a day."""
         return list(dict.fromkeys(self.midnights))
 
     def by_date(self, counts: Iterable[StatusCounts]) -> list[tuple[date, StatusCounts]]:
@@ -51,7 +51,7 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def last_days(count: int, zone: ZoneInfo, now: datetime) -> Days:
-    """Return the last days of a zone, today included. Where the clocks change, a day has 23 or 25 hours."""
+    """Return the last days in a time zone, including today. When clocks change, a day has 23 or 25 hours."""
     today = now.astimezone(zone).date()
     dates = [today - timedelta(days=back) for back in reversed(range(-1, count))]
     midnights = [datetime.combine(day, time(), zone).astimezone(UTC) for day in dates]

@@ -1,9 +1,9 @@
-"""A log: numbered lines, how bytes become lines, how a line reads on the wire, and the receipt.
+"""A log: numbered lines, how bytes are split into lines, how a line is displayed, and the receipt.
 
-A *line* is what stands between newlines, at most `MAX_LINE_BYTES` of it: a longer one is kept in parts, each with a
-number of its own, all but the last marked as continuing. So no line needs more memory than that, numbers can be given
-as the bytes come, and joining the parts gives the bytes back. What Slipway itself adds (the first line, a gap's
-marker) is numbered too: one number, one event at the viewer.
+A *line* is the text between two newlines, up to `MAX_LINE_BYTES`. A longer one is kept in parts; each part has its own
+number, and all except the last are marked as continuing. This bounds the memory that a line needs, lets lines be
+numbered as they arrive, and joining the parts restores the bytes. The lines that Slipway adds (the first line, the
+marker of a gap) are numbered too: each number is one event for the viewer.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _MAX_LABEL = 200  # characters
 
 
 class LineKind(StrEnum):
-    """What a line of the archive is. The letter is the archive's."""
+    """The kind of a line; its value is the letter that the archive stores."""
 
     LINE = "L"
     PART = "P"
-    """The line goes on in the next one."""
+    """Part of a long line, which continues in the next one."""
     SYSTEM = "S"
-    """Said by Slipway, not by the pipeline."""
+    """Written by Slipway, not by the pipeline."""
     GAP = "G"
-    """Stands in the place of lines that are not kept; its data is the JSON of a `Gap`."""
+    """Marks missing lines; its data is the JSON of a `Gap`."""
 
 
 class LogLine(NamedTuple):
-    """One numbered line: number from 1, RFC 3339 time to the nanosecond, kind, bytes without the newline."""
+    """One line of a log: its number from 1, time (RFC 3339, nanoseconds), kind, and bytes without the newline."""
 
     number: int
     timestamp: str
@@ -45,7 +45,7 @@ class LogLine(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Lines that are not kept. `first` and `last` are the numbers that the viewer misses; `why` is a sentence."""
+    """Missing lines: the numbers `first` to `last`, and a sentence that says why."""
 
     first: int
     last: int
@@ -58,10 +58,10 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What is kept of a run's log.
+    """A summary of a run's log.
 
-    `lines` numbered lines; `bytes` as `GET /jobs/{run_id}/log` serves them; `complete`: the log has ended and nothing
-    is missing; `gaps` where something is.
+    The number of `lines`, the `bytes` that `GET /jobs/{run_id}/log` returns, the `gaps`, and whether the log is
+    `complete`: it has ended and nothing is missing.
     """
 
     lines: int = 0
@@ -71,7 +71,7 @@ class Receipt:
 
 
 class TimestampedPiece(NamedTuple):
-    """What becomes a numbered line: its source's time stamp, kind, bytes without the newline."""
+    """A line before it has a number: its source's timestamp, kind, and bytes without the newline."""
 
     timestamp: str
     kind: LineKind
@@ -79,14 +79,14 @@ class TimestampedPiece(NamedTuple):
 
 
 class LineSplitter:
-    """Turns bytes, as they come, into lines and parts. Holds less than `limit` bytes between calls."""
+    """Splits a stream of bytes into lines and parts. Buffers less than `limit` bytes."""
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
         self._limit = limit
         self._rest = b""
 
     def feed(self, chunk: bytes) -> list[tuple[LineKind, bytes]]:
-        """Take bytes; return the lines and parts that are whole now."""
+        """Add bytes; return the lines and parts that they complete."""
         pieces = (self._rest + chunk).split(b"\n")
         self._rest = pieces.pop()
         lines: list[tuple[LineKind, bytes]] = []
@@ -102,17 +102,17 @@ class LineSplitter:
 
     @property
     def rest(self) -> bytes:
-        """What has come of the line that is not whole yet."""
+        """The beginning of a line that is not complete yet."""
         return self._rest
 
     def flush(self) -> list[tuple[LineKind, bytes]]:
-        """Return the last line, if it came without a newline."""
+        """Return the last line if no newline ended it."""
         rest, self._rest = self._rest, b""
         return [(LineKind.LINE, rest)] if rest else []
 
 
 def cut(data: bytes, limit: int = MAX_LINE_BYTES) -> tuple[list[bytes], bytes]:
-    """Cut what is longer than `limit` into parts, none through a UTF-8 character; return them and the rest."""
+    """Cut bytes longer than `limit` into parts, never inside a UTF-8 character; return the parts and the rest."""
     parts: list[bytes] = []
     start = 0
     while len(data) - start > limit:
@@ -127,12 +127,12 @@ def cut(data: bytes, limit: int = MAX_LINE_BYTES) -> tuple[list[bytes], bytes]:
 
 
 def stored_bytes(kind: LineKind, data: bytes) -> int:
-    """Return how many bytes the line has in the text of the log."""
-    return len(as_text(kind, data))
+    """Return the size of the line in the text of the log."""
+    return len(as_text(kind, data)) if kind is LineKind.GAP else len(data) + (kind is not LineKind.PART)
 
 
 def as_text(kind: LineKind, data: bytes) -> bytes:
-    """Return the line as the text of the log shows it, newline included; a part has none."""
+    """Return the line as it stands in the text of the log: with its newline, except after a part."""
     if kind is LineKind.PART:
         return data
     if kind is LineKind.GAP:
@@ -141,36 +141,39 @@ def as_text(kind: LineKind, data: bytes) -> bytes:
 
 
 def gap_of(data: bytes) -> Gap:
-    """Read a gap line's data."""
-    document = json.loads(data)
-    return Gap(first=document["from"], last=document["to"], why=document["why"])
+    """Parse the data of a gap line. Raises `ValueError` if it is not a gap."""
+    match json.loads(data):
+        case {"from": int(first), "to": int(last), "why": str(why)}:
+            return Gap(first=first, last=last, why=why)
+        case _:
+            raise ValueError("not a gap")
 
 
 def gap_data(gap: Gap) -> bytes:
-    """Return a gap as a gap line's data."""
+    """Return the data of a gap line."""
     return json.dumps(gap.to_document(), ensure_ascii=False).encode()
 
 
 def as_display(data: bytes, *, part: bool = False) -> str:
     """Return a line's bytes as text that is safe in an SSE data field.
 
-    Invalid UTF-8 becomes U+FFFD. Of a line that redraws itself with carriage returns the last frame counts, as that is
-    what a terminal shows in the end; the archive keeps all of them.
+    Invalid UTF-8 becomes U+FFFD. A line that redraws itself with carriage returns is displayed as a terminal leaves it,
+    with its last frame; the archive keeps every frame.
     """
     text = last_frame(data).decode("utf-8", "replace")
     return f"{text} [line continues]" if part else text
 
 
 def last_frame(data: bytes) -> bytes:
-    """Return what stands after a line's last carriage return; those at its end do not count."""
+    """Return the bytes after a line's last carriage return, ignoring those at its end."""
     return data.rstrip(b"\r").rpartition(b"\r")[2]
 
 
 def progress_of(data: bytes) -> Mapping[str, Any] | None:
-    """Read a progress line, `::progress:: {"step": 2, "of": 7, "label": "…"}`; None where it is an ordinary line.
+    """Parse a progress line, `::progress:: {"step": 2, "of": 7, "label": "…"}`; return None for any other line.
 
-    Whole numbers with 0 <= step <= of, `of` from 1 to 2**53 - 1 (JavaScript's largest); the label is cut to 200
-    characters. Other keys are dropped.
+    `step` and `of` are integers with 0 <= step <= of and 1 <= of < 2**53 (JavaScript's limit). The label is cut to 200
+    characters, and other keys are dropped.
     """
     if not data.startswith(PROGRESS_PREFIX) or len(data) > _MAX_PROGRESS_BYTES:
         return None
@@ -179,7 +182,7 @@ def progress_of(data: bytes) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     match document:
-        case {"step": bool()} | {"of": bool()}:  # JSON's true is an int to Python
+        case {"step": bool()} | {"of": bool()}:  # JSON's `true` is an int in Python
             return None
         case {"step": int(step), "of": int(of), "label": str(label)} if 0 <= step <= of and 0 < of < 2**53:
             label = clean_text(label)
@@ -193,7 +196,7 @@ def progress_of(data: bytes) -> Mapping[str, Any] | None:
 
 
 def receipt_of(lines: Iterable[LogLine], *, complete: bool) -> Receipt:
-    """Count a whole log: what the archive counts as it writes, from the lines alone. Serves checks and repairs."""
+    """Return the receipt of a whole log, counted from its lines. Used by checks and repairs."""
     number = size = 0
     gaps: list[Gap] = []
     for line in lines:

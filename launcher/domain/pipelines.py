@@ -1,4 +1,4 @@
-"""A pipeline: a named entry of configuration that says what a run executes and what it leaves behind."""
+"""A pipeline: a configuration entry that says what a run executes and which artifacts it produces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_ARTIFACTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExitMeaning:
-    """What a pipeline means by an exit code: a stable code of the pipeline's own, and a sentence for people."""
+    """The meaning of an exit code: the pipeline's own stable reason code, and a sentence for people."""
 
     reason: str
     message: str
@@ -29,18 +29,20 @@ class ExitMeaning:
 
 DEFAULT_EXIT_CODES: Mapping[int, ExitMeaning] = {
     2: ExitMeaning(
-        reason="ProfileNotUsable", message="The profile cannot be used; the log's last lines name those there are."
+        reason="ProfileNotUsable",
+        message="The profile cannot be used. The last lines of the log list the available ones.",
     ),
     3: ExitMeaning(
         reason="PostingNotFound",
-        message="There is no posting with this job_id; the log's last line says where it was sought.",
+        message="Posting not found. The last line of the log says where the pipeline looked.",
     ),
     4: ExitMeaning(
-        reason="MasterCvMissing", message="There is no master CV, or it is empty; the log's last line says where."
+        reason="MasterCvMissing",
+        message="The master CV is missing or empty. The last line of the log says where it should be.",
     ),
     5: ExitMeaning(
         reason="ModelRefused",
-        message="The model's provider refused the key or the model's name; the log's last line has its answer.",
+        message="The model's provider rejected the key or the model's name. The last line of the log has its answer.",
     ),
 }
 
@@ -63,7 +65,7 @@ class Pipeline:
     exit_codes: Mapping[int, ExitMeaning] = field(default_factory=lambda: dict(DEFAULT_EXIT_CODES))
 
     def command_for(self, job_id: str, profile: str | None) -> list[str]:
-        """Return the command line for one run."""
+        """Return the command line for a run."""
         values = {"{job_id}": job_id, "{profile}": profile or ""}
         words: list[str] = []
         for word in self.command:
@@ -75,7 +77,7 @@ class Pipeline:
         return words
 
     def explained(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with what the pipeline means by its exit code, where it ended by itself and says so."""
+        """Return the outcome with the pipeline's own meaning of its exit code, if it has one."""
         meaning = self.exit_codes.get(outcome.exit_code or 0)
         if meaning is None or outcome.reason != Reason.PIPELINE_ERROR:
             return outcome

@@ -22,7 +22,7 @@ from launcher.domain.text import clean_json, clean_text
 
 
 class RunStatus(StrEnum):
-    """Where a run is in its life."""
+    """The state of a run."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -32,7 +32,7 @@ class RunStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the run has ended for good."""
+        """Whether a run with this status has ended."""
         return self in TERMINAL
 
 
@@ -47,7 +47,7 @@ TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
 
 
 def now() -> datetime:
-    """Return this moment in UTC, to the microsecond."""
+    """Return the current time in UTC, in microseconds."""
     return datetime.now(UTC)
 
 
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One launch of a pipeline for one job_id. Times are UTC; `revision` counts the changes, from 1."""
+    """One launch of a pipeline for a job_id. Times are UTC; `revision` counts the changes, from 1."""
 
     run_id: str
     job_id: str
@@ -83,7 +83,7 @@ class Run:
     updated_at: AwareDatetime
     cancel_requested: bool = False
     waiting_for: str | None = None
-    """While queued with a slot of its own: what the run still waits for, in words."""
+    """What a queued run that has its slot is still waiting for, in words."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Key (`cv_md_url`) to path below the run's artifact folder."""
     log: Receipt = field(default_factory=Receipt)
@@ -96,17 +96,17 @@ class Run:
         return self._moved(RunStatus.RUNNING, at, started_at=at, waiting_for=None)
 
     def waiting(self, why: str, at: datetime) -> Run:
-        """Return the queued run with what it waits for now."""
+        """Return the queued run with what it is waiting for now."""
         return self._changed(at, waiting_for=clean_text(why))
 
     def cancelling(self, at: datetime) -> Run:
-        """Return the run with the wish to cancel it noted."""
+        """Return the run with the request to cancel it."""
         if self.status.terminal:
             raise IllegalTransition(f"{self.run_id} is {self.status} already")
         return self._changed(at, cancel_requested=True)
 
     def ended(self, outcome: Outcome, at: datetime, log: Receipt, artifacts: Mapping[str, str] | None = None) -> Run:
-        """Return the run with its one outcome, its log's receipt, and what it left behind."""
+        """Return the run with its one outcome, its log's receipt and its artifacts."""
         return self._moved(
             outcome.status,
             at,
@@ -120,11 +120,11 @@ class Run:
         )
 
     def following(self, kept: Run) -> Run:
-        """Return the run as the next state after one that was kept meanwhile."""
+        """Return the run as the next state after one that was recorded meanwhile."""
         return dataclasses.replace(self, revision=kept.revision + 1, cancel_requested=kept.cancel_requested)
 
     def bare(self) -> Run:
-        """Return the run without what came from outside, for a record that cannot be written otherwise."""
+        """Return the run without data from outside, for when its record cannot be written otherwise."""
         message = (self.message or "").encode("ascii", "backslashreplace").decode()
         message = f"{message} Its files could not be recorded.".strip()
         return dataclasses.replace(self, params={}, artifacts={}, waiting_for=None, message=message)
@@ -148,12 +148,12 @@ class Run:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Run:
-        """Read what `to_document` gave, clean; unknown fields of a newer version are ignored. Raises `ValueError`."""
+        """Read what `to_document` returned, and clean its texts; unknown fields are ignored. Raises `ValueError`."""
         return _ADAPTER.validate_python(clean_json(document))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Run:
-        """Read what `to_json` gave, clean. Raises `ValueError` where it is not a run."""
+        """Read what `to_json` returned, and clean its texts. Raises `ValueError` if it is not a run."""
         try:
             return _ADAPTER.validate_json(text)
         except ValueError:  # half of a surrogate pair, which Python's own parser lets pass, or not a run
@@ -174,7 +174,7 @@ def _object(text: bytes | str) -> dict[str, Any]:
 
 
 def supersedes(new: Run, stored: Run | None) -> bool:
-    """Say whether `new` may replace `stored`: later, and never over an end (the recorder's once-only rule)."""
+    """Say whether `new` may replace `stored`: if it is later, and `stored` has not ended."""
     return stored is None or (not stored.status.terminal and new.revision > stored.revision)
 
 
@@ -184,7 +184,7 @@ def newest(run: Run, other: Run | None) -> Run:
 
 
 def require_same_request(requested: Run, existing: Run) -> Run:
-    """Return the existing run. Raises `IdempotencyConflict` where another request launched it."""
+    """Return the existing run. Raises `IdempotencyConflict` if a different request launched it."""
     if existing.request_hash != requested.request_hash:
         raise IdempotencyConflict
     return existing

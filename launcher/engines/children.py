@@ -1,4 +1,4 @@
-"""How a pipeline is a child of the launcher: below a shim on Linux, as a process group elsewhere."""
+"""A pipeline as a child process of the launcher: below a shim on Linux, in a process group elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from launcher.engines.orphans import ORPHANS, Orphans
 
 _LOOK_SECONDS = 0.05
 _STUCK_SECONDS = 5.0
-"""How long after the grace a shim may take to end its run. One that takes longer was stopped, or is overwhelmed."""
+"""How long after the grace period a shim may take to end its run. A slower one was stopped, or is overloaded."""
 log = logging.getLogger(__name__)
 
 
@@ -28,24 +28,24 @@ class Child(Protocol):
     """A pipeline's processes. `start`, then `wait`; `end` at any time between."""
 
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str], output: int) -> None:
-        """Start the command, with both its outputs going to `output`. Raises `OSError` where it cannot be started."""
+        """Start the command, with stdout and stderr going to `output`. Raises `OSError` if it cannot be started."""
 
     async def wait(self) -> int:
         """Return the exit code of the pipeline itself, negative for a signal."""
 
     async def end(self) -> None:
-        """End all that belongs to the run: SIGTERM, the grace, SIGKILL. When it returns nothing runs any more."""
+        """End every process of the run: SIGTERM, the grace period, SIGKILL. When it returns, none is left."""
 
 
 def child(marks: Mapping[str, str], grace_seconds: float) -> Child:
-    """Return the kind of child that this system allows."""
+    """Return the kind of child that this system supports."""
     if sys.platform == "linux":
         return ShimmedChild(marks, grace_seconds)
     return GroupChild(marks, grace_seconds)
 
 
 class ShimmedChild:
-    """A pipeline below a shim, which nothing of the run outlives: see `shim`."""
+    """A pipeline below a shim, which no process of the run outlives. See `shim`."""
 
     def __init__(self, marks: Mapping[str, str], grace_seconds: float, orphans: Orphans = ORPHANS) -> None:
         self._marks, self._grace_seconds, self._orphans = marks, grace_seconds, orphans

@@ -1,4 +1,4 @@
-"""One run of the local engine, from its command line to its outcome: limits watched, nothing left behind."""
+"""One run of the local engine, from its command line to its outcome: limits are enforced, no process is left behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,17 @@ from launcher.engines.marks import marks_of
 from launcher.engines.process import PipelineProcess
 from launcher.settings import Settings
 
-_WATCH_SECONDS = 2.0  # between two looks at the size of a run's artifacts
+_WATCH_SECONDS = 2.0  # between two checks of the size of a run's artifacts
 
 
 class Execution:
-    """Executes runs as child processes, in the pipelines' folder, with an environment free of the launcher's own."""
+    """Executes runs as child processes in the pipelines' folder, without the launcher's own settings and secrets."""
 
     def __init__(self, settings: Settings, artifacts: ArtifactFolder, environ: Mapping[str, str]) -> None:
         self._settings, self._artifacts, self._environ = settings, artifacts, environ
 
-    async def outcome(self, run: Run, take: Callable[[bytes], None], end: asyncio.Future[Reason]) -> Outcome:
-        """Execute a run to its end, or until `end` says why it must end before; `take` is given all output.
+    async def outcome(self, run: Run, take: Callable[[bytes], Awaitable[None]], end: asyncio.Future[Reason]) -> Outcome:
+        """Execute a run until it exits or `end` is set to why it must stop; `take` receives all output.
 
         When it returns, no process of the run is left.
         """
@@ -47,7 +47,7 @@ class Execution:
         try:
             ended_for, excess = await self._watch(run, exited, end)
         finally:
-            await process.end()  # also what outlived the pipeline itself
+            await process.end()  # also processes that outlived the pipeline itself
             await process.drained()
         if ended_for is None and (excess := await self._excess(run.run_id)):
             ended_for = Reason.ARTIFACTS_TOO_LARGE
@@ -56,7 +56,7 @@ class Execution:
     async def _watch(
         self, run: Run, exited: asyncio.Task[int], end: asyncio.Future[Reason]
     ) -> tuple[Reason | None, str]:
-        """Return why the run is to be stopped, with a sentence where the reason alone does not say; None: it exited."""
+        """Return why the run must be stopped, and details; None if it exited."""
         too_large = asyncio.create_task(self._until_too_large(run.run_id))
         first: list[asyncio.Future[Any]] = [exited, end, too_large]
         try:

@@ -27,6 +27,7 @@ from launcher.engines.pause_switch import PauseSwitch
 from launcher.engines.port import QueueState
 from launcher.engines.run_registry import RunRegistry
 from launcher.logs.pump import LogPump
+from launcher.logs.sink import LogSink
 from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
 from launcher.retention import forget, forget_in_stores
 from launcher.settings import Settings
@@ -182,8 +183,7 @@ class LocalEngine:
                 return
             try:
                 run = self._runs.record((await self.get(run_id)).started(now()))
-                active.pump = LogPump(self._storage.archive, self._storage.publisher, run_id)
-                active.pump.open(run)
+                active.pump = LogPump(await self._open_log(run))
                 outcome = await self._execution.outcome(run, active.pump.feed, active.stop)
             except OSError as exc:
                 detail = f"The archive cannot be written: {exc.strerror or exc}. Free some space, or check ARCHIVE_DIR."
@@ -193,7 +193,7 @@ class LocalEngine:
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 await end_processes(run_id, self._settings.ARCHIVE_DIR)
             active.stop.cancel()  # from here on nobody can stop it
-            await self._runs.record_end(run_id, outcome, self._close_log(run_id, active.pump))
+            await self._runs.record_end(run_id, outcome, await self._close_log(run_id, active.pump))
         finally:
             del self._active[run_id]
             self._admit()
@@ -210,18 +210,22 @@ class LocalEngine:
             await self._fail_lost(run)
 
     async def _fail_lost(self, run: Run) -> None:
-        pump: LogPump | None = None
+        sink: LogSink | None = None
         await end_processes(run.run_id, self._settings.ARCHIVE_DIR)
-        with contained("start", f"run {run.run_id}: its log cannot be closed"):
-            pump = LogPump(self._storage.archive, self._storage.publisher, run.run_id)
-            pump.gap("The launcher stopped here. What the pipeline printed afterwards is not kept.")
-        await self._runs.record_end(run.run_id, failure(Reason.LAUNCHER_LOST), self._close_log(run.run_id, pump))
+        with contained("start", f"run {run.run_id}: its log cannot be opened"):
+            sink = await self._open_log(run)
+            await sink.gap("The launcher stopped here. The rest of the pipeline's output is not kept.")
+        receipt = await self._close_log(run.run_id, sink)
+        await self._runs.record_end(run.run_id, failure(Reason.LAUNCHER_LOST), receipt)
 
-    def _close_log(self, run_id: str, pump: LogPump | None) -> Receipt:
-        """Close a run's log and return its receipt; if it cannot be opened or closed, the receipt says so."""
-        if pump is not None:
+    async def _open_log(self, run: Run) -> LogSink:
+        return await LogSink.open(self._storage.archive, self._storage.publisher, run, drop_refused=True)
+
+    async def _close_log(self, run_id: str, sink: LogSink | LogPump | None) -> Receipt:
+        """Close a run's log and return its receipt. If the log cannot be opened or closed, the receipt says so."""
+        if sink is not None:
             with contained("log", f"run {run_id}: its log cannot be closed"):
-                return pump.close()
+                return await sink.close()
         self._storage.publisher.finish(run_id)
         return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
 

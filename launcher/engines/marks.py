@@ -1,4 +1,4 @@
-"""The marks in the environment of a run's processes: how they are found without their parents' help."""
+"""The marks in the environment of a run's processes, by which they are found even if they leave their parents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def marks_of(run_id: str, archive: Path) -> dict[str, str]:
-    """Return the environment variables by which a run's processes are known.
+    """Return the environment variables that identify a run's processes.
 
     The archive is one of them, as the same Idempotency-Key gives runs of two launchers the same name.
     """
@@ -42,7 +42,7 @@ def processes_of(marks: Mapping[str, str], group: int | None = None) -> list[psu
 
 
 async def end_leftovers(marks: Mapping[str, str]) -> None:
-    """Wait for the shim that a lost launcher left to end its run, then kill what still runs."""
+    """Wait until the shim of a lost launcher has ended its run, then kill what is still running."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _SHIM_SECONDS
     while loop.time() < deadline and (shims := _shims_of(marks)):
@@ -58,7 +58,7 @@ async def end_leftovers(marks: Mapping[str, str]) -> None:
 
 
 def send(number: signal.Signals, processes: list[psutil.Process]) -> None:
-    """Send a signal to processes, those that are gone by now excepted."""
+    """Send a signal to processes; those that have ended meanwhile are skipped."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)

@@ -1,4 +1,4 @@
-"""The operator's heartbeat as the launcher hears it: one task looks at the Lease, whoever asks how the operator is."""
+"""Whether the operator is alive: one task watches its Lease, however many callers ask."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError
 from launcher.metrics import OPERATOR_UP, expose
 
-_LOOK_SECONDS = 5.0
+_CHECK_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
 class OperatorLiveness:
-    """Knows whether the operator lives. Looks all the time: a Lease that is looked at once tells nothing of its age."""
+    """Knows whether the operator is alive. It reads the Lease all the time: a single read does not show its age."""
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster, self._clock = cluster, clock
@@ -28,23 +28,23 @@ class OperatorLiveness:
 
     @property
     def state(self) -> Literal["up", "away", "unknown"]:
-        """How the operator was at the last look; unknown where Kubernetes did not tell."""
+        """The operator's state at the last check; unknown if Kubernetes did not answer."""
         return self._observation.state if self._observation else "unknown"
 
     async def run(self) -> None:
-        """Look every few seconds."""
-        await repeat("operator's heartbeat", self.look, every_seconds=_LOOK_SECONDS)
+        """Check every few seconds."""
+        await repeat("operator's heartbeat", self.check, every_seconds=_CHECK_SECONDS)
 
-    async def look(self) -> None:
-        """Look once. Nothing is raised: what cannot be seen now may be seen the next time."""
+    async def check(self) -> None:
+        """Check once. Errors are not raised: the next check may succeed."""
         before = self.state
         try:
             lease = await self._cluster.get("Lease", labels.LEASE)
             self._observation = observe_lease(self._observation, lease, self._clock())
         except Exception as exc:
             if not isinstance(exc, ClusterError):
-                log.exception("the operator's Lease")
+                log.exception("cannot read the operator's Lease")
             self._observation = self._observation and self._observation.missed()
         OPERATOR_UP.set(self.state != "away")
         if before != self.state and "away" in (before, self.state):
-            log.warning("the operator was %s, and is %s", before, self.state)
+            log.warning("the operator was %s and is now %s", before, self.state)

@@ -1,4 +1,4 @@
-"""What this process inherits when a run kills its shim, and how it is ended."""
+"""Processes that this one inherits when a run kills its shim, and how they are ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Orphans:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Note that a shim is being started: its process id is not known yet."""
+        """Mark that a shim is being started: its process id is not known yet."""
         self._starting += 1
         try:
             yield
@@ -41,7 +41,7 @@ class Orphans:
             self._starting -= 1
 
     def spare(self, pid: int) -> None:
-        """Leave a shim, and what is below it, alone."""
+        """Exempt a shim and its descendants."""
         self._shims.add(pid)
 
     def forget(self, pid: int) -> None:

@@ -1,4 +1,4 @@
-"""What an engine must do for the API."""
+"""What the API needs from an engine."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from launcher.stores.ports import RunQuery
 
 @dataclass(frozen=True, kw_only=True)
 class QueueState:
-    """The queue at this moment."""
+    """The queue's current state."""
 
     active: int
     limit: int
     queued: int
     paused: bool
     cluster: str = "off"
-    """Whether Kubernetes answers: `ok` or `away`; `off` where there is none."""
+    """Whether Kubernetes answers: `ok` or `away`; `off` if it is not used."""
     operator: str = "off"
-    """Whether the operator lives: `up` or `away`, `unknown` while nobody can tell; `off` where there is none."""
+    """Whether the operator is alive: `up`, `away` or `unknown`; `off` if there is none."""
 
 
 class Engine(Protocol):
-    """Queues runs, executes them, tells of them."""
+    """Queues runs, executes them and reports on them."""
 
     async def start(self) -> None:
-        """Take up what is there."""
+        """Start, and continue with the runs that exist."""
         ...
 
     async def stop(self) -> None:
-        """Let go."""
+        """Stop."""
         ...
 
     async def submit(self, run: Run) -> Run:
-        """Queue a run; where one of its name or Idempotency-Key is there, return that.
+        """Queue a run. If the same request has launched one already, return that one.
 
-        Raises `QueueFull`, and `IdempotencyConflict` where the key came with another request.
+        Raises `QueueFull`, or `IdempotencyConflict` if the key was used with a different request.
         """
         ...
 
@@ -50,7 +50,7 @@ class Engine(Protocol):
         ...
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
-        """Return a page of runs, newest first, and how many there are in all."""
+        """Return a page of runs, newest first, and how many the query selects in all."""
         ...
 
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
@@ -58,7 +58,7 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, run_id: str) -> Run:
-        """Ask that a run ends; no change where it has. It is `cancelled` once nothing of it is running any more."""
+        """Cancel a run; one that has ended stays as it is. It is `cancelled` once none of its processes is running."""
         ...
 
     async def place(self, run_id: str) -> QueuePlace | None:
@@ -66,11 +66,11 @@ class Engine(Protocol):
         ...
 
     def unfinished(self, run_id: str) -> str | None:
-        """Return what a run's last line shows that redraws itself and is not finished; None where nobody knows."""
+        """Return the current text of a last line that redraws itself and is not finished; None if unknown."""
         ...
 
     async def pause(self, paused: bool) -> None:
-        """Hold the queue, or let it go on. Survives restarts."""
+        """Pause or resume the queue. Survives restarts."""
         ...
 
     async def queue(self) -> QueueState:
@@ -78,5 +78,5 @@ class Engine(Protocol):
         ...
 
     def known(self) -> QueueState:
-        """Return the queue's state as it was last known, at once."""
+        """Return the queue's last known state, without waiting."""
         ...

@@ -1,4 +1,4 @@
-"""A pipeline as a child process: its output as it comes, and its end with all that it started."""
+"""A pipeline's processes: their output as it arrives, and how all of them are ended."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from launcher.engines.children import child
 
 _PIPE_BYTES = 1 << 20
-_TAKEN_BYTES = 32 << 10  # at a time: a mebibyte of empty lines would hold up everybody for seconds
+_TAKEN_BYTES = 32 << 10  # at a time: a mebibyte of empty lines would block the event loop for seconds
 _DRAIN_SECONDS = 2.0  # for output still in the pipe when every process is gone
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 
@@ -20,16 +20,18 @@ _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 class PipelineProcess:
     """One pipeline's processes. `start`, then `wait`; `end` at any time between."""
 
-    def __init__(self, marks: Mapping[str, str], take: Callable[[bytes], None], grace_seconds: float) -> None:
+    def __init__(
+        self, marks: Mapping[str, str], take: Callable[[bytes], Awaitable[None]], grace_seconds: float
+    ) -> None:
         self._run_id, self._take = marks["SLIPWAY_RUN_ID"], take
         self._child = child(marks, grace_seconds)
         self._pump: asyncio.Task[None] | None = None
         self._taken = 0
 
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
-        """Start the command. Raises `OSError` where it cannot be started."""
+        """Start the command. Raises `OSError` if it cannot be started."""
         read_end, write_end = os.pipe()
-        with contextlib.suppress(OSError):  # over the user's pipe quota: the default size does as well
+        with contextlib.suppress(OSError):  # over the user's pipe quota; the default size works too
             fcntl.fcntl(read_end, getattr(fcntl, "F_SETPIPE_SZ", _SET_PIPE_SIZE), _PIPE_BYTES)
         try:
             await self._child.start(command, directory, {**environment, "PYTHONUNBUFFERED": "1"}, write_end)
@@ -45,14 +47,14 @@ class PipelineProcess:
         return await self._child.wait()
 
     async def end(self) -> None:
-        """End all that belongs to the run: SIGTERM, the grace, SIGKILL. When it returns nothing runs any more."""
+        """End every process of the run: SIGTERM, the grace period, SIGKILL. When it returns, none is left."""
         await self._child.end()
 
     async def drained(self) -> None:
-        """Wait until all output has been taken."""
+        """Wait until all output has been read."""
         assert self._pump is not None
         taken = -1
-        while not self._pump.done() and taken != self._taken:  # as long as more of it comes
+        while not self._pump.done() and taken != self._taken:  # while more arrives
             taken = self._taken
             await asyncio.wait([self._pump], timeout=_DRAIN_SECONDS)
         self._pump.cancel()
@@ -65,7 +67,7 @@ class PipelineProcess:
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
         try:
             while chunk := await reader.read(_TAKEN_BYTES):
-                self._take(chunk)
+                await self._take(chunk)
                 self._taken += len(chunk)
                 await asyncio.sleep(0)  # a chatty pipeline must not keep the others waiting
         finally:

@@ -1,4 +1,4 @@
-"""The process between the launcher and one run's pipeline, which lets nothing of the run outlive it.
+"""The process between the launcher and a run's pipeline. No process of the run outlives it.
 
 A program, one process per run: `python -I -S shim.py CHANNEL LAUNCHER GRACE [NAME=VALUE …] -- COMMAND …`. It imports
 little, so that it starts in 20 ms. It is a child subreaper: whatever the pipeline starts, daemons included, stays below
@@ -55,7 +55,7 @@ def descendants(ancestor: int, spared: Collection[int] = (), since: int = 0) -> 
 
 
 def kill_descendants(ancestor: int, spared: Collection[int] = (), since: int = 0) -> Processes:
-    """Send SIGKILL to the processes below one and return them. Again, until none is returned: some may come late.
+    """Send SIGKILL to the processes below one and return them. Again, until none is returned: some may appear late.
 
     They are all stopped first: a stopped process starts no other, and keeps its place in the user's process limit.
     """
@@ -136,7 +136,7 @@ class _Shim:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(_LAUNCHER_DIED), 0, 0, 0)
 
     def _reap(self) -> bool:
-        """Collect what has ended; say whether anything is left."""
+        """Reap the processes that have ended; say whether any is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -149,7 +149,7 @@ class _Shim:
                 self._terminate(self._grace_seconds)
 
     def _step(self) -> float:
-        """Kill what is left once its time is up; return how long to wait for a signal."""
+        """Kill the remaining processes once their time is up; return how long to wait for a signal."""
         if self._kill_at is None:
             return _IDLE_SECONDS
         left = self._kill_at - time.monotonic()

@@ -1,1 +1,1 @@
-"""Logs on their way: from a source into the archive (`pump`), on to the tail (`publisher`), to viewers (`feed`)."""
+"""The path of a log: from a source (`pump`) to the archive (`sink`), the tail (`publisher`) and viewers (`feed`)."""

@@ -1,17 +1,20 @@
-"""A log on the disk: one record a line, and its one writer.
+"""A log on disk: one record per line, and its only writer.
 
-A record is time stamp, a letter for the kind, the bytes, a newline, so that people can read it with `less`. Only whole
-records count: what a killed writer left half-written has no newline and is cut off when the log is opened again.
+A record is a timestamp, a letter for the kind, the bytes and a newline, so that people can read the file with `less`.
+A record without a newline is half-written: its writer was killed. It is cut off when the log is opened again. A record
+that the disk or an editor damaged keeps its number and is read as a gap.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from launcher.domain.log_lines import (
+    MAX_LINE_BYTES,
     Gap,
     LineKind,
     LogLine,
@@ -24,34 +27,57 @@ from launcher.domain.log_lines import (
 from launcher.domain.timestamped_lines import ResumePoint, resume_point_of
 
 BLOCK = 1 << 20  # bytes read at a time
+_READ_BUFFER = 128 << 10
 _FULL = "The log passed"
-_RECORD_BYTES = 34  # of a record beside its data: time stamp, kind, two spaces, newline
-_DISK_FACTOR = 8
-"""A log of very short lines is full when its file, records and all, is so many times as large as its text may be."""
+_UNREADABLE = "This line of the archive cannot be read."
+_MAX_RECORD_BYTES = 4 * MAX_LINE_BYTES  # no record that was written as a whole is longer
+_SECOND = len("2026-11-24T08:00:00")
+_RECORD_BYTES = 34  # of a record without its data: timestamp, kind, two spaces, newline
+_DISK_FACTOR = 4
+"""The file of a log, whose records are longer than its text, may be this many times as large as the text may be.
+
+Only a log whose lines have fewer than 10 bytes on average reaches this limit first.
+"""
 _SOURCE_KINDS = (LineKind.LINE, LineKind.PART)
 _KINDS = {kind.encode(): kind for kind in LineKind}
 
 
 def record(timestamp: str, kind: LineKind, data: bytes) -> bytes:
-    """Return a line as its record."""
+    """Return the record of a line."""
     return b"%b %b %b\n" % (timestamp.encode(), kind.encode(), data)
 
 
-def lines(file: BinaryIO, offset: int, number: int, block_bytes: int = BLOCK) -> Iterator[LogLine]:
-    """Yield the lines of whole records from an offset on; the first has this number."""
+def open_log(path: Path) -> BinaryIO:
+    """Open a log for reading."""
+    return path.open("rb", buffering=_READ_BUFFER)
+
+
+def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
+    """Yield the whole records from an offset on, each with its newline."""
     file.seek(offset)
-    rest = b""
-    while block := file.read(block_bytes):
-        records = (rest + block).split(b"\n")
-        rest = records.pop()
-        for each in records:
-            timestamp, kind, data = each.split(b" ", 2)
-            yield LogLine(number, timestamp.decode(), _KINDS[kind], data)
-            number += 1
+    for each in file:
+        if not each.endswith(b"\n"):
+            return
+        yield each
+
+
+def line_of(number: int, record: bytes) -> LogLine:
+    """Return the line of a record; of a damaged one, a gap."""
+    try:
+        timestamp, kind, data = record[:-1].split(b" ", 2)
+        line = LogLine(number, timestamp.decode(), _KINDS[kind], data)
+        datetime.fromisoformat(line.timestamp[:_SECOND])  # reading a pod's log resumes from it
+        if line.kind is LineKind.GAP:
+            gap_of(data)
+        if len(record) <= _MAX_RECORD_BYTES:
+            return line
+    except (ValueError, KeyError, RecursionError):
+        pass
+    return LogLine(number, "", LineKind.GAP, gap_data(Gap(first=number, last=number, why=_UNREADABLE)))
 
 
 def gap_piece(timestamp: str, why: str) -> TimestampedPiece:
-    """Return the marker of a gap; the writer gives it its number."""
+    """Return the marker of a gap; the writer numbers it."""
     return TimestampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
 
 
@@ -61,46 +87,56 @@ def _refusal(count: int) -> str:
 
 
 class LogWriter:
-    """The one writer of a log. Opening cuts off a half-written record and counts what is there."""
+    """The only writer of a log. Opening it cuts off a half-written record and counts the lines."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
         self._path, self._max_bytes = path, max_bytes
         self._refused = 0
-        """Lines that the disk refused and no marker stands for yet."""
-        self._size = 0  # bytes of whole records in the file
-        self._bytes = 0  # bytes of the log as text
+        """Lines that the disk refused since the last marker."""
+        self._size = 0  # of the whole records in the file
+        self._bytes = 0  # of the log as text
         self._gaps: list[Gap] = []
         self.number = 0
-        """The last line's number."""
+        """The number of the last line."""
+        self.last: tuple[LineKind, bytes] | None = None
+        """The last line."""
         self.newest: str | None = None
-        """The stamp of the last line that did not come from Slipway itself."""
-        with path.open("rb") as file:
-            for line in lines(file, 0, 1):
-                self.number = line.number
-                self._bytes += stored_bytes(line.kind, line.data)
-                self._size += len(record(line.timestamp, line.kind, line.data))
-                if line.kind in _SOURCE_KINDS:
-                    self.newest = line.timestamp
-                if line.kind is LineKind.GAP:
-                    self._gaps.append(gap_of(line.data))
+        """The timestamp of the last line that the pipeline wrote."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            self._count()
+            os.ftruncate(self._file, self._size)
+        except BaseException:
+            os.close(self._file)
+            raise
         self.full = bool(self._gaps) and self._gaps[-1].why.startswith(_FULL)
-        """Whether `max_bytes` was passed: nothing more is kept."""
-        os.ftruncate(self._file, self._size)
+        """Whether the log passed `max_bytes`: nothing more is kept."""
+
+    def _count(self) -> None:
+        with open_log(self._path) as file:
+            for number, each in enumerate(records(file), 1):
+                _, timestamp, kind, data = line_of(number, each)
+                self._size += len(each)  # as it stands in the file: a damaged one may have any length
+                self._bytes += stored_bytes(kind, data)
+                if kind in _SOURCE_KINDS:
+                    self.newest = timestamp
+                elif kind is LineKind.GAP:
+                    self._gaps.append(gap_of(data))
+                self.number, self.last = number, (kind, data)
 
     def append(self, pieces: Sequence[TimestampedPiece]) -> int:
-        """Append lines; return how many were kept. Past `max_bytes` one marker is kept and nothing after it.
+        """Append lines; return how many were kept. At `max_bytes` a marker is kept, and nothing after it.
 
-        Raises `OSError` where the disk refuses them; then none of them is kept, and they can be given again.
+        Raises `OSError` if the disk refuses them. Then none of them was kept, and they can be appended again.
         """
-        if self.full:
+        if self.full or not pieces:
             return 0
         number, size, newest, disk = self.number, self._bytes, self.newest, self._size
-        records: list[bytes] = []
+        new: list[bytes] = []
         gaps: list[Gap] = []
         full = False
-        if self._refused and pieces:
+        if self._refused:
             pieces = [gap_piece(pieces[0].timestamp, _refusal(self._refused)), *pieces]
         for timestamp, kind, data in pieces:
             number += 1
@@ -117,61 +153,59 @@ class LogWriter:
                     kind, data, full = LineKind.GAP, gap_data(gaps[-1]), True
                     length = stored_bytes(kind, data)
             size += length
-            records.append(record(timestamp, kind, data))
+            new.append(record(timestamp, kind, data))
             if full:
                 break
             if kind in _SOURCE_KINDS:
                 newest = timestamp
-        self._write(b"".join(records))
+        self._write(b"".join(new))
         kept = number - self.number
         self.number, self._bytes, self.newest, self.full = number, size, newest, full
+        self.last = kind, data
         self._gaps += gaps
-        if pieces:
-            self._refused = 0
+        self._refused = 0
         return kept
 
-    def give_up(self, count: int) -> None:
-        """Note that the disk refused lines: a marker that counts them goes before the next ones it takes."""
+    def drop(self, count: int) -> None:
+        """Count lines that the disk refused. A marker precedes the next lines that it accepts."""
         if not self.full:
             self._refused += count
 
-    def mark_refused(self, timestamp: str) -> None:
-        """Mark lines that the disk refused and that none will follow. Raises `OSError` where it still refuses."""
+    def mark_dropped(self, timestamp: str) -> None:
+        """Mark dropped lines at the end of the log. Raises `OSError` if the disk refuses the marker."""
         if count := self._refused:
             self._refused = 0
             try:
-                self.gap(timestamp, _refusal(count))
+                self.append([gap_piece(timestamp, _refusal(count))])
             except OSError:
                 self._refused = count
                 raise
 
-    def gap(self, timestamp: str, why: str) -> None:
-        """Mark that lines are missing here."""
-        self.append([gap_piece(timestamp, why)])
-
-    def kept(self) -> ResumePoint:
-        """Return how far the log's source is kept: what it takes to ask it for the rest."""
-        with self._path.open("rb") as file:
-            pieces = (TimestampedPiece(*line[1:]) for line in lines(file, 0, 1))
+    def resume_point(self) -> ResumePoint:
+        """Return how far the source's lines are kept, to ask the source for the rest."""
+        with open_log(self._path) as file:
+            pieces = (TimestampedPiece(*line_of(0, each)[1:]) for each in records(file))
             return resume_point_of(self.newest, pieces)
 
     def receipt(self, *, ended: bool) -> Receipt:
-        """Return what is kept so far; complete only where the log has ended and nothing is missing."""
+        """Return the log's receipt; it is complete only if the log has ended and nothing is missing."""
         gaps = tuple(self._gaps)
         if self._refused:
             gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_refusal(self._refused)),)
         return Receipt(lines=self.number, bytes=self._bytes, complete=ended and not gaps, gaps=gaps)
 
     def close(self) -> None:
-        """Write all to the disk itself and let go of the file."""
-        os.fsync(self._file)
-        os.close(self._file)
+        """Flush everything to the disk and close the file. A second call does nothing."""
+        if self._file >= 0:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
 
-    def _write(self, records: bytes) -> None:
+    def _write(self, new: bytes) -> None:
         written = 0
         try:
-            while written < len(records):
-                written += os.write(self._file, records[written:])
+            while written < len(new):
+                written += os.write(self._file, new[written:])
         except OSError:
             os.ftruncate(self._file, self._size)
             raise

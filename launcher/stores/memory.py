@@ -62,11 +62,11 @@ class InMemoryLogTail:
         self._lines: dict[str, deque[LogLine]] = {}
         self._news: dict[str, asyncio.Event] = {}
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
         """See `LogTail`."""
         kept = self._lines.setdefault(run_id, deque(maxlen=self._limit))
         last = kept[-1].number if kept else 0
-        if anew:
+        if replace:
             kept.clear()
         kept.extend(line for line in lines if line.number > last)
         self._wake(run_id)

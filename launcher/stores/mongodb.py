@@ -1,4 +1,4 @@
-"""MongoDB: the history (`pipeline_runs`, one document a run) and the work items (`level-2`), in database `jobs`."""
+"""MongoDB: the history (`pipeline_runs`, one document per run) and the work items (`level-2`), in database `jobs`."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _TIMEOUT_MS = 5000
 _SRV = re.compile(r"mongodb\+srv://")
 _SRV_OPTION = re.compile(r"(?<=[?&])srv\w+=[^&]*&?", re.IGNORECASE)
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
-_INT64 = range(-(2**63), 2**63)  # what MongoDB's integers can hold
+_INT64 = range(-(2**63), 2**63)  # the range of MongoDB's integers
 _ENDED = sorted(str(status) for status in TERMINAL)
 
 Client = AsyncMongoClient[dict[str, Any]]
 
 
 def fault_of(name: str, uri: str) -> str | None:
-    """Return what PyMongo has against a URI that keeps the rules; asks no name server and repeats nothing of it."""
-    try:  # of what begins with mongodb+srv:// a name server knows the hosts, so the options alone are checked
+    """Return why PyMongo rejects a URI that is otherwise valid. Makes no DNS query and quotes nothing from the URI."""
+    try:  # for mongodb+srv:// the hosts come from DNS, so only the options are checked
         parse_uri(_SRV.sub("mongodb://", _SRV_OPTION.sub("", uri)) if _SRV.match(uri) else uri)
     except (PyMongoError, ValueError, OSError):
-        return f"{name}: MongoDB's driver refuses an option after the ? or a combination of them; correct them"
+        return f"{name}: the MongoDB driver rejects an option after the '?'. Correct it."
     return None
 
 
 def connect(uri: str) -> Client:
-    """Return a client that connects when it is first used."""
+    """Return a client that connects on first use."""
     return AsyncMongoClient(
         uri,
         serverSelectionTimeoutMS=_TIMEOUT_MS,
         connectTimeoutMS=_TIMEOUT_MS,
         socketTimeoutMS=_TIMEOUT_MS,
         tz_aware=True,
-        unicode_decode_error_handler="replace",  # else one bad text makes a whole list unreadable
+        unicode_decode_error_handler="replace",  # otherwise one bad text makes a whole list unreadable
     )
 
 
@@ -65,7 +65,7 @@ class MongoRunStore:
         async with _unavailable():
             try:
                 answer = await self._runs.replace_one(older, document, upsert=True)
-            except DuplicateKeyError:  # it is there, and not older: the upsert became an insert
+            except DuplicateKeyError:  # it exists and is not older: the upsert became an insert
                 return False
         return bool(answer.modified_count or answer.upserted_id)
 
@@ -131,7 +131,7 @@ class MongoWorkItems:
         """See `WorkItems`."""
         created_at = run.created_at.replace(microsecond=run.created_at.microsecond // 1000 * 1000)  # BSON: milliseconds
         mine = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _ENDED}}
-        free = {"pipeline_run_id": None}  # null or not there
+        free = {"pipeline_run_id": None}  # null or missing
         older = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": {"$lt": created_at}}
         undated = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": None}
         same = {"pipeline_run_at": created_at, "pipeline_run_id": {"$lt": run.run_id}}
@@ -142,7 +142,7 @@ class MongoWorkItems:
 
 
 def _ids(job_id: str) -> list[str | int]:
-    """Return what a `jobId` of this text can be in MongoDB: the text, and the integer whose decimal form it is."""
+    """Return what a job_id can be in MongoDB: the text and, if it is a decimal integer, that integer."""
     number = int(job_id) if _INTEGER.fullmatch(job_id) else None
     return [job_id] if number is None or number not in _INT64 else [job_id, number]
 
@@ -150,7 +150,7 @@ def _ids(job_id: str) -> list[str | int]:
 def _run_of(document: Mapping[str, Any]) -> Run | None:
     try:
         return Run.from_document(document)
-    except ValueError as exc:  # somebody else wrote it, or a newer version did: it counts as not kept
+    except ValueError as exc:  # written by a newer version or by hand: it counts as missing
         log.error("the record of run %s in MongoDB cannot be read: %s", document.get("_id"), exc)
         return None
 
@@ -159,7 +159,7 @@ def _run_of(document: Mapping[str, Any]) -> Run | None:
 async def _unavailable() -> AsyncIterator[None]:
     try:
         yield
-    except WriteError:  # the server answers: it is this one document that it refuses
+    except WriteError:  # the server answers, but refuses this one document
         raise
     except (PyMongoError, OSError) as exc:
         raise StoreUnavailable(f"MongoDB does not answer: {type(exc).__name__}") from exc

@@ -72,8 +72,8 @@ class RunStore(Protocol):
 class LogTail(Protocol):
     """The newest lines of each log, for its viewers. Every method may raise `StoreUnavailable`."""
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
-        """Add lines; numbers that are there already are passed over. `anew`: what is there is dropped first."""
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
+        """Add lines; numbers that are there already are passed over. With `replace`, they replace those it has."""
         ...
 
     async def last_number(self, run_id: str) -> int:

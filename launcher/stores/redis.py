@@ -1,8 +1,8 @@
 """Redis: the tail of each log (a stream whose ids are line numbers) and the state of each run (a hash).
 
 Keys, all below a prefix: `log:<run_id>` (stream; fields t, k, d), `run:<run_id>` (hash; fields revision, status,
-document), `runs` (sorted set of run ids by creation). Explicit ids make a stream fence itself: a number that is there
-already is refused by Redis (https://redis.io/docs/latest/commands/xadd/).
+document), `runs` (sorted set of run ids by creation). Explicit ids make a stream fence itself: Redis refuses a number
+that exists already (https://redis.io/docs/latest/commands/xadd/).
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ return 1
 
 
 def connect(url: str) -> Redis:
-    """Return a client that connects when it is first used. Readers that wait hold a connection each."""
+    """Return a client that connects on first use. Each waiting reader holds a connection."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=256,
         timeout=_TIMEOUT_SECONDS,
         socket_connect_timeout=_TIMEOUT_SECONDS,
         socket_timeout=_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),  # the callers retry, and readers have the archive meanwhile
+        retry=Retry(NoBackoff(), 1),  # callers retry, and readers use the archive meanwhile
     )
     return Redis.from_pool(pool)  # closes the pool with itself
 
 
 def fault_of(name: str, url: str) -> str | None:
-    """Return what redis-py has against a URL that keeps the rules; connects to nothing and repeats nothing of it."""
+    """Return why redis-py rejects a URL that is otherwise valid. Does not connect, and quotes nothing from the URL."""
     try:
         BlockingConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
     except (RedisError, ValueError, TypeError, OSError):
-        return f"{name}: Redis's client refuses an option after the ?; correct it"
+        return f"{name}: the Redis client rejects an option after the '?'. Correct it."
     return None
 
 
 class RedisRunStore:
-    """A `RunStore` in Redis. Runs that have ended are forgotten after `ttl_seconds`."""
+    """A `RunStore` in Redis. Runs that have ended are deleted after `ttl_seconds`."""
 
     def __init__(self, client: Redis, *, ttl_seconds: int, prefix: str = "slipway:") -> None:
         self._redis, self._ttl, self._prefix = client, ttl_seconds, prefix
@@ -86,26 +86,19 @@ class RedisRunStore:
         """See `RunStore`."""
         async with _unavailable():
             names: Any = await self._redis.zrange(f"{self._prefix}runs", 0, -1, desc=True)
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
-                documents = await pipe.execute()
+            documents = await self._documents(names)
             if gone := [name for name, document in zip(names, documents, strict=True) if not document]:
                 await self._redis.zrem(f"{self._prefix}runs", *gone)
-        read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
-        return query.page_of(run for run in read if run is not None)
+        return query.page_of(_readable(names, documents))
 
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
-        """See `RunStore`. Of runs that have ended, those that are not forgotten yet."""
+        """See `RunStore`. Counts the runs that are not deleted yet."""
         async with _unavailable():
             names: Any = await self._redis.zrangebyscore(
                 f"{self._prefix}runs", edges[0].timestamp(), f"({edges[-1].timestamp()}"
             )
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
-                documents = await pipe.execute()
-        return count_between(edges, [Run.from_json(document) for document in documents if document])
+            documents = await self._documents(names)
+        return count_between(edges, _readable(names, documents))
 
     async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
         """See `RunStore`."""
@@ -130,23 +123,31 @@ class RedisRunStore:
         async with _unavailable():
             await self._redis.ping()
 
+    async def _documents(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """Return the record of each run; None where it is deleted."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
+            documents: list[bytes | None] = await pipe.execute()
+        return documents
+
 
 class RedisLogTail:
-    """A `LogTail` in Redis Streams, about `limit` lines of each log; forgotten `ttl_seconds` after the last line."""
+    """A `LogTail` in Redis Streams: about `limit` lines of each log, deleted `ttl_seconds` after the last line."""
 
     def __init__(self, client: Redis, *, limit: int, ttl_seconds: int, prefix: str = "slipway:log:") -> None:
         self._redis, self._limit, self._ttl, self._prefix = client, limit, ttl_seconds, prefix
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
         """See `LogTail`."""
         async with _unavailable():
             async with self._redis.pipeline(transaction=False) as pipe:
-                if anew:  # the stream remembers its last id, so the fence stands
+                if replace:  # the stream remembers its last id, so the fence stands
                     pipe.xtrim(self._prefix + run_id, maxlen=0, approximate=False)
                 for line in lines:
                     fields: dict[Any, Any] = {"t": line.timestamp, "k": str(line.kind), "d": line.data}
                     pipe.xadd(self._prefix + run_id, fields, id=f"{line.number}-0", maxlen=self._limit)
-                pipe.expire(self._prefix + run_id, self._ttl)  # even where nobody is left to say that it ended
+                pipe.expire(self._prefix + run_id, self._ttl)  # even if no process is left to mark the log as finished
                 answers = await pipe.execute(raise_on_error=False)
             for answer in answers:
                 known = isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
@@ -179,10 +180,15 @@ class RedisLogTail:
         """See `LogTail`. The time to live runs since the last line."""
 
 
+def _readable(names: Sequence[bytes], documents: Sequence[bytes | None]) -> list[Run]:
+    read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
+    return [run for run in read if run is not None]
+
+
 def _run_of(name: object, document: bytes | str) -> Run | None:
     try:
         return Run.from_json(document)
-    except ValueError as exc:  # somebody else wrote it, or a newer version did: it counts as not kept
+    except ValueError as exc:  # written by a newer version or by hand: it counts as missing
         log.error("the record of run %s in Redis cannot be read: %s", name, exc)
         return None
 

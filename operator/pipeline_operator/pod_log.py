@@ -1,7 +1,7 @@
-"""The pump of one pod's log: from the moment the pod has a node, through every break, to the last line.
+"""The follower of one pod's log: from the moment the pod has a node, across every break, to the last line.
 
-It asks every 20 ms at first, since the log can be read long before the pod's status says Running. Cut off, it goes on
-from what the archive holds. Where the node no longer has lines that were not read, a marker stands in their place.
+It tries every 20 ms at first, as the log can be read long before the pod's status says Running. After a break it
+resumes from what the archive has. If the node no longer has lines that were never read, a gap marks them.
 """
 
 from __future__ import annotations
@@ -10,178 +10,214 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from enum import Enum, auto
+from typing import Self
 
 from launcher.cluster import pods
 from launcher.cluster.port import Cluster
-from launcher.domain.errors import ClusterError, ClusterUnavailable, StoreUnavailable
-from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece
+from launcher.domain.errors import ArchiveUnavailable, ClusterError, ClusterUnavailable
+from launcher.domain.log_lines import Receipt, TimestampedPiece
 from launcher.domain.runs import Run
 from launcher.domain.timestamped_lines import NotTimestamped, ResumeFilter, TimestampedSplitter
-from launcher.logs.publisher import Publisher
-from launcher.logs.pump import first_line, system_line, timestamp
-from launcher.metrics import LOG_LINES, LOG_REOPENED
-from launcher.stores.archive import Archive
-from launcher.stores.log_file import LogWriter, gap_piece
+from launcher.logs.sink import LogSink, timestamp
+from launcher.metrics import LOG_REOPENED
+from launcher.stores.log_file import gap_piece
+from launcher.wiring import Storage
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 
 _EAGER_SECONDS = 2.0
 _EAGER_STEP_SECONDS = 0.02
 _STEP_MAX_SECONDS = 1.0
-_END_SECONDS = 3.0  # so much later than its log a pod ends on a busy node; to read again may take longer
+_TERMINATION_SECONDS = 3.0  # a busy node reports a pod's end this much later than its log ends; rereading is slower
 _DISK_RETRY_SECONDS = 1.0
-_CATCH_UP_SECONDS = 600.0  # an end is not held back for longer by a log that cannot be read
-_ROTATED = "The node rotated lines away before they could be read; they are not kept."
-_GONE = "The pod was gone before the rest of its log could be read; what it printed last is not kept."
+_CATCH_UP_SECONDS = 600.0  # a log that cannot be read delays the run's end no longer than this
+_ROTATED = "The node rotated lines away before they could be read. They are not kept."
+_GONE = "The pod was gone before the rest of its log could be read. Its last lines are not kept."
 log = logging.getLogger(__name__)
 
 
+class LogState(Enum):
+    """How far the log of a pod has been followed."""
+
+    WAITING_FOR_CONTAINER = auto()
+    READING = auto()
+    AT_END = auto()
+    """The node ended the last read, so the container has most likely ended: the pod's status will say so."""
+    COMPLETE = auto()
+    """All lines have been kept."""
+    FULL = auto()
+    """The log reached its limit; the rest is not kept."""
+    INCOMPLETE = auto()
+    """The pod was gone, or its log could not be read for too long; its last lines are not kept."""
+    NO_CONTAINER = auto()
+    """The pod ended before its container started."""
+
+    @property
+    def final(self) -> bool:
+        """Whether there is nothing left to read."""
+        return self in (LogState.COMPLETE, LogState.FULL, LogState.INCOMPLETE, LogState.NO_CONTAINER)
+
+    @property
+    def started(self) -> bool:
+        """Whether the container is known to have started."""
+        return self not in (LogState.WAITING_FOR_CONTAINER, LogState.NO_CONTAINER)
+
+
+class ReadResult(Enum):
+    """How an attempt to read the log ended."""
+
+    END = auto()
+    """The node ended it: these were all lines so far."""
+    BREAK = auto()
+    """There may be more lines to read now."""
+    REFUSED = auto()
+    """There is no log to read: its container does not exist yet, or any more."""
+
+
+def next_state(state: LogState, result: ReadResult, observed: ObservedRun, *, overdue: bool) -> LogState:
+    """Return the state after an attempt to read the log. The run was observed before the attempt."""
+    gave_up = LogState.INCOMPLETE if state.started else LogState.NO_CONTAINER
+    match result:
+        case ReadResult.END:  # of a pod that has ended, these are all lines that there will be
+            return LogState.COMPLETE if observed.pod_terminated else LogState.AT_END
+        case ReadResult.REFUSED if observed.terminated:
+            return LogState.COMPLETE if state is LogState.AT_END else gave_up
+        case ReadResult.REFUSED:
+            return state
+        case ReadResult.BREAK:
+            if overdue or observed.pod_deleted or (observed.pod is None and observed.terminated):
+                return gave_up
+            return LogState.READING if state.started else state
+
+
 class PodLogFollower:
-    """One run's log on its way from the kubelet into the archive. `follow` runs as a task of its own."""
+    """Copies one run's log from the kubelet to the archive. `follow` runs in its own task."""
 
     def __init__(
-        self,
-        run: Run,
-        cluster: Cluster,
-        cache: ClusterCache,
-        archive: Archive,
-        publisher: Publisher,
-        look: Callable[[], ObservedRun],
+        self, run: Run, sink: LogSink, cluster: Cluster, cache: ClusterCache, observe: Callable[[], ObservedRun]
     ) -> None:
-        self._run, self._cluster, self._cache, self._look = run, cluster, cache, look
-        self._archive, self._publisher = archive, publisher
-        self._writer: LogWriter = archive.writer(run.run_id)
-        self.opened = run.started_at is not None
-        """Whether the container has been seen to be there."""
-        self._over_since = float("inf")
-        self._whole = False
-        """Whether all that the container printed is kept."""
-        if self._writer.number == 0:
-            self._writer.append([TimestampedPiece(timestamp(), LineKind.SYSTEM, first_line(run))])
-            publisher.wake(run.run_id)
+        self._run_id, self._sink = run.run_id, sink
+        self._cluster, self._cache, self._observe = cluster, cache, observe
+        self._overdue_at = float("inf")
+        self._state = LogState.READING if run.started_at is not None else LogState.WAITING_FOR_CONTAINER
+        if sink.full:
+            self._state = LogState.FULL
+
+    @classmethod
+    async def open(
+        cls, run: Run, cluster: Cluster, cache: ClusterCache, storage: Storage, observe: Callable[[], ObservedRun]
+    ) -> Self:
+        """Open the archive's log of a run, where the last operator left it. Raises `OSError`."""
+        return cls(run, await LogSink.open(storage.archive, storage.publisher, run), cluster, cache, observe)
+
+    @property
+    def container_started(self) -> bool:
+        """Whether the log shows that the container has started, which its pod's status says later."""
+        return self._state.started
 
     async def follow(self) -> None:
-        """Read until the pod's log has ended, or the pod is gone."""
+        """Read until the log is complete, or cannot be; then wait for the pod's end."""
         loop = asyncio.get_running_loop()
-        began, step = loop.time(), _EAGER_STEP_SECONDS
-        at_end = False  # whether the source itself ended the last reading
-        while not self._writer.full and not self._whole:
-            observed = self._look()  # before reading: what is read of a pod that is over is all there will be
-            before = self._writer.number
-            try:
-                at_end = await self._step(observed, at_end)
-            except ClusterUnavailable as exc:
-                log.info("run %s: the log breaks off: %s", self._run.run_id, exc)
-                LOG_REOPENED.inc()
-                at_end = False
-            except (ClusterError, NotTimestamped):  # the container is not there yet, or never was, or is no more
-                if observed.terminated:
-                    self._whole = at_end
-                    break
-            if at_end and not self._whole:  # the container has most likely ended: its pod will soon say so
-                await self._over(_END_SECONDS)
-                continue
-            if self._writer.number > before:
-                step = _EAGER_STEP_SECONDS
-            elif loop.time() - began > _EAGER_SECONDS:
-                step = min(step * 1.5, _STEP_MAX_SECONDS)
-            if observed.pod_deleted or (observed.terminated and not observed.pod) or self._overdue(observed):
-                break
-            await asyncio.sleep(0 if self._whole else step)
-        await self._over()  # where the log is full, the rest is not kept
+        began, pause = loop.time(), _EAGER_STEP_SECONDS
+        while not self._state.final:
+            observed, number = self._observe(), self._sink.number
+            if observed.pod_terminated:
+                self._overdue_at = min(self._overdue_at, loop.time() + _CATCH_UP_SECONDS)
+            result = await self._attempt(observed)
+            overdue = loop.time() > self._overdue_at
+            self._state = (
+                LogState.FULL if self._sink.full else next_state(self._state, result, observed, overdue=overdue)
+            )
+            if self._state is LogState.AT_END:
+                await self._wait_for_termination(_TERMINATION_SECONDS)
+            elif not self._state.final:
+                if self._sink.number > number:
+                    pause = _EAGER_STEP_SECONDS
+                elif loop.time() - began > _EAGER_SECONDS:
+                    pause = min(pause * 1.5, _STEP_MAX_SECONDS)
+                await asyncio.sleep(pause)
+        await self._wait_for_termination()
 
-    async def _over(self, seconds: float | None = None) -> None:
-        """Wait until the pod is over, at most so long: at other news, nothing needs to be read again."""
+    async def release(self) -> None:
+        """Close the file; another process may continue the log."""
+        await self._sink.release()
+
+    async def close(self, note: str | None = None) -> Receipt:
+        """End the log, with a last line of Slipway's own if there is a note; return its receipt. Raises `OSError`."""
+        pod = self._observe().pod
+        started = self._state.started or (pod is not None and pods.started_at(pod) is not None)
+        kept = self._state in (LogState.COMPLETE, LogState.FULL)
+        return await self._sink.close(missing=_GONE if started and not kept else None, note=note)
+
+    async def _wait_for_termination(self, seconds: float | None = None) -> None:
+        """Wait until the pod has ended, for at most so long. Other news of the run is no reason to read again."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not (observed := self._look()).terminated:
-                    await self._cache.wait_for_change(self._run.run_id, observed, None)
+                while not (observed := self._observe()).terminated:
+                    await self._cache.wait_for_change(self._run_id, observed, None)
 
-    def _overdue(self, observed: ObservedRun) -> bool:
-        """Say whether the log of a pod that is over has been asked for long enough."""
-        at = asyncio.get_running_loop().time()
-        self._over_since = min(self._over_since, at) if observed.pod_terminated else at
-        return at - self._over_since > _CATCH_UP_SECONDS
-
-    async def _step(self, observed: ObservedRun, at_end: bool) -> bool:
-        """Read on, or make sure that there is nothing more; say whether the source ended the reading."""
-        if at_end and observed.pod_terminated:
-            self._whole = observed.pod_deleted or await self._nothing_more(observed)
-            return False
+    async def _attempt(self, observed: ObservedRun) -> ReadResult:
+        """Read on, or check that nothing is left to read."""
         try:
-            ended = await self._read(observed)
-        except StoreUnavailable as exc:  # the node keeps the lines meanwhile
-            log.error("run %s: %s", self._run.run_id, exc)
+            if self._state is LogState.AT_END and observed.pod_terminated:
+                nothing_left = observed.pod_deleted or await self._has_last_line(observed)
+                return ReadResult.END if nothing_left else ReadResult.BREAK
+            return await self._read(observed)
+        except ClusterUnavailable as exc:
+            log.info("run %s: reading its log broke off: %s", self._run_id, exc)
+            LOG_REOPENED.inc()
+            return ReadResult.BREAK
+        except (ClusterError, NotTimestamped):
+            return ReadResult.REFUSED
+        except ArchiveUnavailable as exc:  # the node keeps the lines meanwhile
+            log.error("run %s: %s", self._run_id, exc)
             await asyncio.sleep(_DISK_RETRY_SECONDS)
-            return False
-        self._whole = ended and observed.pod_terminated
-        return ended
+            return ReadResult.BREAK
 
-    def stop(self) -> None:
-        """Let go of the file; another process may go on."""
-        self._writer.close()
-
-    def close(self, note: str | None = None) -> Receipt:
-        """Terminate the log, with a note of Slipway's own where there is one; return its receipt.
-
-        A process before this one may have come so far already: what it said is not said again.
-        """
-        pod = self._look().pod
-        began = self.opened or (pod is not None and pods.started_at(pod) is not None)
-        last = self._archive.read(self._run.run_id, self._writer.number - 1)
-        if began and not self._whole and not self._writer.full and not (last and last[0].kind is LineKind.GAP):
-            self._writer.gap(timestamp(), _GONE)
-        said = system_line(note or "")
-        if said and not (last and last[0].data == said):
-            self._writer.append([TimestampedPiece(timestamp(), LineKind.SYSTEM, said)])
-        receipt = self._writer.receipt(ended=True)
-        self._writer.close()
-        self._publisher.finish(self._run.run_id)
-        return receipt
-
-    async def _read(self, observed: ObservedRun) -> bool:
-        """Read the log as far as it goes; say whether the source ended it."""
+    async def _read(self, observed: ObservedRun) -> ReadResult:
+        """Read the log until the node ends it."""
         if observed.pod is None or not pods.scheduled(observed.pod):
-            return False
-        kept = await asyncio.to_thread(self._writer.kept)
+            return ReadResult.BREAK
+        resume_point = await self._sink.resume_point()
         name, container = observed.pod["metadata"]["name"], pods.container_of(observed.pod)
-        async with self._cluster.log(name, container, since=kept.since, follow=not observed.pod_terminated) as chunks:
-            if not self.opened:
-                self.opened = True
-                self._cache.notify(self._run.run_id)
-            await self._take(chunks, ResumeFilter(kept), last=observed.pod_terminated)
-        return True
+        follow = not observed.pod_terminated
+        async with self._cluster.log(name, container, since=resume_point.since, follow=follow) as chunks:
+            if self._state is LogState.WAITING_FOR_CONTAINER:
+                self._state = LogState.READING
+                self._cache.notify(self._run_id)
+            await self._copy(chunks, ResumeFilter(resume_point), last=not follow)
+        return ReadResult.END
 
-    async def _nothing_more(self, observed: ObservedRun) -> bool:
-        """Say whether the source's last line is kept already, which is cheaper than to read all of its last seconds."""
+    async def _has_last_line(self, observed: ObservedRun) -> bool:
+        """Return whether the node's last line is kept, which is cheaper to find out than reading its last seconds."""
         assert observed.pod is not None
         splitter = TimestampedSplitter()
         name, container = observed.pod["metadata"]["name"], pods.container_of(observed.pod)
-        stamps = []
+        pieces: list[TimestampedPiece] = []
         async with self._cluster.log(name, container, follow=False, last_lines=1) as chunks:
             async for chunk in chunks:
-                stamps += [piece.timestamp for piece in splitter.feed(chunk)]
-        stamps += [piece.timestamp for piece in splitter.flush()]
-        return not stamps or stamps[-1] == self._writer.newest
+                pieces += splitter.feed(chunk)
+        pieces += splitter.flush()
+        return not pieces or pieces[-1].timestamp == self._sink.newest
 
-    async def _take(self, chunks: AsyncIterator[bytes], resume_filter: ResumeFilter, *, last: bool) -> None:
+    async def _copy(self, chunks: AsyncIterator[bytes], resume_filter: ResumeFilter, *, last: bool) -> None:
+        """Write the new lines of an answer to the sink. `last`: a line without a newline is complete."""
         splitter = TimestampedSplitter()
         marked = False
         async for chunk in chunks:
             pieces = resume_filter.rest_of(splitter.feed(chunk))
             if resume_filter.missed and not marked:
                 marked = True
-                self._keep([gap_piece(timestamp(), _ROTATED)])
-            if pieces:
-                self._keep(pieces)
-                if self._writer.full:
-                    return
-                await asyncio.sleep(0)  # a chatty pod must not keep the others waiting
-        if last and (pieces := resume_filter.rest_of(splitter.flush())):
-            self._keep(pieces)
+                await self._write([gap_piece(timestamp(), _ROTATED)])
+            await self._write(pieces)
+            if self._sink.full:
+                return
+        if last:
+            await self._write(resume_filter.rest_of(splitter.flush()))
 
-    def _keep(self, pieces: Sequence[TimestampedPiece]) -> None:
-        try:
-            LOG_LINES.inc(self._writer.append(pieces))
-        except OSError as exc:
-            raise StoreUnavailable(f"The archive cannot be written: {exc.strerror}. Free some space.") from exc
-        self._publisher.wake(self._run.run_id)
+    async def _write(self, pieces: Sequence[TimestampedPiece]) -> None:
+        if pieces:
+            try:
+                await self._sink.write(pieces)
+            except OSError as exc:  # not the API server's: it must not look like a break
+                raise ArchiveUnavailable(f"The archive cannot be written: {exc.strerror}. Free some space.") from exc

@@ -28,7 +28,7 @@ class RunLog:
     @property
     def container_started(self) -> bool:
         """Whether the log shows that the container has started; the pod's status reports it later."""
-        return self._follower is not None and self._follower.opened
+        return self._follower is not None and self._follower.container_started
 
     def follow(self, run: Run) -> None:
         """Start following the pod's log, unless that has been started."""
@@ -45,7 +45,7 @@ class RunLog:
             await asyncio.wait([self._task])
             self._task = None
         try:
-            return self._close(run, outcome)
+            return await self._close(run, outcome)
         except Exception as exc:
             if no_room(exc):
                 raise
@@ -60,39 +60,34 @@ class RunLog:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._follower is not None:
-            self._follower.stop()
+            await self._follower.release()
 
     async def _follow(self, run: Run) -> None:
         faults = 0
         while faults < backoff.MAX_FAULTS:
             try:
-                await self._open(run).follow()
+                await (await self._open(run)).follow()
                 return
             except Exception as exc:
                 report("log", f"run {run.run_id}: its log cannot be read; trying again")
                 faults += not no_room(exc)
             await asyncio.sleep(backoff.backoff_seconds(faults))
 
-    def _close(self, run: Run, outcome: Outcome) -> Receipt:
+    async def _close(self, run: Run, outcome: Outcome) -> Receipt:
         """Close the log if there is one. If the run failed before its container started, the log says why."""
         exists = self._follower is not None or self._storage.archive.has_log(run.run_id)
         if not exists and outcome.status is not RunStatus.FAILED:
             return Receipt(complete=True)
-        follower = self._open(run)
+        follower = await self._open(run)
         # a container that cannot be started has a log too, an empty one
-        started = follower.opened and outcome.reason is not Reason.CANNOT_START
-        receipt = follower.close(None if started else outcome.message)
+        started = follower.container_started and outcome.reason is not Reason.CANNOT_START
+        receipt = await follower.close(None if started else outcome.message)
         self._follower = None
         return receipt
 
-    def _open(self, run: Run) -> PodLogFollower:
+    async def _open(self, run: Run) -> PodLogFollower:
         if self._follower is None:
-            self._follower = PodLogFollower(
-                run,
-                self._cluster,
-                self._cache,
-                self._storage.archive,
-                self._storage.publisher,
-                lambda: self._objects.observed,
+            self._follower = await PodLogFollower.open(
+                run, self._cluster, self._cache, self._storage, lambda: self._objects.observed
             )
         return self._follower

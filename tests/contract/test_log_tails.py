@@ -86,7 +86,7 @@ def test_lines_that_do_not_follow_leave_no_hole(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             await tail.publish("a", lines(1, 20))
-            await tail.publish("a", lines(100, 110), anew=True)
+            await tail.publish("a", lines(100, 110), replace=True)
             await tail.publish("a", lines(15, 112))  # the fence stands: what is older is not taken any more
             assert await tail.read("a", 0, wait_seconds=0) == lines(100, 112)
 

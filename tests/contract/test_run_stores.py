@@ -10,6 +10,7 @@ from typing import Any
 from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus
+from launcher.stores import redis
 from launcher.stores.ports import RunQuery
 
 AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
@@ -137,5 +138,20 @@ def test_runs_are_counted_between_edges_by_status_to_the_microsecond(run_store: 
             assert [counts[RunStatus.QUEUED] for counts in counted] == [3, 203, 3]
             assert [counts.get(RunStatus.COMPLETED, 0) for counts in counted] == [0, 400, 0]
             assert [counts.get(RunStatus.FAILED, 0) for counts in counted] == [0, 0, 0]
+
+    asyncio.run(check())
+
+
+def test_a_record_in_redis_that_cannot_be_read_concerns_its_own_run_alone(redis_url: str) -> None:
+    async def check() -> None:
+        async with redis.connect(redis_url) as client:
+            store = redis.RedisRunStore(client, ttl_seconds=3600)
+            for name in ("a-1", "a-2"):
+                await store.put(queued(name))
+            await client.hset("slipway:run:a-1", "document", "written by hand")
+            assert await store.get("a-1") is None
+            assert await store.find(RunQuery()) == ([queued("a-2")], 1)
+            edges = [AT.replace(microsecond=0), AT.replace(microsecond=0) + timedelta(hours=1)]
+            assert await store.count_between(edges) == [{RunStatus.QUEUED: 1}]
 
     asyncio.run(check())

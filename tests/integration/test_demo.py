@@ -41,7 +41,7 @@ def test_a_run_that_fails_makes_the_command_fail(tmp_path: Path) -> None:
     ended = demo(tmp_path, "--job-id", "999")
     assert ended.returncode == 1
     assert "There is no posting '999'" in ended.stdout
-    assert "failed: There is no posting with this job_id;" in ended.stdout
+    assert "failed: Posting not found." in ended.stdout
 
 
 def test_what_the_launcher_refuses_is_told_without_a_traceback(tmp_path: Path) -> None:

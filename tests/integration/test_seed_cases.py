@@ -64,5 +64,5 @@ def test_full_pipeline_smoke(launcher: Launcher) -> None:
 def test_a_posting_that_does_not_exist_has_an_exit_code_and_a_reason_of_its_own(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("no-such-posting")["run_id"])
     assert (run["status"], run["reason"], run["exit_code"]) == ("failed", "PostingNotFound", 3)
-    assert run["message"].startswith("There is no posting with this job_id;")
+    assert run["message"].startswith("Posting not found.")
     assert "no-such-posting" in launcher.log(run["run_id"]).decode().splitlines()[-1]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from launcher.cluster.port import Listing, Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectExists, ObjectMissing
 from launcher.domain.runs import now
-from launcher.logs.pump import timestamp
+from launcher.logs.sink import timestamp
 
 
 class Observer(Protocol):

@@ -66,7 +66,7 @@ def test_all_faults_are_named_at_once_and_how_to_make_a_secret(tmp_path: Path) -
         ({"MONGODB_URI": "mongodb://user:p@ss@host/"}, "MONGODB_URI: percent-encode"),
         ({"MONGODB_URI": "mongodb+srv://user:p@ss@host.example.net/"}, "MONGODB_URI: percent-encode"),
         ({"MONGODB_URI": "mongodb+srv://host.example.net:27017/"}, "MONGODB_URI: mongodb+srv:// takes no port"),
-        ({"MONGODB_URI": "mongodb://host/?tls=true&ssl=false"}, "MONGODB_URI: MongoDB's driver refuses"),
+        ({"MONGODB_URI": "mongodb://host/?tls=true&ssl=false"}, "MONGODB_URI: the MongoDB driver rejects"),
         ({"RETENTION_DAYS": "99999999999"}, "RETENTION_DAYS must be a number"),
         ({"CORS_ORIGINS": "your-app.vercel.app"}, "CORS_ORIGINS: an origin begins with"),
         ({"HOST": "no..host"}, "HOST"),

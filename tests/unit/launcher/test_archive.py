@@ -84,7 +84,8 @@ writer = Archive(Path(sys.argv[1]), 1 << 40).writer("a")  # no cap, however late
 n = writer.number
 print(n, flush=True)
 while True:
-    writer.append([TimestampedPiece("t", LineKind.LINE, b"%d " % (n + i) + b"x" * 5000) for i in range(1, 40)])
+    lines = [b"%d " % (n + i) + b"x" * 5000 for i in range(1, 40)]
+    writer.append([TimestampedPiece("2026-11-24T08:00:00Z", LineKind.LINE, line) for line in lines])
     n += 39
 """
 
@@ -135,7 +136,7 @@ def test_a_disk_that_refuses_leaves_a_marker_and_no_half_line(tmp_path: Path, mo
         with pytest.raises(OSError, match="No space left"):
             writer.append(refused)
         assert archive.last_number("a") == 2
-        writer.give_up(len(refused))
+        writer.drop(len(refused))
         assert not writer.receipt(ended=True).complete
     mocker.stopall()
     writer.append(pieces(6, 6))

@@ -31,10 +31,10 @@ class FlakyTail(InMemoryLogTail):
         super().__init__(limit)
         self._random, self._often = random.Random(seed), often
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
         """Fail, or do it."""
         self._maybe_fail()
-        await super().publish(run_id, lines, anew=anew)
+        await super().publish(run_id, lines, replace=replace)
 
     async def read(self, run_id: str, after: int, *, wait_seconds: float) -> list[LogLine]:
         """Fail, or do it."""
@@ -151,11 +151,11 @@ def test_a_tail_that_fails_for_an_unknown_reason_is_tried_again_and_at_the_lates
             super().__init__(limit)
             self.faults = faults
 
-        async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+        async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
             if self.faults:
                 self.faults -= 1
                 raise ValueError("nobody thought of this")
-            await super().publish(run_id, lines, anew=anew)
+            await super().publish(run_id, lines, replace=replace)
 
     async def scenario() -> None:
         archive, tail = Archive(tmp_path), FaultyTail(50)

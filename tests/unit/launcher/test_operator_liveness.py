@@ -42,7 +42,7 @@ class Reader:
         else:
             spec = {"spec": {"renewTime": read, "leaseDurationSeconds": DURATION}} if read else {}
             self.cluster.put("Lease", {"metadata": {"name": "slipway-operator"}, **spec})
-        asyncio.run(self.liveness.look())
+        asyncio.run(self.liveness.check())
         return self.liveness.state
 
 
@@ -85,7 +85,7 @@ def test_each_change_of_state_is_logged_once_and_measured(caplog: pytest.LogCapt
     assert OPERATOR_UP.collect()[0].samples[0].value == 0
     reader.states((5, "c"), (5, "d"))
     assert OPERATOR_UP.collect()[0].samples[0].value == 1
-    assert caplog.messages == ["the operator was up, and is away", "the operator was away, and is up"]
+    assert caplog.messages == ["the operator was up and is now away", "the operator was away and is now up"]
 
 
 class RenewedCluster(FakeCluster):

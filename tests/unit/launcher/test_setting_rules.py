@@ -202,13 +202,13 @@ def test_whatever_redis_url_is_taken_its_client_takes_too(scheme: str, rest: str
 def test_what_the_driver_alone_refuses_is_said_without_repeating_it(uri: str) -> None:
     assert usable("MONGODB_URI", uri) == uri
     said = mongodb.fault_of("MONGODB_URI", uri)
-    assert said and said.startswith("MONGODB_URI: MongoDB's driver refuses an option") and "hunter" not in said
+    assert said and said.startswith("MONGODB_URI: the MongoDB driver rejects an option") and "hunter" not in said
     assert mongodb.fault_of("MONGODB_URI", "mongodb+srv://u:p@c.example.net/?srvMaxHosts=1&w=majority") is None
 
 
 def test_what_the_client_of_redis_alone_refuses_is_said_without_repeating_it() -> None:
     said = redis.fault_of("REDIS_URL", "redis://:hunter@h/5?no_such_option=1")
-    assert said == "REDIS_URL: Redis's client refuses an option after the ?; correct it"
+    assert said == "REDIS_URL: the Redis client rejects an option after the '?'. Correct it."
     assert redis.fault_of("REDIS_URL", "redis://:hunter@h/5") is None
 
 

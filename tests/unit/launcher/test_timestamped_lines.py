@@ -83,7 +83,7 @@ def test_lines_that_the_node_rotated_away_unread_are_missed_and_others_are_not(
 def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
-    assert writer.kept() == ResumePoint()
+    assert writer.resume_point() == ResumePoint()
     writer.append(
         [
             TimestampedPiece("2026-11-24T08:00:00.1Z", LineKind.SYSTEM, b"Starting"),
@@ -96,10 +96,10 @@ def test_the_archive_tells_how_far_the_source_is_kept(tmp_path: Path) -> None:
     expected = ResumePoint(
         since="2026-11-24T08:00:01Z", stamps=["2026-11-24T08:00:06.2Z"], part=9, part_stamp="2026-11-24T08:00:06.3Z"
     )
-    assert writer.kept() == expected
+    assert writer.resume_point() == expected
     writer.close()
     again = archive.writer("a")
-    assert again.kept() == expected
+    assert again.resume_point() == expected
     again.close()
 
 

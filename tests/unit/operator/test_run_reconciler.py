@@ -503,10 +503,10 @@ class Tail(InMemoryLogTail):
         self.free = asyncio.Event()
         self.numbers: list[int] = []
 
-    async def publish(self, run_id: str, lines: Sequence[LogLine], *, anew: bool = False) -> None:
+    async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
         await self.free.wait()
         self.numbers += [line.number for line in lines]
-        await super().publish(run_id, lines, anew=anew)
+        await super().publish(run_id, lines, replace=replace)
 
 
 class AskedPublisher(Publisher):

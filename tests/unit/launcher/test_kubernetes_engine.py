@@ -1,0 +1,358 @@
+"""The Kubernetes engine on a fake cluster: what it creates, where it finds runs, what it shows during an outage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from launcher.cluster import jobs, labels, manifests
+from launcher.domain.errors import (
+    ClusterUnavailable,
+    IdempotencyConflict,
+    QueueFull,
+    RunNotFound,
+    StoreUnavailable,
+)
+from launcher.domain.log_lines import Receipt
+from launcher.domain.outcomes import completed
+from launcher.domain.runs import Run, RunStatus, now
+from launcher.engines import queue_view
+from launcher.engines.kubernetes import KubernetesEngine
+from launcher.engines.operator_liveness import OperatorLiveness
+from launcher.settings import Settings
+from launcher.stores.memory import InMemoryRunStore
+from launcher.stores.ports import RunQuery
+from launcher.wiring import Storage, open_storage
+from launching.fake_cluster import FakeCluster, merged
+from pipeline_operator.cluster_cache import ClusterCache
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is listed on every call, except where a test says otherwise."""
+    monkeypatch.setattr(queue_view, "_FRESH_SECONDS", 0.0)
+
+
+class CountedStore(InMemoryRunStore):
+    """Counts the reads, and is away when told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads, self.fault = 0, False
+
+    async def get(self, run_id: str) -> Run | None:
+        self.reads += 1
+        if self.fault:
+            raise StoreUnavailable("down")
+        return await super().get(run_id)
+
+    async def find(self, query: RunQuery) -> tuple[list[Run], int]:
+        if self.fault:
+            raise StoreUnavailable("down")
+        return await super().find(query)
+
+
+class Harness:
+    """An engine, and what it finds around it."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
+        self.settings = Settings.from_environment(
+            {
+                "RUNNER_API_SECRET": "0123456789abcdef0123456789abcdef",
+                "ENGINE": "kubernetes",
+                "ARCHIVE_DIR": f"{folder}/archive",
+                "APPLICATIONS_DIR": f"{folder}/applications",
+                **environ,
+            }
+        )
+        self.cluster = FakeCluster(ClusterCache())
+        self.cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, "data": {}})
+        self.redis, self.history = CountedStore(), CountedStore()
+        self.storage: Storage = replace(open_storage(self.settings, stack), shared=self.redis, history=self.history)
+        self.engine = KubernetesEngine(self.settings, self.cluster, self.storage)
+
+    def release(self, run_id: str) -> None:
+        job = self.cluster.objects["Job", run_id]
+        self.cluster.put("Job", merged(job, manifests.release_patch(job)))
+
+    def go_away(self, times: int = 9) -> None:
+        """Make Kubernetes fail to answer its next calls of each kind."""
+        for call in ("get", "list", "create", "patch"):
+            self.cluster.faults[call] = [ClusterUnavailable() for _ in range(times)]
+
+    def come_back(self) -> None:
+        self.cluster.faults.clear()
+
+
+def requested(name: str, **fields: object) -> Run:
+    values = {"run_id": f"{name}-01jd", "job_id": name, "created_at": now(), "updated_at": now(), **fields}
+    return Run(**values)  # type: ignore[arg-type]
+
+
+def keyed(name: str, request: str = "r") -> Run:
+    return requested(name, idempotency_hash="ab" * 32, request_hash=request)
+
+
+def ended(run: Run, seconds: float = 10.0) -> Run:
+    at = now()
+    return run.started(at - timedelta(seconds=seconds)).ended(completed(), at, Receipt())
+
+
+def play(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
+    async def played() -> None:
+        async with AsyncExitStack() as stack, asyncio.timeout(20):
+            harness = Harness(folder, stack, **environ)
+            await scenario(harness)
+
+    asyncio.run(played())
+
+
+def test_a_submitted_run_is_a_suspended_job_and_shows_at_once(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        await harness.engine.queue()
+        run = await harness.engine.submit(requested("1"))
+        job = harness.cluster.objects["Job", run.run_id]
+        assert jobs.suspended(job) and jobs.phase_of(job) == labels.PHASE_QUEUED
+        assert (await harness.engine.get(run.run_id)).status is RunStatus.QUEUED
+        assert harness.engine.known().queued == 1
+        place = await harness.engine.place(run.run_id)
+        assert place and (place.position, place.eta_seconds) == (1, None)
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("where", ["its Job", "a store", "the label", "a race"])
+def test_a_retried_request_returns_its_run_and_another_one_under_its_key_conflicts(tmp_path: Path, where: str) -> None:
+    async def scenario(harness: Harness) -> None:
+        first = keyed("1")
+        again, other = keyed("1"), keyed("1", request="another")
+        if where == "a store":
+            await harness.history.put(ended(first))
+        else:
+            await harness.engine.submit(first)
+        if where == "the label":  # another job_id: the name differs, the key does not
+            again, other = replace(again, run_id="2-01jd"), replace(other, run_id="2-01jd")
+        if where == "a race":  # both have found nothing before one of them creates the Job
+            again, other = replace(again, idempotency_hash=None), replace(other, idempotency_hash=None)
+        assert (await harness.engine.submit(again)).run_id == first.run_id
+        with pytest.raises(IdempotencyConflict):
+            await harness.engine.submit(other)
+        assert len([kind for kind, _ in harness.cluster.objects if kind == "Job"]) == (0 if where == "a store" else 1)
+
+    play(tmp_path, scenario)
+
+
+def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        for name in ("1", "2"):
+            await harness.engine.submit(requested(name))
+        with pytest.raises(QueueFull):
+            await harness.engine.submit(requested("3"))
+        harness.release("1-01jd")
+        await harness.engine.submit(requested("3"))
+
+    play(tmp_path, scenario, MAX_QUEUED="2")
+
+
+@pytest.mark.parametrize("where", ["redis", "cluster", "archive", "history"])
+def test_a_run_is_found_wherever_it_is(tmp_path: Path, where: str) -> None:
+    async def scenario(harness: Harness) -> None:
+        run = requested("1")
+        match where:
+            case "redis":
+                await harness.redis.put(run)
+            case "cluster":
+                await harness.engine.submit(run)
+            case "archive":
+                harness.storage.archive.put(run)
+            case "history":
+                await harness.history.put(run)
+        assert (await harness.engine.get(run.run_id)).run_id == run.run_id
+        for unknown in ("2-01jd", "../1-01jd", ""):
+            with pytest.raises(RunNotFound):
+                await harness.engine.get(unknown)
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("where", ["redis", "cluster"])
+def test_a_later_state_in_the_archive_counts(tmp_path: Path, where: str) -> None:
+    async def scenario(harness: Harness) -> None:
+        run = requested("1")
+        await (harness.redis.put(run) if where == "redis" else harness.engine.submit(run))
+        harness.storage.archive.put(run.started(now()))
+        assert (await harness.engine.get(run.run_id)).status is RunStatus.RUNNING
+
+    play(tmp_path, scenario)
+
+
+def test_a_job_that_is_not_a_run_is_not_found(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.cluster.put("Job", {"metadata": {"name": "backup"}, "spec": {}})
+        with pytest.raises(RunNotFound):
+            await harness.engine.get("backup")
+
+    play(tmp_path, scenario)
+
+
+def test_a_store_that_did_not_answer_is_not_asked_again_at_once(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.redis.fault = True
+        run = await harness.engine.submit(requested("1"))
+        for _ in range(5):
+            await harness.engine.get(run.run_id)
+        assert harness.redis.reads == 1
+
+    play(tmp_path, scenario)
+
+
+def test_the_cluster_away_refuses_new_runs_and_shows_what_the_stores_know(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        queued = await harness.engine.submit(requested("1"))
+        await harness.engine.queue()
+        await harness.history.put(done := ended(requested("2")))
+        harness.go_away()
+        with pytest.raises(ClusterUnavailable):
+            await harness.engine.submit(requested("3"))
+        with pytest.raises(ClusterUnavailable):
+            await harness.engine.get(queued.run_id)
+        assert await harness.engine.get(done.run_id) == done
+        assert await harness.engine.find(RunQuery()) == ([done], 1)
+        state = await harness.engine.queue()
+        assert (state.cluster, state.queued) == ("away", 1)
+        harness.come_back()
+        assert (await harness.engine.queue()).cluster == "ok"
+        assert (await harness.engine.find(RunQuery()))[1] == 2
+
+    play(tmp_path, scenario)
+
+
+def test_cancelling_is_stored_on_the_job_once(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        run = await harness.engine.submit(requested("1"))
+        assert (await harness.engine.cancel(run.run_id)).cancel_requested
+        assert jobs.cancel_requested(harness.cluster.objects["Job", run.run_id])
+        patches = harness.cluster.calls.count("patch Job")
+        assert (await harness.engine.cancel(run.run_id)).cancel_requested
+        assert harness.cluster.calls.count("patch Job") == patches
+        await harness.history.put(done := ended(requested("2")))
+        assert await harness.engine.cancel(done.run_id) == done
+        with pytest.raises(RunNotFound):
+            await harness.engine.cancel("3-01jd")
+
+    play(tmp_path, scenario)
+
+
+def test_a_run_whose_job_is_deleted_while_it_is_cancelled_is_shown_as_it_ended(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        run = requested("1")
+        await harness.redis.put(run)  # which has not heard of the end
+        harness.storage.archive.put(done := ended(run))
+        assert await harness.engine.cancel(run.run_id) == done
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("history", ["there", "away", "faulty", "off"])
+def test_pages_hold_every_run_once_the_live_ones_first(tmp_path: Path, history: str) -> None:
+    async def scenario(harness: Harness) -> None:
+        old = [ended(requested(f"old-{number}", created_at=now() + timedelta(seconds=number))) for number in range(5)]
+        for run in old:
+            await harness.history.put(run)
+            harness.storage.archive.put(run)
+        live = await harness.engine.submit(requested("live"))
+        other = await harness.engine.submit(requested("other", pipeline="default"))
+        if history == "away":
+            harness.history.fault = True
+        elif history == "faulty":
+            harness.history.find = None  # type: ignore[assignment, method-assign]
+        elif history == "off":
+            harness.engine = KubernetesEngine(harness.settings, harness.cluster, replace(harness.storage, history=None))
+        first, total = await harness.engine.find(RunQuery(per_page=3))
+        rest, _ = await harness.engine.find(RunQuery(per_page=3, page=2))
+        assert total == 7
+        assert [run.run_id for run in first[:2]] == [other.run_id, live.run_id]
+        assert [run.run_id for run in [*first[2:], *rest]] == [run.run_id for run in reversed(old)]
+        [found], total = await harness.engine.find(RunQuery(job_id="live"))
+        assert (found.run_id, total) == (live.run_id, 1)
+
+    play(tmp_path, scenario)
+
+
+def test_places_etas_and_who_has_a_slot(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.storage.archive.put(ended(requested("before"), seconds=60))
+        runs = [
+            await harness.engine.submit(requested(str(number), created_at=now() + timedelta(seconds=number)))
+            for number in range(3)
+        ]
+        harness.release(runs[0].run_id)
+        pending = await harness.engine.place(runs[0].run_id)
+        assert pending and (pending.position, pending.eta_seconds) == (0, 0.0)
+        harness.storage.archive.put(runs[0].started(now() - timedelta(seconds=20)))
+        assert await harness.engine.place(runs[0].run_id) is None
+        places = [await harness.engine.place(run.run_id) for run in runs[1:]]
+        assert [place and place.position for place in places] == [1, 2]
+        assert [place and place.eta_seconds for place in places] == [
+            pytest.approx(40, abs=2),
+            pytest.approx(100, abs=2),
+        ]
+        assert await harness.engine.place("unknown-01jd") is None
+
+    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+
+
+def test_while_the_operator_is_away_every_waiting_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OperatorLiveness, "state", "away")
+
+    async def scenario(harness: Harness) -> None:
+        runs = [await harness.engine.submit(requested(name)) for name in "12"]
+        harness.release("1-01jd")
+        for run in runs:
+            place = await harness.engine.place(run.run_id)
+            assert place and place.eta_seconds is None and "operator is away" in place.why
+        assert (await harness.engine.queue()).operator == "away"
+
+    play(tmp_path, scenario)
+
+
+def test_pausing_is_kept_in_the_cluster_and_shown_at_once(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        run = await harness.engine.submit(requested("1"))
+        for paused in (True, False):
+            await harness.engine.pause(paused)
+            assert (await harness.engine.queue()).paused is paused
+            place = await harness.engine.place(run.run_id)
+            assert place and (place.why == "The queue is paused.") is paused
+
+    play(tmp_path, scenario)
+
+
+def test_kubernetes_is_listed_once_for_all_who_ask_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_view, "_FRESH_SECONDS", 60.0)
+
+    async def scenario(harness: Harness) -> None:
+        run = await harness.engine.submit(requested("1"))
+        before = harness.cluster.calls.count("list Job")
+        await asyncio.gather(*(harness.engine.place(run.run_id) for _ in range(50)), harness.engine.queue())
+        assert harness.cluster.calls.count("list Job") == before == 1
+
+    play(tmp_path, scenario)
+
+
+def test_runs_are_counted_with_those_that_have_no_record_yet(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        await harness.history.put(ended(requested("old")))
+        await harness.engine.submit(requested("new"))
+        edges = [now().replace(microsecond=0) - timedelta(hours=1), now() + timedelta(hours=1)]
+        assert await harness.engine.count_between(edges) == [{RunStatus.COMPLETED: 1, RunStatus.QUEUED: 1}]
+
+    play(tmp_path, scenario)

@@ -1,0 +1,277 @@
+"""The local engine with real child processes: its queue, its pause switch, what a restart finds, retention."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from launcher.domain.errors import (
+    ArchiveUnavailable,
+    IdempotencyConflict,
+    QueueFull,
+    RunNotFound,
+    StoreUnavailable,
+)
+from launcher.domain.reasons import Reason
+from launcher.domain.runs import Run, RunStatus, now
+from launcher.engines import local
+from launcher.engines.local import LocalEngine
+from launcher.recorder import Mirror, Recorder
+from launcher.settings import Settings
+from launcher.stores.memory import InMemoryRunStore
+from launcher.stores.ports import RunQuery
+from launcher.wiring import Storage, open_storage
+
+PIPELINES = {
+    "quick": {"command": ["/bin/echo", "a line"], "artifacts": {}},
+    "lasting": {"command": ["/bin/sleep", "60"], "artifacts": {}},
+}
+
+
+class Harness:
+    """Launchers one after the other, over the same folders."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
+        (folder / "pipelines.yaml").write_text(yaml.safe_dump(PIPELINES))
+        self.settings = Settings.from_environment(
+            {
+                "RUNNER_API_SECRET": "0123456789abcdef0123456789abcdef",
+                "ARCHIVE_DIR": f"{folder}/archive",
+                "APPLICATIONS_DIR": f"{folder}/applications",
+                "PIPELINES_FILE": f"{folder}/pipelines.yaml",
+                "PIPELINE_DIR": str(folder),
+                "TERMINATION_GRACE_SECONDS": "0",
+                **environ,
+            }
+        )
+        self.storage: Storage = open_storage(self.settings, stack)
+        self.engine = LocalEngine(self.settings, self.storage, os.environ)
+
+    async def restart(self) -> None:
+        await self.engine.stop()
+        self.engine = LocalEngine(self.settings, self.storage, os.environ)
+        await self.engine.start()
+
+    async def until(self, run_id: str, *statuses: RunStatus) -> Run:
+        while (run := await self.engine.get(run_id)).status not in statuses:
+            await asyncio.sleep(0.005)
+        return run
+
+
+def requested(name: str, pipeline: str = "quick", **fields: object) -> Run:
+    values = {"run_id": f"{name}-01jd", "job_id": name, "pipeline": pipeline, "created_at": now(), "updated_at": now()}
+    return Run(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def play(folder: Path, scenario: Callable[[Harness], Awaitable[None]], *, start: bool = True, **environ: str) -> None:
+    async def played() -> None:
+        async with AsyncExitStack() as stack, asyncio.timeout(20):
+            harness = Harness(folder, stack, **environ)
+            if start:
+                await harness.engine.start()
+            try:
+                await scenario(harness)
+            finally:
+                await harness.engine.stop()
+                await harness.storage.publisher.stop()
+
+    asyncio.run(played())
+
+
+def test_a_run_is_executed_and_its_slot_is_free_again(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        run = await harness.engine.submit(requested("1"))
+        done = await harness.until(run.run_id, RunStatus.COMPLETED)
+        assert (done.log.lines, done.log.complete) == (2, True)
+        assert harness.storage.archive.get(run.run_id) == done
+        while harness.engine.known().active:
+            await asyncio.sleep(0.005)
+        assert await harness.engine.find(RunQuery()) == ([done], 1)
+        with pytest.raises(RunNotFound):
+            await harness.engine.get("../1-01jd")
+
+    play(tmp_path, scenario)
+
+
+def test_a_retried_request_returns_its_run_also_after_a_restart(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        first = requested("1", idempotency_hash="ab", request_hash="r")
+        await harness.engine.submit(first)
+        for _ in range(2):
+            again = requested("2", idempotency_hash="ab", request_hash="r")
+            assert (await harness.engine.submit(again)).run_id == first.run_id
+            with pytest.raises(IdempotencyConflict):
+                await harness.engine.submit(replace(again, request_hash="another"))
+            await harness.until(first.run_id, RunStatus.COMPLETED)
+            await harness.restart()
+
+    play(tmp_path, scenario)
+
+
+def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        await harness.engine.pause(True)
+        await harness.engine.submit(requested("1"))
+        with pytest.raises(QueueFull):
+            await harness.engine.submit(requested("2"))
+
+    play(tmp_path, scenario, MAX_QUEUED="1")
+
+
+def test_places_and_etas_go_by_what_runs_took_before(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        done = await harness.engine.submit(requested("1"))
+        await harness.until(done.run_id, RunStatus.COMPLETED)
+        active = await harness.engine.submit(requested("2", "lasting"))
+        runs = [await harness.engine.submit(requested(name)) for name in "34"]
+        assert await harness.engine.place(active.run_id) is None
+        places = [await harness.engine.place(run.run_id) for run in runs]
+        assert [place and place.position for place in places] == [1, 2]
+        assert [place and place.eta_seconds is not None for place in places] == [True, True]
+
+    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+
+
+def test_cancelling_a_queued_run_a_running_one_and_one_that_has_ended(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        running = await harness.engine.submit(requested("1", "lasting"))
+        queued = await harness.engine.submit(requested("2"))
+        await harness.until(running.run_id, RunStatus.RUNNING)
+        ended = await harness.engine.cancel(queued.run_id)
+        assert (ended.status, ended.message) == (RunStatus.CANCELLED, "The run was cancelled before it started.")
+        assert (await harness.engine.cancel(running.run_id)).cancel_requested
+        stopped = await harness.until(running.run_id, RunStatus.CANCELLED)
+        assert (stopped.reason, stopped.cancel_requested) == (Reason.CANCELLED, True)
+        assert await harness.engine.cancel(running.run_id) == stopped
+
+    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+
+
+def test_a_run_that_is_cancelled_between_its_admission_and_its_start_never_starts(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        run = await harness.engine.submit(requested("1", "lasting"))  # admitted; its task has not run yet
+        assert harness.engine.known().active == 1
+        cancelling = await harness.engine.cancel(run.run_id)
+        assert (cancelling.status, cancelling.cancel_requested) == (RunStatus.QUEUED, True)
+        ended = await harness.until(run.run_id, RunStatus.CANCELLED)
+        assert (ended.started_at, ended.exit_code, ended.cancel_requested) == (None, None, True)
+        assert harness.storage.archive.get(run.run_id) == ended
+
+    play(tmp_path, scenario)
+
+
+def test_a_restart_keeps_the_queue_and_fails_what_was_running(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        running = await harness.engine.submit(requested("1", "lasting"))
+        queued = await harness.engine.submit(requested("2"))
+        await harness.until(running.run_id, RunStatus.RUNNING)
+        await harness.engine.pause(True)
+        await harness.restart()
+        assert (await harness.engine.get(running.run_id)).reason == Reason.LAUNCHER_LOST
+        assert harness.engine.known() == replace(harness.engine.known(), active=0, queued=1, paused=True)
+        await harness.engine.pause(False)
+        await harness.until(queued.run_id, RunStatus.COMPLETED)
+
+    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+
+
+def test_a_run_that_a_killed_launcher_was_executing_fails_with_a_marker_in_its_log(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        harness.storage.archive.put(requested("1").started(now()))
+        await harness.engine.start()
+        lost = await harness.engine.get("1-01jd")
+        assert (lost.status, lost.reason, lost.log.complete) == (RunStatus.FAILED, Reason.LAUNCHER_LOST, False)
+        assert b"The launcher stopped here" in harness.storage.archive.read("1-01jd", 0)[-1].data
+
+    play(tmp_path, scenario, start=False)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_queued_runs_come_back_from_redis_where_the_archive_was_lost(tmp_path: Path, away: bool) -> None:
+    class Redis(InMemoryRunStore):
+        async def find(self, query: RunQuery) -> tuple[list[Run], int]:
+            if away:
+                raise StoreUnavailable("down")
+            return await super().find(query)
+
+    async def scenario(harness: Harness) -> None:
+        redis = Redis()
+        await redis.put(requested("1"))
+        harness.storage = replace(harness.storage, shared=redis)
+        await harness.restart()
+        if away:
+            assert harness.engine.known().queued == 0
+        else:
+            await harness.until("1-01jd", RunStatus.COMPLETED)
+
+    play(tmp_path, scenario)
+
+
+def test_a_folder_in_the_place_of_the_pause_switch_is_a_clear_error_and_no_pause(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "archive" / "paused").mkdir(parents=True)
+
+    async def scenario(harness: Harness) -> None:
+        assert not harness.engine.known().paused
+        assert "archive/paused is a folder. Remove it" in caplog.text
+        for paused in (True, False):
+            with pytest.raises(ArchiveUnavailable, match=r"archive/paused is a folder\. Remove it"):
+                await harness.engine.pause(paused)
+        run = await harness.engine.submit(requested("1"))
+        await harness.until(run.run_id, RunStatus.COMPLETED)
+        (tmp_path / "archive" / "paused").rmdir()
+        await harness.engine.pause(True)
+        assert harness.engine.known().paused
+
+    play(tmp_path, scenario)
+
+
+def test_retention_forgets_what_it_could_delete_and_tries_the_rest_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_CLEANING_RETRY_SECONDS", 0.02)
+
+    class Redis(InMemoryRunStore):
+        rounds = 0
+
+        async def delete_ended_before(self, moment: datetime) -> int:
+            self.rounds += 1
+            if self.rounds < 3:
+                raise StoreUnavailable("down")
+            return await super().delete_ended_before(moment)
+
+    async def scenario(harness: Harness) -> None:
+        old = now() - timedelta(days=9)
+        for name in ("1", "2"):
+            run = requested(name, created_at=old, updated_at=old, idempotency_hash=name)
+            harness.storage.archive.put(run.ended(local.cancelled_before_start(), old, run.log))
+        redis, delete = Redis(), harness.storage.artifacts.delete
+        harness.storage = replace(harness.storage, recorder=Recorder(harness.storage.archive, [Mirror("redis", redis)]))
+
+        async def hindered(run_id: str) -> bool:
+            return await delete(run_id) if run_id == "1-01jd" or redis.rounds else False
+
+        monkeypatch.setattr(harness.storage.artifacts, "delete", hindered)
+        await harness.restart()
+        assert (await harness.engine.find(RunQuery()))[1] == 2
+        while redis.rounds < 1:
+            await asyncio.sleep(0)
+        found, _ = await harness.engine.find(RunQuery())
+        assert [run.run_id for run in found] == ["2-01jd"]  # and its key is still taken
+        again = requested("2", idempotency_hash="2")
+        assert (await harness.engine.submit(again)).status is RunStatus.CANCELLED
+        while redis.rounds < 3:
+            await asyncio.sleep(0.005)
+        assert (await harness.engine.find(RunQuery()))[1] == 0
+        assert not list(harness.storage.archive.runs())
+
+    play(tmp_path, scenario, RETENTION_DAYS="1")
