@@ -1,14 +1,14 @@
-"""Kubernetes as Slipway sees it: one client of plain dictionaries, manifests as pure functions, and what they mean."""
+"""Kubernetes: the client, and pure functions that write and read its objects."""
 
 import sys
 from importlib.util import find_spec, module_from_spec
 
 
 def _leave_out_the_root() -> None:
-    """Let `kubernetes.aio` be imported without what `kubernetes/__init__.py` imports beside it.
+    """Let `kubernetes.aio` be imported without what `kubernetes/__init__.py` imports.
 
-    That is the synchronous client with requests and oauthlib, which nobody here calls: 8 MB and 230 modules a process.
-    Can go when the package's root imports lazily.
+    That is the synchronous client with requests and oauthlib, which Slipway does not use: 8 MB and 230 modules.
+    Remove this when the package's root imports lazily.
     """
     spec = find_spec("kubernetes")
     if spec is not None and "kubernetes" not in sys.modules:

@@ -1,7 +1,7 @@
-"""The client: one namespace of a cluster over kept connections, in plain dictionaries. Alone imports kubernetes.
+"""The Kubernetes client for one namespace, in plain dictionaries. The only module that imports kubernetes.
 
-`kubernetes.aio`'s ApiClient does authentication and transport; its typed APIs and models are not imported, for they
-cost 187 MiB a process. Paths: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.34/
+`kubernetes.aio`'s ApiClient does authentication and transport. Its typed APIs and models are not imported, because they
+take 187 MiB per process. Paths: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.34/
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from launcher.domain.runs import now
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3)
-_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=300)  # a silent one is opened anew
+_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=300)  # then it is reopened
 _PATHS = {
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
@@ -43,7 +43,7 @@ _PATHS = {
     "Event": "/api/v1/namespaces/{namespace}/events",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
 }
-_CONNECTIONS = 512  # each log that is followed holds one
+_CONNECTIONS = 512  # one for each log that is followed
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -56,13 +56,13 @@ class KubernetesClient:
 
     @classmethod
     async def connect(cls, namespace: str | None = None) -> Self:
-        """Connect as the pod's service account or, outside a cluster, as KUBECONFIG says.
+        """Connect with the pod's service account or, outside a cluster, with KUBECONFIG.
 
-        `namespace` None means the account's or the context's own. Raises `ConfigurationError` where there is neither.
+        `namespace` defaults to that of the account or the context. Raises `ConfigurationError` if there is neither.
         """
         configuration = Configuration()
         configuration.connection_pool_maxsize = _CONNECTIONS
-        configuration.client_session_kwargs = {"trust_env": False}  # no proxy between us and the cluster
+        configuration.client_session_kwargs = {"trust_env": False}  # never use a proxy
         try:
             if "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG"):
                 load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ class KubernetesClient:
                 _, context = list_kube_config_contexts()  # type: ignore[no-untyped-call]
                 namespace = namespace or context["context"].get("namespace", "default")
         except (ConfigException, OSError, KeyError) as exc:
-            text = f"No cluster to use: {exc}. Run in a pod with a service account, or set KUBECONFIG."
+            text = f"No cluster is configured: {exc}. Run in a pod with a service account, or set KUBECONFIG."
             raise ConfigurationError(text) from exc
         return cls(ApiClient(configuration), namespace)
 
@@ -141,7 +141,7 @@ class KubernetesClient:
                     raise _error(method, response.status, content)
                 found: Manifest = json.loads(content)
                 return found
-        except ClusterUnavailable:  # only here: a log that breaks off says nothing about the control plane
+        except ClusterUnavailable:  # not in log(): a log that breaks off says nothing about the control plane
             self.unavailable_at = now()
             raise
 
@@ -190,8 +190,8 @@ def _error(method: str, status: int, content: bytes) -> ClusterError:
         case 409:
             return ObjectChanged(message)
         case _ if status == 429 or status >= 500:
-            return ClusterUnavailable(f"Kubernetes cannot now: {message}")
-        case _ if status == 401 or (status == 403 and method == "GET"):  # for a moment so after the API server's start
-            return ClusterUnavailable(f"Kubernetes does not let us: {message}")
+            return ClusterUnavailable(f"Kubernetes is temporarily unavailable: {message}")
+        case _ if status == 401 or (status == 403 and method == "GET"):  # temporary while the API server starts
+            return ClusterUnavailable(f"Kubernetes denied access: {message}")
         case _:
             return ClusterError(f"Kubernetes refused: {message}")

@@ -1,4 +1,4 @@
-"""What a Job says of its run. Pure."""
+"""Reads a run from its Job. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from launcher.domain.runs import Run
 from launcher.domain.text import clean_json
 
 _YEAR_SECONDS = 366 * 86400
-_MOST = 2**63 - 1  # what MongoDB can hold
+_MAX_INT = 2**63 - 1  # the largest that MongoDB can store
 
 
 def name_of(job: Manifest) -> str:
@@ -29,13 +29,13 @@ def annotation(job: Manifest, name: str) -> str | None:
     return text
 
 
-def names_its_pipeline(job: Manifest) -> bool:
-    """Whether the Job says of which pipeline it is; one by hand that does not has exit codes of its own."""
+def names_pipeline(job: Manifest) -> bool:
+    """Whether the Job names its pipeline. If a handmade Job does not, the pipeline's exit codes do not apply to it."""
     return annotation(job, labels.PIPELINE) is not None
 
 
 def phase_of(job: Manifest) -> str:
-    """Return how far the operator is with the Job; one that somebody else made, or copied, begins as queued."""
+    """Return how far the operator has taken the Job. A Job made or copied by hand starts as queued."""
     if annotation(job, labels.PHASE_OWNER_UID) != job["metadata"].get("uid"):
         return labels.PHASE_QUEUED
     phase: str = (job["metadata"].get("labels") or {}).get(labels.PHASE, labels.PHASE_QUEUED)
@@ -43,42 +43,42 @@ def phase_of(job: Manifest) -> str:
 
 
 def suspended(job: Manifest) -> bool:
-    """Say whether the Job may have no pod."""
+    """Whether the Job is suspended, so that it gets no pod."""
     return bool(job["spec"].get("suspend"))
 
 
-def cancelled(job: Manifest) -> bool:
-    """Say whether somebody asked that the run ends."""
+def cancel_requested(job: Manifest) -> bool:
+    """Whether somebody has requested cancellation."""
     return annotation(job, labels.CANCEL) is not None
 
 
-def ended_for(job: Manifest) -> Reason | None:
-    """Return why Slipway ends the run: because somebody asked, or for a reason of the operator's own."""
-    if cancelled(job):
+def termination_reason(job: Manifest) -> Reason | None:
+    """Return why Slipway terminates the run: a cancellation, or a reason that the operator stored."""
+    if cancel_requested(job):
         return Reason.CANCELLED
     text = annotation(job, labels.TERMINATION_REASON)
     return Reason(text) if text in set(Reason) else None
 
 
-def end_detail(job: Manifest) -> str:
-    """Return what more the operator said of why it ends the run."""
-    return annotation(job, labels.END_DETAIL) or ""
+def termination_detail(job: Manifest) -> str:
+    """Return the details that the operator stored with the termination reason."""
+    return annotation(job, labels.TERMINATION_DETAIL) or ""
 
 
-def finished(job: Manifest) -> str | None:
-    """Return `Complete` or `Failed` where Kubernetes has finished the Job."""
+def finished_condition(job: Manifest) -> str | None:
+    """Return `Complete` or `Failed` if Kubernetes has finished the Job."""
     for condition in (job.get("status") or {}).get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return str(condition["type"])
     return None
 
 
-def form_faults(job: Manifest) -> list[str]:
-    """Say what keeps a Job from being a run; nothing where it keeps the form. Judged before its release."""
+def requirement_faults(job: Manifest) -> list[str]:
+    """Return the requirements for a run that the Job does not meet. They apply before its release."""
     spec, template = job["spec"], job["spec"]["template"]
     pod = template["spec"]
-    kept = {
-        "metadata.name must be of lower-case letters, digits and hyphens": is_run_id(name_of(job)),
+    requirements = {
+        "metadata.name must consist of lower-case letters, digits and hyphens": is_run_id(name_of(job)),
         "spec.suspend must be true: the operator releases it when a slot is free": suspended(job),
         "spec.backoffLimit must be 0": spec.get("backoffLimit", 6) == 0,
         "spec.completions and spec.parallelism must be 1": {spec.get("completions", 1), spec.get("parallelism", 1)}
@@ -87,7 +87,7 @@ def form_faults(job: Manifest) -> list[str]:
         "spec.activeDeadlineSeconds must not be set: it deletes the pod with its log; the pod's own keeps both": (
             spec.get("activeDeadlineSeconds") is None
         ),
-        "spec.ttlSecondsAfterFinished must not be set: the operator sets it once the end is recorded": (
+        "spec.ttlSecondsAfterFinished must not be set: the operator sets it once the outcome is recorded": (
             spec.get("ttlSecondsAfterFinished") is None
         ),
         "spec.template.spec.activeDeadlineSeconds must be set: the quota counts pods with a deadline": (
@@ -97,11 +97,11 @@ def form_faults(job: Manifest) -> list[str]:
         f"spec.template.metadata.labels must have {labels.RUN}": labels.RUN
         in (template["metadata"].get("labels") or {}),
     }
-    return [fault for fault, well in kept.items() if not well]
+    return [fault for fault, met in requirements.items() if not met]
 
 
 def record_of(job: Manifest) -> Run | None:
-    """Return the record that the operator wrote onto the Job; None where there is none that can be read."""
+    """Return the final record that the operator wrote to the Job; None if there is none, or it cannot be read."""
     if phase_of(job) != labels.PHASE_RECORDED:
         return None
     try:
@@ -111,11 +111,11 @@ def record_of(job: Manifest) -> Run | None:
 
 
 def run_of(job: Manifest, *, start_grace_seconds: int) -> Run:
-    """Return the run that a Job is: its record where it has one, else queued, as it was asked for."""
+    """Return the Job's run: its final record if it has one, otherwise queued, as requested."""
     if record := record_of(job):
         return record
     created_at = _moment(annotation(job, labels.QUEUED_AT)) or _moment(job["metadata"].get("creationTimestamp"))
-    assert created_at is not None  # Kubernetes stamps every object
+    assert created_at is not None  # Kubernetes sets it on every object
     deadline = job["spec"]["template"]["spec"].get("activeDeadlineSeconds") or 0
     return Run(
         run_id=name_of(job),
@@ -129,7 +129,7 @@ def run_of(job: Manifest, *, start_grace_seconds: int) -> Run:
         ),
         created_at=created_at,
         updated_at=created_at,
-        cancel_requested=cancelled(job),
+        cancel_requested=cancel_requested(job),
         idempotency_hash=annotation(job, labels.IDEMPOTENCY),
         request_hash=annotation(job, labels.REQUEST) or "",
     )
@@ -145,7 +145,7 @@ def _moment(text: str | None) -> datetime | None:
 
 def _whole(text: str | None, default: int) -> int:
     try:
-        return max(-_MOST, min(int(text), _MOST)) if text else default
+        return max(-_MAX_INT, min(int(text), _MAX_INT)) if text else default
     except ValueError:
         return default
 

@@ -1,24 +1,24 @@
-"""The names that launcher, operator, chart and people share. Labels select, annotations tell.
+"""The labels, annotations and object names that launcher, operator, chart and people share.
 
-A Job with the label `slipway.dev/run` is a run, whoever created it; its name is the run id. What is not annotated has a
-default: the job_id is the Job's name, the pipeline `default`, the priority 0, the time of queueing its creation.
+A Job with the label `slipway.dev/run` is a run, whoever created it, and its name is the run id. Annotations have
+defaults: the job_id is the Job's name, the pipeline `default`, the priority 0, the queue time the Job's creation.
 """
 
 from __future__ import annotations
 
 RUN = "slipway.dev/run"
-"""Label of Jobs and their pods; any value, `"true"` by convention."""
+"""Label of Jobs and their pods, with any value; Slipway writes `"true"`."""
 RUN_VALUE = "true"
 PHASE = "slipway.dev/phase"
-"""Label of Jobs alone: how far the operator is with it."""
+"""Label of Jobs only: how far the operator has taken the run."""
 PHASE_QUEUED = "queued"
 PHASE_RELEASED = "released"
 PHASE_RECORDED = "recorded"
 PHASE_OWNER_UID = "slipway.dev/phase-of"
-"""Annotation: the uid of the Job that the operator wrote the phase onto. A copy of that Job bears it in vain."""
+"""Annotation: the uid of the Job whose phase this is. A copied Job does not match, and is queued."""
 JOB_NAME = "batch.kubernetes.io/job-name"
 JOB_UID = "batch.kubernetes.io/controller-uid"
-"""Kubernetes' own labels of a Job's pods; a pod that was orphaned keeps them, while it loses its owner reference."""
+"""Kubernetes' own labels of a Job's pods. An orphaned pod loses its owner reference but keeps these."""
 
 JOB_ID = "slipway.dev/job-id"
 PROFILE = "slipway.dev/profile"
@@ -26,27 +26,27 @@ PIPELINE = "slipway.dev/pipeline"
 PARAMS = "slipway.dev/params"
 PRIORITY = "slipway.dev/priority"
 QUEUED_AT = "slipway.dev/queued-at"
-"""RFC 3339 to the microsecond; Kubernetes' own creation time has whole seconds."""
+"""RFC 3339 with microseconds; Kubernetes' creation timestamp has whole seconds."""
 TIMEOUT_SECONDS = "slipway.dev/timeout-seconds"
 IDEMPOTENCY = "slipway.dev/idempotency"
-"""Annotation, and label with its first 63 characters: the hash of the Idempotency-Key."""
+"""Annotation with the hash of the Idempotency-Key, and label with its first 63 characters."""
 REQUEST = "slipway.dev/request"
-"""Annotation: what tells two requests apart under one Idempotency-Key."""
+"""Annotation: the request's hash, to detect a different request with the same Idempotency-Key."""
 
 CANCEL = "slipway.dev/cancel"
-"""Annotation: when somebody asked that the run ends."""
+"""Annotation: when cancellation was requested."""
 TERMINATION_REASON = "slipway.dev/end-for"
-"""Annotation: the reason for which the operator ends the run; stored before it acts."""
-END_DETAIL = "slipway.dev/end-detail"
-"""Annotation: what more there is to say of that reason."""
+"""Annotation: why the operator terminates the run, stored before it does."""
+TERMINATION_DETAIL = "slipway.dev/end-detail"
+"""Annotation: details of the termination reason."""
 RECORD = "slipway.dev/record"
-"""Annotation: the run's final record as JSON, written with the phase `recorded`."""
+"""Annotation: the run's final record as JSON, written together with the phase `recorded`."""
 
 CONTAINER = "pipeline"
 LIVE_SELECTOR = f"{RUN},{PHASE}!={PHASE_RECORDED}"
 QUEUE = "slipway-queue"
-"""ConfigMap: `paused: "true"` holds the queue."""
+"""ConfigMap: `paused: "true"` pauses the queue."""
 QUOTA = "slipway-runs"
-"""ResourceQuota behind the queue: pods with a deadline."""
+"""ResourceQuota behind the queue; it counts pods with a deadline."""
 LEASE = "slipway-operator"
-"""Lease: the operator renews it as long as it lives."""
+"""Lease that the operator renews while it is alive."""

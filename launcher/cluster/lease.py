@@ -1,7 +1,7 @@
-"""What the operator's Lease says to one who looks at it again and again. Pure.
+"""What the operator's Lease says about it, to someone who reads it repeatedly. Pure.
 
-As client-go's leader election does, the clocks of two machines are never compared: what counts is for how long
-`renewTime` was seen not to change, on the clock of who looks.
+As in client-go's leader election, the clocks of two machines are never compared. What counts is how long `renewTime`
+has been unchanged, by the reader's own clock.
 """
 
 from __future__ import annotations
@@ -12,46 +12,46 @@ from typing import Literal
 from launcher.cluster.port import Manifest
 
 LEASE_SECONDS = 30
-"""How long a Lease lasts that is not renewed."""
+"""How long a Lease is valid after its last renewal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseObservation:
-    """The operator's sign of life, as it was at the last look."""
+    """The Lease as last read."""
 
-    renewed: str | None
-    lasts_seconds: float
-    looked_at: float | None
-    """None where the last look saw no Lease: who did not look cannot say that nothing changed meanwhile."""
-    silent_seconds: float = 0.0
-    beats: bool = False
-    """Whether a renewal was seen: at first sight nobody knows how old `renewed` is."""
+    renew_time: str | None
+    duration_seconds: float
+    read_at: float | None
+    """None if the last read failed: time since then does not count as time without a renewal."""
+    unchanged_seconds: float = 0.0
+    renewed: bool = False
+    """Whether a renewal has been observed. After the first read, nobody knows how old `renew_time` is."""
 
     @property
     def state(self) -> Literal["up", "away", "unknown"]:
-        """How the operator is."""
-        if self.looked_at is None:
+        """Whether the operator is alive."""
+        if self.read_at is None:
             return "unknown"
-        if self.silent_seconds >= self.lasts_seconds:
+        if self.unchanged_seconds >= self.duration_seconds:
             return "away"
-        return "up" if self.beats else "unknown"
+        return "up" if self.renewed else "unknown"
 
     def missed(self) -> LeaseObservation:
-        """Return what is known after a look that saw nothing."""
-        return replace(self, looked_at=None)
+        """Return the observation after a read that failed."""
+        return replace(self, read_at=None)
 
 
 def observe_lease(before: LeaseObservation | None, lease: Manifest, at: float) -> LeaseObservation:
-    """Return what a look at the Lease tells after the one before; `at` is of the looker's own monotonic clock."""
-    spec = lease.get("spec") or {}  # none before the first renewal
+    """Return the observation after a read at `at`, a time of the reader's monotonic clock."""
+    spec = lease.get("spec") or {}  # there is none before the first renewal
     now = LeaseObservation(
-        renewed=spec.get("renewTime"),
-        lasts_seconds=spec.get("leaseDurationSeconds") or LEASE_SECONDS,
-        looked_at=at,
+        renew_time=spec.get("renewTime"),
+        duration_seconds=spec.get("leaseDurationSeconds") or LEASE_SECONDS,
+        read_at=at,
     )
     if before is None:
         return now
-    if now.renewed != before.renewed:
-        return replace(now, beats=True)
-    passed = 0.0 if before.looked_at is None else at - before.looked_at
-    return replace(now, silent_seconds=before.silent_seconds + passed, beats=before.beats)
+    if now.renew_time != before.renew_time:
+        return replace(now, renewed=True)
+    passed = 0.0 if before.read_at is None else at - before.read_at
+    return replace(now, unchanged_seconds=before.unchanged_seconds + passed, renewed=before.renewed)

@@ -1,4 +1,4 @@
-"""Manifests and patches as pure functions: what Slipway writes to Kubernetes, and nothing else."""
+"""The manifests and patches that Slipway writes to Kubernetes. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
 
 USER = 10001
-"""User and group of launcher, operator and run pods alike: one volume serves all without a chmod."""
+"""User and group of the launcher, the operator and every run's pod, so that they can share a volume."""
 APPLICATIONS_SUBPATH = "applications"
 _APPLICATIONS = "/app/applications"
 _RESTRICTED = {
@@ -29,7 +29,7 @@ _TEXTS = {labels.JOB_ID: "job_id", labels.PROFILE: "profile_ref", labels.PIPELIN
 
 
 def make_job(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
-    """Return a run's Job: suspended, with its deadline on the pod, one attempt, no time to live."""
+    """Return a run's Job: suspended, with the deadline on its pod, one attempt, and no TTL."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -73,8 +73,8 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
     mounts: list[Manifest] = [
         {"name": "data", "mountPath": _APPLICATIONS, "subPath": f"{APPLICATIONS_SUBPATH}/{run.run_id}"},
         {"name": "home", "mountPath": "/home/slipway"},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a folder of the pod's own
-        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - what a browser shares between its processes
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod
+        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - the browser's shared memory
     ]
     volumes: list[Manifest] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": settings.DATA_CLAIM}},
@@ -125,7 +125,7 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
 
 
 def _resources(pipeline: Pipeline, settings: SharedSettings) -> dict[str, dict[str, Any]]:
-    """Return the pipeline's own resources, with a bound on the disk it fills beside its artifacts: log, home, /tmp."""
+    """Return the pipeline's resources, with a limit on the disk it fills besides its artifacts: log, home, /tmp."""
     asked = {kind: pipeline.resources.get(kind, {}) for kind in ("limits", "requests")}
     own = [amounts[_DISK] for amounts in asked.values() if _DISK in amounts]
     disk = str(own[0] if own else settings.PIPELINE_EPHEMERAL_STORAGE)
@@ -149,10 +149,10 @@ def _literal(text: str) -> str:
 
 
 def release_patch(job: Manifest) -> Manifest:
-    """Let the pod of this very Job be made.
+    """Release a Job: Kubernetes creates its pod.
 
-    Not only of the version that was looked at: Kubernetes itself writes its status just after it is made. Where
-    somebody cancels at this moment, the run is ended as soon as that is seen.
+    The patch requires the Job's uid but no resource version, because Kubernetes itself updates the status of a new Job.
+    A run that is cancelled at the same moment is terminated as soon as the operator observes it.
     """
     return {
         "metadata": {
@@ -165,23 +165,24 @@ def release_patch(job: Manifest) -> Manifest:
 
 
 def cancel_patch(at: datetime) -> Manifest:
-    """Note on a Job that its run is to end."""
+    """Request a run's cancellation on its Job."""
     return {"metadata": {"annotations": {labels.CANCEL: at.isoformat(timespec="microseconds")}}}
 
 
 def termination_patch(reason: Reason, detail: str, *, suspend: bool) -> Manifest:
-    """Note on a Job why the operator ends its run; suspended as well, it gets no pod any more and loses what it has."""
-    patch: Manifest = {"metadata": {"annotations": {labels.TERMINATION_REASON: str(reason), labels.END_DETAIL: detail}}}
+    """Store why the operator terminates a run; `suspend` also deletes the Job's pod and prevents a new one."""
+    annotations = {labels.TERMINATION_REASON: str(reason), labels.TERMINATION_DETAIL: detail}
+    patch: Manifest = {"metadata": {"annotations": annotations}}
     return {**patch, "spec": {"suspend": True}} if suspend else patch
 
 
 def deadline_patch() -> Manifest:
-    """End a pod now, by its deadline: the kubelet ends its containers with their grace, and pod and log stay."""
+    """Stop a pod by its deadline: its containers get their grace period, and the pod and its log are kept."""
     return {"spec": {"activeDeadlineSeconds": 1}}
 
 
 def record_patch(job: Manifest, run: Run, ttl_seconds: int, *, suspend: bool = False) -> Manifest:
-    """Write a run's end onto its Job, which may be forgotten from now on; `suspend` it where it must not run."""
+    """Write a run's final record to its Job and set the TTL; `suspend` also stops the Job from running."""
     return {
         "metadata": {
             "labels": {labels.PHASE: labels.PHASE_RECORDED},
@@ -192,7 +193,7 @@ def record_patch(job: Manifest, run: Run, ttl_seconds: int, *, suspend: bool = F
 
 
 def renewal_patch(holder: str, since: datetime, at: datetime) -> Manifest:
-    """Say that the operator lives; the Lease itself is the chart's, and goes with it."""
+    """Renew the operator's Lease; the chart creates and deletes it."""
     return {
         "spec": {
             "holderIdentity": holder,
@@ -204,5 +205,5 @@ def renewal_patch(holder: str, since: datetime, at: datetime) -> Manifest:
 
 
 def pause_patch(paused: bool) -> Manifest:
-    """Hold the queue, or let it go on."""
+    """Pause or resume the queue."""
     return {"data": {"paused": str(paused).lower()}}

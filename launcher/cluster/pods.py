@@ -1,4 +1,4 @@
-"""What a pod says of its run: waiting for what, running since when, ended how. Pure.
+"""Reads a run's state from its pod: what it waits for, when it started, how it ended. Pure.
 
 Sources: the kubelet's and the image service's reasons (`pkg/kubelet/images/types.go`, `pkg/kubelet/container`), the
 `DisruptionTarget` condition (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions).
@@ -21,37 +21,38 @@ _PULLING = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUn
 _CANNOT_START = {"StartError", "ContainerCannotRun", "RunContainerError"}
 _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
-_LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # what containerd and the kubelet say after a reboot
-_EPOCH_YEAR = 1970  # stands for never
+_LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # reported by containerd and the kubelet after a reboot
+_EPOCH_YEAR = 1970  # a zero timestamp means never
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """What a pod waits for: the reason that ends it if it lasts, and a sentence; `slow` where it takes its time."""
+class WaitingState:
+    """Why a pod's container has not started, and the reason for which the run fails if that lasts too long."""
 
     reason: Reason
-    why: str
+    message: str
     slow: bool = False
+    """Whether nothing is wrong, and the start can take long, as the pull of a large image does."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How the pipeline's container ended."""
+class TerminatedState:
+    """How the pipeline's container terminated."""
 
-    code: int
+    exit_code: int
     reason: str
     message: str
     finished_at: datetime | None
 
 
-def job_of(pod: Manifest) -> str | None:
-    """Return the name of the Job that owns a pod."""
+def job_name(pod: Manifest) -> str | None:
+    """Return the name of the pod's Job."""
     name: str | None = (pod["metadata"].get("labels") or {}).get(labels.JOB_NAME)
     return name
 
 
-def owner_of(pod: Manifest) -> str | None:
-    """Return the uid of the Job that made a pod."""
+def job_uid(pod: Manifest) -> str | None:
+    """Return the uid of the pod's Job."""
     uid: str | None = (pod["metadata"].get("labels") or {}).get(labels.JOB_UID)
     return uid
 
@@ -63,52 +64,52 @@ def phase(pod: Manifest) -> str:
 
 
 def terminated(pod: Manifest) -> bool:
-    """Say whether no container of the pod runs any more, nor will."""
+    """Whether every container has terminated and none will start."""
     return phase(pod) in ("Succeeded", "Failed")
 
 
 def deleting(pod: Manifest) -> bool:
-    """Say whether the pod is being deleted."""
+    """Whether the pod is being deleted."""
     return pod["metadata"].get("deletionTimestamp") is not None
 
 
 def scheduled(pod: Manifest) -> bool:
-    """Say whether the pod has a node."""
+    """Whether the pod has been assigned to a node."""
     return bool(pod["spec"].get("nodeName"))
 
 
 def container_of(pod: Manifest) -> str:
-    """Return the name of the container whose log is the run's: the first one's."""
+    """Return the name of the container with the run's log: the first one."""
     name: str = pod["spec"]["containers"][0]["name"]
     return name
 
 
 def started_at(pod: Manifest) -> datetime | None:
-    """Return since when the pipeline's container runs or ran, to the second; None where it never began."""
+    """Return when the pipeline's container started, in whole seconds; None if it has not."""
     state = _state(pod)
     found = state.get("running") or state.get("terminated") or {}
     moment = _moment(found.get("startedAt"))
     return moment if moment and moment.year > _EPOCH_YEAR else None
 
 
-def waiting_for(pod: Manifest) -> Waiting | None:
-    """Return what a pod waits for; None where its container has been started."""
+def waiting_state(pod: Manifest) -> WaitingState | None:
+    """Return why the pod's container has not started; None if it has."""
     state = _state(pod)
     if state.get("running") or state.get("terminated") or terminated(pod):
         return None
     if not scheduled(pod):
-        return Waiting(reason=Reason.UNSCHEDULABLE, why=_why_no_node(pod))
+        return WaitingState(reason=Reason.UNSCHEDULABLE, message=_why_no_node(pod))
     waiting = state.get("waiting") or {}
     cause, message = waiting.get("reason", ""), waiting.get("message", "")
     image = pod["spec"]["containers"][0]["image"]
     if cause in _INVALID_IMAGE:
-        return Waiting(reason=Reason.INVALID_IMAGE, why=f"The image's name is not valid: {image}")
+        return WaitingState(reason=Reason.INVALID_IMAGE, message=f"The image name is not valid: {image}")
     if cause in _PULLING:
-        return Waiting(reason=Reason.IMAGE_PULL, why=f"The image {image} cannot be pulled: {message}")
+        return WaitingState(reason=Reason.IMAGE_PULL, message=f"The image {image} cannot be pulled: {message}")
     if cause in _OK_TO_WAIT:
-        why = "The container is being made; a new image is pulled first, volumes are mounted."
-        return Waiting(reason=Reason.CANNOT_START, why=why, slow=True)
-    return Waiting(reason=Reason.CANNOT_START, why=f"The container cannot be made: {cause}: {message}")
+        why = "The container is being created: the image is pulled and the volumes are mounted."
+        return WaitingState(reason=Reason.CANNOT_START, message=why, slow=True)
+    return WaitingState(reason=Reason.CANNOT_START, message=f"The container cannot be created: {cause}: {message}")
 
 
 def _why_no_node(pod: Manifest) -> str:
@@ -118,16 +119,16 @@ def _why_no_node(pod: Manifest) -> str:
     return "Waiting for a node."
 
 
-def exit_of(pod: Manifest) -> Exit | None:
-    """Return how the pipeline's container ended; None where it has not, or never began."""
+def terminated_state(pod: Manifest) -> TerminatedState | None:
+    """Return how the pipeline's container terminated; None if it has not, or never started."""
     container = _container(pod)
     ended = (container.get("state") or {}).get("terminated")
-    if not ended and terminated(pod):  # the kubelet lost it: it says that the container waits
+    if not ended and terminated(pod):  # the kubelet lost track of the container and reports it as waiting
         ended = (container.get("lastState") or {}).get("terminated")
-    if not ended or _made_up(container, ended):
+    if not ended or _invented(container, ended):
         return None
-    return Exit(
-        code=ended["exitCode"],
+    return TerminatedState(
+        exit_code=ended["exitCode"],
         reason=ended.get("reason", ""),
         message=ended.get("message", ""),
         finished_at=_moment(ended.get("finishedAt")),
@@ -135,13 +136,13 @@ def exit_of(pod: Manifest) -> Exit | None:
 
 
 def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
-    """Decide the outcome of a pod that has ended, or is gone; `ended_for` is why Slipway stopped it, where it did."""
+    """Decide the outcome of a terminated or deleted pod; `ended_for` is why Slipway stopped it, if it did."""
     return outcome_of_pod(_end_of(pod), ended_for=ended_for, timeout=timeout, detail=detail)
 
 
 def _end_of(pod: Manifest) -> PodEnd:
     status = pod.get("status") or {}
-    ended = exit_of(pod)
+    ended = terminated_state(pod)
     by_deadline = status.get("reason") == "DeadlineExceeded"
     by_others = _ended_by_others(pod)
     if by_others:
@@ -154,7 +155,7 @@ def _end_of(pod: Manifest) -> PodEnd:
         succeeded=phase(pod) == "Succeeded" and not deleting(pod),
         by_deadline=by_deadline,
         interrupted=by_deadline or deleting(pod) or not terminated(pod),
-        exit_code=ended.code if ended else None,
+        exit_code=ended.exit_code if ended else None,
         out_of_memory=ended is not None and ended.reason == "OOMKilled",
         cannot_start=ended is not None and ended.reason in _CANNOT_START,
         by_others=by_others,
@@ -165,10 +166,10 @@ def _end_of(pod: Manifest) -> PodEnd:
 
 def _ended_by_others(pod: Manifest) -> Reason | None:
     status, disruption = pod.get("status") or {}, _disruption(pod).get("reason")
-    ended = exit_of(pod)
-    if status.get("reason") == "Evicted":  # the kubelet may lose a container from sight that it has just ended
+    ended = terminated_state(pod)
+    if status.get("reason") == "Evicted":  # the kubelet can lose track of a container that it has just stopped
         return Reason.EVICTED
-    lost = ended is not None and (ended.reason, ended.code) in _LOST
+    lost = ended is not None and (ended.reason, ended.exit_code) in _LOST
     if lost or status.get("reason") in _NODE_DOWN or disruption in _NODE_GONE:
         return Reason.NODE_LOST
     if disruption is not None:
@@ -194,8 +195,8 @@ def _container(pod: Manifest) -> Manifest:
     return {}
 
 
-def _made_up(container: Manifest, ended: Manifest) -> bool:
-    """Say whether the kubelet made up an end of a container that never was, as it does for a pod that it gives up."""
+def _invented(container: Manifest, ended: Manifest) -> bool:
+    """Whether the kubelet reports a termination of a container that never existed, as it does for pods it rejects."""
     was = (
         ended.get("containerID") or ended.get("startedAt") or container.get("containerID") or container.get("lastState")
     )
@@ -203,7 +204,7 @@ def _made_up(container: Manifest, ended: Manifest) -> bool:
 
 
 def _disruption(pod: Manifest) -> Manifest:
-    """Return the condition by which Kubernetes tells that it means to end the pod; empty where it does not."""
+    """Return the condition by which Kubernetes announces that it will terminate the pod; empty if there is none."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
             found: Manifest = condition

@@ -100,7 +100,7 @@ class QueueView:
             run = self._lookup.run_of(job)
             if jobs.phase_of(job) == labels.PHASE_QUEUED:
                 waiting.append(run)
-            elif not jobs.finished(job):
+            elif not jobs.finished_condition(job):
                 released.append(run)
         paused = False
         with contextlib.suppress(ObjectMissing):

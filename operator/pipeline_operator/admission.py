@@ -1,4 +1,4 @@
-"""Admission on the cluster: releases waiting Jobs one by one as slots get free, never against the quota."""
+"""Admission: releases waiting Jobs in queue order as slots become free, within the quota."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class _HeldBack(NamedTuple):
-    """Until when a run that could not be released is not tried again, and for how long that is, in seconds."""
+    """When a run that could not be released may be tried again, and the pause before that, in seconds."""
 
     until: float
     pause: float
@@ -35,7 +35,7 @@ _NOT_HELD_BACK = _HeldBack(float("-inf"), 1.0)
 
 
 class Admission:
-    """Releases runs. `waiting` gives those that may be released, as the operator has recorded them."""
+    """Releases runs. `waiting` returns the runs that may be released; `prepare` is called before each release."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Admission:
         self._held_back: dict[str, _HeldBack] = {}
 
     async def run(self) -> None:
-        """Admit whenever something has changed, and every few seconds."""
+        """Admit after each change of the cluster, and every few seconds."""
         await repeat("admission", self._round, expected=(ClusterUnavailable,), retry_seconds=_RETRY_SECONDS)
 
     async def _round(self) -> None:
@@ -65,9 +65,9 @@ class Admission:
     async def admit(self) -> None:
         """Release as many runs as have a slot.
 
-        A slot is free when fewer runs than the limit hold one, counted from the cache, and the quota itself, asked
-        at this moment, has room also for those that were released but whose pods are not there yet. The switch is
-        asked as well: who has paused the queue must not see a run start after the answer.
+        Slots in use are counted from the cache. The quota is read from the API server, and must also have room for the
+        pods of released runs that do not exist yet. So is the queue's ConfigMap: once a request to pause has been
+        answered, no run starts.
         """
         waiting = self._waiting()
         self._held_back = {run.run_id: self._held_back[run.run_id] for run in waiting if run.run_id in self._held_back}
@@ -84,7 +84,7 @@ class Admission:
         for run in to_release(ready, busy=0, limit=len(ready), paused=paused):
             if slots <= 0:
                 return
-            slots -= await self._release(run)  # one that cannot be released leaves its slot to those behind it
+            slots -= await self._release(run)  # if it cannot be released, the next run gets the slot
 
     async def _release(self, run: Run) -> bool:
         job = self._cache.get(run.run_id).job
@@ -94,7 +94,7 @@ class Admission:
             self._prepare(run.run_id)
             self._cache.observe_job(await self._cluster.patch("Job", run.run_id, manifests.release_patch(job)))
             return True
-        except (ObjectChanged, ObjectMissing):  # cancelled or deleted at this moment: its event comes
+        except (ObjectChanged, ObjectMissing):  # replaced or deleted: the cache gets its event
             return False
         except ClusterUnavailable:
             raise
@@ -108,22 +108,22 @@ class Admission:
 
     async def _paused_now(self) -> bool:
         with contextlib.suppress(ObjectMissing):
-            self._cache.observe_switch(await self._cluster.get("ConfigMap", labels.QUEUE))
+            self._cache.observe_queue_config(await self._cluster.get("ConfigMap", labels.QUEUE))
         return self._cache.paused
 
     async def _room(self) -> int | None:
-        """Return how many pods the quota admits; None where there is no quota."""
+        """Return how many more pods the quota allows; None if there is no quota."""
         try:
             quota = await self._cluster.get("ResourceQuota", labels.QUOTA)
         except ObjectMissing:
             return None
         status = quota.get("status") or {}
         hard, used = status.get("hard"), status.get("used") or {}
-        if hard is None:  # not counted yet: until then it admits anything
+        if hard is None:  # not counted yet: until then Kubernetes does not enforce it
             return 0
         return _count(hard["pods"]) - _count(used.get("pods", "0")) if "pods" in hard else None
 
 
 def _count(quantity: str) -> int:
-    """Read a number of objects; Kubernetes writes 1000 as `1k`."""
+    """Parse a number of objects; Kubernetes writes 1000 as `1k`."""
     return int(quantity.replace("k", "000"))

@@ -1,4 +1,4 @@
-"""What is to be done about a run: decided from its record and its observed, without input or output."""
+"""Decides the next step for a run from its record and its objects. Pure."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from launcher.cluster import jobs, labels, pods
+from launcher.cluster import jobs, pods
 from launcher.cluster.port import Manifest
 from launcher.domain.outcomes import cancelled_before_start, completed, failure, stopped_by_slipway
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus
 from pipeline_operator.cluster_cache import ObservedRun
 
-_SETTLING = timedelta(seconds=20)
-"""So long after the API server is back, scheduler and controllers may still be electing their leaders (15 s)."""
+_LEADER_ELECTION = timedelta(seconds=20)
+"""After an outage of the API server, scheduler and controllers need up to 15 seconds to elect their leaders."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long each cause of waiting may last, in seconds.
+    """How long a run may wait to start, in seconds.
 
-    `start_seconds`: for making a container where nothing is known to be wrong, the image's pull included.
+    `grace_seconds` is the limit for each reason why it cannot; `start_seconds` applies while nothing is known to be
+    wrong, the pull of the image included.
     """
 
     grace_seconds: Mapping[Reason, float]
@@ -30,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """Nothing to do until there is news, or until so many seconds have passed; meanwhile it waits for this."""
+    """Wait for a change, at most `seconds`. `cause` identifies the grace period that is running, if one is."""
 
     seconds: float | None = None
     waiting_for: str | None = None
@@ -38,8 +39,13 @@ class Wait:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefreshPods:
+    """List the run's pods: it is about to finish, and the cache has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Terminate:
-    """Terminate the run for this reason, then look again."""
+    """Stop the run for this reason."""
 
     reason: Reason
     detail: str = ""
@@ -47,104 +53,112 @@ class Terminate:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """The run has ended: nothing of it runs any more."""
+    """Record the outcome: nothing of the run is running any more."""
 
     outcome: Outcome
 
 
-Step = Wait | Terminate | Finish
+Step = Wait | RefreshPods | Terminate | Finish
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the observed does not tell: the moment, and for what cause the run has waited since when.
-
-    `away_at`: when Kubernetes last did not answer. `excess`: which limit its artifacts exceed, as a sentence.
-    `ending_for` and `detail`: why the operator has begun to end the run, where it has.
-    """
+    """What the run's objects do not say."""
 
     now: datetime
     cause: str | None = None
+    """The grace period that is running, and since when."""
     cause_since: datetime
-    away_at: datetime | None = None
+    unavailable_at: datetime | None = None
+    """When the API server last failed to answer."""
     excess: str = ""
-    ending_for: Reason | None = None
+    """The limit that the artifacts exceed, as a sentence."""
+    termination_reason: Reason | None = None
+    """Why the operator has begun to terminate the run."""
     detail: str = ""
+    """Details of the termination reason."""
+    pods_listed: bool = False
+    """Whether the run's pods have been listed, so that a missing one does not exist."""
 
 
 def next_step(run: Run, observed: ObservedRun, facts: Facts, limits: Limits) -> Step:
-    """Decide what is to be done next about a run without an end."""
-    job = observed.job
-    if job is not None and not observed.job_deleted and jobs.phase_of(job) == labels.PHASE_QUEUED:
-        return _queued(job, observed, facts)
-    why = _why_ended(run, observed, facts)
-    if observed.pod is not None and observed.pod_terminated:
-        return Finish(outcome=_outcome(run, observed.pod, why, facts))
+    """Decide the next step for a run that has not finished."""
+    step = _next_step(run, observed, facts, limits)
+    if isinstance(step, Finish) and observed.pod is None and not facts.pods_listed:
+        return RefreshPods()
+    return step
+
+
+def _next_step(run: Run, observed: ObservedRun, facts: Facts, limits: Limits) -> Step:
+    if observed.job is not None and observed.queued and not observed.job_deleted:
+        return _step_if_queued(observed.job, observed, facts)
+    reason = _termination_reason(run, observed, facts)
     if observed.pod is None:
-        return _without_pod(run, observed, why, facts, limits)
-    return _with_pod(run, observed, observed.pod, why, facts, limits)
+        return _step_without_pod(run, observed, reason, facts, limits)
+    if observed.pod_terminated:
+        return Finish(outcome=_outcome(run, observed.pod, reason, facts))
+    return _step_with_pod(run, observed.pod, reason, facts, limits)
 
 
-def _why_ended(run: Run, observed: ObservedRun, facts: Facts) -> Reason | None:
-    if observed.job is not None and (told := jobs.ended_for(observed.job)):
-        return told
-    if facts.ending_for:
-        return facts.ending_for
+def _termination_reason(run: Run, observed: ObservedRun, facts: Facts) -> Reason | None:
+    if observed.job is not None and (stored := jobs.termination_reason(observed.job)):
+        return stored
+    if facts.termination_reason:
+        return facts.termination_reason
     if run.cancel_requested:
         return Reason.CANCELLED
-    if observed.job is None or (observed.job_deleted and not jobs.finished(observed.job)):
+    if observed.job is None or (observed.job_deleted and not jobs.finished_condition(observed.job)):
         return Reason.DELETED
     return None
 
 
-def _queued(job: Manifest, observed: ObservedRun, facts: Facts) -> Step:
-    told = facts.ending_for or jobs.ended_for(job)
-    faults = jobs.form_faults(job)
-    if faults or told is Reason.REJECTED:
-        detail = facts.detail or jobs.end_detail(job) or "; ".join(faults) + "."
-        may_run = not jobs.suspended(job) and not jobs.finished(job)
-        if may_run or (observed.pod is not None and not observed.pod_terminated):
+def _step_if_queued(job: Manifest, observed: ObservedRun, facts: Facts) -> Step:
+    faults = jobs.requirement_faults(job)
+    if faults or Reason.REJECTED in (facts.termination_reason, jobs.termination_reason(job)):
+        detail = facts.detail or jobs.termination_detail(job) or "; ".join(faults) + "."
+        can_run = not jobs.suspended(job) and not jobs.finished_condition(job)
+        if can_run or (observed.pod is not None and not observed.pod_terminated):
             return Terminate(reason=Reason.REJECTED, detail=detail)
         return Finish(outcome=failure(Reason.REJECTED, detail=detail))
-    if jobs.cancelled(job) and (observed.pod is None or observed.pod_terminated):
+    if jobs.cancel_requested(job) and (observed.pod is None or observed.pod_terminated):
         return Finish(outcome=cancelled_before_start())
     return Wait()
 
 
-def _outcome(run: Run, pod: Manifest, why: Reason | None, facts: Facts) -> Outcome:
-    outcome = pods.outcome_of(pod, ended_for=why, timeout=run.timeout_seconds, detail=facts.detail)
+def _outcome(run: Run, pod: Manifest, reason: Reason | None, facts: Facts) -> Outcome:
+    outcome = pods.outcome_of(pod, ended_for=reason, timeout=run.timeout_seconds, detail=facts.detail)
     if outcome.status is RunStatus.COMPLETED and facts.excess:
         return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=0, detail=facts.excess)
     return outcome
 
 
-def _without_pod(run: Run, observed: ObservedRun, why: Reason | None, facts: Facts, limits: Limits) -> Step:
+def _step_without_pod(run: Run, observed: ObservedRun, reason: Reason | None, facts: Facts, limits: Limits) -> Step:
     job = observed.job
-    ended = None if job is None else jobs.finished(job)
-    if ended == "Complete":
+    condition = None if job is None else jobs.finished_condition(job)
+    if condition == "Complete":
         return Finish(outcome=completed())
-    if observed.job_deleted or job is None or ended or (why and jobs.suspended(job)):
-        if why is Reason.CANCELLED and run.started_at is None:
+    if job is None or observed.job_deleted or condition or (reason and jobs.suspended(job)):
+        if reason is Reason.CANCELLED and run.started_at is None:
             return Finish(outcome=cancelled_before_start())
-        outcome = stopped_by_slipway(why or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
+        outcome = stopped_by_slipway(reason or Reason.DELETED, timeout=run.timeout_seconds, detail=facts.detail)
         return Finish(outcome=outcome)
-    if why:
-        return Terminate(reason=why, detail=facts.detail)
+    if reason:
+        return Terminate(reason=reason, detail=facts.detail)
     if jobs.suspended(job):
         return Wait(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
-    grace = limits.grace_seconds.get(Reason.CANNOT_START, 0)
-    waiting = pods.Waiting(reason=Reason.CANNOT_START, why="Waiting for Kubernetes to make the pod.")
-    return _patiently(waiting, "no pod", grace, facts)
+    waiting = pods.WaitingState(reason=Reason.CANNOT_START, message="Waiting for Kubernetes to create the pod.")
+    return _wait_within_grace(waiting, "no pod", limits.grace_seconds.get(Reason.CANNOT_START, 0), facts)
 
 
-def _with_pod(run: Run, observed: ObservedRun, pod: Manifest, why: Reason | None, facts: Facts, limits: Limits) -> Step:
+def _step_with_pod(run: Run, pod: Manifest, reason: Reason | None, facts: Facts, limits: Limits) -> Step:
     if pods.deleting(pod):
         return Wait()
-    if why:
-        return Terminate(reason=why, detail=facts.detail)
-    if waiting := pods.waiting_for(pod):
+    if reason:
+        return Terminate(reason=reason, detail=facts.detail)
+    if waiting := pods.waiting_state(pod):
         grace = limits.start_seconds if waiting.slow else limits.grace_seconds.get(waiting.reason, 0)
-        return _patiently(waiting, f"{waiting.reason} slow" if waiting.slow else waiting.reason, grace, facts)
+        cause = f"{waiting.reason} slow" if waiting.slow else str(waiting.reason)
+        return _wait_within_grace(waiting, cause, grace, facts)
     if facts.excess:
         return Terminate(reason=Reason.ARTIFACTS_TOO_LARGE, detail=facts.excess)
     if run.started_at is None:
@@ -153,15 +167,15 @@ def _with_pod(run: Run, observed: ObservedRun, pod: Manifest, why: Reason | None
     return Wait(seconds=left) if left > 0 else Terminate(reason=Reason.TIMED_OUT)
 
 
-def _patiently(waiting: pods.Waiting, cause: str, grace: float, facts: Facts) -> Step:
-    """Wait for as long as the cause may last, then end the run for it. A cause that is new has just begun.
+def _wait_within_grace(waiting: pods.WaitingState, cause: str, grace: float, facts: Facts) -> Step:
+    """Wait until the grace period of this cause is over, then terminate the run.
 
-    Only time since the control plane's last outage counts: what is waited for is Kubernetes itself.
+    Only the time since the API server's last outage counts, because Kubernetes could not act before.
     """
     since = facts.cause_since if facts.cause == cause else facts.now
-    if facts.away_at is not None:
-        since = max(since, facts.away_at + _SETTLING)
-    lasted = (facts.now - since).total_seconds()
-    if lasted >= grace:
-        return Terminate(reason=waiting.reason, detail=waiting.why)
-    return Wait(seconds=grace - lasted, waiting_for=waiting.why, cause=cause)
+    if facts.unavailable_at is not None:
+        since = max(since, facts.unavailable_at + _LEADER_ELECTION)
+    waited = (facts.now - since).total_seconds()
+    if waited >= grace:
+        return Terminate(reason=waiting.reason, detail=waiting.message)
+    return Wait(seconds=grace - waited, waiting_for=waiting.message, cause=cause)

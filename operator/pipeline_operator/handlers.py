@@ -1,7 +1,7 @@
-"""The handlers: each takes what kopf saw into the controller's cache and ends at once.
+"""The kopf handlers: each passes an event to the operator and returns at once.
 
-Only `on.event`: no finalizers, no annotations of kopf's own, no Events. kopf swallows what such a handler raises, so
-nothing here can fail; what must be retried is a task of the controller's. All are `async`: others would run in threads.
+Only `on.event` is used, so kopf writes no finalizers, annotations or Events. kopf swallows the exceptions of such
+handlers, so anything that must be retried is a background task. All are `async`; kopf would run others in threads.
 """
 
 from __future__ import annotations
@@ -16,49 +16,50 @@ from launcher.cluster import labels
 from launcher.cluster.client import KubernetesClient
 from launcher.stores.archive import claim
 from launcher.wiring import open_storage
-from pipeline_operator.controller import RECONCILE_SECONDS, Controller
+from pipeline_operator.app import Operator
 from pipeline_operator.login import connection_info
+from pipeline_operator.reconciliation import RECONCILE_SECONDS
 from pipeline_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 EXIT_SECONDS = 20.0
-"""Longer than the last flush of logs and records takes."""
+"""Long enough to flush logs and records."""
 _STUCK_AFTER_SECONDS = 5 * RECONCILE_SECONDS
 _KEYS = ("apiVersion", "kind", "metadata", "spec", "status", "data")
 
 
 def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> None:
-    """Make the operator's handlers known to kopf."""
+    """Register the operator's handlers with kopf."""
     _register_activities(registry, settings)
     ours = {labels.RUN: kopf.PRESENT}
 
     @kopf.on.event("batch", "v1", "jobs", labels=ours, registry=registry)
     async def job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.observe_job(_object(event), gone=event["type"] == "DELETED")
+        memo.operator.observe_job(_object(event), deleted=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "pods", labels=ours, registry=registry)
     async def pod(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.observe_pod(_object(event), gone=event["type"] == "DELETED")
+        memo.operator.observe_pod(_object(event), deleted=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "configmaps", registry=registry)
-    async def switch(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.observe_switch(_object(event), gone=event["type"] == "DELETED")
+    async def queue_config(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+        memo.operator.observe_queue_config(_object(event), deleted=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "resourcequotas", registry=registry)
     async def quota(memo: kopf.Memo, **_: Any) -> None:
-        memo.controller.observe_quota()
+        memo.operator.observe_quota()
 
 
 def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings) -> None:
     stack = AsyncExitStack()
 
-    @kopf.on.startup(registry=registry, backoff=1)  # another one may still be stopping
+    @kopf.on.startup(registry=registry, backoff=1)  # the previous operator may still be stopping
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         configure(settings)
         stack.enter_context(claim(ours.ARCHIVE_DIR))
         try:
-            memo.controller = await _assemble(ours, stack)
-        except Exception as exc:  # the process ends, and Kubernetes starts the next one
+            memo.operator = await _assemble(ours, stack)
+        except Exception as exc:  # the process exits, and Kubernetes restarts it
             log.exception("the operator cannot start")
             raise kopf.PermanentError(f"The operator cannot start: {exc}") from exc
 
@@ -72,27 +73,27 @@ def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings
 
     @kopf.on.probe(registry=registry, id="reconciled_seconds_ago")
     async def alive(memo: kopf.Memo, **_: Any) -> float:
-        idle = cast(Controller, memo.controller).idle_seconds
+        idle = cast(Operator, memo.operator).idle_seconds
         if idle > _STUCK_AFTER_SECONDS:
             raise kopf.PermanentError("reconciliation is stuck")
         return idle
 
 
-async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Controller:
+async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Operator:
     storage = open_storage(settings, stack)
     cluster = await KubernetesClient.connect(settings.KUBE_NAMESPACE)
     stack.push_async_callback(cluster.close)
     storage.recorder.start()
     stack.push_async_callback(storage.recorder.stop)
     stack.push_async_callback(storage.publisher.stop)
-    controller = Controller(cluster, storage, settings)
-    controller.start()
-    stack.push_async_callback(controller.stop)
-    return controller
+    operator = Operator(cluster, storage, settings)
+    operator.start()
+    stack.push_async_callback(operator.stop)
+    return operator
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Tell kopf to watch what is ours, in one namespace, and to write nothing."""
+    """Let kopf watch only the runs' objects in one namespace, and write nothing."""
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True

@@ -1,4 +1,4 @@
-"""The operator's heartbeat: a Lease, Kubernetes' own object for that, which it renews as long as it lives."""
+"""The operator's heartbeat: it renews a Lease while it is alive."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _RETRY_SECONDS = 2.0
 
 
 async def renew_lease(cluster: Cluster) -> None:
-    """Renew the Lease forever."""
-    holder, since = socket.gethostname(), now()  # in a pod its name
+    """Renew the Lease every few seconds."""
+    holder, since = socket.gethostname(), now()  # in a pod, the pod's name
 
     async def renew() -> None:
         await cluster.patch("Lease", labels.LEASE, manifests.renewal_patch(holder, since, now()))

@@ -1,4 +1,4 @@
-"""The command line of the operator."""
+"""The operator's command line."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def run(
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and faults only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
 ) -> None:
-    """Watch the runs of one namespace until SIGTERM. All settings come from the environment; see .env.example."""
+    """Run the operator for one namespace until SIGTERM. All settings come from the environment; see .env.example."""
     logging.basicConfig(
         level=logging.WARNING if quiet else logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -49,8 +49,8 @@ def run(
     typer.echo(f"Slipway's operator watches the namespace {namespace}")
     try:
         kopf.run(registry=registry, standalone=True, namespaces=[namespace], liveness_endpoint=endpoint)
-    except Exception as exc:  # of kopf's own tasks, or the start, which have logged why
-        typer.echo(f"The operator ends: {exc}", err=True)
+    except Exception as exc:  # of a kopf task or the startup handler; it has been logged
+        typer.echo(f"The operator failed: {exc}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -58,7 +58,7 @@ def _check_free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except (OSError, UnicodeError) as exc:
-        why = getattr(exc, "strerror", None) or "that is not a host name"
+        why = getattr(exc, "strerror", None) or "not a valid host name"
         raise ConfigurationError(f"Cannot listen on {host}:{port}: {why} (PROBE_HOST, PROBE_PORT)") from None
 
 

@@ -1,4 +1,4 @@
-"""The operator's settings: what it shares with the launcher, and how long it is patient."""
+"""The operator's settings: those it shares with the launcher, and its grace periods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launcher.settings import SharedSettings
 
 
 class OperatorSettings(SharedSettings):
-    """Every setting bears the name of its environment variable. An empty variable counts as not set."""
+    """Each setting has the name of its environment variable. An empty variable counts as unset."""
 
     IMAGE_GRACE_SECONDS: int = Field(
         120, ge=0, description="seconds that an image which cannot be pulled is waited for"
@@ -27,7 +27,7 @@ class OperatorSettings(SharedSettings):
 
     @cached_property
     def grace_seconds(self) -> Mapping[Reason, float]:
-        """How long each cause of waiting may last; one that is not named is not waited for."""
+        """How long a run may wait for each reason; 0 for those not listed."""
         return {
             Reason.IMAGE_PULL: self.IMAGE_GRACE_SECONDS,
             Reason.UNSCHEDULABLE: self.UNSCHEDULABLE_GRACE_SECONDS,

@@ -90,7 +90,7 @@ def cancel(installation: Installation, run_id: str) -> dict[str, Any]:
 
 def assert_deleted(run: dict[str, Any], exit_code: int | None) -> None:
     assert (run["status"], run["reason"], run["exit_code"]) == ("failed", "Deleted", exit_code), run
-    assert run["message"].endswith("run it again."), run
+    assert run["message"].endswith("Run it again."), run
 
 
 def assert_nothing_runs(installation: Installation, run_id: str) -> None:

@@ -218,7 +218,7 @@ def test_archive_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
 
 def test_failed_start_exits_with_a_sentence(tmp_path: Path) -> None:
     said = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
-    assert "The launcher cannot start: No cluster to use: " in said
+    assert "The launcher cannot start: No cluster is configured: " in said
     assert "set KUBECONFIG" in said
 
 

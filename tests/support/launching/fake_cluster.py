@@ -1,4 +1,4 @@
-"""A Kubernetes that is played: it keeps objects, tells a cache of each change, and serves logs as a kubelet does."""
+"""A fake cluster: stores objects, sends their changes to a cache, and serves logs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from launcher.domain.runs import now
 from launcher.logs.sink import timestamp
 
 
-class Sees(Protocol):
-    """Receives each change: a cache, or a controller."""
+class Observer(Protocol):
+    """Receives each change: a cache, or an operator."""
 
-    def observe_job(self, job: Manifest, *, gone: bool = False) -> None: ...
+    def observe_job(self, job: Manifest, *, deleted: bool = False) -> None: ...
 
-    def observe_pod(self, pod: Manifest, *, gone: bool = False) -> None: ...
+    def observe_pod(self, pod: Manifest, *, deleted: bool = False) -> None: ...
 
 
 class FakeCluster:
-    """Keeps objects as the API server does, tells a cache of each change, and serves logs as the kubelet does."""
+    """A `Cluster` that stores objects like the API server, updates a cache, and serves logs like the kubelet."""
 
-    def __init__(self, cache: Sees) -> None:
+    def __init__(self, cache: Observer) -> None:
         self.objects: dict[tuple[str, str], Manifest] = {}
-        self.told = {"Job", "Pod"}
-        """Kinds of whose changes the cache is told."""
+        self.watched = {"Job", "Pod"}
+        """The kinds whose changes reach the cache."""
         self.calls: list[str] = []
         self.faults: dict[str, list[Exception]] = {}
-        """What the next calls with this beginning are answered."""
+        """What the next calls that start with this text raise."""
         self.unavailable_at: datetime | None = None
         self.cache, self._version = cache, 0
         self._lines: dict[str, list[bytes]] = {}
@@ -45,26 +45,26 @@ class FakeCluster:
         kept["metadata"].setdefault("uid", f"{kind}-{self._version}")
         kept["metadata"].setdefault("creationTimestamp", f"{now():%Y-%m-%dT%H:%M:%SZ}")
         self.objects[kind, kept["metadata"]["name"]] = kept
-        self._tell(kind, kept, gone=False)
+        self._notify(kind, kept, deleted=False)
         return copy.deepcopy(kept)
 
     def take_away(self, kind: str, name: str) -> None:
         self._version += 1
         kept = self.objects.pop((kind, name))
         kept["metadata"]["resourceVersion"] = str(self._version)
-        self._tell(kind, kept, gone=True)
+        self._notify(kind, kept, deleted=True)
 
     def say(self, pod: str, *lines: str) -> None:
         """Print lines in the pod's container."""
         self.say_bytes(pod, *(line.encode() for line in lines))
 
     def say_bytes(self, pod: str, *lines: bytes) -> None:
-        """Print lines of any bytes in the pod's container."""
+        """Print lines of bytes in the pod's container."""
         self._lines.setdefault(pod, []).extend(timestamp().encode() + b" " + line + b"\n" for line in lines)
         self._wake()
 
     async def get(self, kind: str, name: str) -> Manifest:
-        self._call(f"get {kind}")
+        self._call(f"get {kind} {name}")
         return copy.deepcopy(self._kept(kind, name))
 
     async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
@@ -78,7 +78,7 @@ class FakeCluster:
         return Listing(found, self._version)
 
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
-        self._call(f"create {kind}")
+        self._call(f"create {kind} {manifest['metadata']['name']}")
         if (kind, manifest["metadata"]["name"]) in self.objects:
             raise ObjectExists("already exists")
         return self.put(kind, manifest)
@@ -87,14 +87,14 @@ class FakeCluster:
         pass
 
     async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
-        self._call(f"patch {kind}")
+        self._call(f"patch {kind} {name}")
         kept = self._kept(kind, name)
         if patch.get("metadata", {}).get("uid", kept["metadata"]["uid"]) != kept["metadata"]["uid"]:
             raise ClusterError("Kubernetes refused: metadata.uid: Invalid value: field is immutable")
         return self.put(kind, merged(kept, patch))
 
     async def delete(self, kind: str, name: str, uid: str) -> None:
-        self._call(f"delete {kind}")
+        self._call(f"delete {kind} {name}")
         if self._kept(kind, name)["metadata"]["uid"] != uid:
             raise ObjectChanged("Precondition failed: UID in precondition")
         self.take_away(kind, name)
@@ -138,10 +138,10 @@ class FakeCluster:
             raise ObjectMissing(f'"{name}" not found')
         return self.objects[kind, name]
 
-    def _tell(self, kind: str, kept: Manifest, *, gone: bool) -> None:
-        if kind in self.told:
+    def _notify(self, kind: str, kept: Manifest, *, deleted: bool) -> None:
+        if kind in self.watched:
             see = {"Job": self.cache.observe_job, "Pod": self.cache.observe_pod}[kind]
-            see(copy.deepcopy(kept), gone=gone)
+            see(copy.deepcopy(kept), deleted=deleted)
         self._wake()
 
     def _wake(self) -> None:
@@ -150,7 +150,7 @@ class FakeCluster:
 
 
 def selects(term: str, kept: Manifest) -> bool:
-    """Whether a selector's term means an object: `a`, `a=b` or `a!=b`."""
+    """Whether an object matches a selector's term: `a`, `a=b` or `a!=b`."""
     name, equals, text = term.partition("!=" if "!=" in term else "=")
     value = field(kept, name)
     matches = {"": value is not None, "=": value == text, "!=": value != text}
@@ -158,7 +158,7 @@ def selects(term: str, kept: Manifest) -> bool:
 
 
 def field(kept: Manifest, name: str) -> Any:
-    """What a selector means: a label, or a field by its path."""
+    """The label, or the field with this path."""
     if name in (kept["metadata"].get("labels") or {}):
         return kept["metadata"]["labels"][name]
     value: Any = kept
@@ -179,5 +179,5 @@ def merged(target: Manifest, patch: Manifest) -> Manifest:
 
 
 def ended_in(pod: Manifest) -> bool:
-    """Whether the container has ended, which the kubelet knows before the pod's phase says so."""
+    """Whether the container has terminated, which the kubelet knows before the pod's phase changes."""
     return any("terminated" in status["state"] for status in pod["status"].get("containerStatuses") or ())

@@ -1,4 +1,4 @@
-"""What Kubernetes does with Jobs and pods, on a fake cluster: makes, runs, stops and deletes them."""
+"""What Kubernetes does with Jobs and pods, on a fake cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launching.harness import ended, running
 
 
 class FakeKubelet:
-    """Plays the Job controller, the scheduler and the kubelet for all Jobs of a fake cluster.
+    """Acts as Job controller, scheduler and kubelet for all Jobs of a fake cluster.
 
     A pod prints a line and succeeds, unless its Job's name is in `lasting`: that one runs until it is stopped.
     """
@@ -20,7 +20,7 @@ class FakeKubelet:
         self._cluster, self._lasting = cluster, lasting
 
     async def run(self) -> None:
-        """Play until cancelled."""
+        """Act until cancelled."""
         while True:
             for (kind, name), manifest in list(self._cluster.objects.items()):
                 if kind == "Job":
@@ -29,7 +29,7 @@ class FakeKubelet:
 
     def _step(self, name: str, job: Manifest) -> None:
         pod = self._cluster.objects.get(("Pod", f"{name}-x"))
-        if jobs.finished(job):
+        if jobs.finished_condition(job):
             return
         if job["spec"]["suspend"]:
             if pod is not None:

@@ -9,24 +9,24 @@ from typing import Any
 
 
 class UnexpectedFault(Exception):
-    """What nobody has thought of."""
+    """An exception that no code expects."""
 
 
 class Faults:
-    """Makes the `nth` call of the method that `target` names fail, such as `archive.put`, and counts all of them."""
+    """Fails the `nth` call of the method `target`, such as `archive.put`, and counts all calls."""
 
     def __init__(self, target: str, nth: int = 1) -> None:
         self.calls: Counter[str] = Counter()
         self._target, self._nth = target, nth
 
     def watch(self, owner: Any, name: str, methods: Sequence[str]) -> None:
-        """Count the calls of an object's methods, and let one fail."""
+        """Count the calls of an object's methods, and fail the chosen one."""
         for method in methods:
             setattr(owner, method, self._counted(getattr(owner, method), f"{name}.{method}"))
 
     @property
     def happened(self) -> bool:
-        """Whether the call that was to fail came."""
+        """Whether the call has failed."""
         return self.calls[self._target] >= self._nth
 
     def _counted(self, method: Callable[..., Any], label: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""One run on a cluster that is played, and the operator that supervises it, with the real archive."""
+"""One run on a fake cluster and its reconciler, with the real archive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POD = f"{NAME}-x7k2p"
 
 
 class Harness:
-    """A run on the cluster, and the operator that supervises it; the test plays Kubernetes and people."""
+    """A run and its reconciler. The test acts as Kubernetes and as the users."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
         self.settings = OperatorSettings.from_environment(
@@ -34,25 +34,25 @@ class Harness:
         self.cache = ClusterCache()
         self.cluster = FakeCluster(self.cache)
         self.run = Run(run_id=NAME, job_id="4711", created_at=now(), updated_at=now())
-        self.following: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def make_job(self, **spec: Any) -> Manifest:
-        """The run's Job as the launcher makes it, or as somebody else does."""
+        """Create the run's Job as the launcher does, with changes to its spec."""
         job = manifests.make_job(self.run, Pipeline(), self.settings)
         return self.cluster.put("Job", merged(job, {"spec": spec}))
 
-    async def supervise(self) -> None:
-        """Begin to supervise, as the first operator or as the next one; from then on the archive knows the run."""
+    async def start(self) -> None:
+        """Start a reconciler, the first or the next one, and wait until the archive has the run."""
         found = self.storage.archive.get(NAME) or self.run
         reconciler = RunReconciler(found, self.cluster, self.cache, self.storage, self.settings)
-        self.following = asyncio.create_task(reconciler.reconcile())
+        self.task = asyncio.create_task(reconciler.reconcile())
         await self.until(lambda: self.storage.archive.get(NAME))
 
     async def kill(self) -> None:
-        """Terminate the operator, wherever it is."""
-        assert self.following is not None
-        self.following.cancel()
-        await asyncio.gather(self.following, return_exceptions=True)
+        """Cancel the reconciler, whatever it is doing."""
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
 
     async def release(self) -> None:
         await self.cluster.patch("Job", NAME, manifests.release_patch(self.job))
@@ -60,8 +60,8 @@ class Harness:
     async def cancel(self) -> None:
         await self.cluster.patch("Job", NAME, manifests.cancel_patch(now()))
 
-    def observe_pod(self, phase: str = "Pending", *, node: str | None = "node", **status: Any) -> None:
-        """Write the pod as scheduler and kubelet do; the first time, make it."""
+    def put_pod(self, phase: str = "Pending", *, node: str | None = "node", **status: Any) -> None:
+        """Update the pod as scheduler and kubelet do; create it the first time."""
         made: Manifest = {
             "metadata": {
                 "name": POD,
@@ -89,8 +89,8 @@ class Harness:
         return self.cluster.objects["Job", NAME]
 
     @property
-    def kept(self) -> Run:
-        """The run as the archive has it."""
+    def archived(self) -> Run:
+        """The run's record in the archive."""
         run = self.storage.archive.get(NAME)
         assert run is not None
         return run
@@ -100,20 +100,20 @@ class Harness:
         return [(line.kind, line.data) for line in self.storage.archive.read(NAME, 0)]
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for what must come; where the operator fails, say so."""
-        assert self.following is not None
+        """Wait for a condition; raise what the reconciler raises."""
+        assert self.task is not None
         async with asyncio.timeout(4):
             while not condition():
-                if self.following.done():
-                    self.following.result()
+                if self.task.done():
+                    self.task.result()
                 await asyncio.sleep(0.005)
 
     async def end(self) -> Run:
-        """Wait until the operator is done with the run; return it as the archive and its Job, if it has one, say."""
-        assert self.following is not None
+        """Wait until the reconciler is done; return the run, which archive and Job agree on."""
+        assert self.task is not None
         async with asyncio.timeout(4):
-            await self.following
-        run = self.kept
+            await self.task
+        run = self.archived
         assert run.status.terminal
         if ("Job", NAME) in self.cluster.objects:
             assert jobs.phase_of(self.job) == "recorded"

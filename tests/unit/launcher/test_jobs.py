@@ -1,4 +1,4 @@
-"""What a Job says of its run: its form, and the run that it is, whoever made it."""
+"""Reading a run from its Job, whoever created it, and the requirements for a run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
+from launcher.domain.text import clean_json
 from launcher.settings import SharedSettings
 
 AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
@@ -34,9 +35,9 @@ def job_of(run: Run = RUN) -> Job:
     return job
 
 
-def test_the_job_of_a_run_keeps_the_form() -> None:
-    assert jobs.form_faults(job_of()) == []
-    assert jobs.form_faults(manifests.make_job(RUN, Pipeline(), SharedSettings.from_environment({}))) == []
+def test_a_runs_job_meets_the_requirements() -> None:
+    assert jobs.requirement_faults(job_of()) == []
+    assert jobs.requirement_faults(manifests.make_job(RUN, Pipeline(), SharedSettings.from_environment({}))) == []
 
 
 @pytest.mark.parametrize(
@@ -87,17 +88,17 @@ def test_the_job_of_a_run_keeps_the_form() -> None:
         ),
     ],
 )
-def test_each_fault_of_form_is_named_alone(spoil: Callable[[Any], Any], said: str) -> None:
+def test_each_requirement_that_is_not_met_is_named(spoil: Callable[[Any], Any], said: str) -> None:
     job = job_of()
     spoil(job["spec"])
-    [fault] = jobs.form_faults(job)
+    [fault] = jobs.requirement_faults(job)
     assert fault.startswith(said)
 
 
-def test_every_fault_of_form_is_named_at_once() -> None:
+def test_all_requirements_that_are_not_met_are_named_together() -> None:
     job = job_of()
     job["spec"] = {"template": {"metadata": {}, "spec": {"containers": []}}, "ttlSecondsAfterFinished": 1}
-    assert [fault.partition(" must ")[0] for fault in jobs.form_faults(job)] == [
+    assert [fault.partition(" must ")[0] for fault in jobs.requirement_faults(job)] == [
         "spec.suspend",
         "spec.backoffLimit",
         "spec.ttlSecondsAfterFinished",
@@ -108,10 +109,10 @@ def test_every_fault_of_form_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["nightly.backup", "a.b-01jd"])
-def test_a_name_that_can_be_no_run_id_is_a_fault_of_form(name: str) -> None:
+def test_a_name_must_be_a_valid_run_id(name: str) -> None:
     job = job_of()
     job["metadata"]["name"] = name
-    assert jobs.form_faults(job) == ["metadata.name must be of lower-case letters, digits and hyphens"]
+    assert jobs.requirement_faults(job) == ["metadata.name must consist of lower-case letters, digits and hyphens"]
 
 
 values = st.recursive(
@@ -125,7 +126,7 @@ runs = st.builds(
     job_id=st.text(min_size=1),
     profile_ref=st.none() | st.text(min_size=1),
     pipeline=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?", fullmatch=True),
-    params=st.dictionaries(st.text(), values, max_size=4),
+    params=st.dictionaries(st.text(), values, max_size=4).map(clean_json),  # as every request's are
     priority=st.integers(-1000, 1000),
     timeout_seconds=st.integers(1, 86400),
     idempotency_hash=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
@@ -134,20 +135,20 @@ runs = st.builds(
 
 
 @given(runs)
-def test_a_run_comes_back_from_its_job_as_it_went_in(run: Run) -> None:
+def test_a_run_is_read_from_its_job_unchanged(run: Run) -> None:
     assert jobs.run_of(job_of(run), start_grace_seconds=600) == run
 
 
 @given(runs)
-def test_a_wish_to_cancel_shows_in_the_run(run: Run) -> None:
+def test_a_cancel_request_shows_in_the_run(run: Run) -> None:
     job = job_of(run)
     job["metadata"]["annotations"] |= manifests.cancel_patch(AT)["metadata"]["annotations"]
     found = jobs.run_of(job, start_grace_seconds=600)
     assert found.cancel_requested
-    assert jobs.cancelled(job)
+    assert jobs.cancel_requested(job)
 
 
-def test_only_a_run_with_an_idempotency_key_bears_a_label_of_it() -> None:
+def test_only_a_run_with_an_idempotency_key_has_its_label() -> None:
     assert job_of()["metadata"]["labels"] == {"slipway.dev/run": "true", "slipway.dev/phase": "queued"}
     labelled = job_of(replace(RUN, idempotency_hash="0123456789abcdef" * 4))["metadata"]["labels"]
     assert labelled["slipway.dev/idempotency"] == ("0123456789abcdef" * 4)[:63]  # a label's value has no more room
@@ -166,7 +167,7 @@ def test_a_record_on_the_job_is_the_run() -> None:
 
 
 @pytest.mark.parametrize("phase", ["released", "recorded"])
-def test_a_copy_of_a_job_that_was_released_or_recorded_begins_as_queued(phase: str) -> None:
+def test_a_copy_of_a_released_or_recorded_job_starts_as_queued(phase: str) -> None:
     original = job_of()
     original["metadata"]["uid"] = "5f3c"
     ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
@@ -181,7 +182,7 @@ def test_a_copy_of_a_job_that_was_released_or_recorded_begins_as_queued(phase: s
 
 
 @pytest.mark.parametrize("record", [None, "", "{", "[]", '{"run_id": "a"}', RUN.to_json().decode()[:-2]])
-def test_a_record_that_cannot_be_read_is_none(record: str | None) -> None:
+def test_an_unreadable_record_is_ignored(record: str | None) -> None:
     job = job_of()
     job["metadata"]["uid"] = "5f3c"
     job["metadata"]["labels"]["slipway.dev/phase"] = "recorded"
@@ -229,7 +230,7 @@ def test_a_record_that_cannot_be_read_is_none(record: str | None) -> None:
         ),
     ],
 )
-def test_what_a_job_made_by_hand_does_not_say_well_has_a_default(annotations: dict[str, str] | None) -> None:
+def test_missing_and_invalid_annotations_have_defaults(annotations: dict[str, str] | None) -> None:
     job = job_of()
     job["metadata"]["name"] = "nightly-28934"
     job["spec"]["template"]["spec"]["activeDeadlineSeconds"] = 900
@@ -247,7 +248,7 @@ def test_what_a_job_made_by_hand_does_not_say_well_has_a_default(annotations: di
 
 
 @pytest.mark.parametrize(("deadline", "timeout"), [(900, 300), (600, 1), (5, 1), (None, 1)])
-def test_a_timeout_that_nobody_gave_is_the_deadline_without_the_grace(deadline: int | None, timeout: int) -> None:
+def test_the_default_timeout_is_the_deadline_without_the_grace_period(deadline: int | None, timeout: int) -> None:
     job = job_of()
     del job["metadata"]["annotations"]["slipway.dev/timeout-seconds"]
     if deadline is None:
@@ -268,7 +269,7 @@ def test_no_timeout_is_longer_than_a_year(annotated: bool) -> None:
     assert jobs.run_of(job, start_grace_seconds=600).timeout_seconds == 366 * 86400
 
 
-def test_a_job_that_somebody_else_made_begins_as_queued() -> None:
+def test_a_handmade_job_starts_as_queued() -> None:
     assert jobs.phase_of({"metadata": {"name": "a"}}) == "queued"
     assert jobs.phase_of({"metadata": {"name": "a", "labels": {"slipway.dev/run": ""}}}) == "queued"
     assert jobs.phase_of({"metadata": {"name": "a", "uid": "b", "labels": {"slipway.dev/phase": "x"}}}) == "queued"
@@ -284,17 +285,17 @@ def test_a_job_that_somebody_else_made_begins_as_queued() -> None:
         ({"slipway.dev/cancel": "now", "slipway.dev/end-for": "TimedOut"}, Reason.CANCELLED),
     ],
 )
-def test_a_job_says_why_slipway_ends_its_run(annotations: dict[str, str], reason: Reason | None) -> None:
-    assert jobs.ended_for({"metadata": {"name": "a", "annotations": annotations}}) is reason
+def test_a_job_stores_the_termination_reason(annotations: dict[str, str], reason: Reason | None) -> None:
+    assert jobs.termination_reason({"metadata": {"name": "a", "annotations": annotations}}) is reason
 
 
-def test_a_job_says_what_more_there_is_to_say_of_its_runs_end() -> None:
+def test_a_job_stores_the_termination_detail() -> None:
     job = job_of()
-    assert jobs.end_detail(job) == ""
+    assert jobs.termination_detail(job) == ""
     patch = manifests.termination_patch(Reason.IMAGE_PULL, "not found", suspend=False)
     job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
-    assert jobs.end_detail(job) == "not found"
-    assert jobs.ended_for(job) is Reason.IMAGE_PULL
+    assert jobs.termination_detail(job) == "not found"
+    assert jobs.termination_reason(job) is Reason.IMAGE_PULL
 
 
 @pytest.mark.parametrize(
@@ -310,10 +311,10 @@ def test_a_job_says_what_more_there_is_to_say_of_its_runs_end() -> None:
         ([{"type": "Suspended", "status": "False"}, {"type": "Failed", "status": "True"}], "Failed"),
     ],
 )
-def test_a_job_is_finished_by_its_last_conditions_alone(
+def test_only_complete_and_failed_conditions_finish_a_job(
     conditions: list[dict[str, str]] | None, finished: str | None
 ) -> None:
     job = copy.deepcopy(job_of())
-    assert jobs.finished(job) is None
+    assert jobs.finished_condition(job) is None
     job["status"] = {} if conditions is None else {"conditions": conditions}
-    assert jobs.finished(job) == finished
+    assert jobs.finished_condition(job) == finished

@@ -237,7 +237,7 @@ def test_cancelling_is_stored_on_the_job_once(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = await harness.engine.submit(requested("1"))
         assert (await harness.engine.cancel(run.run_id)).cancel_requested
-        assert jobs.cancelled(harness.cluster.objects["Job", run.run_id])
+        assert jobs.cancel_requested(harness.cluster.objects["Job", run.run_id])
         patches = harness.cluster.calls.count("patch Job")
         assert (await harness.engine.cancel(run.run_id)).cancel_requested
         assert harness.cluster.calls.count("patch Job") == patches

@@ -1,4 +1,4 @@
-"""What Slipway writes to Kubernetes, whole: a run's Job and every patch."""
+"""Everything that Slipway writes to Kubernetes: a run's Job and every patch."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_plain_run_is_a_suspended_job_with_its_deadline_on_the_pod() -> None:
     }
 
 
-def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
+def test_a_run_with_every_setting_shows_them_in_its_job() -> None:
     run = Run(
         run_id="engineer-01jd",
         job_id="$(HOME) engineer",
@@ -232,7 +232,7 @@ def test_a_run_with_everything_set_shows_all_of_it_in_its_job() -> None:
         ({"requests": {"ephemeral-storage": "1Gi"}, "limits": {"ephemeral-storage": "9Gi"}}, "1Gi", "9Gi"),
     ],
 )
-def test_a_pod_is_bounded_in_the_disk_it_fills_and_its_pipelines_own_amounts_win(
+def test_a_pod_has_a_disk_limit_and_the_pipelines_own_takes_precedence(
     resources: dict[str, Any], request_: str, limit: str
 ) -> None:
     job = manifests.make_job(RUN, Pipeline(resources=resources), SharedSettings.from_environment({}))
@@ -289,11 +289,11 @@ def test_a_pod_is_bounded_in_the_disk_it_fills_and_its_pipelines_own_amounts_win
         pytest.param(manifests.pause_patch(False), {"data": {"paused": "false"}}, id="the queue goes on"),
     ],
 )
-def test_each_patch_says_just_what_changes(patch: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_each_patch_contains_only_what_changes(patch: dict[str, Any], expected: dict[str, Any]) -> None:
     assert patch == expected
 
 
-def test_a_record_goes_onto_the_job_with_its_phase_and_its_time_to_live() -> None:
+def test_a_record_is_written_with_its_phase_and_ttl() -> None:
     patch = manifests.record_patch({"metadata": {"uid": "5f3c"}}, RUN, 86400)
     assert patch == {
         "metadata": {
@@ -306,7 +306,7 @@ def test_a_record_goes_onto_the_job_with_its_phase_and_its_time_to_live() -> Non
     assert run_of(job, start_grace_seconds=600) == RUN
 
 
-def test_a_record_on_a_job_that_must_not_run_suspends_it() -> None:
+def test_a_record_can_suspend_its_job() -> None:
     patch = manifests.record_patch({"metadata": {"uid": "5f3c"}}, RUN, 0, suspend=True)
     assert patch["spec"] == {"ttlSecondsAfterFinished": 0, "suspend": True}
 
@@ -343,7 +343,7 @@ def as_its_container_sees_it(text: str) -> tuple[list[str], dict[str, str]]:
 
 
 @pytest.mark.parametrize("text", ["pa$$word", "$$(HOME)", "$(HOME)", "$$$", "a$b", "$", "$$$$(HOME)", "$($$HOME)"])
-def test_no_text_is_changed_by_what_kubernetes_expands(text: str) -> None:
+def test_no_text_is_changed_by_kubernetes_expansion(text: str) -> None:
     command, environment = as_its_container_sees_it(text)
     assert command == ["write", text, f"--for={text}", text]
     assert json.loads(environment["PIPELINE_PARAMS"]) == {"of": text}
@@ -351,7 +351,7 @@ def test_no_text_is_changed_by_what_kubernetes_expands(text: str) -> None:
 
 
 @given(st.text("$()HOME ", min_size=1))
-def test_whatever_the_text_kubernetes_leaves_it_as_it_is(text: str) -> None:
+def test_kubernetes_leaves_any_text_unchanged(text: str) -> None:
     command, environment = as_its_container_sees_it(text)
     assert command == ["write", text, f"--for={text}", text]
     assert json.loads(environment["PIPELINE_PARAMS"]) == {"of": text}

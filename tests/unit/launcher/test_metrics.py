@@ -20,7 +20,7 @@ def served_after(program: str) -> str:
     ("program", "own", "others"),
     [
         (
-            "from pipeline_operator.controller import Controller as C\n"
+            "from pipeline_operator.app import Operator as C\n"
             "from unittest.mock import MagicMock as M\nC(M(), M(), M())",
             "slipway_log_reopened_total",
             "slipway_stream_viewers",

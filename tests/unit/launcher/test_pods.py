@@ -1,4 +1,4 @@
-"""What a pod says of its run: waiting for what, running since when, ended how. Pods are as the kubelet writes them."""
+"""Reading a run's state from its pod: why it waits, when it started, how it ended.."""
 
 from __future__ import annotations
 
@@ -117,10 +117,10 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
             id="held back by a gate, without a message",
         ),
         pytest.param(
-            pod(**scheduling("True")), Reason.CANNOT_START, ["being made"], id="on a node, not taken up there yet"
+            pod(**scheduling("True")), Reason.CANNOT_START, ["being created"], id="on a node, not taken up there yet"
         ),
-        pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, ["being made"], id="being made"),
-        pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, ["being made"], id="being initialized"),
+        pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, ["being created"], id="being created"),
+        pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, ["being created"], id="being initialized"),
         pytest.param(pod(**waiting("ErrImagePull", PULL)), Reason.IMAGE_PULL, [IMAGE, PULL], id="pull failed"),
         pytest.param(
             pod(**waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"')),
@@ -157,13 +157,13 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
         ),
     ],
 )
-def test_a_pod_without_a_running_container_says_what_it_waits_for(seen: Pod, reason: Reason, words: list[str]) -> None:
-    found = pods.waiting_for(seen)
+def test_a_pod_without_a_started_container_has_a_waiting_state(seen: Pod, reason: Reason, words: list[str]) -> None:
+    found = pods.waiting_state(seen)
     assert found is not None
     assert found.reason is reason
-    assert found.slow is ("being made" in words)  # where nothing is known to be wrong, it may take its time
+    assert found.slow is ("being created" in words)  # where nothing is known to be wrong, it may take its time
     for each in words:
-        assert each in found.why
+        assert each in found.message
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_a_pod_without_a_running_container_says_what_it_waits_for(seen: Pod, rea
         pytest.param(pod("Failed", reason="DeadlineExceeded", **waiting("ImagePullBackOff")), id="ended while waiting"),
     ],
 )
-def test_a_pod_whose_container_was_started_or_never_will_be_waits_for_nothing(seen: Pod) -> None:
-    assert pods.waiting_for(seen) is None
+def test_a_pod_whose_container_started_or_never_will_has_no_waiting_state(seen: Pod) -> None:
+    assert pods.waiting_state(seen) is None
 
 
 EVICTED: dict[str, Any] = {"reason": "Evicted", "message": "The node was low on resource: memory."}
@@ -417,7 +417,7 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
         ),
     ],
 )
-def test_a_pod_that_is_over_or_gone_has_one_outcome(
+def test_a_terminated_or_deleted_pod_has_one_outcome(
     seen: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
 ) -> None:
     outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600)
@@ -445,7 +445,9 @@ def test_a_pod_that_is_over_or_gone_has_one_outcome(
         (pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource"), None, ["OutOfcpu", "enough"]),
     ],
 )
-def test_the_outcome_says_in_words_what_people_need(seen: Pod, ended_for: Reason | None, words: list[str]) -> None:
+def test_the_outcomes_message_says_what_happened_and_what_to_do(
+    seen: Pod, ended_for: Reason | None, words: list[str]
+) -> None:
     outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, detail="the detail")
     for each in words:
         assert each in outcome.message
@@ -462,18 +464,18 @@ def test_an_out_of_memory_outcome_names_the_limit() -> None:
     assert "exceeded its memory limit (1000000) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
 
 
-def test_the_first_containers_state_counts_whatever_stands_beside_it() -> None:
+def test_the_first_containers_state_counts() -> None:
     seen = pod("Failed", **ended(3))
     seen["spec"]["containers"].append({"name": "sidecar", "image": IMAGE})
     seen["status"]["containerStatuses"].insert(0, {"name": "sidecar", "state": {"running": {"startedAt": FINISHED}}})
     assert pods.container_of(seen) == "pipeline"
     assert pods.started_at(seen) == datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
-    found = pods.exit_of(seen)
+    found = pods.terminated_state(seen)
     assert found is not None
-    assert found.code == 3
+    assert found.exit_code == 3
 
 
-def test_a_pod_tells_since_when_its_container_runs_or_ran() -> None:
+def test_a_pod_reports_when_its_container_started() -> None:
     since = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
     assert pods.started_at(pod("Running", **running())) == since
     assert pods.started_at(pod("Failed", **ended(3))) == since
@@ -482,18 +484,18 @@ def test_a_pod_tells_since_when_its_container_runs_or_ran() -> None:
 
 
 @pytest.mark.parametrize("epoch", ["1970-01-01T00:00:00Z", None])
-def test_a_container_that_kubernetes_says_began_in_1970_never_began(epoch: str | None) -> None:
+def test_a_container_with_a_zero_start_time_never_started(epoch: str | None) -> None:
     seen = pod("Failed", **ended(128, "ContainerCannotRun"))
     seen["status"]["containerStatuses"][0]["state"]["terminated"]["startedAt"] = epoch
     assert pods.started_at(seen) is None
 
 
-def test_a_pod_belongs_to_the_job_that_made_it_also_when_it_was_orphaned() -> None:
+def test_an_orphaned_pod_still_belongs_to_its_job() -> None:
     seen = pod()
-    assert pods.owner_of(seen) is None
+    assert pods.job_uid(seen) is None
     seen["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": "5f3c"}
     seen["metadata"]["ownerReferences"] = []
-    assert pods.owner_of(seen) == "5f3c"
+    assert pods.job_uid(seen) == "5f3c"
 
 
 def test_a_pod_without_a_status_is_pending() -> None:
@@ -501,23 +503,23 @@ def test_a_pod_without_a_status_is_pending() -> None:
     assert pods.phase(bare) == "Pending"
     assert not pods.terminated(bare)
     assert not pods.scheduled(bare)
-    assert pods.job_of(bare) is None
-    assert pods.exit_of(bare) is None
+    assert pods.job_name(bare) is None
+    assert pods.terminated_state(bare) is None
 
 
-def test_an_end_that_the_kubelet_made_up_for_a_container_that_never_was_is_none() -> None:
+def test_a_termination_invented_by_the_kubelet_is_ignored() -> None:
     made_up = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
     seen = pod("Failed", **LATE, **container(terminated=made_up))
-    assert pods.exit_of(seen) is None
+    assert pods.terminated_state(seen) is None
     seen["status"]["containerStatuses"][0]["containerID"] = "containerd://1f2e"
-    assert pods.exit_of(seen) is not None
+    assert pods.terminated_state(seen) is not None
 
 
 LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
 
 
 @pytest.mark.parametrize("state", [{"waiting": {"reason": "ContainerCreating"}}, {"terminated": LOST}])
-def test_an_eviction_is_one_at_whatever_moment_it_is_looked_at(state: dict[str, Any]) -> None:
+def test_an_eviction_is_recognized_whatever_the_container_state_is(state: dict[str, Any]) -> None:
     seen = pod("Failed", **EVICTED, **container(**state))
     seen["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
     outcome = pods.outcome_of(seen, ended_for=None, timeout=600)

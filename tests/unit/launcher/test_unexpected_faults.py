@@ -35,9 +35,9 @@ from launcher.wiring import Storage
 from launching.fake_cluster import FakeCluster, merged
 from launching.fake_kubelet import FakeKubelet
 from launching.faults import Faults, UnexpectedFault
-from pipeline_operator import admission, controller, run_reconciler
+from pipeline_operator import admission, backoff, reconciliation, run_reconciler
+from pipeline_operator.app import Operator
 from pipeline_operator.cluster_cache import ClusterCache
-from pipeline_operator.controller import Controller
 from pipeline_operator.settings import OperatorSettings
 
 PIPELINES: dict[str, dict[str, Any]] = {
@@ -71,9 +71,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (feed, "_AWAY_SECONDS", 0.01),
         (admission, "_TICK_SECONDS", 0.05),
         (admission, "_RETRY_SECONDS", 0.01),
-        (controller, "RECONCILE_SECONDS", 0.05),
-        (controller, "_AWAY_SECONDS", 0.02),
-        (run_reconciler, "_RETRY_SECONDS", 0.01),
+        (reconciliation, "RECONCILE_SECONDS", 0.05),
+        (reconciliation, "_RETRY_SECONDS", 0.02),
+        (backoff, "RETRY_SECONDS", 0.01),
         (run_reconciler, "_REFRESH_SECONDS", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
@@ -141,7 +141,7 @@ def names_of_tasks() -> set[str]:
 @pytest.mark.parametrize(
     ("target", "nth"), targets(archive=ARCHIVE, log=LOG, files=FILES, **STORES), ids=lambda each: str(each)
 )
-def test_on_the_local_engine_one_fault_ends_no_loop_and_leaves_every_run_its_end(
+def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
     tmp_path: Path, target: str, nth: int
 ) -> None:
     pipelines = tmp_path / "pipelines.yaml"
@@ -222,9 +222,7 @@ CLUSTER = ["get", "list", "patch", "delete", "log"]
     [each for each in targets(archive=ARCHIVE, log=LOG, files=FILES, cluster=CLUSTER, **STORES) if each not in NEVER],
     ids=lambda each: str(each),
 )
-def test_on_kubernetes_one_fault_ends_no_loop_and_leaves_every_run_its_end(
-    tmp_path: Path, target: str, nth: int
-) -> None:
+def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: Path, target: str, nth: int) -> None:
     settings = OperatorSettings.from_environment(
         {"ARCHIVE_DIR": f"{tmp_path}/archive", "APPLICATIONS_DIR": f"{tmp_path}/applications"}
     )
@@ -236,7 +234,7 @@ def test_on_kubernetes_one_fault_ends_no_loop_and_leaves_every_run_its_end(
             cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, "data": {}})
             cluster.put("Lease", {"metadata": {"name": labels.LEASE}})
             stores = Stores(tmp_path, settings, faults, stack)
-            operator = Controller(cluster, stores.storage, settings)
+            operator = Operator(cluster, stores.storage, settings)
             cluster.cache = operator
             runs = [asked_for(name) for name in ("1", "2", "3")]
             kubelet = asyncio.create_task(FakeKubelet(cluster, frozenset({runs[1].run_id})).run())

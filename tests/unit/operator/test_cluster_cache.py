@@ -1,4 +1,4 @@
-"""The cache: what of Jobs and pods counts as the latest, and who is woken when it changes."""
+"""The cluster cache: which version of Jobs and pods counts, and who is woken by a change."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def version_of(manifest: Any) -> Any:
 
 
 @pytest.mark.parametrize("versions", [["5", "9"], ["9", "5"], ["9", "10"], ["10", "9"]])
-def test_the_latest_version_counts_in_whatever_order_they_come(versions: list[str]) -> None:
+def test_the_newest_version_counts_in_any_order_of_events(versions: list[str]) -> None:
     cache = ClusterCache()
     for version in versions:
         cache.observe_job(job(int(version)))
@@ -97,11 +97,11 @@ def test_the_latest_version_counts_in_whatever_order_they_come(versions: list[st
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, unique_by=lambda event: event[0]))
-def test_events_in_any_order_leave_what_the_newest_says(events: list[tuple[int, bool]]) -> None:
+def test_events_in_any_order_leave_the_newest_state(events: list[tuple[int, bool]]) -> None:
     cache = ClusterCache()
     for version, gone in events:
-        cache.observe_job(job(version), gone=gone)
-        cache.observe_pod(pod(version), gone=gone)
+        cache.observe_job(job(version), deleted=gone)
+        cache.observe_pod(pod(version), deleted=gone)
     newest, gone = max(events)
     observed = cache.get("a")
     assert (
@@ -111,29 +111,29 @@ def test_events_in_any_order_leave_what_the_newest_says(events: list[tuple[int, 
     )
 
 
-def test_what_is_deleted_is_kept_as_it_was_last_seen() -> None:
+def test_a_deleted_object_is_kept_as_last_observed() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    cache.observe_pod(pod(3, phase="Failed"), gone=True)
-    cache.observe_job(job(4), gone=True)
+    cache.observe_pod(pod(3, phase="Failed"), deleted=True)
+    cache.observe_job(job(4), deleted=True)
     observed = cache.get("a")
     assert observed.job_deleted and observed.pod_deleted
     assert observed.pod is not None
     assert observed.pod["status"]["phase"] == "Failed"
 
 
-def test_an_event_from_before_the_deletion_brings_nothing_back() -> None:
+def test_an_event_from_before_the_deletion_restores_nothing() -> None:
     cache = ClusterCache()
-    cache.observe_job(job(4), gone=True)
-    cache.observe_pod(pod(5), gone=True)
+    cache.observe_job(job(4), deleted=True)
+    cache.observe_pod(pod(5), deleted=True)
     cache.observe_job(job(3))
     cache.observe_pod(pod(4))
     assert cache.get("a").job_deleted
     assert cache.get("a").pod_deleted
 
 
-def test_the_same_version_again_is_no_news() -> None:
+def test_the_same_version_again_is_not_a_change() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
@@ -146,40 +146,40 @@ def test_the_same_version_again_is_no_news() -> None:
     assert not cache.changed.is_set()
 
 
-def test_a_deletion_without_a_version_of_its_own_is_news_once() -> None:
+def test_a_deletion_with_the_same_version_is_a_change_once() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    cache.observe_pod(pod(2), gone=True)
-    cache.observe_job(job(1), gone=True)
+    cache.observe_pod(pod(2), deleted=True)
+    cache.observe_job(job(1), deleted=True)
     seen = cache.get("a")
     assert seen.job_deleted and seen.pod_deleted
-    cache.observe_job(job(1), gone=True)
-    cache.observe_pod(pod(2), gone=True)
+    cache.observe_job(job(1), deleted=True)
+    cache.observe_pod(pod(2), deleted=True)
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
     assert cache.get("a") == seen
 
 
-def test_a_job_made_again_under_its_name_begins_anew() -> None:
+def test_a_replaced_job_starts_without_the_old_state() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1, "first"))
     cache.observe_pod(pod(2, owner="first"))
-    cache.observe_job(job(3, "first"), gone=True)
+    cache.observe_job(job(3, "first"), deleted=True)
     cache.observe_job(job(7, "second"))
     observed = cache.get("a")
     assert uid_of(observed.job) == "second"
     assert not observed.job_deleted
     assert observed.pod is None
-    cache.observe_job(job(5, "first"), gone=True)
+    cache.observe_job(job(5, "first"), deleted=True)
     assert cache.get("a") == observed
 
 
-def test_a_job_made_again_does_not_have_its_forerunners_pod_nor_that_pods_end() -> None:
+def test_a_replaced_job_does_not_have_the_old_jobs_pod() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1, "first"))
     cache.observe_pod(pod(2, owner="first"))
-    cache.observe_pod(pod(3, phase="Failed", owner="first"), gone=True)
+    cache.observe_pod(pod(3, phase="Failed", owner="first"), deleted=True)
     cache.observe_job(job(7, "second"))
     assert cache.get("a").pod is None
     assert not cache.get("a").pod_deleted
@@ -192,7 +192,7 @@ def test_an_old_pod_does_not_go_to_the_new_job() -> None:
     cache.observe_job(job(7, "second"))
     observed = cache.get("a")
     cache.observe_pod(pod(8, phase="Failed", owner="first"))
-    cache.observe_pod(pod(9, phase="Failed", owner="first"), gone=True)
+    cache.observe_pod(pod(9, phase="Failed", owner="first"), deleted=True)
     cache.resync(listed(9, job(7, "second")), listed(9, pod(8, phase="Failed", owner="first")))
     assert cache.get("a") == observed
     cache.observe_pod(pod(10, "new", "Pending", owner="second"))
@@ -200,14 +200,14 @@ def test_an_old_pod_does_not_go_to_the_new_job() -> None:
 
 
 @pytest.mark.parametrize("owner", [None, "somebody"])
-def test_a_pod_that_only_bears_the_jobs_name_is_not_its_pod(owner: str | None) -> None:
+def test_a_pod_with_the_jobs_name_but_another_uid_is_ignored(owner: str | None) -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2, owner=owner))
     assert cache.get("a").pod is None
 
 
-def test_a_pod_seen_before_its_job_stays_where_the_job_is_its_own() -> None:
+def test_a_pod_observed_before_its_job_is_kept_if_the_uid_matches() -> None:
     for owner, kept in [("job", "pod"), ("first", None)]:
         cache = ClusterCache()
         cache.observe_pod(pod(2, owner=owner))
@@ -220,20 +220,20 @@ def test_of_several_pods_the_youngest_counts() -> None:
     cache.observe_pod(pod(5, "old", second=1))
     cache.observe_pod(pod(6, "young", second=2))
     cache.observe_pod(pod(7, "old", "Failed", second=1))
-    cache.observe_pod(pod(8, "old", "Failed", second=1), gone=True)
+    cache.observe_pod(pod(8, "old", "Failed", second=1), deleted=True)
     observed = cache.get("a")
     assert observed.pod is not None
     assert observed.pod["metadata"]["uid"] == "young"
     assert not observed.pod_deleted
 
 
-def test_a_pod_of_no_job_is_nobodys() -> None:
+def test_a_pod_without_a_job_is_ignored() -> None:
     cache = ClusterCache()
     cache.observe_pod(pod(5, of=None))
     assert list(cache.items()) == []
 
 
-def test_what_only_kubernetes_needs_is_not_kept() -> None:
+def test_managed_fields_are_not_cached() -> None:
     cache = ClusterCache()
     seen = job(1)
     cache.observe_job(seen)
@@ -243,7 +243,7 @@ def test_what_only_kubernetes_needs_is_not_kept() -> None:
     assert "managedFields" in seen["metadata"]
 
 
-def test_a_new_listing_marks_what_is_missing_as_gone_and_takes_what_is_new() -> None:
+def test_a_listing_marks_missing_objects_as_deleted_and_adds_new_ones() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
@@ -259,7 +259,7 @@ def test_a_new_listing_marks_what_is_missing_as_gone_and_takes_what_is_new() -> 
 
 
 @pytest.mark.parametrize(("version", "gone"), [(8, False), (9, True), (10, True)])
-def test_what_is_newer_than_a_listing_is_not_missing_in_it(version: int, gone: bool) -> None:
+def test_an_object_newer_than_the_listing_is_not_deleted(version: int, gone: bool) -> None:
     for jobs_version, pods_version in [(version, 20), (20, version)]:
         cache = ClusterCache()
         cache.observe_job(job(9))
@@ -269,17 +269,17 @@ def test_what_is_newer_than_a_listing_is_not_missing_in_it(version: int, gone: b
         assert (observed.job_deleted, observed.pod_deleted) == (gone or jobs_version == 20, gone or pods_version == 20)
 
 
-def test_a_listing_from_before_the_deletion_brings_nothing_back() -> None:
+def test_a_listing_from_before_the_deletion_restores_nothing() -> None:
     cache = ClusterCache()
-    cache.observe_job(job(4), gone=True)
-    cache.observe_pod(pod(5), gone=True)
+    cache.observe_job(job(4), deleted=True)
+    cache.observe_pod(pod(5), deleted=True)
     seen = cache.get("a")
     cache.resync(listed(4, job(3)), listed(4, pod(4)))
     cache.resync(listed(4, job(4)), listed(5, pod(5)))
     assert cache.get("a") == seen
 
 
-def test_a_listing_without_news_of_a_missing_run_wakes_it_once() -> None:
+def test_a_listing_without_a_run_wakes_its_waiter_once() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.resync(listed(2), listed(2))
@@ -312,7 +312,7 @@ FAILED: Manifest = {"conditions": [{"type": "Failed", "status": "True"}]}
         pytest.param(ObservedRun(pod=pod(2)), True, id="pod seen before its Job"),
     ],
 )
-def test_a_run_holds_a_slot_from_its_release_until_nothing_of_it_runs(observed: ObservedRun, busy: bool) -> None:
+def test_a_run_holds_a_slot_from_its_release_until_it_has_stopped(observed: ObservedRun, busy: bool) -> None:
     assert observed.holds_slot is busy
 
 
@@ -327,33 +327,31 @@ def test_a_run_holds_a_slot_from_its_release_until_nothing_of_it_runs(observed: 
         ({"paused": "true"}, True, False),
     ],
 )
-def test_the_switch_holds_the_queue_only_where_it_says_true(
-    data: dict[str, str] | None, gone: bool, paused: bool
-) -> None:
+def test_only_the_value_true_pauses_the_queue(data: dict[str, str] | None, gone: bool, paused: bool) -> None:
     cache = ClusterCache()
-    cache.observe_switch(switch(1, data), gone=gone)
+    cache.observe_queue_config(switch(1, data), deleted=gone)
     assert cache.paused is paused
     assert cache.changed.is_set()
 
 
-def test_the_newest_version_of_the_switch_counts_in_whatever_order_they_come() -> None:
+def test_the_newest_version_of_the_queue_config_counts_in_any_order() -> None:
     cache = ClusterCache()
-    cache.observe_switch(switch(10, {"paused": "true"}))
+    cache.observe_queue_config(switch(10, {"paused": "true"}))
     cache.changed.clear()
-    cache.observe_switch(switch(9, {"paused": "false"}))
+    cache.observe_queue_config(switch(9, {"paused": "false"}))
     assert cache.paused
     assert not cache.changed.is_set()
-    cache.observe_switch(switch(11, {"paused": "false"}))
+    cache.observe_queue_config(switch(11, {"paused": "false"}))
     assert not cache.paused
 
 
 CHANGES: list[tuple[str, Callable[[ClusterCache], None]]] = [
     ("a newer Job", lambda cache: cache.observe_job(job(2))),
-    ("the Job's end", lambda cache: cache.observe_job(job(2), gone=True)),
+    ("the Job's end", lambda cache: cache.observe_job(job(2), deleted=True)),
     ("a pod", lambda cache: cache.observe_pod(pod(2))),
     ("a listing without it", lambda cache: cache.resync(listed(1), listed(1))),
     ("a word to wake up", lambda cache: cache.notify("a")),
-    ("being forgotten", lambda cache: cache.forget("a")),
+    ("its eviction", lambda cache: cache.evict("a")),
 ]
 changes = pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in CHANGES])
 
@@ -366,7 +364,7 @@ def known() -> ClusterCache:
 
 
 @changes
-def test_whoever_waits_is_woken_by(change: Callable[[ClusterCache], None]) -> None:
+def test_a_waiter_is_woken_by(change: Callable[[ClusterCache], None]) -> None:
     async def scenario() -> None:
         cache = known()
         seen = cache.get("a")
@@ -381,7 +379,7 @@ def test_whoever_waits_is_woken_by(change: Callable[[ClusterCache], None]) -> No
 
 
 @changes
-def test_what_happened_since_the_look_is_not_waited_for(change: Callable[[ClusterCache], None]) -> None:
+def test_a_change_since_the_observation_is_not_waited_for(change: Callable[[ClusterCache], None]) -> None:
     async def scenario() -> None:
         cache = known()
         seen = cache.get("a")
@@ -392,7 +390,7 @@ def test_what_happened_since_the_look_is_not_waited_for(change: Callable[[Cluste
     asyncio.run(scenario())
 
 
-def test_news_of_another_run_wakes_nobody() -> None:
+def test_a_change_of_another_run_wakes_nobody() -> None:
     async def scenario() -> None:
         cache = known()
         waiting = asyncio.ensure_future(cache.wait_for_change("a", cache.get("a"), None))
@@ -410,7 +408,7 @@ def test_news_of_another_run_wakes_nobody() -> None:
     asyncio.run(scenario())
 
 
-def test_waiting_has_a_limit() -> None:
+def test_waiting_ends_after_its_timeout() -> None:
     async def scenario() -> None:
         cache = known()
         async with asyncio.timeout(5):
@@ -419,7 +417,7 @@ def test_waiting_has_a_limit() -> None:
     asyncio.run(scenario())
 
 
-def test_any_change_shows_to_who_looks_at_all_runs() -> None:
+def test_any_change_sets_the_changed_event() -> None:
     cache = known()
     cache.observe_job(job(0))
     assert not cache.changed.is_set()
@@ -427,7 +425,7 @@ def test_any_change_shows_to_who_looks_at_all_runs() -> None:
     assert cache.changed.is_set()
 
 
-def test_waking_changes_nothing_but_the_version() -> None:
+def test_notify_changes_only_the_version() -> None:
     cache = known()
     before = cache.get("a")
     cache.notify("a")

@@ -1,4 +1,4 @@
-"""What is done next about a run, for every state that its Job and pod can be in."""
+"""The next step for a run, for every state that its Job and pod can have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus
 from launcher.settings import SharedSettings
 from pipeline_operator.cluster_cache import ObservedRun
-from pipeline_operator.decisions import Facts, Finish, Limits, Step, Terminate, Wait, next_step
+from pipeline_operator.decisions import Facts, Finish, Limits, RefreshPods, Step, Terminate, Wait, next_step
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 QUEUED = Run(run_id="4711-01jd", job_id="4711", timeout_seconds=60, created_at=AT, updated_at=AT)
@@ -87,7 +87,7 @@ def pod(kind: str, *, deleting: bool = False) -> Manifest:
 
 def facts(after: float = 0, *, lasting: float = 0, **known: Any) -> Facts:
     moment = AT + timedelta(seconds=after)
-    return Facts(now=moment, cause_since=moment - timedelta(seconds=lasting), **known)
+    return Facts(**{"pods_listed": True, **known}, now=moment, cause_since=moment - timedelta(seconds=lasting))
 
 
 CAUSES = {
@@ -206,7 +206,7 @@ def gist(step: Step) -> str:
         pytest.param(job(), pod("failed", deleting=True), "conclude: failed, Deleted", id="deleted while running"),
     ],
 )
-def test_the_next_step_for_a_job_that_is_there(of_job: Manifest, of_pod: Manifest | None, expected: str) -> None:
+def test_the_next_step_for_an_existing_job(of_job: Manifest, of_pod: Manifest | None, expected: str) -> None:
     assert gist(next_step(RUNNING, ObservedRun(job=of_job, pod=of_pod), facts(), LIMITS)) == expected
 
 
@@ -228,7 +228,7 @@ def test_the_next_step_for_a_job_that_is_there(of_job: Manifest, of_pod: Manifes
         ),
     ],
 )
-def test_the_next_step_for_a_job_that_is_gone(
+def test_the_next_step_for_a_deleted_job(
     of_job: Manifest | None, of_pod: Manifest | None, pod_deleted: bool, expected: str
 ) -> None:
     observed = ObservedRun(job=of_job, job_deleted=of_job is not None, pod=of_pod, pod_deleted=pod_deleted)
@@ -242,7 +242,7 @@ def test_the_next_step_for_a_job_that_is_gone(
         pytest.param(RUNNING, pod("running"), facts(60), "end: TimedOut", id="over its time"),
         pytest.param(QUEUED, pod("running"), facts(600), "look", id="not seen to start yet"),
         pytest.param(RUNNING, pod("running"), facts(excess="Much."), "end: ArtifactsTooLarge", id="too many artifacts"),
-        pytest.param(RUNNING, pod("running"), facts(ending_for=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
+        pytest.param(RUNNING, pod("running"), facts(termination_reason=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
         *(
             param
             for cause, reason in [
@@ -275,7 +275,9 @@ def test_the_next_step_for_a_job_that_is_gone(
         pytest.param(QUEUED, pod("misnamed"), facts(), "end: InvalidImage", id="a wrong name is not waited for"),
     ],
 )
-def test_what_lasts_too_long_is_ended(run: Run, of_pod: Manifest | None, known: Facts, expected: str) -> None:
+def test_a_run_is_terminated_after_its_grace_period(
+    run: Run, of_pod: Manifest | None, known: Facts, expected: str
+) -> None:
     assert gist(next_step(run, ObservedRun(job=job(), pod=of_pod), known, LIMITS)) == expected
 
 
@@ -291,7 +293,7 @@ def test_what_lasts_too_long_is_ended(run: Run, of_pod: Manifest | None, known: 
         (QUEUED, pod("running"), facts(), None),
     ],
 )
-def test_it_looks_again_when_the_time_is_up(
+def test_a_wait_ends_with_its_grace_period(
     run: Run, of_pod: Manifest | None, known: Facts, seconds: float | None
 ) -> None:
     step = next_step(run, ObservedRun(job=job(), pod=of_pod), known, LIMITS)
@@ -301,7 +303,7 @@ def test_it_looks_again_when_the_time_is_up(
 
 @pytest.mark.parametrize("before", [None, *CAUSES])
 @pytest.mark.parametrize("cause", GRACES)
-def test_a_new_cause_of_waiting_has_its_whole_grace(cause: str, before: str | None) -> None:
+def test_a_new_cause_starts_a_new_grace_period(cause: str, before: str | None) -> None:
     step = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(cause=before, lasting=3600), LIMITS)
     if before == cause:
         assert isinstance(step, Terminate)
@@ -319,28 +321,28 @@ def said_of(cause: str) -> str | None:
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        ("no pod", "Waiting for Kubernetes to make the pod."),
+        ("no pod", "Waiting for Kubernetes to create the pod."),
         ("Unschedulable", "No node can take the pod: Unschedulable"),
         ("ImagePull", "The image image cannot be pulled: Back-off"),
-        ("CannotStart", 'The container cannot be made: CreateContainerConfigError: secret "keys" not found'),
-        ("CannotStart slow", "The container is being made; a new image is pulled first, volumes are mounted."),
+        ("CannotStart", 'The container cannot be created: CreateContainerConfigError: secret "keys" not found'),
+        ("CannotStart slow", "The container is being created: the image is pulled and the volumes are mounted."),
     ],
 )
-def test_what_is_waited_for_is_said_at_once_and_again_where_it_is_given_up(cause: str, words: str) -> None:
+def test_the_cause_is_reported_while_waiting_and_at_termination(cause: str, words: str) -> None:
     assert said_of(cause) == words
     ended = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(cause=cause, lasting=3600), LIMITS)
     assert isinstance(ended, Terminate)
     assert ended.detail == words
 
 
-def test_a_suspended_job_says_what_is_to_be_done_and_may_stay_so() -> None:
+def test_a_job_suspended_by_hand_waits_without_limit_and_says_what_to_do() -> None:
     step = next_step(QUEUED, ObservedRun(job=job(suspended=True)), facts(cause="no pod", lasting=3600), LIMITS)
     assert step == Wait(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
 
 
 @pytest.mark.parametrize("of_pod", [None, pod("pulling"), pod("unscheduled"), pod("running")])
-def test_the_detail_is_kept_while_a_run_is_ended(of_pod: Manifest | None) -> None:
-    ending = facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found")
+def test_the_detail_is_kept_during_termination(of_pod: Manifest | None) -> None:
+    ending = facts(termination_reason=Reason.IMAGE_PULL, detail="a:1 was not found")
     for of_job in (job(), job(end_for="ImagePull")):
         step = next_step(QUEUED, ObservedRun(job=of_job, pod=of_pod), ending, LIMITS)
         assert step == Terminate(reason=Reason.IMAGE_PULL, detail="a:1 was not found")
@@ -356,26 +358,26 @@ def test_the_detail_is_kept_while_a_run_is_ended(of_pod: Manifest | None) -> Non
         pytest.param(ObservedRun(job=job(end_for="ImagePull"), job_deleted=True), id="its Job deleted"),
     ],
 )
-def test_the_detail_is_in_the_outcome_of_a_run_that_was_ended(observed: ObservedRun) -> None:
-    step = next_step(QUEUED, observed, facts(ending_for=Reason.IMAGE_PULL, detail="a:1 was not found"), LIMITS)
+def test_the_detail_is_in_the_outcome_of_a_terminated_run(observed: ObservedRun) -> None:
+    step = next_step(QUEUED, observed, facts(termination_reason=Reason.IMAGE_PULL, detail="a:1 was not found"), LIMITS)
     assert isinstance(step, Finish)
     assert step.outcome.reason is Reason.IMAGE_PULL
     assert step.outcome.message.endswith(" a:1 was not found")
 
 
-def test_a_wish_to_cancel_that_only_the_record_knows_is_kept() -> None:
+def test_a_cancellation_known_only_to_the_record_is_kept() -> None:
     run = RUNNING.cancelling(AT)
     assert gist(next_step(run, ObservedRun(job=job(), pod=pod("running")), facts(), LIMITS)) == "end: Cancelled"
     assert gist(next_step(run, ObservedRun(), facts(), LIMITS)) == "conclude: cancelled, Cancelled"
 
 
-def test_a_rejected_job_says_what_is_wrong_with_it() -> None:
+def test_a_rejected_job_names_the_requirements_it_does_not_meet() -> None:
     step = next_step(QUEUED, ObservedRun(job=job("queued", faulty=True)), facts(), LIMITS)
     assert isinstance(step, Finish)
     assert "spec.backoffLimit must be 0" in step.outcome.message
 
 
-def test_a_job_that_was_suspended_for_its_rejection_says_what_was_wrong_before() -> None:
+def test_a_rejected_job_names_the_faults_it_had_before_it_was_suspended() -> None:
     rejected = job("queued", end_for="Rejected", end_detail="spec.suspend must be true: ….")
     step = next_step(QUEUED, ObservedRun(job=rejected), facts(), LIMITS)
     assert isinstance(step, Finish)
@@ -416,13 +418,13 @@ some_facts = st.builds(
     cause=st.sampled_from([None, *CAUSES]),
     lasting=st.sampled_from([0.0, 10.0, 1e6]),
     excess=st.sampled_from(["", "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."]),
-    ending_for=st.sampled_from([None, *Reason]),
+    termination_reason=st.sampled_from([None, *Reason]),
 )
 some_runs = st.sampled_from([QUEUED, RUNNING, QUEUED.cancelling(AT), RUNNING.cancelling(AT)])
 
 
 @given(some_runs, some_observed, some_facts)
-def test_every_combination_has_a_next_step_and_every_end_is_final(
+def test_every_combination_has_a_next_step_and_every_outcome_is_final(
     run: Run, observed: ObservedRun, known: Facts
 ) -> None:
     step = next_step(run, observed, known, LIMITS)
@@ -435,26 +437,26 @@ def test_every_combination_has_a_next_step_and_every_end_is_final(
 
 
 @given(some_runs, with_a_pod_that_may_run, some_facts)
-def test_no_run_is_concluded_while_its_pod_may_still_run(run: Run, observed: ObservedRun, known: Facts) -> None:
+def test_no_run_finishes_while_its_pod_can_still_run(run: Run, observed: ObservedRun, known: Facts) -> None:
     assert not isinstance(next_step(run, observed, known, LIMITS), Finish)
 
 
 @given(some_runs, with_a_pod_being_deleted, some_facts)
-def test_no_run_is_completed_whose_pod_was_being_deleted(run: Run, observed: ObservedRun, known: Facts) -> None:
+def test_no_run_completes_if_its_pod_was_being_deleted(run: Run, observed: ObservedRun, known: Facts) -> None:
     step = next_step(run, observed, known, LIMITS)
     assert not (isinstance(step, Finish) and step.outcome.status is RunStatus.COMPLETED)
 
 
 @given(some_runs, some_observed, some_facts)
-def test_a_run_is_cancelled_only_where_somebody_asked(run: Run, observed: ObservedRun, known: Facts) -> None:
+def test_a_run_is_cancelled_only_on_request(run: Run, observed: ObservedRun, known: Facts) -> None:
     step = next_step(run, observed, known, LIMITS)
     cancelled = observed.job is not None and "slipway.dev/cancel" in observed.job["metadata"]["annotations"]
     if isinstance(step, Finish) and step.outcome.status is RunStatus.CANCELLED:
-        assert cancelled or run.cancel_requested or known.ending_for is Reason.CANCELLED
+        assert cancelled or run.cancel_requested or known.termination_reason is Reason.CANCELLED
 
 
 @given(some_runs, some_observed, some_facts)
-def test_what_is_concluded_can_be_recorded(run: Run, observed: ObservedRun, known: Facts) -> None:
+def test_every_outcome_can_be_recorded(run: Run, observed: ObservedRun, known: Facts) -> None:
     step = next_step(run, observed, known, LIMITS)
     if isinstance(step, Finish):
         if step.outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
@@ -464,15 +466,21 @@ def test_what_is_concluded_can_be_recorded(run: Run, observed: ObservedRun, know
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_patience_ends_only_after_time_in_which_the_control_plane_answered(cause: str) -> None:
+def test_a_grace_period_starts_over_after_an_outage_of_the_api_server(cause: str) -> None:
     grace = GRACES.get(cause, 0)
     observed = ObservedRun(job=job(), pod=CAUSES[cause])
     if grace == 0:  # no patience to begin with
         return
     waited = Facts(now=AT, cause=cause, cause_since=AT - timedelta(seconds=10 * grace))
     assert isinstance(next_step(QUEUED, observed, waited, LIMITS), Terminate)
-    away = replace(waited, away_at=AT - timedelta(seconds=5))
+    away = replace(waited, unavailable_at=AT - timedelta(seconds=5))
     step = next_step(QUEUED, observed, away, LIMITS)
     assert isinstance(step, Wait) and step.seconds == grace + 15  # 20 s in which Kubernetes finds itself again
     later = replace(away, now=AT + timedelta(seconds=grace + 15))
     assert isinstance(next_step(QUEUED, observed, later, LIMITS), Terminate)
+
+
+def test_a_run_without_a_pod_in_the_cache_does_not_finish_before_its_pods_were_listed() -> None:
+    finished = ObservedRun(job=job(finished="Failed"))
+    assert next_step(RUNNING, finished, facts(pods_listed=False), LIMITS) == RefreshPods()
+    assert isinstance(next_step(RUNNING, finished, facts(), LIMITS), Finish)

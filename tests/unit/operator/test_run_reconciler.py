@@ -1,4 +1,4 @@
-"""The reconciler of one run, from the queue to its record: with the real archive, on a cluster that is played."""
+"""The reconciler of one run, from the queue to its record, with the real archive and a fake cluster."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import recorder
 from launcher.cluster import jobs, labels
 from launcher.domain.errors import ClusterUnavailable
 from launcher.domain.log_lines import LineKind, LogLine, Receipt
@@ -23,54 +24,60 @@ from launcher.logs.publisher import Publisher
 from launcher.stores.memory import InMemoryLogTail
 from launching.fake_cluster import Manifest
 from launching.harness import NAME, POD, Harness, container, ended, running, waiting
-from pipeline_operator import decisions, run_reconciler
+from pipeline_operator import backoff, decisions, run_reconciler
 
 LATE: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
 Scenario = Callable[[Harness], Awaitable[None]]
-Play = Callable[..., None]
+RunScenario = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "_NO_ROOM_SECONDS", 0.01)
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Play:
-    """Play a scenario on a harness of its own; no wait in it is longer than a few seconds."""
+def run_scenario(tmp_path: Path) -> RunScenario:
+    """Run a scenario with its own harness; no wait in it is longer than a few seconds."""
 
-    def played(scenario: Scenario, **environ: str) -> None:
-        async def harness() -> None:
+    def run(scenario: Scenario, **environ: str) -> None:
+        async def with_harness() -> None:
             async with AsyncExitStack() as stack:
                 harness = Harness(tmp_path, stack, **environ)
                 stack.push_async_callback(harness.storage.publisher.stop)
                 try:
                     await scenario(harness)
                 finally:
-                    if harness.following is not None:
+                    if harness.task is not None:
                         await harness.kill()
 
-        asyncio.run(harness())
+        asyncio.run(with_harness())
 
-    return played
+    return run
 
 
-def test_a_run_goes_from_the_queue_to_its_record(play: Play) -> None:
+def test_a_run_goes_from_the_queue_to_its_record(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
-        assert harness.kept == harness.run
+        await harness.start()
+        assert harness.archived == harness.run
         await harness.release()
-        await harness.until(lambda: harness.kept.waiting_for == "Waiting for Kubernetes to make the pod.")
-        harness.observe_pod(node=None)
-        await harness.until(lambda: harness.kept.waiting_for == "Waiting for a node.")
-        harness.observe_pod(**waiting("ContainerCreating"))
-        await harness.until(lambda: "being made" in (harness.kept.waiting_for or ""))
+        await harness.until(lambda: harness.archived.waiting_for == "Waiting for Kubernetes to create the pod.")
+        harness.put_pod(node=None)
+        await harness.until(lambda: harness.archived.waiting_for == "Waiting for a node.")
+        harness.put_pod(**waiting("ContainerCreating"))
+        await harness.until(lambda: "being created" in (harness.archived.waiting_for or ""))
         await harness.until(lambda: f"log {POD}" in harness.cluster.calls)  # long before its status says Running
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one", "two")
         await harness.until(lambda: len(harness.lines) == 3)
-        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
-        assert harness.kept.waiting_for is None
+        await harness.until(lambda: harness.archived.status is RunStatus.RUNNING)
+        assert harness.archived.waiting_for is None
         (harness.storage.artifacts.make(NAME) / "dossier.txt").write_text("all about it")
         harness.cluster.say(POD, "three")
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Succeeded", **ended(0))
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.COMPLETED, "Completed", 0)
         assert run.artifacts == {"dossier_url": "dossier.txt"}
@@ -82,13 +89,13 @@ def test_a_run_goes_from_the_queue_to_its_record(play: Play) -> None:
         assert not harness.job["spec"]["suspend"]
         assert not [call for call in harness.cluster.calls if call.startswith("delete")]
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_run_that_is_cancelled_in_the_queue_is_recorded_and_its_job_deleted(play: Play) -> None:
+def test_a_run_cancelled_in_the_queue_is_recorded_and_its_job_deleted(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.cancel()
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.CANCELLED, "Cancelled", None)
@@ -98,88 +105,90 @@ def test_a_run_that_is_cancelled_in_the_queue_is_recorded_and_its_job_deleted(pl
         assert not harness.storage.archive.has_log(NAME)
         assert ("Job", NAME) not in harness.cluster.objects
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_run_that_is_cancelled_while_it_runs_keeps_its_pod_and_its_last_words(play: Play) -> None:
+def test_a_run_cancelled_while_running_keeps_its_pod_and_its_last_lines(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one")
-        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
+        await harness.until(lambda: harness.archived.status is RunStatus.RUNNING)
         await harness.cancel()
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         harness.cluster.say(POD, "cleaned up")
-        harness.observe_pod("Failed", **LATE, **ended(143))
+        harness.put_pod("Failed", **LATE, **ended(143))
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.CANCELLED, "Cancelled", 143)
         assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"cleaned up")]
         assert ("Pod", POD) in harness.cluster.objects
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_reason_of_the_operators_own_is_stored_before_the_pod_is_ended(play: Play) -> None:
+def test_the_operators_reason_is_stored_before_the_pod_is_stopped(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         harness.cluster.calls.clear()
         (harness.storage.artifacts.make(NAME) / "large").write_bytes(bytes(1025))
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         patches = [call for call in harness.cluster.calls if call.startswith("patch")]
-        assert patches == ["patch Job", "patch Pod"]
-        assert jobs.ended_for(harness.job) is Reason.ARTIFACTS_TOO_LARGE
+        assert patches == [f"patch Job {NAME}", f"patch Pod {POD}"]
+        assert jobs.termination_reason(harness.job) is Reason.ARTIFACTS_TOO_LARGE
         assert not harness.job["spec"]["suspend"]
-        harness.observe_pod("Failed", **LATE, **ended(143))
+        harness.put_pod("Failed", **LATE, **ended(143))
         assert (await harness.end()).reason == "ArtifactsTooLarge"
 
-    play(scenario, MAX_ARTIFACT_BYTES="1024")
+    run_scenario(scenario, MAX_ARTIFACT_BYTES="1024")
 
 
-def test_too_many_files_end_a_run_and_its_record_says_so(play: Play) -> None:
+def test_too_many_files_terminate_a_run_and_its_record_says_so(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         at = harness.storage.artifacts.make(NAME)
         for number in range(11):
             (at / str(number)).touch()
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
-        harness.observe_pod("Failed", **LATE, **ended(143))
+        harness.put_pod("Failed", **LATE, **ended(143))
         run = await harness.end()
         assert run.reason == "ArtifactsTooLarge"
         assert run.message == (
             "The pipeline's artifacts exceeded a limit. It created more than 10 files and folders (MAX_ARTIFACT_FILES)."
         )
 
-    play(scenario, MAX_ARTIFACT_FILES="10")
+    run_scenario(scenario, MAX_ARTIFACT_FILES="10")
 
 
-def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape(play: Play, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape(run_scenario: RunScenario, tmp_path: Path) -> None:
     pipelines = tmp_path / "pipelines.yaml"
     pipelines.write_text('default: {command: [x], artifacts: {report_url: "*.pdf"}}')
 
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         at = harness.storage.artifacts.make(NAME)
         Path(os.fsdecode(os.fsencode(at) + b"/M\xfcller.pdf")).touch()
-        harness.observe_pod("Running", **running())
-        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Running", **running())
+        await harness.until(lambda: harness.archived.status is RunStatus.RUNNING)
+        harness.put_pod("Succeeded", **ended(0))
         run = await harness.end()
         assert (run.status, run.artifacts) == (RunStatus.COMPLETED, {"report_url": r"M\xfcller.pdf"})
 
-    play(scenario, PIPELINES_FILE=str(pipelines))
+    run_scenario(scenario, PIPELINES_FILE=str(pipelines))
 
 
-def test_lines_come_in_while_the_artifacts_are_counted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_come_in_while_the_artifacts_are_counted(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario(harness: Harness) -> None:
         gate, counting = threading.Event(), threading.Event()
 
@@ -190,22 +199,22 @@ def test_lines_come_in_while_the_artifacts_are_counted(play: Play, monkeypatch: 
 
         monkeypatch.setattr(harness.storage.artifacts, "_excess", count)
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         await harness.until(counting.is_set)
         harness.cluster.say(POD, "one", "two")
         await harness.until(lambda: len(harness.lines) == 3)
         gate.set()
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).status is RunStatus.COMPLETED
 
-    play(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("begins", [True, False])
-def test_a_record_that_the_disk_refused_is_written_again_and_nothing_is_said_twice(
-    play: Play, begins: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_record_that_the_disk_refused_is_retried_and_no_line_is_doubled(
+    run_scenario: RunScenario, begins: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(harness: Harness) -> None:
         put = harness.storage.archive.put
@@ -219,17 +228,17 @@ def test_a_record_that_the_disk_refused_is_written_again_and_nothing_is_said_twi
 
         monkeypatch.setattr(harness.storage.archive, "put", full_disk)
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         if begins:
-            harness.observe_pod("Running", **running())
+            harness.put_pod("Running", **running())
             harness.cluster.say(POD, "one")
             await harness.until(lambda: len(harness.lines) == 2)
-            harness.observe_pod("Failed", **ended(3))
+            harness.put_pod("Failed", **ended(3))
         else:
-            harness.observe_pod(**waiting("InvalidImageName"))
+            harness.put_pod(**waiting("InvalidImageName"))
             await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
-            harness.observe_pod("Failed", **LATE, **waiting("InvalidImageName"))
+            harness.put_pod("Failed", **LATE, **waiting("InvalidImageName"))
         await harness.until(lambda: refused)
         lines = harness.lines
         run = await harness.end()
@@ -238,7 +247,7 @@ def test_a_record_that_the_disk_refused_is_written_again_and_nothing_is_said_twi
         assert harness.lines == lines == [FIRST, (LineKind.LINE, b"one") if begins else (LineKind.SYSTEM, said(run))]
         assert run.log.complete
 
-    play(scenario)
+    run_scenario(scenario)
 
 
 def said(run: Run) -> bytes:
@@ -247,142 +256,142 @@ def said(run: Run) -> bytes:
     return run.message.encode()
 
 
-def test_a_record_that_kubernetes_could_not_take_is_written_again(play: Play) -> None:
+def test_a_record_that_kubernetes_could_not_store_is_retried(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod("Running", **running())
-        await harness.until(lambda: harness.kept.status is RunStatus.RUNNING)
-        harness.cluster.faults["patch Job"] = [ClusterUnavailable("Kubernetes cannot now: etcd leader changed")]
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Running", **running())
+        await harness.until(lambda: harness.archived.status is RunStatus.RUNNING)
+        harness.cluster.faults["patch Job"] = [ClusterUnavailable("Kubernetes is temporarily unavailable")]
+        harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).status is RunStatus.COMPLETED
 
-    play(scenario)
+    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("suspend", [True, False])
-def test_a_job_made_anew_under_the_name_of_an_ended_run_gets_its_record_and_never_runs(
-    play: Play, suspend: bool
+def test_a_new_job_with_the_name_of_a_finished_run_gets_its_record_and_never_runs(
+    run_scenario: RunScenario, suspend: bool
 ) -> None:
     async def scenario(harness: Harness) -> None:
         outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="…", exit_code=0)
         before = harness.run.started(now()).ended(outcome, now(), Receipt(complete=True))
         harness.storage.recorder.record(before)
         harness.make_job(suspend=suspend)
-        await harness.supervise()
+        await harness.start()
         assert await harness.end() == before
         assert harness.job["spec"]["suspend"]
         assert harness.job["spec"]["ttlSecondsAfterFinished"] == 86400
         assert not harness.cache.get(NAME).holds_slot
         assert not harness.storage.archive.has_log(NAME)
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_job_made_anew_while_its_run_waits_ends_that_run_and_is_left_alone_by_it(play: Play) -> None:
+def test_a_job_replaced_while_queued_fails_its_run_and_the_new_job_is_left_alone(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         first = harness.make_job()
-        await harness.supervise()
+        await harness.start()
         harness.cluster.take_away("Job", NAME)
         second = harness.make_job()
         assert second["metadata"]["uid"] != first["metadata"]["uid"]
-        assert harness.following is not None
+        assert harness.task is not None
         async with asyncio.timeout(4):
-            await harness.following
-        assert (harness.kept.status, harness.kept.reason) == (RunStatus.FAILED, "Deleted")
+            await harness.task
+        assert (harness.archived.status, harness.archived.reason) == (RunStatus.FAILED, "Deleted")
         assert harness.job == second
-        await harness.supervise()  # as the controller does when the first one is done
+        await harness.start()  # as `RunReconcilers` does when the first one is done
         assert (await harness.end()).reason == "Deleted"
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_log_that_cannot_be_read_for_an_unknown_reason_is_tried_again_and_loses_no_line(
-    play: Play, caplog: pytest.LogCaptureFixture
+def test_a_log_is_read_again_after_an_unexpected_error_and_loses_no_line(
+    run_scenario: RunScenario, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.cluster.faults["log"] = [RuntimeError("what nobody thought of")]
+        harness.cluster.faults["log"] = [RuntimeError("unexpected")]
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod(**waiting("ContainerCreating"))
+        harness.put_pod(**waiting("ContainerCreating"))
         await harness.until(lambda: not harness.cluster.faults["log"])
         harness.cluster.say(POD, "one")
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         await harness.until(lambda: len(harness.lines) == 2)
         harness.cluster.say(POD, "two")
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Succeeded", **ended(0))
         run = await harness.end()
         assert run.log.complete
         assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"two")]
-        assert "it is tried again" in caplog.text
+        assert "trying again" in caplog.text
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_log_that_breaks_off_is_read_on_from_where_it_was(play: Play) -> None:
+def test_a_log_that_breaks_off_is_resumed(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one", "two")
         await harness.until(lambda: len(harness.lines) == 3)
         await harness.kill()
         harness.cluster.faults["log"] = [ClusterUnavailable("Kubernetes does not answer")] * 2
         harness.cluster.say(POD, "three")
-        await harness.supervise()
+        await harness.start()
         await harness.until(lambda: len(harness.lines) == 4)
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).log.complete
         assert [data for _, data in harness.lines[1:]] == [b"one", b"two", b"three"]
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_log_that_has_ended_is_not_read_again_at_each_news_before_the_pods_end(play: Play) -> None:
+def test_a_log_that_has_ended_is_not_read_again_at_each_change_of_the_pod(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one")
         await harness.until(lambda: len(harness.lines) == 2)
         asked = harness.cluster.calls.count(f"log {POD}")
-        harness.observe_pod("Running", **ended(0))
+        harness.put_pod("Running", **ended(0))
         for _ in range(5):
             await asyncio.sleep(0.02)
             harness.cluster.put("Job", {**harness.job, "status": {"ready": 0}})
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).log.complete
         assert harness.cluster.calls.count(f"log {POD}") == asked + 1  # for the last line alone, to be sure of it
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_job_that_names_no_pipeline_has_exit_codes_of_its_own(play: Play) -> None:
+def test_the_pipelines_exit_codes_do_not_apply_to_a_job_that_names_none(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
         del harness.job["metadata"]["annotations"][labels.PIPELINE]
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod("Failed", **ended(3))
+        harness.put_pod("Failed", **ended(3))
         run = await harness.end()
         assert (run.reason, run.exit_code) == ("PipelineError", 3)
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_finished_job_whose_pods_news_is_late_waits_for_the_listing_of_pods(play: Play) -> None:
+def test_the_pods_of_a_finished_job_are_listed_if_their_events_are_late(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.cluster.told = {"Job"}
+        harness.cluster.watched = {"Job"}
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         harness.cluster.say(POD, "one")
-        harness.observe_pod("Failed", **ended(3))
-        await harness.until(lambda: harness.kept.waiting_for)
+        harness.put_pod("Failed", **ended(3))
+        await harness.until(lambda: harness.archived.waiting_for)
         assert harness.cache.get(NAME).pod is None
         harness.finish_job("Failed")
         run = await harness.end()
@@ -390,13 +399,13 @@ def test_a_finished_job_whose_pods_news_is_late_waits_for_the_listing_of_pods(pl
         assert harness.lines == [FIRST, (LineKind.LINE, b"one")]
         assert harness.cluster.calls.count("list Pod") == 1
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_run_that_nobody_saw_start_is_completed_all_the_same(play: Play) -> None:
+def test_a_run_completes_even_if_its_start_was_not_observed(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         harness.finish_job("Complete")  # and its pod was deleted before anybody looked
         run = await harness.end()
@@ -405,10 +414,10 @@ def test_a_run_that_nobody_saw_start_is_completed_all_the_same(play: Play) -> No
         assert run.completed_at is not None
         assert run.created_at <= run.started_at <= run.completed_at
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_what_happened_while_no_operator_was_there_has_the_pods_own_times(play: Play) -> None:
+def test_events_without_an_operator_have_the_pods_timestamps(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         begun, done = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC), datetime(2026, 11, 24, 8, 0, 9, tzinfo=UTC)
         created = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -416,15 +425,15 @@ def test_what_happened_while_no_operator_was_there_has_the_pods_own_times(play: 
         harness.make_job()
         await harness.release()
         state = {"exitCode": 0, "reason": "Completed", "startedAt": f"{begun:%FT%TZ}", "finishedAt": f"{done:%FT%TZ}"}
-        harness.observe_pod("Succeeded", **container(terminated=state))
-        await harness.supervise()
+        harness.put_pod("Succeeded", **container(terminated=state))
+        await harness.start()
         run = await harness.end()
         assert (run.started_at, run.completed_at) == (begun, done)
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_job_without_a_pod_that_is_given_up_is_suspended_and_says_why(play: Play) -> None:
+def test_a_job_whose_pod_is_refused_is_suspended_and_says_why(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         refusal = 'pods "4711-01jd-" is forbidden: exceeded quota'
         event = {
@@ -436,46 +445,46 @@ def test_a_job_without_a_pod_that_is_given_up_is_suspended_and_says_why(play: Pl
         }
         harness.cluster.put("Event", event)
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "CannotStart")
         assert run.message is not None
         assert run.message.endswith(f"Kubernetes refuses the pod: {refusal}")
         assert harness.job["spec"]["suspend"]
-        assert jobs.ended_for(harness.job) is Reason.CANNOT_START
-        assert jobs.end_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
-        assert "delete Job" not in harness.cluster.calls
+        assert jobs.termination_reason(harness.job) is Reason.CANNOT_START
+        assert jobs.termination_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
+        assert f"delete Job {NAME}" not in harness.cluster.calls
         assert harness.lines == [FIRST, (LineKind.SYSTEM, run.message.encode())]
 
-    play(scenario, CANNOT_START_GRACE_SECONDS="0")
+    run_scenario(scenario, CANNOT_START_GRACE_SECONDS="0")
 
 
-def test_the_next_operator_knows_why_the_one_before_ended_a_run(play: Play) -> None:
+def test_the_next_operator_knows_why_the_previous_one_terminated_a_run(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod(**waiting("ErrImagePull", "not found"))
+        harness.put_pod(**waiting("ErrImagePull", "not found"))
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         await harness.kill()
-        harness.observe_pod("Failed", **LATE, **waiting("ImagePullBackOff", "Back-off"))
-        await harness.supervise()
+        harness.put_pod("Failed", **LATE, **waiting("ImagePullBackOff", "Back-off"))
+        await harness.start()
         run = await harness.end()
         assert run.reason == "ImagePull"
         assert run.message is not None
         assert run.message.endswith("The image image cannot be pulled: not found")
 
-    play(scenario, IMAGE_GRACE_SECONDS="0")
+    run_scenario(scenario, IMAGE_GRACE_SECONDS="0")
 
 
-def test_a_job_that_is_no_run_is_suspended_and_ends_only_when_its_pod_has(play: Play) -> None:
+def test_a_rejected_job_is_suspended_and_finishes_after_its_pod(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job(suspend=False, backoffLimit=6)
-        harness.observe_pod("Running", **running())
-        await harness.supervise()
+        harness.put_pod("Running", **running())
+        await harness.start()
         await harness.until(lambda: harness.job["spec"]["suspend"])
-        assert not harness.kept.status.terminal
+        assert not harness.archived.status.terminal
         harness.cluster.take_away("Pod", POD)  # as the Job controller does with a suspended Job's
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "Rejected")
@@ -483,7 +492,7 @@ def test_a_job_that_is_no_run_is_suspended_and_ends_only_when_its_pod_has(play: 
         assert "spec.suspend must be true" in run.message
         assert "spec.backoffLimit must be 0" in run.message
 
-    play(scenario)
+    run_scenario(scenario)
 
 
 class Tail(InMemoryLogTail):
@@ -510,7 +519,9 @@ class AskedPublisher(Publisher):
         return super().pending(run_id)
 
 
-def test_a_tail_that_a_killed_operator_left_short_is_whole_before_the_job_says_recorded(play: Play) -> None:
+def test_a_tail_left_short_by_a_killed_operator_is_completed_before_the_job_is_recorded(
+    run_scenario: RunScenario,
+) -> None:
     async def scenario(harness: Harness) -> None:
         limit = harness.settings.LOG_BUFFER_LIMIT
 
@@ -518,16 +529,16 @@ def test_a_tail_that_a_killed_operator_left_short_is_whole_before_the_job_says_r
             tail = Tail(limit)
             publisher = AskedPublisher(harness.storage.archive, tail, limit)
             harness.storage = replace(harness.storage, publisher=publisher)
-            await harness.supervise()
+            await harness.start()
             return tail, publisher
 
         harness.make_job()
         killed, publisher = await begin()
         await harness.release()
-        harness.observe_pod("Running", **running())
+        harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one", "two")
-        harness.observe_pod("Succeeded", **ended(0))
-        await harness.until(lambda: harness.kept.status.terminal)
+        harness.put_pod("Succeeded", **ended(0))
+        await harness.until(lambda: harness.archived.status.terminal)
         await harness.until(lambda: publisher.asked)
         await harness.kill()
         await publisher.stop()
@@ -539,72 +550,71 @@ def test_a_tail_that_a_killed_operator_left_short_is_whole_before_the_job_says_r
         await harness.end()
         assert tail.numbers == [1, 2, 3]
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_run_waits_while_kubernetes_is_away_and_is_given_its_time_afterwards(
-    play: Play, monkeypatch: pytest.MonkeyPatch
+def test_a_grace_period_does_not_end_during_an_outage_of_kubernetes(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.5)
     monkeypatch.setattr(run_reconciler, "_REFRESH_SECONDS", 0.01)
-    monkeypatch.setattr(decisions, "_SETTLING", timedelta(seconds=1))
+    monkeypatch.setattr(decisions, "_LEADER_ELECTION", timedelta(seconds=1))
 
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         harness.cluster.faults["list Pod"] = [ClusterUnavailable("Kubernetes does not answer")] * 3
         await harness.release()
         await harness.until(lambda: not harness.cluster.faults["list Pod"])  # longer than the run's patience: 3 retries
-        harness.observe_pod("Running", **running())
-        harness.observe_pod("Succeeded", **ended(0))
+        harness.put_pod("Running", **running())
+        harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).status is RunStatus.COMPLETED
 
-    play(scenario, CANNOT_START_GRACE_SECONDS="1")
+    run_scenario(scenario, CANNOT_START_GRACE_SECONDS="1")
 
 
 @pytest.mark.parametrize("with_pod", [True, False])
-def test_a_run_that_can_never_be_handled_is_stopped_and_gets_its_end(
-    play: Play, monkeypatch: pytest.MonkeyPatch, with_pod: bool
+def test_a_run_that_cannot_be_handled_is_stopped_and_fails(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch, with_pod: bool
 ) -> None:
-    monkeypatch.setattr(run_reconciler, "_RETRY_SECONDS", 0.01)
-
     def broken(*_: object) -> object:
-        raise ValueError("what nobody thought of")
+        raise ValueError("unexpected")
 
     async def scenario(harness: Harness) -> None:
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
         if with_pod:
-            harness.observe_pod("Running", **running())
+            harness.put_pod("Running", **running())
             harness.cluster.say(POD, "one")
             await harness.until(lambda: len(harness.lines) == 2)
         monkeypatch.setattr(run_reconciler, "next_step", broken)
         harness.cluster.put("Job", {**harness.job, "status": {"ready": 0}})
         if with_pod:
             await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
-            harness.observe_pod("Failed", **LATE, **ended(143))
+            harness.put_pod("Failed", **LATE, **ended(143))
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "InternalError")
-        assert "what nobody thought of" in (run.message or "")
+        assert "unexpected" in (run.message or "")
         assert with_pod or harness.job["spec"]["suspend"]
 
-    play(scenario)
+    run_scenario(scenario)
 
 
-def test_a_log_that_can_never_be_kept_does_not_hold_back_the_end(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_reconciler, "_RETRY_SECONDS", 0.01)
-
+def test_a_log_that_cannot_be_written_does_not_delay_the_outcome(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario(harness: Harness) -> None:
         (harness.settings.ARCHIVE_DIR / NAME / "log").mkdir(parents=True)
         harness.make_job()
-        await harness.supervise()
+        await harness.start()
         await harness.release()
-        harness.observe_pod("Running", **running())
-        harness.observe_pod("Succeeded", **ended(0))
-        assert harness.following is not None
+        harness.put_pod("Running", **running())
+        harness.put_pod("Succeeded", **ended(0))
+        assert harness.task is not None
         async with asyncio.timeout(4):
-            await harness.following
-        assert (harness.kept.status, harness.kept.log.complete) == (RunStatus.COMPLETED, False)
-        assert harness.kept.log.gaps
+            await harness.task
+        assert (harness.archived.status, harness.archived.log.complete) == (RunStatus.COMPLETED, False)
+        assert harness.archived.log.gaps
 
-    play(scenario)
+    run_scenario(scenario)

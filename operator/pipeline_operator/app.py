@@ -1,0 +1,74 @@
+"""The operator without kopf: its cache, its reconcilers and its background tasks."""
+
+from __future__ import annotations
+
+from launcher.background import Tasks
+from launcher.cluster import jobs
+from launcher.cluster.port import Cluster, Manifest
+from launcher.metrics import DRIFT, LOG_REOPENED, expose
+from launcher.wiring import Storage
+from pipeline_operator.admission import Admission
+from pipeline_operator.cluster_cache import ClusterCache
+from pipeline_operator.housekeeping import apply_retention
+from pipeline_operator.lease import renew_lease
+from pipeline_operator.reconciliation import Reconciliation
+from pipeline_operator.run_reconcilers import RunReconcilers
+from pipeline_operator.settings import OperatorSettings
+
+
+class Operator:
+    """Takes the events of the cluster, and runs everything else in background tasks."""
+
+    def __init__(self, cluster: Cluster, storage: Storage, settings: OperatorSettings) -> None:
+        expose(DRIFT, LOG_REOPENED)
+        self._cluster, self._storage, self._settings = cluster, storage, settings
+        self._tasks = Tasks()
+        self._cache = ClusterCache()
+        self._reconcilers = RunReconcilers(cluster, self._cache, storage, settings, self._tasks)
+        self._reconciliation = Reconciliation(
+            cluster, self._cache, storage.archive, self._reconcilers, job_ttl_seconds=settings.JOB_TTL_SECONDS
+        )
+        self._admission = Admission(
+            cluster,
+            self._cache,
+            limit=settings.MAX_CONCURRENCY,
+            waiting=self._reconcilers.releasable,
+            prepare=storage.artifacts.make,
+        )
+
+    def start(self) -> None:
+        """Start the background tasks."""
+        self._tasks.start(self._reconciliation.run(), "reconcile")
+        self._tasks.start(self._admit(), "admission")
+        self._tasks.start(apply_retention(self._storage, self._settings.RETENTION_DAYS), "retention")
+        self._tasks.start(renew_lease(self._cluster), "heartbeat")
+
+    async def stop(self) -> None:
+        """Stop all tasks. Runs go on, and the next operator continues with them."""
+        await self._tasks.stop()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since reconciliation was last tried."""
+        return self._reconciliation.idle_seconds
+
+    def observe_job(self, job: Manifest, *, deleted: bool = False) -> None:
+        """Handle a Job's event."""
+        self._cache.observe_job(job, deleted=deleted)
+        self._reconcilers.ensure(jobs.name_of(job))
+
+    def observe_pod(self, pod: Manifest, *, deleted: bool = False) -> None:
+        """Handle a pod's event."""
+        self._cache.observe_pod(pod, deleted=deleted)
+
+    def observe_queue_config(self, config_map: Manifest, *, deleted: bool = False) -> None:
+        """Handle an event of the queue's ConfigMap."""
+        self._cache.observe_queue_config(config_map, deleted=deleted)
+
+    def observe_quota(self) -> None:
+        """Handle an event of the quota: admission looks at it again."""
+        self._cache.changed.set()
+
+    async def _admit(self) -> None:
+        await self._reconcilers.synced.wait()  # slots cannot be counted before
+        await self._admission.run()
