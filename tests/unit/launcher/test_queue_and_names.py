@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.batch import read_address
+from frontend.batch import parse_batch
 from launcher.domain.admission import queue_order, to_release
 from launcher.domain.log_lines import Receipt
 from launcher.domain.names import RUN_ID_MAX, hash_of, is_run_id, new_run_id
@@ -161,7 +161,7 @@ def test_what_is_no_name_is_known(text: str) -> None:
 
 @given(st.text("a0-A.", min_size=1, max_size=64))
 def test_the_front_end_takes_the_same_texts_for_run_ids(text: str) -> None:
-    assert (read_address(text) == [text]) is is_run_id(text)
+    assert (parse_batch(text) == [text]) is is_run_id(text)
 
 
 @pytest.mark.parametrize(
