@@ -84,7 +84,9 @@ def work_items(request: pytest.FixtureRequest) -> Opened:
         async def opened() -> AsyncIterator[Items]:
             async with mongodb.connect(uri) as client:
                 collection = client["jobs"]["level-2"]
-                await collection.insert_many([{"jobId": 4711, "title": "kept"}, {"jobId": "abc", "title": "kept"}])
+                await collection.insert_many(
+                    [{"jobId": 4711, "title": "unchanged"}, {"jobId": "abc", "title": "unchanged"}]
+                )
 
                 async def read(job_id: Any) -> dict[str, Any]:
                     found = await collection.find_one({"jobId": job_id}, {"_id": 0, "jobId": 0})
@@ -97,7 +99,7 @@ def work_items(request: pytest.FixtureRequest) -> Opened:
 
         @asynccontextmanager
         async def opened() -> AsyncIterator[Items]:
-            items: dict[str, dict[str, Any]] = {"4711": {"title": "kept"}, "abc": {"title": "kept"}}
+            items: dict[str, dict[str, Any]] = {"4711": {"title": "unchanged"}, "abc": {"title": "unchanged"}}
 
             async def read(job_id: Any) -> dict[str, Any]:
                 return items[str(job_id)]

@@ -28,7 +28,7 @@ def test_five_fields_are_written_and_nothing_else_changes(work_items: Any) -> No
             run = queued("a").started(AT)
             assert await items.marks.mark(run, {})
             assert await items.read(4711) == {
-                "title": "kept",
+                "title": "unchanged",
                 "pipeline_run_id": "a",
                 "pipeline_status": "running",
                 "pipeline_run_at": AT,

@@ -134,7 +134,7 @@ def assert_receipt_matches_the_log(launcher: Launcher, run: dict[str, Any]) -> N
         ("megabyte", {}, "completed", "Completed", 0),
     ],
 )
-def test_each_kind_of_end_has_its_own_outcome(
+def test_each_way_a_pipeline_exits_has_its_own_outcome(
     launcher: Launcher, pipeline: str, options: dict[str, Any], status: str, reason: str, exit_code: int | None
 ) -> None:
     run = run_to_end(launcher, pipeline, **options)

@@ -364,7 +364,7 @@ def test_a_history_that_only_moves_forward_has_no_findings(observed: list[Observ
         ([*HISTORY[:3], (3.5, "resting", None), *HISTORY[3:]], OutcomeFault.UNKNOWN_STATUS),
     ],
 )
-def test_a_state_that_goes_back_or_changes_after_the_outcome_is_found(
+def test_a_state_that_moves_back_or_changes_after_the_outcome_is_found(
     observed: list[Observation], fault: OutcomeFault
 ) -> None:
     (finding,) = check_observations(RUN, observed)

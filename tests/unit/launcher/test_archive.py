@@ -36,7 +36,7 @@ def write_log(archive: Archive, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 511, 512, 513, 3000])
-def test_a_reader_gets_what_comes_after_any_line(tmp_path: Path, count: int) -> None:
+def test_a_reader_receives_the_lines_after_any_number(tmp_path: Path, count: int) -> None:
     archive = Archive(tmp_path)
     write_log(archive, count)
     assert archive.last_number("a") == count

@@ -407,7 +407,7 @@ def test_walk_completes_while_the_folder_changes(artifacts: ArtifactFolder) -> N
 
 @contextmanager
 def as_unprivileged_user() -> Iterator[Path]:
-    """Run as an unprivileged user, because root can read everything; yields a folder of that user."""
+    """Run as an unprivileged user, because root can read everything; yield a folder of that user."""
     directory = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     try:

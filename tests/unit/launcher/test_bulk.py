@@ -64,8 +64,6 @@ def test_single_and_bulk_requests_for_the_same_run_have_the_same_hash(options: d
         return request_hash(job_id, request.model_dump(include=set(LaunchOptions.model_fields)))
 
     single = fingerprint(RunRequest(job_id="a", **options), "a")
-    assert {fingerprint(BulkRequest(job_ids=requested, **options), "a") for requested in (["a"], [keyed("k")])} == {
-        single
-    }
+    assert {fingerprint(BulkRequest(job_ids=ids, **options), "a") for ids in (["a"], [keyed("k")])} == {single}
     assert fingerprint(RunRequest(job_id="a", **options | {"priority": 1}), "a") != single
     assert fingerprint(BulkRequest(job_ids=["b"], **options), "b") != single

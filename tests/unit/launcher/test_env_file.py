@@ -1,7 +1,7 @@
 """`.env`: accepted lines mean the same to a shell, Docker Compose, systemd, podman-compose and k8s/config.py.
 
-The shell is the real /bin/sh. The others follow their documented rules; launcher/domain/setting_rules/env_file.py has the
-sources.
+The shell is the real /bin/sh. The others follow their documented rules, whose sources are in
+launcher/domain/setting_rules/env_file.py.
 """
 
 from __future__ import annotations

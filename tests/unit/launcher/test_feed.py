@@ -63,12 +63,10 @@ class FlakyTail(InMemoryLogTail):
 
 async def numbers(hub: FeedHub, after: int) -> list[int]:
     received: list[int] = []
-
     finished = False
     async for body in hub.events("a", after):
         assert not finished
         received += [int(number) for number in re.findall(rb"^id: (\d+)$", body, re.M)]
-
         finished = b"event: end" in body
     assert finished
     return received
@@ -326,11 +324,11 @@ def test_a_viewer_that_starts_beyond_the_end_takes_no_lines_from_others(tmp_path
 
         hub = FeedHub(archive, tail, read_status)
 
-        async def received(after: int) -> bytes:
+        async def events_after(after: int) -> bytes:
             return b"".join([body async for body in hub.events("a", after)])
 
         async with asyncio.timeout(20):
-            beyond, other = asyncio.create_task(received(999_999)), asyncio.create_task(received(0))
+            beyond, other = asyncio.create_task(events_after(999_999)), asyncio.create_task(events_after(0))
             await asyncio.sleep(0)  # both follow
             writer = archive.writer("a")
             writer.append([TimestampedPiece(STAMP, LineKind.LINE, b"one")])

@@ -104,7 +104,7 @@ def finished(run: Run, seconds: float = 10.0) -> Run:
     return run.started(at - timedelta(seconds=seconds)).ended(completed(), at, Receipt())
 
 
-def run(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
+def run_scenario(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
     async def bounded() -> None:
         async with AsyncExitStack() as stack, asyncio.timeout(20):
             harness = Harness(folder, stack, **environ)
@@ -124,7 +124,7 @@ def test_a_submitted_run_is_a_suspended_job_and_visible_at_once(tmp_path: Path) 
         place = await harness.engine.place(run.run_id)
         assert place and (place.position, place.eta_seconds) == (1, None)
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("where", ["its Job", "a store", "the label", "a race"])
@@ -147,7 +147,7 @@ def test_a_retried_request_returns_its_run_and_a_different_one_with_its_key_conf
             await harness.engine.submit(different)
         assert len([kind for kind, _ in harness.cluster.objects if kind == "Job"]) == (0 if where == "a store" else 1)
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
         harness.release("1-01jd")
         await harness.engine.submit(requested("3"))
 
-    run(tmp_path, scenario, MAX_QUEUED="2")
+    run_scenario(tmp_path, scenario, MAX_QUEUED="2")
 
 
 @pytest.mark.parametrize("where", ["redis", "cluster", "archive", "history"])
@@ -180,7 +180,7 @@ def test_a_run_is_found_wherever_it_is_stored(tmp_path: Path, where: str) -> Non
             with pytest.raises(RunNotFound):
                 await harness.engine.get(unknown)
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("where", ["redis", "cluster"])
@@ -191,7 +191,7 @@ def test_a_later_state_in_the_archive_wins(tmp_path: Path, where: str) -> None:
         harness.storage.archive.put(run.started(now()))
         assert (await harness.engine.get(run.run_id)).status is RunStatus.RUNNING
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_job_that_is_not_a_run_is_not_found(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_job_that_is_not_a_run_is_not_found(tmp_path: Path) -> None:
         with pytest.raises(RunNotFound):
             await harness.engine.get("backup")
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_store_that_failed_is_not_queried_again_at_once(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_store_that_failed_is_not_queried_again_at_once(tmp_path: Path) -> Non
             await harness.engine.get(run.run_id)
         assert harness.redis.reads == 1
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_cluster_outage_refuses_new_runs_and_shows_the_stored_ones(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_cluster_outage_refuses_new_runs_and_shows_the_stored_ones(tmp_path: P
         assert (await harness.engine.queue()).cluster == "ok"
         assert (await harness.engine.find(RunQuery()))[1] == 2
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_cancellation_is_stored_on_the_job_once(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_cancellation_is_stored_on_the_job_once(tmp_path: Path) -> None:
         with pytest.raises(RunNotFound):
             await harness.engine.cancel("3-01jd")
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_cancelling_a_run_whose_job_is_deleted_returns_its_outcome(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_cancelling_a_run_whose_job_is_deleted_returns_its_outcome(tmp_path: Pat
         harness.storage.archive.put(done := finished(run))
         assert await harness.engine.cancel(run.run_id) == done
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("history", ["up", "down", "faulty", "off"])
@@ -271,7 +271,7 @@ def test_pages_list_every_run_once_live_ones_first(tmp_path: Path, history: str)
             await harness.history.put(run)
             harness.storage.archive.put(run)
         live = await harness.engine.submit(requested("live"))
-        different = await harness.engine.submit(requested("different", pipeline="default"))
+        other = await harness.engine.submit(requested("other", pipeline="default"))
         if history == "down":
             harness.history.fault = True
         elif history == "faulty":
@@ -281,12 +281,12 @@ def test_pages_list_every_run_once_live_ones_first(tmp_path: Path, history: str)
         first, total = await harness.engine.find(RunQuery(per_page=3))
         rest, _ = await harness.engine.find(RunQuery(per_page=3, page=2))
         assert total == 7
-        assert [run.run_id for run in first[:2]] == [different.run_id, live.run_id]
+        assert [run.run_id for run in first[:2]] == [other.run_id, live.run_id]
         assert [run.run_id for run in [*first[2:], *rest]] == [run.run_id for run in reversed(old)]
         [found], total = await harness.engine.find(RunQuery(job_id="live"))
         assert (found.run_id, total) == (live.run_id, 1)
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_queue_positions_and_etas_depend_on_who_has_a_slot(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_queue_positions_and_etas_depend_on_who_has_a_slot(tmp_path: Path) -> No
         ]
         assert await harness.engine.place("unknown-01jd") is None
 
-    run(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
 def test_while_the_operator_is_down_every_waiting_run_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def test_while_the_operator_is_down_every_waiting_run_shows_it(tmp_path: Path, m
             assert place and place.eta_seconds is None and "operator is away" in place.why
         assert (await harness.engine.queue()).operator == "away"
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_pause_is_stored_in_the_cluster_and_shown_at_once(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_pause_is_stored_in_the_cluster_and_shown_at_once(tmp_path: Path) -> N
             place = await harness.engine.place(run.run_id)
             assert place and (place.why == "The queue is paused.") is paused
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_concurrent_queries_list_the_jobs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +347,7 @@ def test_concurrent_queries_list_the_jobs_once(tmp_path: Path, monkeypatch: pyte
         await asyncio.gather(*(harness.engine.place(run.run_id) for _ in range(50)), harness.engine.queue())
         assert harness.cluster.calls.count("list Job") == before == 1
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_counts_include_runs_without_a_record(tmp_path: Path) -> None:
@@ -357,4 +357,4 @@ def test_counts_include_runs_without_a_record(tmp_path: Path) -> None:
         edges = [now().replace(microsecond=0) - timedelta(hours=1), now() + timedelta(hours=1)]
         assert await harness.engine.count_between(edges) == [{RunStatus.COMPLETED: 1, RunStatus.QUEUED: 1}]
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)

@@ -72,7 +72,9 @@ def requested(name: str, pipeline: str = "quick", **fields: object) -> Run:
     return Run(**{**values, **fields})  # type: ignore[arg-type]
 
 
-def run(folder: Path, scenario: Callable[[Harness], Awaitable[None]], *, start: bool = True, **environ: str) -> None:
+def run_scenario(
+    folder: Path, scenario: Callable[[Harness], Awaitable[None]], *, start: bool = True, **environ: str
+) -> None:
     async def bounded() -> None:
         async with AsyncExitStack() as stack, asyncio.timeout(20):
             harness = Harness(folder, stack, **environ)
@@ -99,7 +101,7 @@ def test_a_run_is_executed_and_its_slot_is_released(tmp_path: Path) -> None:
         with pytest.raises(RunNotFound):
             await harness.engine.get("../1-01jd")
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_retried_request_returns_its_run_even_after_a_restart(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_a_retried_request_returns_its_run_even_after_a_restart(tmp_path: Path) 
             await harness.until(first.run_id, RunStatus.COMPLETED)
             await harness.restart()
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
         with pytest.raises(QueueFull):
             await harness.engine.submit(requested("2"))
 
-    run(tmp_path, scenario, MAX_QUEUED="1")
+    run_scenario(tmp_path, scenario, MAX_QUEUED="1")
 
 
 def test_queue_positions_and_etas_are_based_on_previous_runs(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_queue_positions_and_etas_are_based_on_previous_runs(tmp_path: Path) -> 
         assert [place and place.position for place in places] == [1, 2]
         assert [place and place.eta_seconds is not None for place in places] == [True, True]
 
-    run(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
 def test_queued_and_running_runs_can_be_cancelled_and_finished_ones_stay(tmp_path: Path) -> None:
@@ -153,7 +155,7 @@ def test_queued_and_running_runs_can_be_cancelled_and_finished_ones_stay(tmp_pat
         assert (stopped.reason, stopped.cancel_requested) == (Reason.CANCELLED, True)
         assert await harness.engine.cancel(running.run_id) == stopped
 
-    run(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
 def test_a_run_cancelled_between_its_admission_and_its_start_never_starts(tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_a_run_cancelled_between_its_admission_and_its_start_never_starts(tmp_pa
         assert (cancelled.started_at, cancelled.exit_code, cancelled.cancel_requested) == (None, None, True)
         assert harness.storage.archive.get(run.run_id) == cancelled
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_restart_keeps_the_queue_and_fails_running_runs(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_restart_keeps_the_queue_and_fails_running_runs(tmp_path: Path) -> Non
         await harness.engine.pause(False)
         await harness.until(queued.run_id, RunStatus.COMPLETED)
 
-    run(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
 def test_a_run_of_a_killed_launcher_fails_with_a_marker_in_its_log(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_a_run_of_a_killed_launcher_fails_with_a_marker_in_its_log(tmp_path: Pat
         assert (lost.status, lost.reason, lost.log.complete) == (RunStatus.FAILED, Reason.LAUNCHER_LOST, False)
         assert b"The launcher stopped here" in harness.storage.archive.read("1-01jd", 0)[-1].data
 
-    run(tmp_path, scenario, start=False)
+    run_scenario(tmp_path, scenario, start=False)
 
 
 @pytest.mark.parametrize("redis_down", [False, True])
@@ -213,7 +215,7 @@ def test_queued_runs_are_restored_from_redis_if_the_archive_is_lost(tmp_path: Pa
         else:
             await harness.until("1-01jd", RunStatus.COMPLETED)
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_folder_in_place_of_the_pause_file_is_a_clear_error_and_no_pause(
@@ -233,7 +235,7 @@ def test_a_folder_in_place_of_the_pause_file_is_a_clear_error_and_no_pause(
         await harness.engine.pause(True)
         assert harness.engine.known().paused
 
-    run(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_retention_forgets_deleted_runs_and_retries_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,4 +275,4 @@ def test_retention_forgets_deleted_runs_and_retries_the_others(tmp_path: Path, m
         assert (await harness.engine.find(RunQuery()))[1] == 0
         assert not list(harness.storage.archive.runs())
 
-    run(tmp_path, scenario, RETENTION_DAYS="1")
+    run_scenario(tmp_path, scenario, RETENTION_DAYS="1")

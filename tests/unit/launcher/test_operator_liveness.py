@@ -136,18 +136,9 @@ def test_every_renewal_has_a_new_time_and_names_its_holder(no_delays: None) -> N
 
 def test_failed_renewals_are_logged_once_and_retried(no_delays: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "launcher.background")
-    outage = ClusterUnavailable("Kubernetes does not answer: refused")
-    results = (
-        None,
-        outage,
-        outage,
-        outage,
-        None,
-        ClusterError("Kubernetes refused: forbidden"),
-        ValueError("whatever"),
-        None,
-    )
-    assert len(asyncio.run(renewals(*results))) == len(results)
+    down = ClusterUnavailable("Kubernetes does not answer: refused")
+    faults = (None, down, down, down, None, ClusterError("Kubernetes refused: forbidden"), ValueError("whatever"), None)
+    assert len(asyncio.run(renewals(*faults))) == len(faults)
     assert caplog.messages == [
         "heartbeat: Kubernetes does not answer: refused",
         "heartbeat: works again",
