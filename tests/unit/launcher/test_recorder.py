@@ -76,9 +76,8 @@ def test_an_outcome_that_cannot_be_written_is_recorded_without_external_data(tmp
         recorded = await recorder.record_end(odd)
         assert recorded.status is FINISHED.status and recorded.reason == FINISHED.reason
         assert archive.get("a") == recorded
-        assert (
-            recorded.artifacts == {} and recorded.message == "half an emoji: \\ud83d Its files could not be recorded."
-        )
+        assert recorded.artifacts == {}
+        assert recorded.message == "half an emoji: \\ud83d Its files could not be recorded."
 
     run_scenario(tmp_path, scenario)
 

@@ -125,11 +125,8 @@ class Stores:
             for run_id in run_ids:
                 while True:
                     record = self.storage.archive.get(run_id)
-                    if (
-                        record
-                        and record.status.terminal
-                        and all([await s.get(run_id) == record for s in self.mirrored])
-                    ):
+                    terminal = record is not None and record.status.terminal
+                    if terminal and all([await store.get(run_id) == record for store in self.mirrored]):
                         break
                     await asyncio.sleep(0.01)
 

@@ -266,10 +266,8 @@ def test_an_object_newer_than_the_listing_is_not_deleted(version: int, deleted: 
         cache.observe_pod(pod(9))
         cache.resync(listing(jobs_version), listing(pods_version))
         observed = cache.get("a")
-        assert (observed.job_deleted, observed.pod_deleted) == (
-            deleted or jobs_version == 20,
-            deleted or pods_version == 20,
-        )
+        assert observed.job_deleted is (deleted or jobs_version == 20)
+        assert observed.pod_deleted is (deleted or pods_version == 20)
 
 
 def test_a_listing_from_before_the_deletion_restores_nothing() -> None:
@@ -376,9 +374,7 @@ def test_a_waiter_is_woken_by(change: Callable[[ClusterCache], None]) -> None:
             change(cache)
 
         async with asyncio.timeout(5):
-            await asyncio.gather(
-                cache.wait_for_change("a", observed, None), cache.wait_for_change("a", observed, None), act()
-            )
+            await asyncio.gather(*(cache.wait_for_change("a", observed, None) for _ in range(2)), act())
 
     asyncio.run(scenario())
 
