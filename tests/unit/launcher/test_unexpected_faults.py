@@ -1,6 +1,6 @@
-"""Each call that a store, the archive, the files or the cluster makes fails once for an unknown reason.
+"""Each call of a store, the archive, the files or the cluster fails once with an unexpected exception.
 
-Afterwards every run has its end, every stream has ended, every store has every end, and every loop still runs.
+Afterwards every run has finished, every stream has ended, every store has every outcome, and every loop still runs.
 """
 
 from __future__ import annotations
@@ -77,10 +77,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (run_reconciler, "_REFRESH_SECONDS", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(admission, "_NOT_HELD_BACK", admission._NOT_HELD_BACK._replace(pause=0.01))
 
 
 class Stores:
-    """Real archive and files, and the twins of Redis and MongoDB, whose calls are counted and fail as told."""
+    """The real archive and files, and in-memory stores instead of Redis and MongoDB. Calls are counted and can fail."""
 
     def __init__(self, folder: Path, settings: SharedSettings, faults: Faults, stack: AsyncExitStack) -> None:
         archive, tail = Archive(settings.ARCHIVE_DIR), InMemoryLogTail(50)
@@ -120,7 +121,7 @@ class Stores:
         stack.push_async_callback(self.storage.publisher.stop)
 
     async def have_every_end(self, *run_ids: str) -> None:
-        """Wait until archive and stores agree on every run's end."""
+        """Wait until archive and stores agree on every run's outcome."""
         async with asyncio.timeout(30):
             for run_id in run_ids:
                 while True:
@@ -205,7 +206,7 @@ def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
 
 
 async def submitted(engine: LocalEngine, run: Run) -> Run:
-    """Launch a run as a caller does, who tries again when told that something went wrong."""
+    """Launch a run as a client does: try again after an error."""
     try:
         return await engine.submit(run)
     except Exception:
