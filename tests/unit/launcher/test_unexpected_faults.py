@@ -1,6 +1,6 @@
-"""Each call to a store, the archive, the files or the cluster fails once with an unexpected error.
+"""Each call of a store, the archive, the files or the cluster fails once with an unexpected exception.
 
-Afterwards every run is finished, every stream has ended, every store has every outcome, and every loop still runs.
+Afterwards every run has finished, every stream has ended, every store has every outcome, and every loop still runs.
 """
 
 from __future__ import annotations
@@ -77,10 +77,11 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (run_reconciler, "_REFRESH_SECONDS", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(admission, "_NOT_HELD_BACK", admission._NOT_HELD_BACK._replace(pause=0.01))
 
 
 class Stores:
-    """The real archive and files, and in-memory doubles of Redis and MongoDB. Their calls are counted; one fails."""
+    """The real archive and files, and in-memory stores instead of Redis and MongoDB. Calls are counted and can fail."""
 
     def __init__(self, folder: Path, settings: SharedSettings, faults: Faults, stack: AsyncExitStack) -> None:
         archive, tail = Archive(settings.ARCHIVE_DIR), InMemoryLogTail(50)
@@ -206,7 +207,7 @@ def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
 
 
 async def submit(engine: LocalEngine, run: Run) -> Run:
-    """Launch a run like a caller who retries after an error."""
+    """Launch a run as a client does: try again after an error."""
     try:
         return await engine.submit(run)
     except Exception:
