@@ -1,4 +1,4 @@
-"""What every `Attempts` does: memory, MongoDB."""
+"""What every `Attempts` guarantees, in memory and in MongoDB."""
 
 from __future__ import annotations
 

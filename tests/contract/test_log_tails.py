@@ -1,4 +1,4 @@
-"""What every `LogTail` does: memory, Redis."""
+"""What every `LogTail` guarantees, in memory and in Redis."""
 
 from __future__ import annotations
 

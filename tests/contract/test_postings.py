@@ -1,4 +1,4 @@
-"""What every `Postings` does: a folder of files, MongoDB's `level-2`."""
+"""What every `Postings` guarantees, in a folder and in MongoDB's `level-2`."""
 
 from __future__ import annotations
 

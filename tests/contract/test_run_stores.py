@@ -1,4 +1,4 @@
-"""What every `RunStore` does: memory, Redis, MongoDB."""
+"""What every `RunStore` guarantees, in memory, in Redis and in MongoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every `WorkItems` does: memory, MongoDB's `level-2`."""
+"""What every `WorkItems` guarantees, in memory and in MongoDB's `level-2`."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_a_cancelled_run_has_no_processes_left(launcher: Launcher, pipeline: str
     assert (run["status"], run["reason"]) == ("cancelled", "Cancelled")
     assert not [pid for pid in before if _alive(pid)]
     assert_receipt_matches_the_log(launcher, run)
-    assert launcher.client.delete(f"/jobs/{run_id}").json() == run  # a run_to_end run does not change
+    assert launcher.client.delete(f"/jobs/{run_id}").json() == run  # a finished run does not change
 
 
 def test_a_daemon_is_stopped_with_its_run(launcher: Launcher) -> None:

@@ -242,7 +242,7 @@ def test_a_failed_write_leaves_a_gap_and_no_half_line(tmp_path: Path, mocker: Mo
     writer.close()
 
 
-def test_a_log_that_was_full_stays_full(tmp_path: Path) -> None:
+def test_a_full_log_stays_full_after_it_is_reopened(tmp_path: Path) -> None:
     writer = Archive(tmp_path, max_log_bytes=1024).writer("a")
     writer.append(pieces(1, 200))
     assert writer.full

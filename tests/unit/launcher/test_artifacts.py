@@ -254,7 +254,7 @@ def test_file_whose_name_has_no_text_form_is_not_listed(artifacts: ArtifactFolde
     assert discovered(artifacts, report_url="*.pdf") == {}
 
 
-def test_pattern_finds_the_least_deep_artifact(artifacts: ArtifactFolder) -> None:
+def test_pattern_finds_the_shallowest_artifact(artifacts: ArtifactFolder) -> None:
     for name in ("deep/er/report-1.pdf", "deep/report-3.pdf", "deep/report-2.pdf", "odd[1].txt"):
         path = artifacts.of("r") / name
         path.parent.mkdir(parents=True, exist_ok=True)

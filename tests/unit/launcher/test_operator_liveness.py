@@ -32,7 +32,7 @@ class Reader:
         self.liveness = OperatorLiveness(self.cluster, lambda: self.at)
 
     def states(self, *reads: tuple[float, Read]) -> list[str]:
-        """Read so many seconds after the previous read; return the state after each."""
+        """Read this many seconds after the previous read; return the state after each."""
         return [self._state(*each) for each in reads]
 
     def _state(self, after: float, read: Read) -> str:

@@ -421,7 +421,7 @@ def test_a_run_completes_even_if_its_start_was_not_observed(run_scenario: RunSce
     run_scenario(scenario)
 
 
-def test_events_without_an_operator_have_the_pods_timestamps(run_scenario: RunScenario) -> None:
+def test_a_run_that_finished_without_an_operator_has_its_pods_timestamps(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         began, done = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC), datetime(2026, 11, 24, 8, 0, 9, tzinfo=UTC)
         created = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
