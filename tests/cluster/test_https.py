@@ -27,7 +27,7 @@ from launching.release import TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer
 
-LINES, COMPARED_LINES = 1000, 300
+LINES, COMPARED_LINES = 2500, 300
 TRAEFIKS_LIMIT_SECONDS = 60  # within which a request has to be read
 SILENT_SECONDS, BRIEFLY_SILENT_SECONDS = 70, 8
 SHORT_LIMITS = [
