@@ -312,7 +312,7 @@ def test_a_single_fault_is_found_and_nothing_else_is(name: str) -> None:
 
 
 def test_each_kind_of_fault_is_tried() -> None:
-    over_time = {OutcomeFault.TERMINAL_CHANGED, OutcomeFault.WENT_BACK, OutcomeFault.UNKNOWN_STATUS}
+    over_time = {OutcomeFault.TERMINAL_CHANGED, OutcomeFault.MOVED_BACKWARDS, OutcomeFault.UNKNOWN_STATUS}
     assert {fault for fault, _ in WRONG.values()} == set(OutcomeFault) - over_time
 
 
@@ -336,7 +336,7 @@ def test_a_life_that_only_goes_forward_has_no_findings(observed: list[Observatio
         ([*LIFE, (6.0, "failed", "PipelineError")], OutcomeFault.TERMINAL_CHANGED),
         ([*LIFE, (6.0, "running", None)], OutcomeFault.TERMINAL_CHANGED),
         ([*LIFE, (6.0, "completed", "TimedOut")], OutcomeFault.TERMINAL_CHANGED),
-        ([*LIFE[:3], (3.5, "queued", None), *LIFE[3:]], OutcomeFault.WENT_BACK),
+        ([*LIFE[:3], (3.5, "queued", None), *LIFE[3:]], OutcomeFault.MOVED_BACKWARDS),
         ([*LIFE[:3], (3.5, "resting", None), *LIFE[3:]], OutcomeFault.UNKNOWN_STATUS),
     ],
 )

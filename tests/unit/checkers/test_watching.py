@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.changes import cluster_event, job_change, pod_change
-from checkers.jsonstream import JsonStream
-from checkers.queue import QueuedRun, QueueHistory, check
+from checkers.json_stream import JsonStream
+from checkers.queue import QueuedRun, QueueFault, QueueHistory, check
 from checkers.watches import WatchError
 from checkers.watching import Watched, Watcher
 
@@ -134,7 +134,7 @@ def test_it_records_pods_jobs_and_events(cluster: Cluster, watcher: Watcher) -> 
     assert not watched.holes
     runs = [QueuedRun(run_id="a", queued_at=1, queued=before)]
     (finding,) = check(QueueHistory(limit=1, runs=runs, **vars(watched)))
-    assert finding.kind == "Kubernetes refused a pod"
+    assert finding.kind is QueueFault.FAILED_CREATE
 
 
 def test_it_asks_kubectl_for_the_runs_of_one_namespace(cluster: Cluster, watcher: Watcher) -> None:
@@ -172,9 +172,7 @@ def test_a_watch_that_ends_is_begun_anew_and_the_hole_is_noted(cluster: Cluster,
     assert alive == {"a": False, "b": True, "c": True}
     (hole,) = watched.holes
     assert "the server went away" in hole
-    assert [one.kind for one in check(QueueHistory(limit=2, runs=[], **vars(watched)))] == [
-        "the watch was interrupted: what happened meanwhile is not known"
-    ]
+    assert [one.kind for one in check(QueueHistory(limit=2, runs=[], **vars(watched)))] == [QueueFault.HOLE]
 
 
 def test_a_kubectl_that_cannot_watch_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
