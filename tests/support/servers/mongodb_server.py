@@ -21,8 +21,8 @@ from servers.server import Command, Server, ServerError
 INSTALL = Path(__file__).with_name("install")
 NOBODY = 65534
 
-# PostgreSQL refuses to run as root, so for root it runs as nobody. It bypasses file permissions, as only root can access
-# the cache and the tests' folders; the secure bit makes access(2), which PostgreSQL uses, respect that too.
+# PostgreSQL refuses to run as root, so root runs it as nobody. Only root can access the cache and the tests' folders,
+# so nobody gets a capability to bypass file permissions; access(2), which it uses, respects that with the secure bit.
 AS_NOBODY = (
     "setpriv", "--pdeathsig", "KILL", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
     "--securebits=+no_setuid_fixup", "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--",

@@ -185,7 +185,7 @@ def test_a_kubectl_that_cannot_watch_says_why(tmp_path: Path, monkeypatch: pytes
 
 
 def test_waiting_for_what_does_not_come_ends(watcher: Watcher) -> None:
-    with pytest.raises(WatchError, match="not seen within"):
+    with pytest.raises(WatchError, match="not met within"):
         watcher.wait_until(pods_seen(1), 0.1)
 
 
