@@ -27,7 +27,7 @@ def stop_on_signals() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    # Python removes its signal handlers before it has freed everything: an alarm would then kill it, with exit code 142.
+    # Python removes its signal handlers before it frees its memory. An alarm would then kill it, with exit code 142.
     atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from checkers import findings
 from checkers.findings import Finding, report, spans
-from checkers.loghistory import LogFault
+from checkers.log_history import LogFault
 
 FOLDER = Path(findings.__file__).parent
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.findings import report
-from checkers.loghistory import GAP_PREFIX, PART_BYTES, LogFault, LogHistory, SseEvent
+from checkers.log_history import GAP_PREFIX, PART_BYTES, LogFault, LogHistory, SseEvent
 from checkers.logs import check
 from checkers.printer import end_line, line
 
@@ -139,10 +139,10 @@ FAULTY = {
     "the log stops early": (LogFault.LOST, history(LINES[:5])),
     "a line is lost from a stopped printer": (LogFault.LOST, history(without(5, 12, 13), expected=None)),
     "a line is lost from one of two streams": (LogFault.LOST, history(without(6), alternating=True)),
-    "a line is duplicated": (LogFault.DOUBLED, history([*LINES[:5], *LINES[4:]])),
-    "a line is duplicated later": (LogFault.DOUBLED, history([*LINES[:9], LINES[3], *LINES[9:]])),
-    "the end line is duplicated": (LogFault.DOUBLED, history([*LINES, LINES[-1]])),
-    "many lines are duplicated": (LogFault.DOUBLED, history([*LINES[:9], *LINES[5:]])),
+    "a line is duplicated": (LogFault.DUPLICATED, history([*LINES[:5], *LINES[4:]])),
+    "a line is duplicated later": (LogFault.DUPLICATED, history([*LINES[:9], LINES[3], *LINES[9:]])),
+    "the end line is duplicated": (LogFault.DUPLICATED, history([*LINES, LINES[-1]])),
+    "many lines are duplicated": (LogFault.DUPLICATED, history([*LINES[:9], *LINES[5:]])),
     "two lines are swapped": (LogFault.OUT_OF_ORDER, history([*LINES[:4], LINES[5], LINES[4], *LINES[6:]])),
     "the end line is not last": (LogFault.OUT_OF_ORDER, history([*LINES[:12], LINES[13], LINES[12]])),
     "a line of one stream is late": (
@@ -165,7 +165,7 @@ FAULTY = {
     "the first line is not first": (LogFault.NO_FIRST_LINE, history([LINES[1], FIRST, *LINES[2:]])),
     "there is a gap where none is allowed": (LogFault.GAP, history([*LINES[:4], MARKER, *LINES[6:]])),
     "there is a gap where nothing is missing": (
-        LogFault.GAP_FOR_NOTHING,
+        LogFault.UNNEEDED_GAP,
         history([*LINES[:4], MARKER, *LINES[4:]], gaps_allowed=True),
     ),
     "the gap is not where the lines are missing": (
@@ -173,7 +173,7 @@ FAULTY = {
         history([*LINES[:4], MARKER, *without(8)[4:]], gaps_allowed=True),
     ),
     "a line is duplicated next to a gap": (
-        LogFault.DOUBLED,
+        LogFault.DUPLICATED,
         history([*LINES[:4], MARKER, LINES[3], *LINES[6:]], gaps_allowed=True),
     ),
     "lines are swapped next to a gap": (
@@ -255,7 +255,7 @@ CASCADES = {  # faults that follow from another one: an altered line is also mis
     LogFault.ALTERED: {LogFault.LOST},
     LogFault.NO_FIRST_LINE: {LogFault.ALTERED, LogFault.LOST},
     LogFault.GAP: {LogFault.LOST},
-    LogFault.LOST: {LogFault.GAP_FOR_NOTHING, LogFault.RECEIPT_COMPLETE},
+    LogFault.LOST: {LogFault.UNNEEDED_GAP, LogFault.RECEIPT_COMPLETE},
     LogFault.RECEIPT_COMPLETE: {LogFault.LOST},
 }
 
@@ -304,7 +304,7 @@ def test_any_mutation_of_the_log_is_found(lines: list[bytes]) -> None:
     text = b"".join(data + b"\n" for data in lines)
     receipt = {"lines": len(lines), "bytes": len(text), "complete": True, "gaps": []}
     found = {finding.kind for finding in check(history(lines, text=text, receipt=receipt, streams=[], tail=None))}
-    assert found & {LogFault.LOST, LogFault.DOUBLED, LogFault.OUT_OF_ORDER, LogFault.ALTERED, LogFault.GAP}
+    assert found & {LogFault.LOST, LogFault.DUPLICATED, LogFault.OUT_OF_ORDER, LogFault.ALTERED, LogFault.GAP}
 
 
 @given(st.data())

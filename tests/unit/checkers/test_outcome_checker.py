@@ -334,7 +334,7 @@ def test_a_single_fault_is_found_and_nothing_else(name: str) -> None:
 
 
 def test_every_kind_of_fault_is_covered() -> None:
-    over_time = {OutcomeFault.TERMINAL_CHANGED, OutcomeFault.WENT_BACK, OutcomeFault.UNKNOWN_STATUS}
+    over_time = {OutcomeFault.TERMINAL_CHANGED, OutcomeFault.MOVED_BACKWARDS, OutcomeFault.UNKNOWN_STATUS}
     assert {fault for fault, _ in FAULTY.values()} == set(OutcomeFault) - over_time
 
 
@@ -360,7 +360,7 @@ def test_a_history_that_only_moves_forward_has_no_findings(observed: list[Observ
         ([*HISTORY, (6.0, "failed", "PipelineError")], OutcomeFault.TERMINAL_CHANGED),
         ([*HISTORY, (6.0, "running", None)], OutcomeFault.TERMINAL_CHANGED),
         ([*HISTORY, (6.0, "completed", "TimedOut")], OutcomeFault.TERMINAL_CHANGED),
-        ([*HISTORY[:3], (3.5, "queued", None), *HISTORY[3:]], OutcomeFault.WENT_BACK),
+        ([*HISTORY[:3], (3.5, "queued", None), *HISTORY[3:]], OutcomeFault.MOVED_BACKWARDS),
         ([*HISTORY[:3], (3.5, "resting", None), *HISTORY[3:]], OutcomeFault.UNKNOWN_STATUS),
     ],
 )

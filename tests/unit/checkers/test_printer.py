@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from checkers.loghistory import LogHistory
+from checkers.log_history import LogHistory
 from checkers.logs import check
 from checkers.printer import line
 from checkers.printing import command

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.changes import cluster_event, job_change, pod_change
-from checkers.jsonstream import JsonStream
-from checkers.queue import QueuedRun, QueueHistory, check
+from checkers.json_stream import JsonStream
+from checkers.queue import QueuedRun, QueueFault, QueueHistory, check
 from checkers.watches import WatchError
 from checkers.watching import Watched, Watcher
 
@@ -134,7 +134,7 @@ def test_it_records_pods_jobs_and_events(cluster: Cluster, watcher: Watcher) -> 
     assert not watched.holes
     runs = [QueuedRun(run_id="a", queued_at=1, queued=before)]
     (finding,) = check(QueueHistory(limit=1, runs=runs, **vars(watched)))
-    assert finding.kind == "Kubernetes refused a pod"
+    assert finding.kind is QueueFault.FAILED_CREATE
 
 
 def test_it_watches_the_runs_of_one_namespace(cluster: Cluster, watcher: Watcher) -> None:
@@ -172,9 +172,7 @@ def test_a_watch_that_ends_is_restarted_and_the_hole_is_recorded(cluster: Cluste
     assert alive == {"a": False, "b": True, "c": True}
     (hole,) = watched.holes
     assert "the server closed the watch" in hole
-    assert [one.kind for one in check(QueueHistory(limit=2, runs=[], **vars(watched)))] == [
-        "the watch was interrupted: what happened meanwhile is not known"
-    ]
+    assert [one.kind for one in check(QueueHistory(limit=2, runs=[], **vars(watched)))] == [QueueFault.HOLE]
 
 
 def test_a_watch_that_cannot_start_raises_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +185,7 @@ def test_a_watch_that_cannot_start_raises_the_reason(tmp_path: Path, monkeypatch
 
 
 def test_waiting_is_bounded(watcher: Watcher) -> None:
-    with pytest.raises(WatchError, match="not seen within"):
+    with pytest.raises(WatchError, match="not met within"):
         watcher.wait_until(has_pods(1), 0.1)
 
 

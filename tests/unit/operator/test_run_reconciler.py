@@ -297,7 +297,7 @@ def test_a_job_replaced_while_queued_fails_its_run_and_the_new_job_is_left_alone
     async def scenario(harness: Harness) -> None:
         first = harness.make_job()
         await harness.start()
-        harness.cluster.take_away("Job", NAME)
+        harness.cluster.remove("Job", NAME)
         second = harness.make_job()
         assert second["metadata"]["uid"] != first["metadata"]["uid"]
         assert harness.task is not None
@@ -489,7 +489,7 @@ def test_a_rejected_job_is_suspended_and_finishes_after_its_pod(run_scenario: Ru
         await harness.start()
         await harness.until(lambda: harness.job["spec"]["suspend"])
         assert not harness.archived.status.terminal
-        harness.cluster.take_away("Pod", POD)  # as the Job controller deletes the pod of a suspended Job
+        harness.cluster.remove("Pod", POD)  # as the Job controller deletes the pod of a suspended Job
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "Rejected")
         assert run.message is not None
