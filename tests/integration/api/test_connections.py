@@ -8,6 +8,7 @@ import selectors
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,13 @@ def test_slow_viewer_is_served_until_it_stalls(service: Service, monkeypatch: py
     until(lambda: service.client.get(f"/jobs/{run_id}/log").content.count(b"\n") > 400)
     with service.follow(run_id) as connection:
         viewer = connection.getsockname()
+
+        def progressed(at: float) -> bool:
+            return len(connection.recv(1 << 17)) > 0 and read_at.get(viewer) == at
+
         for _ in range(2):
             clock += 0.9 * Quick.stalled_seconds
-            until(lambda: len(connection.recv(1 << 17)) > 0 and read_at.get(viewer) == clock)
+            until(partial(progressed, clock))
         assert service.services.stream_limit.open == 1
         clock += 1.1 * Quick.stalled_seconds
         until(lambda: service.services.stream_limit.open == 0)
