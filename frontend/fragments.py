@@ -97,7 +97,10 @@ def _launched_many(answer: dict[str, Any]) -> Response:
 
 def _batch_url(batch: Batch) -> dict[str, str]:
     """Put this batch into the URL of the jobs page, so that the page can be reloaded or shared."""
-    current = urlsplit(request.headers.get("HX-Current-URL", ""))
+    try:
+        current = urlsplit(request.headers.get("HX-Current-URL", ""))
+    except ValueError:  # not a URL
+        return {}
     if current.path != url_for("pages.jobs"):
         return {}
     query = [(name, value) for name, value in parse_qsl(current.query) if name != "batch"]

@@ -133,3 +133,12 @@ def test_header_that_is_not_ascii_is_forwarded(name: str) -> None:
         for method, path in CALLS[-5:]:
             headers = {name: "\xe9", "X-CSRF-Token": "token"}
             assert browser.open(path, method=method, headers=headers, buffered=True).status_code == 200
+
+
+def test_page_whose_url_is_none_is_another_sites_or_unknown() -> None:
+    with answering(http({"runs": [], "accepted": 0, "refused": 0})) as url:
+        browser = browser_of(url)
+        call = {"path": "/api/runner/jobs/run-bulk", "data": {"selected_jobs": "4711"}}
+        headers = {"X-CSRF-Token": "token", "HX-Request": "true", "HX-Current-URL": "http://[x"}
+        assert browser.post(**call, headers=headers).status_code == 200
+        assert browser.post(**call, headers={"X-CSRF-Token": "token", "Origin": "http://[x"}).status_code == 403
