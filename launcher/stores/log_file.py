@@ -7,7 +7,9 @@ that the disk or an editor damaged keeps its number and is read as a gap.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -46,8 +48,12 @@ def record(timestamp: str, kind: LineKind, data: bytes) -> bytes:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a log for reading."""
-    return path.open("rb", buffering=_READ_BUFFER)
+    """Open a log for reading. Raises `OSError`, also for what is no regular file: opening a FIFO could block."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb", buffering=_READ_BUFFER)
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "It is not a regular file", str(path))
 
 
 def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
@@ -118,7 +124,7 @@ class LogWriter:
         """The last line."""
         self.newest: str | None = None
         """The timestamp of the last line that the pipeline wrote."""
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW, 0o640)
         self.full = False
         """Whether the log passed `max_bytes`: nothing more is kept."""
         try:

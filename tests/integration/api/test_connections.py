@@ -103,6 +103,30 @@ def closed(connection: socket.socket, seconds: float = 10) -> bytes:
     return answer
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"SSH-2.0-x\r\n",
+        b"\x16\x03\x01\x02",
+        b"GET /health HTTP/1.1\r\nX: " + b"a" * 200_000,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=["ssh", "tls", "huge header", "http/2"],
+)
+def test_what_is_no_request_is_answered_with_a_problem(service: Service, sent: bytes) -> None:
+    with service.connect(sent) as connection:
+        head, _, body = closed(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" in head
+    assert json.loads(body)["status"] == 400
+
+
+def test_upgrade_that_is_not_supported_leaves_no_warning(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+    with service.connect(b"GET /health HTTP/1.1\r\nHost: x\r\n" + upgrade) as connection:
+        assert closed(connection).startswith(b"HTTP/1.1 200 ")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def trickle(connection: socket.socket, byte: bytes, seconds: float = 30) -> float:
     """Send a byte now and then until the connection is closed; return how long that took."""
     began = time.monotonic()

@@ -427,3 +427,30 @@ def test_an_interrupted_deletion_leaves_the_record_and_can_be_repeated(
     monkeypatch.undo()
     archive.delete("b")
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["FIFO", "link"])
+def test_log_that_is_no_regular_file_blocks_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    archive = Archive(tmp_path)
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a" / "log")
+    for read in (
+        archive.last_number,
+        lambda run_id: list(archive.text(run_id)),
+        lambda run_id: archive.read(run_id, 0),
+    ):
+        with pytest.raises(ArchiveUnavailable):
+            read("a")
+    with pytest.raises(OSError):
+        archive.writer("a")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/full")])
+def test_record_is_written_whatever_is_in_the_way_of_its_new_version(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    archive, run = Archive(tmp_path), Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a" / "run.new")
+    assert archive.put(run)
+    assert archive.get("a") == run

@@ -88,6 +88,21 @@ def test_end_sends_sigterm_to_the_pipeline_and_its_children(
 
 
 @linux
+@pytest.mark.parametrize(
+    "script", ["kill -STOP $PPID; exit 3", "kill -STOP $PPID; sleep 1.5; kill -STOP $PPID; exit 3"]
+)
+def test_a_pipeline_that_stops_its_shim_ends_with_its_own_exit_code(tmp_path: Path, script: str) -> None:
+    async def act() -> int:
+        child = pipeline(ShimmedChild, tmp_path)
+        await start(child, ["sh", "-c", script], tmp_path)
+        exit_code = await child.wait()
+        await child.end()
+        return exit_code
+
+    assert run_bounded(act) == 3
+
+
+@linux
 def test_a_pipeline_has_default_signals_and_only_its_own_files(tmp_path: Path) -> None:
     async def act() -> None:
         child = pipeline(ShimmedChild, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ def test_default_pipeline_exists_and_can_be_replaced(file: Path) -> None:
     ("text", "error"),
     [
         ("[", "cannot be read"),
+        ("[" * 5000, "nested too deep"),
+        ("#" * (2 << 20), "too large"),
+        ("a: {command: ['']}", "the first word must be a program"),
+        ("a: {command: ['{profile}']}", "the first word must be a program"),
+        ('a: {command: [x, "a\\0b"]}', "a.command"),
+        ('a: {command: [x, "\\ud83d"]}', "a.command"),
         ("- a", "must map each pipeline's name"),
         ("text", "must map each pipeline's name"),
         ("a: text", "a: "),
@@ -89,6 +96,13 @@ def test_entry_that_sets_pod_fields_is_refused_with_advice(file: Path, field: st
     with pytest.raises(ConfigurationError, match="restricted and runs as user 10001") as refused:
         read_pipelines(file)
     assert field.split(":")[0] in refused.value.message
+
+
+def test_file_that_could_block_is_refused(file: Path) -> None:
+    os.mkfifo(file)
+    for path in (file, Path("/dev/zero")):
+        with pytest.raises(ConfigurationError, match="not a regular file"):
+            read_pipelines(path)
 
 
 def test_all_invalid_entries_are_reported_at_once(file: Path) -> None:

@@ -81,6 +81,14 @@ REFUSED = [
     ("MONGODB_URI", "mongodb://h/?tls=yes", "the option tls"),
     ("MONGODB_URI", "mongodb://h/?connectTimeoutMS=soon", "the option connecttimeoutms"),
     ("MONGODB_URI", "postgres://u:hunter@h", "must start with mongodb://"),
+    ("REDIS_URL", "redis://h..b/0", "the host must be a name"),
+    ("REDIS_URL", "redis://256.1.1.1/0", "the host must be a name"),
+    ("RUNNER_URL", f"http://{'a' * 64}.example.com", "the host must be a name"),
+    ("RUNNER_URL", "http://xn--zz.example.com", "the host must be a name"),
+    ("FRONTEND_HOSTS", "a.example.com, ..", "write hosts without a scheme or a port"),
+    ("FRONTEND_HOSTS", "https://a.example.com", "write hosts without a scheme or a port"),
+    ("FRONTEND_HOSTS", "a.example.com:80", "write hosts without a scheme or a port"),
+    ("FRONTEND_HOSTS", "*", "write hosts without a scheme or a port"),
     ("RUNNER_URL", "runner.example.com", "is not a valid URL"),
     ("RUNNER_URL", "ftp://runner.example.com", "is not a valid URL"),
     ("RUNNER_URL", "https://u:hunter@runner.example.com", "must not contain a user name or a password"),
@@ -132,6 +140,8 @@ def test_invalid_value_is_refused_with_a_reason_and_not_repeated(name: str, valu
     [
         ("RUNNER_URL", "HTTPS://Runner.Example.com/Base/", "https://runner.example.com/Base"),
         ("RUNNER_URL", "http://[::1]:8000", "http://[::1]:8000"),
+        ("RUNNER_URL", "http://xn--mnchen-3ya.de", "http://xn--mnchen-3ya.de"),
+        ("FRONTEND_HOSTS", ".example.com, a.example.com,[::1]", ".example.com,a.example.com,[::1]"),
         ("CORS_ORIGINS", "https://your-app.vercel.app/", "https://your-app.vercel.app"),
         ("CORS_ORIGINS", "HTTPS://A.example:443, http://b:8080", "https://a.example,http://b:8080"),
         ("CORS_ORIGINS", "*", "*"),
@@ -195,6 +205,12 @@ def test_client_accepts_every_accepted_redis_url(scheme: str, rest: str) -> None
     "uri",
     [
         "mongodb://h/?tls=true&ssl=false",
+        "mongodb://hunter@h",
+        "mongodb://hunter@h/?authMechanism=PLAIN&minPoolSize=5&maxPoolSize=1",
+        "mongodb://h/?authMechanism=GSSAPI",
+        "mongodb://h/?readPreference=primary&maxStalenessSeconds=90",
+        "mongodb+srv://u:hunter@c.example.net/?heartbeatFrequencyMS=1",
+        "mongodb+srv://u:hunter@c.example.net/?journal=true&w=0",
         "mongodb+srv://u:hunter@c.example.net/?tlsCAFile=/no/such/file",
         "mongodb+srv://u:hunter@c.example.net/?tlsInsecure=true&tlsAllowInvalidCertificates=true&srvMaxHosts=1",
     ],
@@ -202,7 +218,7 @@ def test_client_accepts_every_accepted_redis_url(scheme: str, rest: str) -> None
 def test_mongodb_drivers_refusal_does_not_repeat_the_uri(uri: str) -> None:
     assert usable("MONGODB_URI", uri) == uri
     message = mongodb.fault_of("MONGODB_URI", uri)
-    assert message and message.startswith("MONGODB_URI: the MongoDB driver rejects an option")
+    assert message and message.startswith("MONGODB_URI: the MongoDB driver rejects")
     assert "hunter" not in message
     assert mongodb.fault_of("MONGODB_URI", "mongodb+srv://u:p@c.example.net/?srvMaxHosts=1&w=majority") is None
 
