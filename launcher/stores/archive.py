@@ -169,7 +169,7 @@ class Archive:
             try:
                 file = open_log(path)
             except FileNotFoundError:
-                file = Path(os.devnull).open("rb")
+                file = Path(os.devnull).open("rb")  # noqa: SIM115 (closed below)
             with file:
                 yield file
         except OSError as exc:

@@ -371,7 +371,7 @@ def test_a_deletion_that_is_interrupted_leaves_the_record_so_that_it_is_found_ag
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["FIFO", "link"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["FIFO", "link"])
 def test_log_that_is_no_regular_file_blocks_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
     archive = Archive(tmp_path)
     (tmp_path / "a").mkdir()
@@ -387,7 +387,7 @@ def test_log_that_is_no_regular_file_blocks_nobody(tmp_path: Path, make: Callabl
         archive.writer("a")
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/full", path)])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/full")])
 def test_record_is_written_whatever_is_in_the_way_of_its_new_version(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
