@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from enum import Enum, auto
 from typing import Self
 
@@ -178,7 +178,8 @@ class PodLogFollower:
         """Read the log until the node ends it."""
         if observed.pod is None or not pods.scheduled(observed.pod):
             return ReadResult.BREAK
-        resume_point = await self._sink.resume_point()
+        with _archive_access("read"):
+            resume_point = await self._sink.resume_point()
         name, container = observed.pod["metadata"]["name"], pods.container_of(observed.pod)
         follow = not observed.pod_terminated
         async with self._cluster.log(name, container, since=resume_point.since, follow=follow) as chunks:
@@ -217,7 +218,14 @@ class PodLogFollower:
 
     async def _write(self, pieces: Sequence[TimestampedPiece]) -> None:
         if pieces:
-            try:
+            with _archive_access("written"):
                 await self._sink.write(pieces)
-            except OSError as exc:  # not the API server's: it must not look like a break
-                raise ArchiveUnavailable(f"The archive cannot be written: {exc.strerror}. Free some space.") from exc
+
+
+@contextlib.contextmanager
+def _archive_access(kind: str) -> Iterator[None]:
+    """Turn the disk's errors into `ArchiveUnavailable`, so that they do not look like the API server's."""
+    try:
+        yield
+    except OSError as exc:
+        raise ArchiveUnavailable(f"The archive cannot be {kind}: {exc.strerror}. Check ARCHIVE_DIR.") from exc

@@ -171,11 +171,14 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 
 
 def processes_with(token: str) -> set[int]:
+    """Look at the newest processes first: one that moves on is gone in a moment, even while its folder is listed."""
     found = set()
-    for file in Path("/proc").glob("[0-9]*/task/*/cmdline"):  # of every thread: the first one may have exited
+    for pid in sorted((int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()), reverse=True):
         with contextlib.suppress(OSError):
-            if token.encode() in file.read_bytes():
-                found.add(int(file.parts[2]))
+            for thread in Path(f"/proc/{pid}/task").iterdir():  # all, as the first one may have ended
+                with contextlib.suppress(OSError):
+                    if token.encode() in (thread / "cmdline").read_bytes():
+                        found.add(pid)
     return found
 
 

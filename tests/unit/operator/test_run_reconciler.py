@@ -20,12 +20,13 @@ from launcher.domain.errors import ClusterUnavailable
 from launcher.domain.log_lines import LineKind, LogLine, Receipt, TimestampedPiece
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
+from launcher.domain.timestamped_lines import ResumePoint
 from launcher.logs.publisher import Publisher
 from launcher.stores.log_file import LogWriter
 from launcher.stores.memory import InMemoryLogTail
 from launching.fake_cluster import Manifest
 from launching.harness import NAME, POD, Harness, container, ended, running, waiting
-from pipeline_operator import backoff, decisions, run_reconciler
+from pipeline_operator import backoff, decisions, pod_log, run_reconciler
 
 DEADLINE_EXCEEDED: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
@@ -209,6 +210,33 @@ def test_lines_are_read_while_the_artifacts_are_counted(
         gate.set()
         harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).status is RunStatus.COMPLETED
+
+    run_scenario(scenario)
+
+
+def test_a_disk_that_cannot_be_read_for_a_while_costs_no_line(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        resume_point = LogWriter.resume_point
+        refused: list[LogWriter] = []
+
+        def failing_disk(writer: LogWriter) -> ResumePoint:
+            if len(refused) <= backoff.MAX_FAULTS:
+                refused.append(writer)
+                raise OSError(errno.EIO, "Input/output error")
+            return resume_point(writer)
+
+        monkeypatch.setattr(pod_log, "_DISK_RETRY_SECONDS", 0.001)
+        monkeypatch.setattr(LogWriter, "resume_point", failing_disk)
+        harness.make_job()
+        await harness.start()
+        await harness.release()
+        harness.put_pod("Running", **running())
+        harness.cluster.say(POD, "one")
+        await harness.until(lambda: harness.lines == [FIRST, (LineKind.LINE, b"one")])
+        harness.put_pod("Succeeded", **ended(0))
+        assert (await harness.end()).log.complete
 
     run_scenario(scenario)
 
