@@ -1,7 +1,7 @@
-"""A log on disk: one record per line, and its only writer.
+"""A log file: one record per line, and the writer.
 
-A record is a timestamp, a letter for the kind, the bytes and a newline, so that people can read the file with `less`.
-A record without a newline is half-written: its writer was killed. It is cut off when the log is opened again. A record
+A record is a timestamp, a letter for the kind, the bytes and a newline, so the file is readable with `less`. A record
+without a newline is incomplete, because its writer was killed; it is truncated when the log is opened again. A record
 that the disk or an editor damaged keeps its number and is read as a gap.
 """
 
@@ -28,20 +28,20 @@ from launcher.domain.timestamped_lines import ResumePoint, resume_point_of
 BLOCK = 1 << 20  # bytes read at a time
 _READ_BUFFER = 128 << 10
 _FULL = "The log passed"
-_UNREADABLE = "This line of the archive cannot be read."
-_MAX_RECORD_BYTES = 4 * MAX_LINE_BYTES  # no record that was written as a whole is longer
-_RECORD_BYTES = 34  # of a record without its data: timestamp, kind, two spaces, newline
+_UNREADABLE = "This line cannot be read from the archive."
+_MAX_RECORD_BYTES = 4 * MAX_LINE_BYTES  # longer than any record that was written
+_RECORD_BYTES = 34  # a record's size without its data: timestamp, kind, two spaces, newline
 _DISK_FACTOR = 4
-"""The file of a log, whose records are longer than its text, may be this many times as large as the text may be.
+"""A log's file may be this many times larger than its text, because records are longer than lines.
 
-Only a log whose lines have fewer than 10 bytes on average reaches this limit first.
+Only a log with fewer than 10 bytes per line on average reaches this limit first.
 """
 _SOURCE_KINDS = (LineKind.LINE, LineKind.PART)
 _KINDS = {kind.encode(): kind for kind in LineKind}
 
 
 def record(timestamp: str, kind: LineKind, data: bytes) -> bytes:
-    """Return the record of a line."""
+    """Encode a line as a record."""
     return b"%b %b %b\n" % (timestamp.encode(), kind.encode(), data)
 
 
@@ -51,7 +51,7 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
-    """Yield the whole records from an offset on, each with its newline."""
+    """Yield the complete records after an offset, each with its newline."""
     file.seek(offset)
     for each in file:
         if not each.endswith(b"\n"):
@@ -60,7 +60,7 @@ def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
 
 
 def lines(records: Iterable[bytes], first: int = 1) -> Iterator[LogLine]:
-    """Yield the lines of records; `first` is the first one's number. The line of a damaged record is a gap."""
+    """Decode records into lines, numbered from `first`. A damaged record becomes a gap."""
     for number, each in enumerate(records, first):
         try:
             timestamp, kind, data = each.split(b" ", 2)
@@ -78,24 +78,24 @@ def _unreadable(number: int) -> LogLine:
 
 
 def gap_piece(timestamp: str, why: str) -> TimestampedPiece:
-    """Return the marker of a gap; the writer numbers it."""
+    """Return the marker of a gap. The writer numbers it."""
     return TimestampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
 
 
-def _refusal(count: int) -> str:
-    lines = "1 line: it is" if count == 1 else f"{count:,} lines: they are"
-    return f"The disk refused {lines} not kept. Free some space (RETENTION_DAYS)."
+def _why_dropped(count: int) -> str:
+    lines = "1 line" if count == 1 else f"{count:,} lines"
+    return f"{lines} could not be written to the disk. Free some space (RETENTION_DAYS)."
 
 
 class LogWriter:
-    """The only writer of a log. Opening it cuts off a half-written record and counts the lines."""
+    """The only writer of a log. Opening it truncates an incomplete record and counts the lines."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._max_bytes = path, max_bytes
-        self._refused = 0
-        """Lines that the disk refused since the last marker."""
-        self._size = 0  # of the whole records in the file
+        self._dropped = 0
+        """The number of lines that could not be written since the last marker."""
+        self._size = 0  # of the complete records in the file
         self._bytes = 0  # of the log as text
         self._gaps: list[Gap] = []
         self.number = 0
@@ -112,12 +112,12 @@ class LogWriter:
             os.close(self._file)
             raise
         self.full = bool(self._gaps) and self._gaps[-1].why.startswith(_FULL)
-        """Whether the log passed `max_bytes`: nothing more is kept."""
+        """Whether the log reached `max_bytes`, so nothing more is stored."""
 
     def _count(self) -> None:
         def measured(records: Iterable[bytes]) -> Iterator[bytes]:
             for each in records:
-                self._size += len(each)  # in the file: a damaged record can have any length
+                self._size += len(each)  # a damaged record can have any length
                 yield each
 
         with open_log(self._path) as file:
@@ -130,9 +130,9 @@ class LogWriter:
                 self.number, self.last = number, (kind, data)
 
     def append(self, pieces: Sequence[TimestampedPiece]) -> int:
-        """Append lines; return how many were kept. At `max_bytes` a marker is kept, and nothing after it.
+        """Append lines; return how many were stored. At `max_bytes`, a marker is stored and nothing after it.
 
-        Raises `OSError` if the disk refuses them. Then none of them was kept, and they can be appended again.
+        Raises `OSError` if the lines cannot be written. Then none of them is stored, and all can be appended again.
         """
         if self.full or not pieces:
             return 0
@@ -140,8 +140,8 @@ class LogWriter:
         new: list[bytes] = []
         gaps: list[Gap] = []
         full = False
-        if self._refused:
-            pieces = [gap_piece(pieces[0].timestamp, _refusal(self._refused)), *pieces]
+        if self._dropped:
+            pieces = [gap_piece(pieces[0].timestamp, _why_dropped(self._dropped)), *pieces]
         for timestamp, kind, data in pieces:
             number += 1
             if kind is LineKind.GAP:
@@ -152,7 +152,7 @@ class LogWriter:
                 length = len(data) + (kind is not LineKind.PART)
                 disk += len(data) + _RECORD_BYTES
                 if size + length > self._max_bytes or disk > _DISK_FACTOR * self._max_bytes + BLOCK:
-                    why = f"{_FULL} {self._max_bytes} bytes (MAX_LOG_BYTES): what comes after is not kept."
+                    why = f"{_FULL} {self._max_bytes} bytes (MAX_LOG_BYTES). The rest is not kept."
                     gaps.append(Gap(first=number, last=number, why=why))
                     kind, data, full = LineKind.GAP, gap_data(gaps[-1]), True
                     length = stored_bytes(kind, data)
@@ -163,43 +163,43 @@ class LogWriter:
             if kind in _SOURCE_KINDS:
                 newest = timestamp
         self._write(b"".join(new))
-        kept = number - self.number
+        stored = number - self.number
         self.number, self._bytes, self.newest, self.full = number, size, newest, full
         self.last = kind, data
         self._gaps += gaps
-        self._refused = 0
-        return kept
+        self._dropped = 0
+        return stored
 
     def drop(self, count: int) -> None:
-        """Count lines that the disk refused. A marker precedes the next lines that it accepts."""
+        """Count lines that could not be written. A marker precedes the next lines that can be."""
         if not self.full:
-            self._refused += count
+            self._dropped += count
 
     def mark_dropped(self, timestamp: str) -> None:
-        """Mark dropped lines at the end of the log. Raises `OSError` if the disk refuses the marker."""
-        if count := self._refused:
-            self._refused = 0
+        """Mark dropped lines at the end of the log. Raises `OSError` if the marker cannot be written."""
+        if count := self._dropped:
+            self._dropped = 0
             try:
-                self.append([gap_piece(timestamp, _refusal(count))])
+                self.append([gap_piece(timestamp, _why_dropped(count))])
             except OSError:
-                self._refused = count
+                self._dropped = count
                 raise
 
     def resume_point(self) -> ResumePoint:
-        """Return how far the source's lines are kept, to ask the source for the rest."""
+        """Return where to resume reading the source."""
         with open_log(self._path) as file:
             pieces = (TimestampedPiece(*line[1:]) for line in lines(records(file)))
             return resume_point_of(self.newest, pieces)
 
-    def receipt(self, *, ended: bool) -> Receipt:
-        """Return the log's receipt; it is complete only if the log has ended and nothing is missing."""
+    def receipt(self, *, closed: bool) -> Receipt:
+        """Return the log's receipt, which is complete only if the log is closed and nothing is missing."""
         gaps = tuple(self._gaps)
-        if self._refused:
-            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_refusal(self._refused)),)
-        return Receipt(lines=self.number, bytes=self._bytes, complete=ended and not gaps, gaps=gaps)
+        if self._dropped:
+            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_why_dropped(self._dropped)),)
+        return Receipt(lines=self.number, bytes=self._bytes, complete=closed and not gaps, gaps=gaps)
 
     def close(self) -> None:
-        """Flush everything to the disk and close the file. A second call does nothing."""
+        """Sync the file to disk and close it. A second call does nothing."""
         if self._file >= 0:
             os.fsync(self._file)
             os.close(self._file)

@@ -33,7 +33,7 @@ def test_while_the_operator_is_away_health_and_waiting_runs_say_so(installation:
         assert (told["status"], told["kubernetes"], told["queued"]) == ("degraded", "ok", 1), told
         place = launcher.status(waits)["queue"]
         assert (place["position"], place["eta_seconds"]) == (1, None)
-        assert "operator is away" in place["why"]
+        assert "operator is down" in place["why"]
         assert launcher.status(goes_on)["status"] == "running"
     finally:
         operator.start()

@@ -26,7 +26,7 @@ def completed(run: Run, *, minutes: int = 1) -> Run:
     outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="It ended well.", exit_code=0)
     gap = Gap(first=3, last=3, why="The disk refused lines.")
     receipt = Receipt(lines=4, bytes=99, complete=False, gaps=(gap,))
-    return run.started(at).ended(outcome, at, receipt, {"cv_md_url": "firma/rolle/CV.md"})
+    return run.started(at).finished(outcome, at, receipt, {"cv_md_url": "firma/rolle/CV.md"})
 
 
 def test_a_run_comes_back_as_it_was_put(run_store: Any) -> None:
@@ -111,7 +111,7 @@ def test_only_what_ended_before_is_deleted(run_store: Any) -> None:
             old, new, waiting = completed(queued("a-1")), completed(queued("a-2"), minutes=60), queued("a-3")
             for run in (old, new, waiting):
                 await store.put(run)
-            assert await store.delete_ended_before(AT + timedelta(minutes=30)) == 1
+            assert await store.delete_finished_before(AT + timedelta(minutes=30)) == 1
             assert await store.get("a-1") is None
             assert (await store.find(RunQuery()))[1] == 2
 

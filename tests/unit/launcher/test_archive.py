@@ -18,7 +18,8 @@ from launcher.domain.errors import ArchiveUnavailable, ConfigurationError
 from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece, as_text, gap_of, receipt_of
 from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.runs import Run
-from launcher.stores.archive import Archive, claim
+from launcher.stores.archive import Archive
+from launcher.stores.archive_lock import lock_archive
 
 STAMP = "2026-11-24T08:00:00.000000001Z"
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -73,7 +74,7 @@ def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> No
         assert writer.number == before
         writer.append(pieces(before + 1, 4))
         assert [line.data for line in fresh.read("a", 0)] == [data for _, _, data in pieces(1, 4)]
-        assert writer.receipt(ended=True) == receipt_of(fresh.read("a", 0), complete=True)
+        assert writer.receipt(closed=True) == receipt_of(fresh.read("a", 0), complete=True)
         writer.close()
 
 
@@ -132,7 +133,7 @@ def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, 
     assert gap_of(lines[place - 1].data).to_document() == {
         "from": place,
         "to": place,
-        "why": "This line of the archive cannot be read.",
+        "why": "This line cannot be read from the archive.",
     }
     assert [line.data for line in lines if line.number != place] == [
         piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != place
@@ -154,7 +155,7 @@ def test_opening_a_damaged_log_cuts_off_no_whole_record_and_continues_it(tmp_pat
     writer.append(pieces(4, 4))
     lines = archive.read("a", 0)
     assert [line.data for line in lines[2:]] == [piece.data for piece in pieces(3, 4)]
-    receipt = writer.receipt(ended=True)
+    receipt = writer.receipt(closed=True)
     assert receipt == receipt_of(lines, complete=True)
     assert not receipt.complete
     writer.close()
@@ -201,7 +202,7 @@ def test_past_the_limit_there_is_one_marker_and_nothing_else(tmp_path: Path) -> 
     writer = archive.writer("a")
     for n in range(100):
         writer.append(pieces(n, n))
-    receipt = writer.receipt(ended=True)
+    receipt = writer.receipt(closed=True)
     writer.close()
     lines = archive.read("a", 0)
     assert [line.kind for line in lines].count(LineKind.GAP) == 1
@@ -229,16 +230,16 @@ def test_a_refused_write_leaves_a_marker_and_no_half_line(tmp_path: Path, mocker
             writer.append(refused)
         assert archive.last_number("a") == 2
         writer.drop(len(refused))
-        assert not writer.receipt(ended=True).complete
+        assert not writer.receipt(closed=True).complete
     mocker.stopall()
     writer.append(pieces(6, 6))
     lines = archive.read("a", 0)
     assert [line.kind for line in lines] == [LineKind.LINE, LineKind.LINE, LineKind.GAP, LineKind.LINE]
     assert lines[3].data == pieces(6, 6)[0].data
-    receipt = writer.receipt(ended=True)
+    receipt = writer.receipt(closed=True)
     assert receipt == receipt_of(lines, complete=True)
     [gap] = receipt.gaps
-    assert (gap.first, gap.why.startswith("The disk refused 3 lines: they are not kept.")) == (3, True)
+    assert (gap.first, gap.why.startswith("3 lines could not be written to the disk.")) == (3, True)
     writer.close()
 
 
@@ -250,7 +251,7 @@ def test_a_log_that_was_full_stays_full(tmp_path: Path) -> None:
     again = Archive(tmp_path, max_log_bytes=1024).writer("a")
     assert again.full
     assert again.append(pieces(201, 201)) == 0
-    assert again.receipt(ended=True) == writer.receipt(ended=True)
+    assert again.receipt(closed=True) == writer.receipt(closed=True)
     again.close()
 
 
@@ -259,7 +260,7 @@ def test_a_record_is_replaced_atomically_and_never_after_its_end(tmp_path: Path)
     run = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
     assert archive.get("a") is None
     assert archive.put(run)
-    end = run.ended(cancelled_before_start(), AT, Receipt())
+    end = run.finished(cancelled_before_start(), AT, Receipt())
     (tmp_path / "a" / "run.new").write_bytes(b'{"half":')  # a writer killed before the rename
     assert archive.get("a") == run
     assert archive.put(end)
@@ -319,16 +320,16 @@ def test_a_file_in_place_of_a_runs_folder_is_not_a_run(tmp_path: Path) -> None:
 
 
 def test_only_one_process_can_claim_an_archive(tmp_path: Path) -> None:
-    with claim(tmp_path), pytest.raises(ConfigurationError, match="ARCHIVE_DIR"), claim(tmp_path):
+    with lock_archive(tmp_path), pytest.raises(ConfigurationError, match="ARCHIVE_DIR"), lock_archive(tmp_path):
         pass
-    with claim(tmp_path):
+    with lock_archive(tmp_path):
         pass
 
 
 def test_an_archive_whose_lock_cannot_be_opened_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(ConfigurationError, match=r"ARCHIVE_DIR: .*/\.lock cannot be locked: Is a directory"):
-        claim(tmp_path).__enter__()
+        lock_archive(tmp_path).__enter__()
 
 
 def test_the_file_of_a_log_of_empty_lines_stays_within_a_few_times_its_limit(tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ def test_the_file_of_a_log_of_empty_lines_stays_within_a_few_times_its_limit(tmp
         writer.append(empty)
     writer.close()
     assert (tmp_path / "a" / "log").stat().st_size < 6 * limit
-    assert writer.receipt(ended=True).gaps[-1].why.startswith("The log passed")
+    assert writer.receipt(closed=True).gaps[-1].why.startswith("The log passed")
 
 
 def test_a_record_whose_times_have_no_zone_is_skipped(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_only_a_run_with_an_idempotency_key_has_its_label() -> None:
 def test_a_record_on_the_job_is_the_run() -> None:
     from_job = job_of()
     from_job["metadata"]["uid"] = "5f3c"
-    ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    ended = RUN.finished(cancelled_before_start(), AT, RUN.log)
     patch = manifests.record_patch(from_job, ended, 60)
     from_job["metadata"]["labels"] |= patch["metadata"]["labels"]
     from_job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
@@ -170,7 +170,7 @@ def test_a_record_on_the_job_is_the_run() -> None:
 def test_a_copy_of_a_released_or_recorded_job_starts_as_queued(phase: str) -> None:
     original = job_of()
     original["metadata"]["uid"] = "5f3c"
-    ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    ended = RUN.finished(cancelled_before_start(), AT, RUN.log)
     patches = {"released": manifests.release_patch(original), "recorded": manifests.record_patch(original, ended, 60)}
     original["metadata"]["labels"] |= patches[phase]["metadata"]["labels"]
     original["metadata"]["annotations"] |= patches[phase]["metadata"]["annotations"]

@@ -92,7 +92,7 @@ def test_a_run_is_executed_and_its_slot_is_free_again(tmp_path: Path) -> None:
         done = await harness.until(run.run_id, RunStatus.COMPLETED)
         assert (done.log.lines, done.log.complete) == (2, True)
         assert harness.storage.archive.get(run.run_id) == done
-        while harness.engine.known().active:
+        while harness.engine.cached_queue().active:
             await asyncio.sleep(0.005)
         assert await harness.engine.find(RunQuery()) == ([done], 1)
         with pytest.raises(RunNotFound):
@@ -158,7 +158,7 @@ def test_cancelling_a_queued_run_a_running_one_and_one_that_has_ended(tmp_path: 
 def test_a_run_that_is_cancelled_between_its_admission_and_its_start_never_starts(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = await harness.engine.submit(requested("1", "lasting"))  # admitted; its task has not run yet
-        assert harness.engine.known().active == 1
+        assert harness.engine.cached_queue().active == 1
         cancelling = await harness.engine.cancel(run.run_id)
         assert (cancelling.status, cancelling.cancel_requested) == (RunStatus.QUEUED, True)
         ended = await harness.until(run.run_id, RunStatus.CANCELLED)
@@ -176,7 +176,7 @@ def test_a_restart_keeps_the_queue_and_fails_what_was_running(tmp_path: Path) ->
         await harness.engine.pause(True)
         await harness.restart()
         assert (await harness.engine.get(running.run_id)).reason == Reason.LAUNCHER_LOST
-        assert harness.engine.known() == replace(harness.engine.known(), active=0, queued=1, paused=True)
+        assert harness.engine.cached_queue() == replace(harness.engine.cached_queue(), active=0, queued=1, paused=True)
         await harness.engine.pause(False)
         await harness.until(queued.run_id, RunStatus.COMPLETED)
 
@@ -208,7 +208,7 @@ def test_queued_runs_come_back_from_redis_where_the_archive_was_lost(tmp_path: P
         harness.storage = replace(harness.storage, shared=redis)
         await harness.restart()
         if away:
-            assert harness.engine.known().queued == 0
+            assert harness.engine.cached_queue().queued == 0
         else:
             await harness.until("1-01jd", RunStatus.COMPLETED)
 
@@ -221,7 +221,7 @@ def test_a_folder_in_the_place_of_the_pause_switch_is_a_clear_error_and_no_pause
     (tmp_path / "archive" / "paused").mkdir(parents=True)
 
     async def scenario(harness: Harness) -> None:
-        assert not harness.engine.known().paused
+        assert not harness.engine.cached_queue().paused
         assert "archive/paused is a folder. Remove it" in caplog.text
         for paused in (True, False):
             with pytest.raises(ArchiveUnavailable, match=r"archive/paused is a folder\. Remove it"):
@@ -230,7 +230,7 @@ def test_a_folder_in_the_place_of_the_pause_switch_is_a_clear_error_and_no_pause
         await harness.until(run.run_id, RunStatus.COMPLETED)
         (tmp_path / "archive" / "paused").rmdir()
         await harness.engine.pause(True)
-        assert harness.engine.known().paused
+        assert harness.engine.cached_queue().paused
 
     play(tmp_path, scenario)
 
@@ -238,22 +238,22 @@ def test_a_folder_in_the_place_of_the_pause_switch_is_a_clear_error_and_no_pause
 def test_retention_forgets_what_it_could_delete_and_tries_the_rest_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_CLEANING_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(local, "_RETENTION_RETRY_SECONDS", 0.02)
 
     class Redis(InMemoryRunStore):
         rounds = 0
 
-        async def delete_ended_before(self, moment: datetime) -> int:
+        async def delete_finished_before(self, moment: datetime) -> int:
             self.rounds += 1
             if self.rounds < 3:
                 raise StoreUnavailable("down")
-            return await super().delete_ended_before(moment)
+            return await super().delete_finished_before(moment)
 
     async def scenario(harness: Harness) -> None:
         old = now() - timedelta(days=9)
         for name in ("1", "2"):
             run = requested(name, created_at=old, updated_at=old, idempotency_hash=name)
-            harness.storage.archive.put(run.ended(local.cancelled_before_start(), old, run.log))
+            harness.storage.archive.put(run.finished(local.cancelled_before_start(), old, run.log))
         redis, delete = Redis(), harness.storage.artifacts.delete
         harness.storage = replace(harness.storage, recorder=Recorder(harness.storage.archive, [Mirror("redis", redis)]))
 

@@ -187,7 +187,7 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
 
 
 @pytest.mark.parametrize(
-    ("seen", "ended_for", "status", "reason", "exit_code"),
+    ("seen", "stop_reason", "status", "reason", "exit_code"),
     [
         pytest.param(pod("Succeeded", **ended(0, "Completed")), None, COMPLETED, Reason.COMPLETED, 0, id="ended well"),
         pytest.param(
@@ -418,14 +418,14 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
     ],
 )
 def test_a_terminated_or_deleted_pod_has_one_outcome(
-    seen: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
+    seen: Pod, stop_reason: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
 ) -> None:
-    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600)
+    outcome = pods.outcome_of(seen, stop_reason=stop_reason, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, exit_code)
 
 
 @pytest.mark.parametrize(
-    ("seen", "ended_for", "words"),
+    ("seen", "stop_reason", "words"),
     [
         (pod("Failed", **LATE, **ended(143)), None, ["600 s", "timeout_seconds"]),
         (pod("Failed", **LATE, **ended(143)), Reason.TIMED_OUT, ["600 s"]),
@@ -446,22 +446,22 @@ def test_a_terminated_or_deleted_pod_has_one_outcome(
     ],
 )
 def test_the_outcomes_message_says_what_happened_and_what_to_do(
-    seen: Pod, ended_for: Reason | None, words: list[str]
+    seen: Pod, stop_reason: Reason | None, words: list[str]
 ) -> None:
-    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, detail="the detail")
+    outcome = pods.outcome_of(seen, stop_reason=stop_reason, timeout=600, detail="the detail")
     for each in words:
         assert each in outcome.message
 
 
 def test_an_out_of_memory_outcome_names_the_limit() -> None:
     seen = pod("Failed", **ended(137, "OOMKilled"))
-    assert pods.outcome_of(seen, ended_for=None, timeout=600).message.startswith(
+    assert pods.outcome_of(seen, stop_reason=None, timeout=600).message.startswith(
         "The pipeline exceeded its memory limit "
     )
     seen["spec"]["containers"][0]["resources"] = {"limits": {"memory": "1Gi"}}
-    assert "exceeded its memory limit (1 GiB) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
+    assert "exceeded its memory limit (1 GiB) and" in pods.outcome_of(seen, stop_reason=None, timeout=600).message
     seen["spec"]["containers"][0]["resources"] = {"limits": {"memory": 1000000}}
-    assert "exceeded its memory limit (1000000) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
+    assert "exceeded its memory limit (1000000) and" in pods.outcome_of(seen, stop_reason=None, timeout=600).message
 
 
 def test_the_first_containers_state_counts() -> None:
@@ -522,5 +522,5 @@ LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "st
 def test_an_eviction_is_recognized_whatever_the_container_state_is(state: dict[str, Any]) -> None:
     seen = pod("Failed", **EVICTED, **container(**state))
     seen["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
-    outcome = pods.outcome_of(seen, ended_for=None, timeout=600)
+    outcome = pods.outcome_of(seen, stop_reason=None, timeout=600)
     assert (outcome.reason, outcome.exit_code) == (Reason.EVICTED, 137)

@@ -31,7 +31,7 @@ def run(name: str, priority: int = 0, microseconds: int = 0) -> Run:
 def took(seconds: float, pipeline: str = "default", number: int = 0) -> Run:
     """A run that completed after so many seconds."""
     queued = replace(run(f"took-{number}", microseconds=number), pipeline=pipeline)
-    return queued.started(AT).ended(completed(), AT + timedelta(seconds=seconds), Receipt())
+    return queued.started(AT).finished(completed(), AT + timedelta(seconds=seconds), Receipt())
 
 
 def place(
@@ -42,7 +42,7 @@ def place(
     typical: float | None = None,
     limit: int = 1,
     paused: bool = False,
-    operator_away: bool = False,
+    operator_down: bool = False,
 ) -> QueuePlace | None:
     """Where a run waits while the active runs still need so many seconds, and runs typically take so many."""
     elapsed = [timedelta(seconds=(typical or 0.0) - seconds) for seconds in remaining]
@@ -54,7 +54,7 @@ def place(
         at=AT,
         limit=limit,
         paused=paused,
-        operator_away=operator_away,
+        operator_down=operator_down,
     )
 
 
@@ -115,10 +115,10 @@ def test_a_place_says_why_and_who_does_not_wait_has_none() -> None:
 @pytest.mark.parametrize("paused", [True, False])
 def test_there_is_no_eta_while_the_operator_is_away(paused: bool) -> None:
     runs = [run("a"), run("b", microseconds=1)]
-    found = place("b", runs, typical=1.0, paused=paused, operator_away=True)
+    found = place("b", runs, typical=1.0, paused=paused, operator_down=True)
     assert found is not None
     assert (found.position, found.eta_seconds) == (2, None)
-    assert "operator is away" in found.why and "until it is back" in found.why
+    assert "operator is down" in found.why and "when it returns" in found.why
 
 
 def test_one_hanging_run_does_not_move_the_typical_one() -> None:
@@ -127,7 +127,7 @@ def test_one_hanging_run_does_not_move_the_typical_one() -> None:
 
 
 def test_only_the_latest_successful_runs_of_a_pipeline_count() -> None:
-    failed = run("a").started(AT).ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
+    failed = run("a").started(AT).finished(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
     durations = Durations([took(float(number), number=number) for number in reversed(range(50))])
     durations.add(failed)
     durations.add(took(7.0, pipeline="other"))

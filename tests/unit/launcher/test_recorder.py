@@ -23,12 +23,17 @@ from launcher.stores.memory import InMemoryRunStore, InMemoryWorkItems
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 RUN = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
-END = RUN.ended(cancelled_before_start(), AT, Receipt())
+END = RUN.finished(cancelled_before_start(), AT, Receipt())
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_TRY_AGAIN_SECONDS", "_NO_ROOM_SECONDS", "RECONCILE_INTERVAL_SECONDS", "PING_INTERVAL_SECONDS"):
+    for name in (
+        "_RETRY_SECONDS",
+        "_DISK_FULL_RETRY_SECONDS",
+        "RECONCILE_INTERVAL_SECONDS",
+        "PING_INTERVAL_SECONDS",
+    ):
         monkeypatch.setattr(recorder, name, 0.01)
 
 
@@ -63,7 +68,7 @@ def failing(archive: Archive, *answers: Exception) -> None:
 def test_an_end_waits_for_room_on_a_full_disk(tmp_path: Path) -> None:
     async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
         failing(archive, *[OSError(errno.ENOSPC, "No space left on device")] * 20)
-        assert await kept.record_end(END) == END
+        assert await kept.record_outcome(END) == END
         assert archive.get("a") == END
 
     play(tmp_path, scenario)
@@ -73,7 +78,7 @@ def test_an_end_that_cannot_be_written_is_kept_without_what_came_from_outside(tm
     odd = replace(END, message="half an emoji: \ud83d", artifacts={"report_url": "M\udcfcller.pdf"})
 
     async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
-        ended = await kept.record_end(odd)
+        ended = await kept.record_outcome(odd)
         assert ended.status is END.status and ended.reason == END.reason
         assert archive.get("a") == ended
         assert ended.artifacts == {} and ended.message == "half an emoji: \\ud83d Its files could not be recorded."
@@ -84,7 +89,7 @@ def test_an_end_that_cannot_be_written_is_kept_without_what_came_from_outside(tm
 def test_an_end_that_the_archive_refuses_is_with_the_stores_and_later_in_the_archive(tmp_path: Path) -> None:
     async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
         failing(archive, *[OSError(errno.EIO, "Input/output error")] * 8)
-        ended = await kept.record_end(END)
+        ended = await kept.record_outcome(END)
         await until(lambda: has(store, ended))
         while archive.get("a") != ended:
             await asyncio.sleep(0.005)
@@ -122,12 +127,12 @@ def test_a_change_that_comes_between_costs_no_end_and_a_first_end_stays(tmp_path
     async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
         started = RUN.started(AT)
         kept.record(started)
-        ended = started.ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
+        ended = started.finished(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
         kept.record(started.cancelling(AT))  # the same revision as the end's
-        recorded = await kept.record_end(ended)
+        recorded = await kept.record_outcome(ended)
         assert (recorded.status, recorded.cancel_requested) == (RunStatus.FAILED, True)
         assert archive.get("a") == recorded
-        assert await kept.record_end(started.ended(cancelled_before_start(), AT, Receipt())) == recorded
+        assert await kept.record_outcome(started.finished(cancelled_before_start(), AT, Receipt())) == recorded
 
     play(tmp_path, scenario)
 

@@ -29,7 +29,7 @@ def in_status(status: RunStatus) -> Run:
 def moved_to(run: Run, status: RunStatus) -> Run:
     if status is RunStatus.RUNNING:
         return run.started(AT)
-    return run.ended(Outcome(status=status, reason=Reason.COMPLETED, message="x"), AT, Receipt())
+    return run.finished(Outcome(status=status, reason=Reason.COMPLETED, message="x"), AT, Receipt())
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_ended_run_cannot_be_cancelled() -> None:
 def test_whatever_the_order_of_writes_the_first_end_stays(seed: int) -> None:
     started = QUEUED.started(AT)
     states = [QUEUED, started, started.cancelling(AT)]
-    states += [run.ended(failure(Reason.PIPELINE_ERROR, exit_code=n), AT, Receipt()) for n, run in enumerate(states)]
+    states += [run.finished(failure(Reason.PIPELINE_ERROR, exit_code=n), AT, Receipt()) for n, run in enumerate(states)]
     writes = [random.Random(seed + n).choice(states) for n in range(12)]
     kept: Run | None = None
     first_end: Run | None = None
@@ -72,7 +72,7 @@ texts = st.text(max_size=20)
 def test_a_run_survives_json(job_id: str, params: dict[str, str | bool | int], number: int, why: str) -> None:
     run = dataclasses.replace(QUEUED, job_id=job_id, params=params).started(AT)
     receipt = Receipt(lines=number, bytes=number, gaps=(Gap(first=1, last=number, why=why),))
-    run = run.ended(failure(Reason.TIMED_OUT, limit=3), AT, receipt, {"a_url": job_id})
+    run = run.finished(failure(Reason.TIMED_OUT, limit=3), AT, receipt, {"a_url": job_id})
     assert Run.from_json(run.to_json()) == run
     assert Run.from_document({**run.to_document(), "of_a_newer_version": 1}) == run
 
@@ -97,14 +97,14 @@ def test_what_is_no_record_is_refused(text: str | bytes) -> None:
 
 def test_what_others_say_of_an_end_or_a_wait_can_be_recorded() -> None:
     said = "cannot open '\udcfc'"
-    ended = QUEUED.waiting(said, AT).ended(failure(Reason.CANNOT_START, detail=said), AT, Receipt())
+    ended = QUEUED.waiting(said, AT).finished(failure(Reason.CANNOT_START, detail=said), AT, Receipt())
     assert "cannot open '\N{REPLACEMENT CHARACTER}'" in (ended.message or "")
     assert Run.from_json(QUEUED.waiting(said, AT).to_json()).waiting_for == "cannot open '\N{REPLACEMENT CHARACTER}'"
     assert Run.from_json(ended.to_json()) == ended
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "ended_for", "status", "reason", "shown"),
+    ("exit_code", "stop_reason", "status", "reason", "shown"),
     [
         (0, None, "completed", Reason.COMPLETED, 0),
         (3, None, "failed", Reason.PIPELINE_ERROR, 3),
@@ -120,9 +120,9 @@ def test_what_others_say_of_an_end_or_a_wait_can_be_recorded() -> None:
     ],
 )
 def test_each_end_of_a_process_has_its_outcome(
-    exit_code: int, ended_for: Reason | None, status: str, reason: Reason, shown: int
+    exit_code: int, stop_reason: Reason | None, status: str, reason: Reason, shown: int
 ) -> None:
-    outcome = outcome_of_process(exit_code, ended_for=ended_for, timeout=600)
+    outcome = outcome_of_process(exit_code, stop_reason=stop_reason, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, shown)
 
 

@@ -59,8 +59,8 @@ def test_each_line_is_kept_once_whatever_the_timestamps_and_wherever_reading_bre
         body = answer(source, state.since)[:size]
         splitter, resume_filter = TimestampedSplitter(LIMIT), ResumeFilter(state)
         for at in range(0, len(body), step):
-            kept += resume_filter.rest_of(splitter.feed(body[at : at + step]))
-        assert not resume_filter.missed
+            kept += resume_filter.new_pieces(splitter.feed(body[at : at + step]))
+        assert not resume_filter.missing_lines
     assert joined(kept) == source
     assert all(len(piece.data) <= LIMIT for piece in kept)
 
@@ -73,8 +73,8 @@ def test_only_lines_that_were_rotated_away_unread_are_missed(source: list[Line],
     splitter = TimestampedSplitter(LIMIT)
     kept = splitter.feed(answer(ordered[:read], None))
     resume_filter = ResumeFilter(state_of(kept))
-    more = resume_filter.rest_of(TimestampedSplitter(LIMIT).feed(answer(ordered[gone:], "2026-11-24T07:59:55Z")))
-    assert resume_filter.missed == (gone >= read)
+    more = resume_filter.new_pieces(TimestampedSplitter(LIMIT).feed(answer(ordered[gone:], "2026-11-24T07:59:55Z")))
+    assert resume_filter.missing_lines == (gone >= read)
     assert joined([*kept, *more]) == ordered[:read] + ordered[max(gone, read) :]
 
 
