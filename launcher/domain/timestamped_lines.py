@@ -4,7 +4,7 @@ Kubernetes serves a container's log as `TIME SPACE BYTES NEWLINE`. With `sinceTi
 timestamp is not before that second, in the order of the file (kubelet, `pkg/kubelet/kuberuntime/logs/logs.go`).
 Timestamps can repeat. They can also go back, between standard output and standard error or when a clock is set. So a
 reader resumes a few seconds before its newest line, and skips the lines that are stored already: the response starts
-with them. If it does not, the node has rotated away lines that were never read, and there is a gap.
+with them. If it does not, the node has deleted lines that were never read (log rotation), and there is a gap.
 """
 
 from __future__ import annotations

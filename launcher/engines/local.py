@@ -9,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import to_release
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import QueueFull, RunNotFound, StoreUnavailable
-from launcher.domain.log_lines import Gap, Receipt
+from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start, failure
 from launcher.domain.queue_places import QueuePlace, place_of
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus, now
+from launcher.engines.active_run import ActiveRun
 from launcher.engines.execution import Execution
+from launcher.engines.local_log import close_log, open_log
 from launcher.engines.pause_switch import PauseSwitch
 from launcher.engines.port import QueueState
-from launcher.engines.recovery import recover_runs, stop_processes
+from launcher.engines.recovery import close_lost_run, recover_runs, stop_processes
 from launcher.engines.run_registry import RunRegistry
 from launcher.logs.pump import LogPump
-from launcher.logs.sink import LogSink
 from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
 from launcher.retention import delete_from_stores, delete_runs
 from launcher.settings import Settings
@@ -40,19 +40,6 @@ _CANCEL_SECONDS = 2.0
 """How long a cancellation waits for the run's outcome to be recorded."""
 
 
-@dataclass
-class _Active:
-    """A run that has a slot. `stop` is set to the reason why it must stop, and cancelled once it has stopped."""
-
-    stop: asyncio.Future[Reason] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    pump: LogPump | None = None
-
-    def stop_for(self, reason: Reason) -> None:
-        """Stop the run, unless a reason is set already."""
-        if not self.stop.done():
-            self.stop.set_result(reason)
-
-
 class LocalEngine:
     """An `Engine` on one machine, without Kubernetes."""
 
@@ -62,7 +49,7 @@ class LocalEngine:
         self._runs = RunRegistry(storage.recorder, storage.artifacts, settings.pipelines)
         self._switch = PauseSwitch(settings.ARCHIVE_DIR / "paused")
         self._waiting: dict[str, Run] = {}
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, ActiveRun] = {}
         self._run_tasks, self._tasks = Tasks(), Tasks()
         self._stopping = False
 
@@ -145,7 +132,7 @@ class LocalEngine:
     def partial_line(self, run_id: str) -> str | None:
         """See `Engine`."""
         active = self._active.get(run_id)
-        return active.pump.partial_line if active and active.pump else None
+        return active.partial_line if active else None
 
     async def pause(self, paused: bool) -> None:
         """See `Engine`."""
@@ -170,13 +157,13 @@ class LocalEngine:
             busy, limit, paused = len(self._active), self._settings.MAX_CONCURRENCY, self._switch.paused
             for run in to_release(self._waiting.values(), busy=busy, limit=limit, paused=paused):
                 del self._waiting[run.run_id]
-                self._active[run.run_id] = _Active()
+                self._active[run.run_id] = ActiveRun()
                 self._run_tasks.start(self._execute(run.run_id), f"run {run.run_id}")
         ACTIVE_RUNS.set(len(self._active))
         QUEUED_RUNS.set(len(self._waiting))
 
     async def _execute(self, run_id: str) -> None:
-        """Execute a run and record its outcome. Whatever fails, the run gets an outcome and its slot is freed."""
+        """Execute a run and record its outcome. Even after an exception, it gets an outcome and frees its slot."""
         active = self._active[run_id]
         try:
             if active.stop.done():  # it was stopped before this task started
@@ -185,7 +172,7 @@ class LocalEngine:
                 return
             try:
                 run = self._runs.record((await self.get(run_id)).started(now()))
-                active.pump = LogPump(await self._open_log(run))
+                active.pump = LogPump(await open_log(run, self._storage))
                 outcome = await self._execution.execute(run, active.pump.feed, active.stop)
             except OSError as exc:
                 detail = f"The archive cannot be written: {exc.strerror or exc}. Free some space, or check ARCHIVE_DIR."
@@ -195,7 +182,7 @@ class LocalEngine:
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 await stop_processes(run_id, self._settings.ARCHIVE_DIR)
             active.stop.cancel()  # it can no longer be stopped
-            await self._runs.record_outcome(run_id, outcome, await self._close_log(run_id, active.pump))
+            await self._runs.record_outcome(run_id, outcome, await close_log(run_id, active.pump, self._storage))
         finally:
             del self._active[run_id]
             self._admit()
@@ -209,27 +196,8 @@ class LocalEngine:
         if run.status is RunStatus.QUEUED:
             self._waiting[run.run_id] = run
         elif run.status is RunStatus.RUNNING:
-            await self._fail_lost(run)
-
-    async def _fail_lost(self, run: Run) -> None:
-        sink: LogSink | None = None
-        await stop_processes(run.run_id, self._settings.ARCHIVE_DIR)
-        with contained("start", f"run {run.run_id}: cannot open its log"):
-            sink = await self._open_log(run)
-            await sink.gap("The launcher stopped here. The rest of the pipeline's output is not kept.")
-        receipt = await self._close_log(run.run_id, sink)
-        await self._runs.record_outcome(run.run_id, failure(Reason.LAUNCHER_LOST), receipt)
-
-    async def _open_log(self, run: Run) -> LogSink:
-        return await LogSink.open(self._storage.archive, self._storage.publisher, run, drop_on_error=True)
-
-    async def _close_log(self, run_id: str, sink: LogSink | LogPump | None) -> Receipt:
-        """Close a run's log and return its receipt. If the log cannot be opened or closed, the receipt has a gap."""
-        if sink is not None:
-            with contained("log", f"run {run_id}: cannot close its log"):
-                return await sink.close()
-        self._storage.publisher.finish(run_id)
-        return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be written to the archive."),))
+            receipt = await close_lost_run(run, self._storage, self._settings.ARCHIVE_DIR)
+            await self._runs.record_outcome(run.run_id, failure(Reason.LAUNCHER_LOST), receipt)
 
     async def _delete_old_runs(self) -> None:
         moment = now() - timedelta(days=self._settings.RETENTION_DAYS)

@@ -33,7 +33,7 @@ class Orphans:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Kill nothing while a shim is being started, because its process id is not known yet."""
+        """Kill nothing while a shim is being started, because its process id cannot be exempted yet."""
         self._starting += 1
         try:
             yield

@@ -42,7 +42,7 @@ class QueueView:
     def __init__(self, cluster: TrackedCluster, lookup: RunLookup, archive: Archive, *, limit: int) -> None:
         self._cluster, self._lookup, self._archive, self._limit = cluster, lookup, archive, limit
         self.last = LiveRuns()
-        """The latest list, however old."""
+        """The latest list, of any age."""
         self._listing = asyncio.Lock()
         self._durations = Durations()
         self._durations_at = _NEVER

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from launcher.background import contained, report
 from launcher.domain.errors import StoreUnavailable
+from launcher.domain.log_lines import Receipt
 from launcher.domain.names import is_run_id
 from launcher.domain.runs import Run
+from launcher.engines.local_log import close_log, open_log
 from launcher.engines.marks import kill_leftovers, marks_of
+from launcher.logs.sink import LogSink
 from launcher.stores.ports import RunQuery, RunStore
 from launcher.wiring import Storage
 
@@ -24,6 +27,16 @@ async def recover_runs(storage: Storage) -> list[Run]:
             with contained("start", f"run {run.run_id}: cannot record it from Redis"):
                 storage.recorder.record(run)
     return sorted(runs.values(), key=lambda run: run.created_at)
+
+
+async def close_lost_run(run: Run, storage: Storage, archive_dir: Path) -> Receipt:
+    """Stop the processes of a run whose launcher died, and close its log with a marker; return the receipt."""
+    sink: LogSink | None = None
+    await stop_processes(run.run_id, archive_dir)
+    with contained("start", f"run {run.run_id}: cannot open its log"):
+        sink = await open_log(run, storage)
+        await sink.gap("The launcher stopped here. The rest of the pipeline's output is not kept.")
+    return await close_log(run.run_id, sink, storage)
 
 
 async def stop_processes(run_id: str, archive_dir: Path) -> None:

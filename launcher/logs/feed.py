@@ -31,7 +31,7 @@ _MAX_FAULTS = 5
 _FAULT_PAUSE_SECONDS, _FAULT_PAUSE_MAX_SECONDS = 0.4, 10.0
 _READ_BYTES = 1 << 20  # of the archive at a time
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are sent 5 times a second
-_NOT_KEPT = "These lines are no longer kept."
+_NOT_KEPT = "These lines are no longer in the archive."
 _UNREADABLE = "These lines cannot be read from the archive."
 
 
@@ -191,7 +191,7 @@ class Feed:
                 raise
             if not isinstance(exc, StoreUnavailable | ClusterUnavailable):
                 report("feed", f"run {self._run_id}: cannot read its state")
-            return self.run  # lines are sent meanwhile
+            return self.run  # lines can still be sent
 
     async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
         loop = asyncio.get_running_loop()

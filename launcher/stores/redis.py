@@ -45,7 +45,7 @@ def connect(url: str) -> Redis:
         timeout=_TIMEOUT_SECONDS,
         socket_connect_timeout=_TIMEOUT_SECONDS,
         socket_timeout=_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),  # callers retry, and readers use the archive meanwhile
+        retry=Retry(NoBackoff(), 1),  # callers retry, and readers use the archive until then
     )
     return Redis.from_pool(pool)  # the client closes the pool
 

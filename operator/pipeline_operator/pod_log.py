@@ -62,7 +62,7 @@ class LogState(Enum):
 
     @property
     def started(self) -> bool:
-        """Whether the container is known to have started."""
+        """Whether the log shows that the container has started."""
         return self not in (LogState.WAITING_FOR_CONTAINER, LogState.NO_CONTAINER)
 
 
