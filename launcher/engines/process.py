@@ -14,7 +14,7 @@ from launcher.engines.children import child
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 128 << 10  # at a time: splitting a mebibyte of empty lines would block the event loop for too long
 _DRAIN_SECONDS = 2.0  # for output that is still in the pipe when all processes have exited
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ on Linux, for Pythons whose fcntl does not define it
+_SET_PIPE_SIZE = 1031  # Linux's F_SETPIPE_SZ, in case fcntl does not define it
 
 
 class PipelineProcess:

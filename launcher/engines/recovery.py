@@ -40,7 +40,7 @@ async def close_lost_run(run: Run, storage: Storage, archive_dir: Path) -> Recei
 
 
 async def stop_processes(run_id: str, archive_dir: Path) -> None:
-    """Stop the processes of a run that nobody is executing."""
+    """Stop the processes of a run that is no longer executed."""
     with contained("leftovers", f"run {run_id}: cannot stop its processes"):
         await kill_leftovers(marks_of(run_id, archive_dir))
 

@@ -31,7 +31,7 @@ class FeedHub:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Close all streams at once. Viewers reconnect to the next process and resume there."""
+        """Close all streams immediately. Viewers reconnect to the next process and resume there."""
         self._stopping.set()
         for feed in self._feeds.values():
             feed.announce()

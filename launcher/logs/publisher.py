@@ -16,7 +16,7 @@ from launcher.stores.ports import LogTail
 _BATCH_LINES, _BATCH_BYTES = 1000, 1 << 20
 _RETRY_SECONDS, _RETRY_MAX_SECONDS = 0.1, 2.0
 _MAX_FAULTS = 3
-"""After so many unexpected exceptions in a row, a tail is not updated until the next line; readers use the archive."""
+"""How many unexpected exceptions in a row stop the updates of a tail until the next line. Readers use the archive."""
 
 
 class Publisher:

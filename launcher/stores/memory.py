@@ -90,7 +90,7 @@ class InMemoryLogTail:
         return [line for line in stored if line.number > after]
 
     async def finish(self, run_id: str) -> None:
-        """See `LogTail`. Frees the memory at once, because the archive has every line."""
+        """See `LogTail`. Frees the memory immediately, because the archive has every line."""
         self._lines.pop(run_id, None)
         self._wake(run_id)
 

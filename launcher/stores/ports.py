@@ -88,7 +88,7 @@ class LogTail(Protocol):
         ...
 
     async def finish(self, run_id: str) -> None:
-        """Mark the log as finished. The tail is deleted when its TTL expires, or at once."""
+        """Mark the log as finished. The tail is deleted immediately, or when its TTL expires."""
         ...
 
 

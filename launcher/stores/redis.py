@@ -181,15 +181,15 @@ class RedisLogTail:
 
 
 def _readable(names: Sequence[bytes], documents: Sequence[bytes | None]) -> list[Run]:
-    read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
+    read = [_run_of(name.decode(), document) for name, document in zip(names, documents, strict=True) if document]
     return [run for run in read if run is not None]
 
 
-def _run_of(name: object, document: bytes | str) -> Run | None:
+def _run_of(run_id: str, document: bytes | str) -> Run | None:
     try:
         return Run.from_json(document)
     except ValueError as exc:  # written by a newer version or by hand: it counts as missing
-        log.error("run %s: cannot read its record in Redis: %s", name, exc)
+        log.error("run %s: cannot read its record in Redis: %s", run_id, exc)
         return None
 
 

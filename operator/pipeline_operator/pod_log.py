@@ -29,9 +29,7 @@ from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 _EAGER_SECONDS = 2.0
 _EAGER_STEP_SECONDS = 0.02
 _STEP_MAX_SECONDS = 1.0
-_TERMINATION_SECONDS = (
-    3.0  # a busy node reports a pod's termination this much later than its log ends; rereading is slower
-)
+_TERMINATION_SECONDS = 3.0  # how much later a busy node may report the termination; rereading is slower
 _DISK_RETRY_SECONDS = 1.0
 _CATCH_UP_SECONDS = 600.0  # how long a log that cannot be read delays the run's outcome
 _ROTATED = "The node rotated lines away before they could be read. They are not kept."

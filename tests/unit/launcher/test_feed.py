@@ -125,7 +125,9 @@ def test_lines_that_are_no_longer_kept_are_one_gap(tmp_path: Path) -> None:
         return b"".join([body async for body in FeedHub(archive, tail, look).events("a", 0)])
 
     body = asyncio.run(scenario())
-    assert b'event: gap\ndata: {"from": 1, "to": 5, "why": "These lines are no longer in the archive."}\nid: 5\n\n' in body
+    assert (
+        b'event: gap\ndata: {"from": 1, "to": 5, "why": "These lines are no longer in the archive."}\nid: 5\n\n' in body
+    )
     assert re.findall(rb"^id: (\d+)$", body, re.M) == [b"5", b"6", b"7", b"8", b"9", b"10"]
 
 
