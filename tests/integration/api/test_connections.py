@@ -126,7 +126,7 @@ def test_half_open_connections_delay_nobody_and_are_closed(service: Service, mon
         for half in halves:
             changed.register(half, selectors.EVENT_READ)
         assert service.client.get("/health").status_code == 200
-        assert not changed.select(0), "it was answered only after some were closed"
+        assert not changed.select(0), "the request was answered only after some connections were closed"
         monkeypatch.setattr(Quick, "head_seconds", 0)
         began = time.monotonic()
         assert [closed(half) for half in halves] == [b""] * HALF_OPEN
@@ -242,11 +242,11 @@ def test_streams_end_as_soon_as_the_server_shuts_down(tmp_path: Path) -> None:
 
 async def _broken(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
     yield b": first\n\n"
-    raise RuntimeError("nobody thought of this")
+    raise RuntimeError("unexpected")
 
 
 async def _broken_at_once(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
-    raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "nobody thought of this")
+    raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "unexpected")
     yield b""
 
 

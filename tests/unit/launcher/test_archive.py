@@ -30,16 +30,16 @@ def pieces(first: int, last: int) -> list[TimestampedPiece]:
     return [TimestampedPiece(STAMP, LineKind.LINE, b"line %d \x00\xff \r" % n) for n in range(first, last + 1)]
 
 
-def written(archive: Archive, count: int) -> None:
+def write_log(archive: Archive, count: int) -> None:
     writer = archive.writer("a")
     writer.append(pieces(1, count))
     writer.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 511, 512, 513, 3000])
-def test_a_reader_gets_what_comes_after_any_line(tmp_path: Path, count: int) -> None:
+def test_a_reader_receives_the_lines_after_any_number(tmp_path: Path, count: int) -> None:
     archive = Archive(tmp_path)
-    written(archive, count)
+    write_log(archive, count)
     assert archive.last_number("a") == count
     for after in {0, 1, 254, 255, 256, 257, 511, 512, count - 1, count, count + 5}:
         lines = archive.read("a", max(after, 0), 300)
@@ -51,19 +51,19 @@ def test_a_reader_gets_what_comes_after_any_line(tmp_path: Path, count: int) -> 
 def test_a_reader_follows_a_growing_log(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
-    seen = 0
+    last = 0
     for n in range(1, 700):
         writer.append(pieces(n, n))
-        for line in archive.read("a", seen):
-            assert line.number == seen + 1
-            seen = line.number
-    assert seen == 699
+        for line in archive.read("a", last):
+            assert line.number == last + 1
+            last = line.number
+    assert last == 699
     writer.close()
 
 
 def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
-    written(archive, 3)
+    write_log(archive, 3)
     whole = (tmp_path / "a" / "log").read_bytes()
     for size in range(len(whole) + 1):
         (tmp_path / "a" / "log").write_bytes(whole[:size])
@@ -115,37 +115,37 @@ DAMAGE = [
     pytest.param(b"2026-\xff\xfe-24T08:00:00Z L text", id="timestamp"),
     pytest.param(b'2026-11-24T08:00:00Z G {"from": 2', id="half a gap"),
     pytest.param(b"2026-11-24T08:00:00Z G [1]", id="no gap"),
-    pytest.param(b"2026-11-24T08:00:00Z L " + b"x" * (1 << 20), id="no record is that long"),
+    pytest.param(b"2026-11-24T08:00:00Z L " + b"x" * (1 << 20), id="too long for a record"),
 ]
 
 
 @pytest.mark.parametrize("damaged", DAMAGE)
-@pytest.mark.parametrize("place", [1, 2, 300])
-def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, damaged: bytes, place: int) -> None:
-    written(Archive(tmp_path), 300)
+@pytest.mark.parametrize("position", [1, 2, 300])
+def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, damaged: bytes, position: int) -> None:
+    write_log(Archive(tmp_path), 300)
     log = tmp_path / "a" / "log"
     whole = log.read_bytes().splitlines(keepends=True)
-    whole[place - 1] = damaged + b"\n"
+    whole[position - 1] = damaged + b"\n"
     log.write_bytes(b"".join(whole))
     archive = Archive(tmp_path)
     lines = archive.read("a", 0)
     assert [line.number for line in lines] == list(range(1, 301))
-    assert gap_of(lines[place - 1].data).to_document() == {
-        "from": place,
-        "to": place,
+    assert gap_of(lines[position - 1].data).to_document() == {
+        "from": position,
+        "to": position,
         "why": "This line cannot be read from the archive.",
     }
-    assert [line.data for line in lines if line.number != place] == [
-        piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != place
+    assert [line.data for line in lines if line.number != position] == [
+        piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != position
     ]
-    assert archive.read("a", place - 1, 1) == lines[place - 1 : place]
+    assert archive.read("a", position - 1, 1) == lines[position - 1 : position]
     assert b"".join(archive.text("a")) == b"".join(as_text(line.kind, line.data) for line in lines)
 
 
 @pytest.mark.parametrize("damaged", DAMAGE)
 def test_opening_a_damaged_log_cuts_off_no_whole_record_and_continues_it(tmp_path: Path, damaged: bytes) -> None:
     archive = Archive(tmp_path)
-    written(archive, 3)
+    write_log(archive, 3)
     log = tmp_path / "a" / "log"
     first, _, third = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(first + damaged + b"\n" + third + b"half a record")
@@ -197,7 +197,7 @@ def test_threads_can_read_a_log_at_the_same_time(tmp_path: Path) -> None:
         assert all(threads.map(read, range(39)))
 
 
-def test_past_the_limit_there_is_one_marker_and_nothing_else(tmp_path: Path) -> None:
+def test_past_the_limit_one_gap_is_written_and_nothing_else(tmp_path: Path) -> None:
     archive = Archive(tmp_path, max_log_bytes=1024)
     writer = archive.writer("a")
     for n in range(100):
@@ -211,7 +211,7 @@ def test_past_the_limit_there_is_one_marker_and_nothing_else(tmp_path: Path) -> 
     assert not receipt.complete
 
 
-def test_a_refused_write_leaves_a_marker_and_no_half_line(tmp_path: Path, mocker: MockerFixture) -> None:
+def test_a_failed_write_leaves_a_gap_and_no_half_line(tmp_path: Path, mocker: MockerFixture) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
     writer.append(pieces(1, 2))
@@ -243,19 +243,19 @@ def test_a_refused_write_leaves_a_marker_and_no_half_line(tmp_path: Path, mocker
     writer.close()
 
 
-def test_a_log_that_was_full_stays_full(tmp_path: Path) -> None:
+def test_a_full_log_stays_full_after_it_is_reopened(tmp_path: Path) -> None:
     writer = Archive(tmp_path, max_log_bytes=1024).writer("a")
     writer.append(pieces(1, 200))
     assert writer.full
     writer.close()
-    again = Archive(tmp_path, max_log_bytes=1024).writer("a")
-    assert again.full
-    assert again.append(pieces(201, 201)) == 0
-    assert again.receipt(closed=True) == writer.receipt(closed=True)
-    again.close()
+    reopened = Archive(tmp_path, max_log_bytes=1024).writer("a")
+    assert reopened.full
+    assert reopened.append(pieces(201, 201)) == 0
+    assert reopened.receipt(closed=True) == writer.receipt(closed=True)
+    reopened.close()
 
 
-def test_a_record_is_replaced_atomically_and_never_after_its_end(tmp_path: Path) -> None:
+def test_a_record_is_replaced_atomically_until_it_is_final(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     run = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
     assert archive.get("a") is None
@@ -314,7 +314,7 @@ def test_a_record_that_cannot_be_opened_affects_no_other_run(tmp_path: Path, kin
 
 def test_a_file_in_place_of_a_runs_folder_is_not_a_run(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
-    (tmp_path / "b").write_text("left here by somebody")
+    (tmp_path / "b").write_text("a stray file")
     assert archive.get("b") is None
     assert list(archive.runs()) == []
 
@@ -351,7 +351,7 @@ def test_a_record_whose_times_have_no_zone_is_skipped(tmp_path: Path) -> None:
     assert list(archive.runs()) == [] and archive.unreadable == {"b"}
 
 
-def test_a_deletion_that_is_interrupted_leaves_the_record_so_that_it_is_found_again(
+def test_an_interrupted_deletion_leaves_the_record_and_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = Archive(tmp_path)
