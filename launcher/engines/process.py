@@ -13,7 +13,7 @@ from launcher.engines.children import child
 
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 128 << 10  # at a time: splitting a mebibyte of empty lines would block the event loop for too long
-_DRAIN_SECONDS = 2.0  # for output that is still in the pipe when all processes have exited
+_DRAIN_STEP_SECONDS, _DRAIN_STEPS = 0.1, 20  # for output that is still in the pipe
 _SET_PIPE_SIZE = 1031  # Linux's F_SETPIPE_SZ, in case fcntl does not define it
 
 
@@ -26,7 +26,9 @@ class PipelineProcess:
         self._run_id, self._on_output = marks["SLIPWAY_RUN_ID"], on_output
         self._child = child(marks, grace_seconds)
         self._reader: asyncio.Task[None] | None = None
-        self._bytes_read = 0
+        self._chunks = 0
+        self._waiting = False
+        """Whether there is no output to read."""
 
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
         """Start the command. Raises `OSError` if it cannot be started."""
@@ -51,12 +53,16 @@ class PipelineProcess:
         await self._child.stop()
 
     async def drain(self) -> None:
-        """Wait until all output has been read."""
+        """Wait until all output has been handled. Give up if no more arrives while the pipe stays open.
+
+        It checks several times, because on an overloaded machine a single pause does not mean that there is no output.
+        """
         assert self._reader is not None
-        before = -1
-        while not self._reader.done() and before != self._bytes_read:  # while more output arrives
-            before = self._bytes_read
-            await asyncio.wait([self._reader], timeout=_DRAIN_SECONDS)
+        idle = 0
+        while not self._reader.done() and idle < _DRAIN_STEPS:
+            chunks = self._chunks
+            await asyncio.wait([self._reader], timeout=_DRAIN_STEP_SECONDS)
+            idle = idle + 1 if self._waiting and self._chunks == chunks else 0
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
 
@@ -66,9 +72,11 @@ class PipelineProcess:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
         try:
+            self._waiting = True
             while chunk := await reader.read(_READ_BYTES):
+                self._waiting, self._chunks = False, self._chunks + 1
                 await self._on_output(chunk)
-                self._bytes_read += len(chunk)
                 await asyncio.sleep(0)  # output of one pipeline must not delay the others
+                self._waiting = True
         finally:
             transport.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from launcher.domain.log_lines import (
     MAX_LINE_BYTES,
@@ -82,9 +82,21 @@ def gap_piece(timestamp: str, why: str) -> TimestampedPiece:
     return TimestampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
 
 
-def _why_dropped(count: int) -> str:
+def _why_lost(count: int) -> str:
     lines = "1 line" if count == 1 else f"{count:,} lines"
     return f"{lines} could not be written to the disk. Free some space (RETENTION_DAYS)."
+
+
+class _Batch(NamedTuple):
+    """Records to write, and the writer's state after that."""
+
+    records: list[bytes]
+    number: int
+    size: int
+    newest: str | None
+    full: bool
+    last: tuple[LineKind, bytes]
+    gaps: list[Gap]
 
 
 class LogWriter:
@@ -95,6 +107,8 @@ class LogWriter:
         self._path, self._max_bytes = path, max_bytes
         self._dropped = 0
         """The number of lines that could not be written since the last marker."""
+        self._torn = False
+        """Whether a write failed, so that the file can end with an incomplete record."""
         self._size = 0  # of the complete records in the file
         self._bytes = 0  # of the log as text
         self._gaps: list[Gap] = []
@@ -105,14 +119,20 @@ class LogWriter:
         self.newest: str | None = None
         """The timestamp of the last line that the pipeline wrote."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        self.full = False
+        """Whether the log reached `max_bytes`, so nothing more is stored."""
         try:
-            self._count()
-            os.ftruncate(self._file, self._size)
+            self._recover()
         except BaseException:
             os.close(self._file)
             raise
+
+    def _recover(self) -> None:
+        """Count the complete records after those already counted, and truncate an incomplete one."""
+        self._count()
+        os.ftruncate(self._file, self._size)
+        self._torn = False
         self.full = bool(self._gaps) and self._gaps[-1].why.startswith(_FULL)
-        """Whether the log reached `max_bytes`, so nothing more is stored."""
 
     def _count(self) -> None:
         def measured(records: Iterable[bytes]) -> Iterator[bytes]:
@@ -121,7 +141,7 @@ class LogWriter:
                 yield each
 
         with open_log(self._path) as file:
-            for number, timestamp, kind, data in lines(measured(records(file))):
+            for number, timestamp, kind, data in lines(measured(records(file, self._size)), self.number + 1):
                 self._bytes += stored_bytes(kind, data)
                 if kind in _SOURCE_KINDS:
                     self.newest = timestamp
@@ -130,18 +150,40 @@ class LogWriter:
                 self.number, self.last = number, (kind, data)
 
     def append(self, pieces: Sequence[TimestampedPiece]) -> int:
-        """Append lines; return how many were stored. At `max_bytes`, a marker is stored and nothing after it.
+        """Append lines; return how many were handled: all of them, or those before the first that could not be written.
 
-        Raises `OSError` if the lines cannot be written. Then none of them is stored, and all can be appended again.
+        At `max_bytes`, a marker is stored and nothing after it. Raises `OSError` if the first line cannot be written.
+        The caller can append the other lines again. A complete record is never removed, because it may have been read.
         """
         if self.full or not pieces:
-            return 0
+            return len(pieces)
+        if self._torn:
+            self._recover()
+        before, marked = self.number, self._dropped > 0
+        batch = self._batch([gap_piece(pieces[0].timestamp, _why_lost(self._dropped)), *pieces] if marked else pieces)
+        try:
+            self._write(b"".join(batch.records))
+        except OSError:
+            self._torn = True
+            self._recover()
+            written = self.number - before
+            if written:
+                self._dropped = 0
+            if written <= marked:
+                raise
+            return written - marked
+        self.number, self._bytes, self.newest, self.full = batch.number, batch.size, batch.newest, batch.full
+        self.last = batch.last
+        self._gaps += batch.gaps
+        self._dropped = 0
+        return len(pieces)
+
+    def _batch(self, pieces: Sequence[TimestampedPiece]) -> _Batch:
+        """Encode lines as records; return them with the writer's state after they are written."""
         number, size, newest, disk = self.number, self._bytes, self.newest, self._size
         new: list[bytes] = []
         gaps: list[Gap] = []
         full = False
-        if self._dropped:
-            pieces = [gap_piece(pieces[0].timestamp, _why_dropped(self._dropped)), *pieces]
         for timestamp, kind, data in pieces:
             number += 1
             if kind is LineKind.GAP:
@@ -162,13 +204,7 @@ class LogWriter:
                 break
             if kind in _SOURCE_KINDS:
                 newest = timestamp
-        self._write(b"".join(new))
-        stored = number - self.number
-        self.number, self._bytes, self.newest, self.full = number, size, newest, full
-        self.last = kind, data
-        self._gaps += gaps
-        self._dropped = 0
-        return stored
+        return _Batch(new, number, size, newest, full, (kind, data), gaps)
 
     def drop(self, count: int) -> None:
         """Count lines that could not be written. A marker precedes the next lines that can be."""
@@ -180,7 +216,7 @@ class LogWriter:
         if count := self._dropped:
             self._dropped = 0
             try:
-                self.append([gap_piece(timestamp, _why_dropped(count))])
+                self.append([gap_piece(timestamp, _why_lost(count))])
             except OSError:
                 self._dropped = count
                 raise
@@ -195,22 +231,20 @@ class LogWriter:
         """Return the log's receipt, which is complete only if the log is closed and nothing is missing."""
         gaps = tuple(self._gaps)
         if self._dropped:
-            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_why_dropped(self._dropped)),)
+            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_why_lost(self._dropped)),)
         return Receipt(lines=self.number, bytes=self._bytes, complete=closed and not gaps, gaps=gaps)
 
     def close(self) -> None:
         """Sync the file to disk and close it. A second call does nothing."""
         if self._file >= 0:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+            try:
+                os.fsync(self._file)
+            finally:
+                os.close(self._file)
+                self._file = -1
 
     def _write(self, new: bytes) -> None:
         written = 0
-        try:
-            while written < len(new):
-                written += os.write(self._file, new[written:])
-        except OSError:
-            os.ftruncate(self._file, self._size)
-            raise
+        while written < len(new):
+            written += os.write(self._file, new[written:])
         self._size += written

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.domain.log_lines import receipt_of
+from launcher.domain.log_lines import LineKind, receipt_of
 from launcher.stores.archive import Archive
 from launching.launcher import Launcher
 
@@ -107,6 +107,13 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.02)
+
+
+def last_kind(launcher: Launcher, run_id: str) -> LineKind | None:
+    """Return the kind of the last line that the archive has."""
+    archive = archive_of(launcher)
+    lines = archive.read(run_id, max(0, archive.last_number(run_id) - 1))
+    return lines[-1].kind if lines else None
 
 
 def assert_receipt_matches_the_log(launcher: Launcher, run: dict[str, Any]) -> None:
@@ -211,12 +218,16 @@ def test_a_flood_of_lines_is_stored_completely(launcher: Launcher) -> None:
 
 
 def test_past_the_log_limit_one_gap_is_recorded_and_the_pipeline_continues(launcher: Launcher) -> None:
-    run = run_to_end(launcher, "endless", timeout_seconds=4)
-    assert (run["status"], run["reason"]) == ("failed", "TimedOut")
+    run_id = launcher.run("4711", pipeline="endless", timeout_seconds=120)["run_id"]
+    until(lambda: last_kind(launcher, run_id) is LineKind.GAP, 60)
+    assert launcher.status(run_id)["status"] == "running"
+    launcher.client.delete(f"/jobs/{run_id}")
+    run = launcher.wait(run_id)
+    assert run["status"] == "cancelled"
     assert not run["log"]["complete"]
     assert len(run["log"]["gaps"]) == 1
     assert run["log"]["gaps"][0]["from"] == run["log"]["lines"]
-    assert run["log"]["bytes"] <= (64 << 20) + 200
+    assert (63 << 20) < run["log"]["bytes"] <= (64 << 20) + 200
     assert_receipt_matches_the_log(launcher, run)
 
 

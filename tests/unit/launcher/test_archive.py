@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from launcher.domain.errors import ArchiveUnavailable, ConfigurationError
-from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece, as_text, gap_of, receipt_of
+from launcher.domain.log_lines import LineKind, LogLine, Receipt, TimestampedPiece, as_text, gap_of, receipt_of
 from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.runs import Run
 from launcher.stores.archive import Archive
@@ -243,6 +244,62 @@ def test_a_failed_write_leaves_a_gap_and_no_half_line(tmp_path: Path, mocker: Mo
     writer.close()
 
 
+def test_whole_records_that_a_full_disk_took_are_kept_as_they_may_have_been_read(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    archive = Archive(tmp_path)
+    writer = archive.writer("a")
+    writer.append(pieces(1, 1))
+    real_write = os.write
+    read: list[LogLine] = []
+
+    def full_disk(file: int, data: bytes) -> int:
+        read[:] = archive.read("a", 0)
+        if len(read) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_write(file, data[: 2 * len(data) // 3])  # a short write comes first
+
+    mocker.patch("launcher.stores.log_file.os.write", full_disk)
+    handled = writer.append(pieces(2, 6))
+    assert archive.last_number("a") == writer.number == 1 + handled == len(read)
+    with pytest.raises(OSError, match="No space left"):
+        writer.append(pieces(2 + handled, 6))
+    writer.drop(5 - handled)
+    mocker.stopall()
+    writer.append(pieces(7, 7))
+    lines = archive.read("a", 0)
+    assert lines[: len(read)] == read
+    assert [line.kind for line in lines[len(read) :]] == [LineKind.GAP, LineKind.LINE]
+    assert writer.receipt(closed=True) == receipt_of(lines, complete=True)
+    writer.close()
+    with contextlib.closing(archive.writer("a")) as again:
+        assert again.receipt(closed=True) == receipt_of(lines, complete=True)
+
+
+def test_a_half_written_record_that_cannot_be_cut_off_at_once_is_cut_off_before_the_next(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    archive = Archive(tmp_path)
+    writer = archive.writer("a")
+    real_write = os.write
+    answers = iter([5])
+
+    def failing_disk(file: int, data: bytes) -> int:
+        for size in answers:
+            return real_write(file, data[:size])
+        raise OSError(errno.EIO, "Input/output error")
+
+    mocker.patch("launcher.stores.log_file.os.write", failing_disk)
+    mocker.patch("launcher.stores.log_file.os.ftruncate", side_effect=OSError(errno.EIO, "Input/output error"))
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            writer.append(pieces(1, 2))
+    mocker.stopall()
+    writer.append(pieces(1, 2))
+    writer.close()
+    assert [line[1:] for line in archive.read("a", 0)] == pieces(1, 2)
+
+
 def test_a_full_log_stays_full_after_it_is_reopened(tmp_path: Path) -> None:
     writer = Archive(tmp_path, max_log_bytes=1024).writer("a")
     writer.append(pieces(1, 200))
@@ -250,7 +307,8 @@ def test_a_full_log_stays_full_after_it_is_reopened(tmp_path: Path) -> None:
     writer.close()
     reopened = Archive(tmp_path, max_log_bytes=1024).writer("a")
     assert reopened.full
-    assert reopened.append(pieces(201, 201)) == 0
+    reopened.append(pieces(201, 201))
+    assert reopened.number == writer.number
     assert reopened.receipt(closed=True) == writer.receipt(closed=True)
     reopened.close()
 

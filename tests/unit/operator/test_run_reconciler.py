@@ -17,10 +17,11 @@ import pytest
 from launcher import recorder
 from launcher.cluster import jobs, labels
 from launcher.domain.errors import ClusterUnavailable
-from launcher.domain.log_lines import LineKind, LogLine, Receipt
+from launcher.domain.log_lines import LineKind, LogLine, Receipt, TimestampedPiece
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launcher.logs.publisher import Publisher
+from launcher.stores.log_file import LogWriter
 from launcher.stores.memory import InMemoryLogTail
 from launching.fake_cluster import Manifest
 from launching.harness import NAME, POD, Harness, container, ended, running, waiting
@@ -208,6 +209,46 @@ def test_lines_are_read_while_the_artifacts_are_counted(
         gate.set()
         harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).status is RunStatus.COMPLETED
+
+    run_scenario(scenario)
+
+
+def test_a_log_is_closed_before_its_reconciler_stops_however_often_that_is_requested(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        writing, gate, closed = threading.Event(), threading.Event(), threading.Event()
+        append, close = LogWriter.append, LogWriter.close
+
+        def slow_append(writer: LogWriter, pieces: Sequence[TimestampedPiece]) -> int:
+            if writer.number > 0:
+                writing.set()
+                gate.wait(10)
+            return append(writer, pieces)
+
+        def noted_close(writer: LogWriter) -> None:
+            close(writer)
+            closed.set()
+
+        monkeypatch.setattr(LogWriter, "append", slow_append)
+        monkeypatch.setattr(LogWriter, "close", noted_close)
+        harness.make_job()
+        await harness.start()
+        await harness.release()
+        harness.put_pod("Running", **running())
+        harness.cluster.say(POD, "one")
+        await harness.until(writing.is_set)
+        assert harness.task is not None
+        try:
+            for _ in range(3):  # as `Tasks.stop` does while the disk is slow
+                harness.task.cancel()
+                await asyncio.sleep(0.005)
+            assert not harness.task.done()
+        finally:
+            gate.set()
+        await asyncio.wait([harness.task])
+        assert closed.is_set()
+        assert harness.lines == [FIRST, (LineKind.LINE, b"one")]
 
     run_scenario(scenario)
 
