@@ -48,7 +48,9 @@ def with_links_of_the_site(text: str, file: Path, docname: str) -> str:
         if not target.is_relative_to(ROOT) or target.is_dir():
             return link[0]
         page = PAGES.get(str(target.relative_to(ROOT)))
-        return f"]({os.path.relpath(HERE / page if page else target, (HERE / docname).parent)}"
+        path = os.path.relpath(HERE / page if page else target, (HERE / docname).parent)
+        is_file = page is None and target.suffix == ".md" and not target.is_relative_to(HERE)  # no page of the site
+        return f"](path:{path}" if is_file else f"]({path}"
 
     return re.sub(r"\]\(([^)\s#:]+)(?=[)#])", leads_to, text)
 

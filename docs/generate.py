@@ -20,7 +20,7 @@ from launcher.domain.log_lines import Gap, LineKind, LogLine, gap_data
 from launcher.domain.pipelines import DEFAULT_EXIT_CODES
 from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Run, now
-from launcher.logs import feed
+from launcher.logs.events import line_event, partial_event, run_event
 from launcher.settings import Settings, SharedSettings
 from launcher.stores.ports import work_item_fields
 from pipeline_operator.settings import OperatorSettings
@@ -111,12 +111,12 @@ def events() -> str:
     progress = b'::progress:: {"step": 2, "of": 7, "label": "Reading the posting"}'
     gap = gap_data(Gap(first=3, last=9, why="7 lines were rotated away on the node."))
     wire = (
-        feed.line_event(LogLine(1, "", LineKind.SYSTEM, b"Starting pipeline default for job 4711")),
-        feed.line_event(LogLine(2, "", LineKind.LINE, progress)),
-        feed.line_event(LogLine(9, "", LineKind.GAP, gap)),
-        feed.partial_event("42 %"),
-        feed.run_event("status", {"run_id": "4711-01kav…", "status": "running"}),
-        feed.run_event("end", {"run_id": "4711-01kav…", "status": "completed"}),
+        line_event(LogLine(1, "", LineKind.SYSTEM, b"Starting pipeline default for job 4711")),
+        line_event(LogLine(2, "", LineKind.LINE, progress)),
+        line_event(LogLine(9, "", LineKind.GAP, gap)),
+        partial_event("42 %"),
+        run_event("status", {"run_id": "4711-01kav…", "status": "running"}),
+        run_event("end", {"run_id": "4711-01kav…", "status": "completed"}),
     )
     return "```text\n" + b"".join(wire).decode().strip() + "\n```\n"
 

@@ -1,5 +1,5 @@
-"""Slipway's launcher: the service that people call, and all domain logic.
+"""Slipway's launcher: the REST service, the CLI and all domain logic.
 
-`domain` knows runs, the queue, log lines and outcomes, and nothing of the outside; `stores` keeps them; `engines`
-make runs happen; `api` answers HTTP. The operator imports from here; nothing here imports the operator.
+`domain` defines runs, the queue, log lines and outcomes, without input or output. `stores` stores them, `engines`
+execute runs, and `api` serves HTTP. The operator imports from here; nothing here imports the operator.
 """

@@ -1,7 +1,7 @@
-"""Background work: loops that run as long as the process, tasks that are never lost, and calls in threads.
+"""Background work: loops that survive every exception, tasks whose exceptions are reported, and calls in threads.
 
-An exception in one round or one run never ends a loop, a start-up or another run: it is logged with its traceback,
-counted in `slipway_faults_total`, and the work is tried again.
+An exception in one round or one run never stops a loop, a startup or another run. It is logged with its traceback and
+counted in `slipway_faults_total`, and the work is retried.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 def report(where: str, what: str) -> None:
-    """Log the current exception and count it. `where` is a label of the metric, so it must have few values."""
+    """Log the current exception and count it. `where` is a label of the metric, so use few values."""
     FAULTS.labels(where).inc()
     log.exception("%s", what)
 
 
 @contextmanager
 def contained(where: str, what: str = "") -> Iterator[None]:
-    """Report any exception that the block raises, and continue after it."""
+    """Report any exception of the block, and continue after it."""
     try:
         yield
     except Exception:
@@ -46,7 +46,7 @@ async def repeat(
 ) -> None:
     """Repeat `work` until cancelled, `every_seconds` after each success.
 
-    `expected` exceptions, such as a store that is down, are logged when they begin and when they are over, and the work
+    `expected` exceptions, such as that of a store that is down, are logged when they start and when they stop. The work
     is retried after `retry_seconds`. Any other exception is reported, and the pause doubles each time, up to a minute.
     """
     failing, pause = False, retry_seconds
@@ -71,9 +71,9 @@ async def repeat(
 
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a call that may block in a thread, to its end: a task that is cancelled meanwhile waits for it.
+    """Run a blocking call in a thread. If the task is cancelled, it first waits until the call has returned.
 
-    So the caller can use afterwards what the call changes.
+    So a cancelled task never leaves a call behind that still uses its objects.
     """
     work = asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
     try:
@@ -83,30 +83,30 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
         if not work.cancelled():
-            work.exception()  # the cancellation matters more
+            work.exception()  # retrieved, so that asyncio does not log it
         raise
 
 
 class Tasks:
-    """The background tasks of one owner. A task that an exception ends is reported."""
+    """The background tasks of one owner. Exceptions of tasks are reported."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task. Its name appears in logs and debuggers."""
+        """Start a task. The name is for logs and debuggers."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def join(self) -> None:
-        """Wait until all tasks have ended, including those started meanwhile."""
+        """Wait until all tasks are done, including those started in the meantime."""
         while self._tasks:
             await asyncio.wait(list(self._tasks))
 
     async def stop(self) -> None:
-        """Cancel all tasks and wait until they have ended."""
+        """Cancel all tasks and wait until they are done."""
         while self._tasks:  # a cancelled task may have started another
             for task in self._tasks:
                 task.cancel()

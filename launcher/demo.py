@@ -1,4 +1,4 @@
-"""`make run`: one run from launch to artifacts, by a launcher started for it and the command line's own client."""
+"""`make run`: starts a launcher, launches one run with the CLI's client, and shows its log and artifacts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 def run_demo(job_id: str, profile: str | None, samples: Path) -> int:
-    """Launch one run of the bundled pipeline for a sample posting, follow it, and say where its artifacts are.
+    """Launch the bundled pipeline for a sample posting, follow its log, and print where its artifacts are.
 
     Returns the exit code.
     """
@@ -40,7 +40,7 @@ def run_demo(job_id: str, profile: str | None, samples: Path) -> int:
 
 def _environment(environ: Mapping[str, str], secret: str, samples: Path) -> dict[str, str]:
     defaults = {
-        "ARCHIVE_DIR": "var/demo",  # a launcher that serves here has its own
+        "ARCHIVE_DIR": "var/demo",  # a launcher that is running here has its own archive
         "POSTINGS_DIR": str(samples / "postings"),
         "MASTER_CV": str(samples / "master-cv.md"),
     }
@@ -57,13 +57,13 @@ def _run(launcher: LauncherProcess, secret: str, request: dict[str, str | None])
             raise
         text = f"The launcher exited with code {launcher.process.returncode} during the run."
         raise Failure(text, Exit.UNREACHABLE) from None
-    if places := _places(client.run(run_id)):
-        output.say(f"The artifacts are in {commonpath([place.parent for place in places])}")
+    if paths := _artifact_paths(client.run(run_id)):
+        output.say(f"The artifacts are in {commonpath([path.parent for path in paths])}")
     return code
 
 
-def _places(run: Run) -> list[Path]:
-    """Return where a run's artifacts are on this machine."""
+def _artifact_paths(run: Run) -> list[Path]:
+    """Return the paths of a run's artifacts on this machine."""
     folder = ArtifactFolder(Path(os.environ.get("APPLICATIONS_DIR", "applications")))
     names = {key: unquote(url.rpartition("/")[2]) for key, url in run["artifacts"].items()}
     try:

@@ -1,4 +1,4 @@
-"""Checks the folders that settings name, and explains in a sentence why one cannot be used."""
+"""Checks the folders in the settings, and explains why one cannot be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def why_not_writable(name: str, folder: Path) -> str | None:
-    """Create the folder, and write, sync and lock a file in it. Ignores a full disk, which /health reports."""
+    """Return why the folder is not writable; None if it is. A full disk is ignored here and reported by /health.
+
+    Creates the folder, and writes, syncs and locks a file in it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as file:
@@ -30,7 +33,7 @@ def why_not_writable(name: str, folder: Path) -> str | None:
 
 
 def why_not_readable(name: str, folder: Path) -> str | None:
-    """List the folder."""
+    """Return why the folder cannot be listed; None if it can."""
     try:
         with os.scandir(folder):
             return None

@@ -1,4 +1,4 @@
-"""A launcher as a child process, for `make run` and `make serve`."""
+"""Runs a launcher as a child process, for `make run` and `make serve`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from types import FrameType
 from typing import IO, NamedTuple
 
 READY = "Slipway serves on "
-"""What a launcher prints before its URL once it listens."""
+"""What a launcher prints before its URL when it is ready."""
 _STOP_SECONDS = 20
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NotStarted(Exception):
-    """The launcher exited before it listened. It has printed why."""
+    """The launcher exited before it was ready. It has printed why."""
 
     def __init__(self, exit_code: int) -> None:
         self.exit_code = exit_code
@@ -26,7 +26,7 @@ class NotStarted(Exception):
 
 
 class LauncherProcess(NamedTuple):
-    """A launcher that listens."""
+    """A launcher that is ready."""
 
     process: subprocess.Popen[str]
     url: str
@@ -34,7 +34,7 @@ class LauncherProcess(NamedTuple):
 
 @contextmanager
 def start_launcher(environ: Mapping[str, str]) -> Iterator[LauncherProcess]:
-    """Start a launcher, wait until it listens, and stop it at the end. Raises `NotStarted`."""
+    """Start a launcher, wait until it is ready, and stop it at the end. Raises `NotStarted`."""
     with child_process("launcher.main", "serve", "--quiet", environ=environ, stdout=subprocess.PIPE) as process:
         url = _url(process)
         if not url:
@@ -53,7 +53,7 @@ def child_process(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         text=True,
-        start_new_session=True,  # Ctrl-C reaches the parent alone, which stops each child once
+        start_new_session=True,  # Ctrl-C must reach only the parent, which stops each child once
     )
     try:
         yield process
@@ -70,14 +70,14 @@ def child_process(
 
 @contextmanager
 def exit_on_signals(exit_code: int) -> Iterator[None]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into `SystemExit`, and ignore more of them while children stop."""
+    """Raise `SystemExit` on the first SIGINT, SIGTERM or SIGHUP. Later ones are ignored while children stop."""
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         for each in _STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         raise SystemExit(exit_code)
 
-    before = {number: signal.signal(number, leave) for number in _STOP_SIGNALS}
+    before = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
     try:
         yield
     finally:
@@ -86,7 +86,7 @@ def exit_on_signals(exit_code: int) -> Iterator[None]:
 
 
 def _url(launcher: subprocess.Popen[str]) -> str:
-    """Return the URL that a launcher prints; empty if it exits first. Its other output is not shown."""
+    """Return the URL that a launcher prints; empty if it exits first. Discards its other output."""
     assert launcher.stdout is not None
     for line in launcher.stdout:
         if line.startswith(READY):
@@ -96,6 +96,6 @@ def _url(launcher: subprocess.Popen[str]) -> str:
 
 
 def _drain(output: IO[str]) -> None:
-    """Read to the end, so that the launcher never blocks on a full pipe."""
+    """Discard all output, so that the launcher never blocks on a full pipe."""
     for _ in output:
         pass

@@ -1,7 +1,7 @@
 """Every metric of the launcher and the operator.
 
-Both processes serve the metrics that register themselves here. The others are served only by a process that passes them
-to `expose`, because alerts take the absence of a metric to mean that its process is down.
+Both processes serve the metrics that are registered here. The others, with `registry=None`, are served only by the
+process that passes them to `expose`, because alerts interpret a missing metric as a process that is down.
 """
 
 from __future__ import annotations

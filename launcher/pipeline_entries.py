@@ -1,4 +1,4 @@
-"""Reads and validates pipelines from a YAML file, before a run could fail because of them."""
+"""Reads and validates the pipelines in a YAML file, so that mistakes are found at startup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 """The common forms of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/."""
 _POD_FIELDS = re.compile(r"user|group|security|privileged|capabilit|host|volume|mount|seccomp|service_?account", re.I)
-"""Names of pod settings in Kubernetes, Docker and Compose, which an entry cannot set."""
+"""Matches pod settings of Kubernetes, Docker and Compose, which an entry cannot set."""
 
 _MAX_FILE_BYTES = 1 << 20
 _Word = Annotated[str, Field(pattern=r"^[^\x00]*$")]
@@ -46,7 +46,7 @@ class ExitCodeEntry(BaseModel):
 
 
 class PipelineEntry(BaseModel):
-    """One entry, with the fields of `Pipeline`. Slipway defines the pod, the same for every pipeline."""
+    """One entry, with the fields of `Pipeline`. It cannot change the pod, which is the same for all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,10 +60,12 @@ class PipelineEntry(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _sets_no_pod_fields(cls, entry: object) -> object:
-        wanted = [str(name) for name in entry if _POD_FIELDS.search(str(name))] if isinstance(entry, Mapping) else []
-        if wanted:
+        pod_fields = (
+            [str(name) for name in entry if _POD_FIELDS.search(str(name))] if isinstance(entry, Mapping) else []
+        )
+        if pod_fields:
             raise ValueError(
-                f"{', '.join(wanted)} cannot be set: each run's pod follows PodSecurity restricted and runs as user "
+                f"{', '.join(pod_fields)} cannot be set: each run's pod is PodSecurity restricted and runs as user "
                 "10001 with a read-only root file system; build the image for any user, and write only to "
                 "APPLICATIONS_DIR and /tmp"
             )
@@ -94,7 +96,7 @@ class PipelineEntry(BaseModel):
 
 
 def read_pipelines(path: Path) -> dict[str, Pipeline]:
-    """Return the pipelines in a file. Raises `ConfigurationError` that lists every error with its entry."""
+    """Return the pipelines in a file. Raises `ConfigurationError`, which lists all errors."""
     try:
         document: Any = yaml.safe_load(_text_of(path))
     except RecursionError:

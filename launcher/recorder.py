@@ -1,8 +1,8 @@
-"""The recorder: writes each state of a run to the archive first, then to every mirror, retrying until each has it.
+"""The recorder: writes each state of a run to the archive, then to every mirror, with retries.
 
-The archive is written before `record` returns; Redis and MongoDB follow in tasks of their own, so that
-a store that is down for an hour delays nothing and has everything when it returns. What a mirror still
-lacks is found by comparing revisions, at start and every minute.
+The archive is written before `record` returns. Redis and MongoDB are updated in background tasks, so a store can be
+down for an hour without delaying anything. At start and every minute, the recorder compares revisions to find the
+states that a mirror has missed.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ RECONCILE_INTERVAL_SECONDS = 60.0
 PING_INTERVAL_SECONDS = 5.0
 _RETRY_MAX_SECONDS = 10.0
 _MAX_TRIES = 3
-"""How often a write is tried that fails for an unknown reason."""
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NO_ROOM_SECONDS = 1.0
-_TRY_AGAIN_SECONDS = 0.2
+"""How often a write that fails for an unknown reason is tried."""
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_FULL_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 0.2
 log = logging.getLogger(__name__)
 
 
-def no_room(error: Exception) -> bool:
-    """Say whether a disk refused a write because it is full, which may change."""
-    return isinstance(error, OSError) and error.errno in _NO_ROOM
+def is_disk_full(error: Exception) -> bool:
+    """Return whether a write failed because the disk is full, so that a retry can succeed."""
+    return isinstance(error, OSError) and error.errno in _DISK_FULL
 
 
 class Mirror:
-    """One store that follows the archive. It gets the latest state of each run, with endless retries."""
+    """Delivers the latest state of each run to one store, and retries until the store has it."""
 
     def __init__(
         self,
@@ -50,32 +50,32 @@ class Mirror:
         *,
         items: WorkItems | None = None,
         urls: Callable[[Run], dict[str, str]] = lambda run: {},
-        keeps: timedelta | None = None,
+        retention: timedelta | None = None,
     ) -> None:
         self.name, self.store = name, store
         self.up: bool | None = None
-        self._items, self._urls, self._keeps = items, urls, keeps
+        self._items, self._urls, self._retention = items, urls, retention
         self._backlog: dict[str, Run] = {}
         self._tries: Count[str] = Count()
         self._changed = asyncio.Event()
 
     @property
     def backlog(self) -> int:
-        """How many runs the store does not have the latest state of."""
+        """The number of runs whose latest state the store does not have."""
         return len(self._backlog)
 
     def pending(self, run_id: str) -> bool:
-        """Say whether the store does not have the latest state of a run yet."""
+        """Return whether the store does not have the latest state of a run."""
         return run_id in self._backlog
 
     def enqueue(self, run: Run) -> None:
-        """Queue this state for the store."""
+        """Add this state to the backlog."""
         self._backlog[run.run_id] = run
         self._tries.pop(run.run_id, None)
         self._changed.set()
 
     async def run(self) -> None:
-        """Deliver the backlog; in between, check that the store answers."""
+        """Deliver the backlog, and check every few seconds that the store answers."""
         await repeat(f"mirror {self.name}", self._round)
 
     async def _round(self) -> None:
@@ -84,21 +84,21 @@ class Mirror:
         for run in list(self._backlog.values()):
             try:
                 await self._deliver(run)
-            except Exception:  # a record that this store refuses must not hold up the others
+            except Exception:  # a record that the store rejects must not block the others
                 self._retry_or_drop(run)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PING_INTERVAL_SECONDS):
                 await self._changed.wait()
 
     async def reconcile(self, runs: Sequence[Run]) -> int:
-        """Queue every run whose state the store has missed, unless it would be deleted by now; return how many."""
-        oldest = now() - self._keeps if self._keeps else None
+        """Enqueue each run whose latest state the store has missed, if still within its retention; return how many."""
+        oldest = now() - self._retention if self._retention else None
         wanted = [run for run in runs if not (oldest and run.completed_at and run.completed_at < oldest)]
         try:
-            kept = await self.store.revisions([run.run_id for run in wanted])
+            stored = await self.store.revisions([run.run_id for run in wanted])
         except StoreUnavailable:
             return 0
-        missed = [r for r in wanted if kept.get(r.run_id, 0) < r.revision and r.run_id not in self._backlog]
+        missed = [r for r in wanted if stored.get(r.run_id, 0) < r.revision and r.run_id not in self._backlog]
         for run in missed:
             self.enqueue(run)
         REPAIRED.labels(self.name).inc(len(missed))
@@ -106,17 +106,17 @@ class Mirror:
 
     async def _deliver(self, run: Run) -> None:
         async def write() -> None:
-            refused: Exception | None = None
-            try:  # the work item first: reconciliation looks at the run's own document alone
+            error: Exception | None = None
+            try:  # the work item first, because reconciliation only checks the run's document
                 if self._items:
                     await self._items.mark(run, self._urls(run))
             except StoreUnavailable:
                 raise
-            except Exception as exc:  # a work item that cannot be written must not cost the run its own document
-                refused = exc
+            except Exception as exc:  # the run's document must be written even if the work item cannot be
+                error = exc
             await self.store.put(run)
-            if refused:
-                raise refused
+            if error:
+                raise error
 
         await self._retry_forever(write)
         self._tries.pop(run.run_id, None)
@@ -126,8 +126,8 @@ class Mirror:
             self._changed.set()
 
     def _retry_or_drop(self, run: Run) -> None:
-        """Retry a write that failed for an unknown reason a few times, then give it up."""
-        report(f"mirror {self.name}", f"{self.name} refuses run {run.run_id}")
+        """Retry a write that failed for an unknown reason, and drop it after a few tries."""
+        report(f"mirror {self.name}", f"run {run.run_id}: cannot write it to {self.name}")
         self._tries[run.run_id] += 1
         if self._tries[run.run_id] < _MAX_TRIES:
             self._changed.set()
@@ -144,36 +144,36 @@ class Mirror:
                 try:
                     await call()
                 except StoreUnavailable as exc:
-                    self._note_answer(False, str(exc))
+                    self._set_up(False, str(exc))
                     raise
-        self._note_answer(True)
+        self._set_up(True)
 
-    def _note_answer(self, up: bool, why: str = "") -> None:
+    def _set_up(self, up: bool, why: str = "") -> None:
         if up != self.up:
-            log.log(logging.INFO if up else logging.WARNING, "%s %s", self.name, "answers" if up else f"is away: {why}")
+            log.log(logging.INFO if up else logging.WARNING, "%s is %s", self.name, "up" if up else f"down: {why}")
             STORE_UP.labels(self.name).set(up)
         self.up = up
 
 
 class Recorder:
-    """Records every state of every run: in the archive at once, in the mirrors as soon as possible."""
+    """Records every state of every run: in the archive immediately, in the mirrors as soon as possible."""
 
     def __init__(self, archive: Archive, mirrors: Sequence[Mirror]) -> None:
         self._archive, self.mirrors = archive, mirrors
         self._tasks = Tasks()
         self._unrecorded: dict[str, Run] = {}
-        """Outcomes that the archive has not taken yet."""
+        """Outcomes that could not be written to the archive."""
 
-    def start(self, *, only_watch: bool = False) -> None:
-        """Start to deliver; with `only_watch`, only check that the stores answer, as another process delivers."""
+    def start(self, *, monitor_only: bool = False) -> None:
+        """Start the background tasks. With `monitor_only`, only check the stores, because another process delivers."""
         for mirror in self.mirrors:
             self._tasks.start(mirror.run(), f"mirror {mirror.name}")
-        if not only_watch:
+        if not monitor_only:
             work = repeat("reconcile stores", self._reconcile, every_seconds=RECONCILE_INTERVAL_SECONDS)
             self._tasks.start(work, "reconcile stores")
 
     async def stop(self, patience_seconds: float = 2.0) -> None:
-        """Give the mirrors a moment for their backlog, then stop; the next start finds what is left."""
+        """Give the mirrors a moment to deliver their backlog, then stop. The next process delivers the rest."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
                 while any(mirror.backlog for mirror in self.mirrors if mirror.up):
@@ -181,61 +181,61 @@ class Recorder:
         await self._tasks.stop()
 
     def record(self, run: Run) -> bool:
-        """Record this state, on the disk. Return False if an outcome, or a later state, is recorded already."""
+        """Write this state to disk. Returns False if an outcome, or a later state, is recorded already."""
         if not self._archive.put(run):
             return False
         for mirror in self.mirrors:
             mirror.enqueue(run)
         return True
 
-    async def record_end(self, ended: Run) -> Run:
-        """Record a run's outcome, whatever it takes; return the run as it was recorded.
+    async def record_outcome(self, finished: Run) -> Run:
+        """Record a finished run; return the run as recorded.
 
-        On a full disk it waits for space, as an outcome must not be lost. If the archive refuses it for any other
-        reason, it is recorded without what came from outside. If that fails too, only the mirrors have it until a
-        later reconciliation.
+        On a full disk it waits for space, because an outcome must not be lost. If writing fails for another reason, the
+        run is recorded without data from outside. If that fails too, only the mirrors have the outcome until a later
+        reconciliation.
         """
         tries = 0
         while True:
             try:
-                if self.record(ended) or (kept := self._archive.get(ended.run_id)) is None:
-                    return ended
-                if kept.status.terminal:  # the first outcome counts
-                    return kept
-                ended = ended.following(kept)  # the run was changed meanwhile, for example cancelled
+                if self.record(finished) or (recorded := self._archive.get(finished.run_id)) is None:
+                    return finished
+                if recorded.status.terminal:  # the first outcome counts
+                    return recorded
+                finished = finished.rebased_on(recorded)  # it changed in the meantime, for example by a cancellation
                 continue
             except Exception as exc:
-                if no_room(exc):
-                    log.error("run %s has ended, but the disk is full: %s", ended.run_id, exc)
-                    await asyncio.sleep(_NO_ROOM_SECONDS)
+                if is_disk_full(exc):
+                    log.error("run %s: cannot write its record: %s", finished.run_id, exc)
+                    await asyncio.sleep(_DISK_FULL_RETRY_SECONDS)
                     continue
-                report("record", f"the outcome of run {ended.run_id} cannot be recorded")
+                report("record", f"run {finished.run_id}: cannot write its record")
                 tries += 1
             if tries > _MAX_TRIES:
-                self._unrecorded[ended.run_id] = ended
+                self._unrecorded[finished.run_id] = finished
                 for mirror in self.mirrors:
-                    mirror.enqueue(ended)
-                return ended
+                    mirror.enqueue(finished)
+                return finished
             if tries == _MAX_TRIES:
-                ended = ended.bare()
+                finished = finished.without_external_data()
             else:
-                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     @property
     def unreadable(self) -> int:
-        """How many runs have a record in the archive that could not be read the last time."""
+        """The number of runs whose record in the archive could not be read at the last attempt."""
         return len(self._archive.unreadable)
 
     def pending(self, run_id: str) -> bool:
-        """Say whether a store does not have the latest state of a run yet."""
+        """Return whether any store does not have the latest state of a run."""
         return any(mirror.pending(run_id) for mirror in self.mirrors)
 
     async def _reconcile(self) -> None:
-        for run_id, ended in list(self._unrecorded.items()):
-            with contained("record", f"the outcome of run {run_id} cannot be recorded yet"):
-                self.record(ended)
+        for run_id, finished in list(self._unrecorded.items()):
+            with contained("record", f"run {run_id}: cannot write its record"):
+                self.record(finished)
                 del self._unrecorded[run_id]
         runs = await asyncio.to_thread(lambda: list(self._archive.runs()))
         for mirror in self.mirrors:
-            with contained("reconcile stores", f"comparing {mirror.name} with the archive"):
+            with contained("reconcile stores", f"cannot compare {mirror.name} with the archive"):
                 await mirror.reconcile(runs)

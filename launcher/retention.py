@@ -1,4 +1,4 @@
-"""Retention: runs that ended long ago are deleted from the artifacts, the archive and every store."""
+"""Retention: deletes old runs from the artifacts, the archive and every store."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from launcher.wiring import Storage
 log = logging.getLogger(__name__)
 
 
-async def forget_before(moment: datetime, runs: Iterable[Run], storage: Storage) -> None:
-    """Delete these runs, which ended before the moment, and whatever the stores hold of runs that did.
+async def delete_before(moment: datetime, runs: Iterable[Run], storage: Storage) -> None:
+    """Delete these runs, which finished before the moment, and all such runs from the stores.
 
-    Raises `StoreUnavailable` once everything else is done.
+    Raises `StoreUnavailable` after everything else is done.
     """
-    await forget(runs, storage)
-    await forget_in_stores(moment, storage)
+    await delete_runs(runs, storage)
+    await delete_from_stores(moment, storage)
 
 
-async def forget(runs: Iterable[Run], storage: Storage) -> list[Run]:
-    """Delete artifacts, log and record of each run; return the runs that are gone.
+async def delete_runs(runs: Iterable[Run], storage: Storage) -> list[Run]:
+    """Delete each run's artifacts, log and record; return the runs that were deleted.
 
-    The record goes last: a run whose artifacts cannot be removed now is found again in the next round.
+    The record is deleted last, so that a run whose artifacts cannot be deleted is tried again in the next round.
     """
     return [run for run in runs if await _deleted(run, storage)]
 
 
-async def forget_in_stores(moment: datetime, storage: Storage) -> None:
-    """Delete from every store what ended before the moment. Raises `StoreUnavailable` after the last one."""
+async def delete_from_stores(moment: datetime, storage: Storage) -> None:
+    """Delete the runs that finished before the moment from every store, then raise any `StoreUnavailable`."""
     unavailable: StoreUnavailable | None = None
     for mirror in storage.recorder.mirrors:
         try:
-            await mirror.store.delete_ended_before(moment)
+            await mirror.store.delete_finished_before(moment)
         except StoreUnavailable as exc:
             unavailable = exc
         except Exception:
-            report("retention", f"old runs cannot be deleted from {mirror.name}")
+            report("retention", f"cannot delete old runs from {mirror.name}")
     if unavailable:
         raise unavailable
 
 
 async def _deleted(run: Run, storage: Storage) -> bool:
-    with contained("retention", f"run {run.run_id} cannot be deleted"):
+    with contained("retention", f"run {run.run_id}: cannot delete it"):
         if await storage.artifacts.delete(run.run_id):
             await asyncio.to_thread(storage.archive.delete, run.run_id)
             return True
-        log.warning("run %s: its artifacts are not all deleted yet", run.run_id)
+        log.warning("run %s: some of its artifacts are not deleted yet", run.run_id)
     return False

@@ -1,4 +1,4 @@
-"""The launcher's process: settings, listening socket, and the server until it stops."""
+"""Runs the launcher: reads the settings, opens the listening socket, and serves until SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from launcher.engines.orphans import ORPHANS
 from launcher.launcher_process import READY
 from launcher.server import BoundedHttp, Server
 from launcher.settings import Settings
-from launcher.stores.archive import claim
-from launcher.wiring import faults_at_start
+from launcher.stores.archive_lock import lock_archive
+from launcher.wiring import startup_faults
 
 _PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 log = logging.getLogger(__name__)
@@ -30,18 +30,18 @@ def serve_until_stopped() -> None:
     """Serve the REST API until SIGTERM. Raises `ConfigurationError`."""
     for note in Settings.notes(os.environ):
         typer.echo(f"Note: {note}", err=True)
-    settings = Settings.from_environment(os.environ, lambda found: faults_at_start(found, os.environ))
-    local = settings.ENGINE == "local"  # on Kubernetes the operator writes the archive
+    settings = Settings.from_environment(os.environ, lambda found: startup_faults(found, os.environ))
+    local = settings.ENGINE == "local"  # on Kubernetes, the operator writes the archive
     if local:
         ORPHANS.adopt()
-    with claim(settings.ARCHIVE_DIR) if local else nullcontext():
+    with lock_archive(settings.ARCHIVE_DIR) if local else nullcontext():
         _serve(settings)
 
 
 def refuse_inspection() -> None:
-    """Keep other processes of this user, such as runs, from reading this one's environment and memory.
+    """Prevent other processes of the same user, such as runs, from reading this process's environment and memory.
 
-    Linux only (prctl(2), PR_SET_DUMPABLE); root can still read them.
+    Linux only (prctl(2), PR_SET_DUMPABLE); root can still do so.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -66,9 +66,9 @@ def _serve(settings: Settings) -> None:
         timeout_graceful_shutdown=5,
         server_header=False,
     )
-    # uvicorn would print a traceback of its own
+    # the error is reported below, so uvicorn must not print a traceback too
     logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.start_fault is None)
-    with suppress(SystemExit):  # its exit code says nothing
+    with suppress(SystemExit):  # uvicorn's exit code has no information
         Server(app, config).run(sockets=[listener])
     if (fault := app.state.start_fault) is not None:
         if not isinstance(fault, SlipwayError):
@@ -81,12 +81,12 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError) as exc:
-        why = getattr(exc, "strerror", None) or "that is not a host name"
+        why = getattr(exc, "strerror", None) or "not a valid host name"
         raise ConfigurationError(f"Cannot listen on {host}:{port}: {why} (HOST, PORT)") from None
 
 
 def _allow_many_streams() -> None:
-    """Raise the soft limit of open files to the hard one: each viewer of a log holds a connection."""
+    """Raise the soft limit of open files to the hard limit, because each viewer of a log holds a connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

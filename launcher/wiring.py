@@ -1,4 +1,4 @@
-"""Where runs are kept, as the settings say: the archive, the artifacts, and the stores that follow them."""
+"""Opens the storage that the settings configure: archive, artifacts, Redis and MongoDB."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from launcher.stores.ports import LogTail, RunStore
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """Where runs are kept. `shared` is Redis and `history` MongoDB, if they are configured."""
+    """Everything that stores runs. `shared` is Redis and `history` is MongoDB, if they are configured."""
 
     archive: Archive
     artifacts: ArtifactFolder
@@ -32,8 +32,8 @@ class Storage:
     publisher: Publisher
 
 
-def faults_at_start(settings: SharedSettings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what on this machine keeps a process from working with these settings; by setting."""
+def startup_faults(settings: SharedSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Check the settings against this machine; return what is wrong, by setting."""
     found = {name: why_not_writable(name, getattr(settings, name)) for name in ("ARCHIVE_DIR", "APPLICATIONS_DIR")}
     if settings.REDIS_URL:
         from launcher.stores import redis
@@ -49,7 +49,7 @@ def faults_at_start(settings: SharedSettings, environ: Mapping[str, str]) -> dic
 
 
 def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
-    """Open the stores that the settings name. They connect when first used; the stack closes them."""
+    """Open the storage. Stores connect on first use, and the stack closes them."""
     archive = Archive(settings.ARCHIVE_DIR, settings.MAX_LOG_BYTES)
     artifacts = ArtifactFolder(
         settings.APPLICATIONS_DIR, max_bytes=settings.MAX_ARTIFACT_BYTES, max_files=settings.MAX_ARTIFACT_FILES
@@ -67,7 +67,7 @@ def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
         ttl = settings.REDIS_TTL_SECONDS
         tail = redis.RedisLogTail(client, limit=settings.LOG_BUFFER_LIMIT, ttl_seconds=ttl)
         shared = redis.RedisRunStore(client, ttl_seconds=ttl)
-        mirrors.append(Mirror("redis", shared, keeps=timedelta(seconds=ttl)))
+        mirrors.append(Mirror("redis", shared, retention=timedelta(seconds=ttl)))
     if settings.MONGODB_URI:
         from launcher.stores import mongodb
 
@@ -75,8 +75,8 @@ def open_storage(settings: SharedSettings, stack: AsyncExitStack) -> Storage:
         stack.push_async_callback(mongo.close)
         items = mongodb.MongoWorkItems(mongo)
         history = mongodb.MongoRunStore(mongo)
-        keeps = timedelta(days=settings.RETENTION_DAYS)
-        mirrors.append(Mirror("mongodb", history, items=items, urls=artifact_urls, keeps=keeps))
+        retention = timedelta(days=settings.RETENTION_DAYS)
+        mirrors.append(Mirror("mongodb", history, items=items, urls=artifact_urls, retention=retention))
     return Storage(
         archive=archive,
         artifacts=artifacts,

@@ -1,4 +1,4 @@
-"""Starts the operator where the distribution is not installed: `python operator/main.py`."""
+"""Starts the operator if the package is not installed: `python operator/main.py`."""
 
 from pipeline_operator.main import main
 

@@ -20,7 +20,7 @@ from launcher.api.schemas import view
 from launcher.api.threads import DaemonThreads
 from launcher.domain.errors import RunNotFound
 from launcher.engines.port import Engine
-from launcher.logs.feed import FeedHub
+from launcher.logs.hub import FeedHub
 from launcher.settings import Settings
 from launcher.version import VERSION
 from launcher.wiring import Storage, open_storage
@@ -76,8 +76,8 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
     async def run_document(run_id: str) -> dict[str, Any]:
         return view(await engine.get(run_id), await engine.place(run_id))
 
-    feeds = FeedHub(storage.archive, storage.tail, run_document, engine.unfinished)
-    storage.recorder.start(only_watch=settings.ENGINE == "kubernetes")  # there the operator records
+    feeds = FeedHub(storage.archive, storage.tail, run_document, engine.partial_line)
+    storage.recorder.start(monitor_only=settings.ENGINE == "kubernetes")  # there the operator records
     stack.push_async_callback(storage.recorder.stop)
     stack.push_async_callback(storage.publisher.stop)
     stack.push_async_callback(engine.stop)

@@ -16,7 +16,7 @@ from launcher.api.schemas import RunId
 from launcher.api.threads import DaemonThreads
 from launcher.artifacts import ArtifactFolder
 from launcher.engines.port import Engine
-from launcher.logs.feed import FeedHub
+from launcher.logs.hub import FeedHub
 from launcher.recorder import Recorder
 from launcher.settings import Settings
 from launcher.stores.archive import Archive

@@ -83,7 +83,7 @@ class HealthCheck:
         if not probe.done():
             return f"No thread was free for {_POOL_SECONDS:g} seconds, so requests hang."
         try:
-            self._engine.known()
+            self._engine.cached_queue()
         except Exception:
             log.exception("the engine failed")
             return "The engine does not answer."
@@ -92,7 +92,7 @@ class HealthCheck:
     async def queue(self, seconds: float = HEALTH_WAIT_SECONDS) -> QueueState:
         """Return the queue's state: a fresh one if it arrives in time, else the last known one."""
         await asyncio.wait([self._start_once("queue", self._refresh_queue)], timeout=seconds)
-        return self._engine.known()
+        return self._engine.cached_queue()
 
     async def report(self) -> dict[str, Any]:
         """Return the body of /health."""
@@ -101,7 +101,7 @@ class HealthCheck:
         if now - self._archive_checked_at > _FRESH_SECONDS:
             checks.append(self._start_once("archive", self._check_archive))
         await asyncio.wait(checks, timeout=HEALTH_WAIT_SECONDS)
-        queue, lost = self._engine.known(), lost_lines()
+        queue, lost = self._engine.cached_queue(), lost_lines()
         if lost > self._lost:
             self._lost, self._lost_at = lost, now
         stores = dict.fromkeys(("redis", "mongodb"), "off")

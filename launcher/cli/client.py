@@ -15,7 +15,7 @@ import httpx
 
 from launcher.cli.connection_errors import cause_of
 from launcher.cli.failures import Exit, Failure, failure_of
-from launcher.domain.names import is_run_id, may_begin_run_id
+from launcher.domain.names import is_run_id, is_run_id_prefix
 from launcher.domain.setting_rules import Unusable, usable
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -98,7 +98,7 @@ class Client:
             for run in self.page(1, 1, job_id=job_id)["runs"]:
                 return dict(run)
             raise Failure(f"No runs found for job {job_id}. {_LIST_RUNS}")
-        if not may_begin_run_id(reference):
+        if not is_run_id_prefix(reference):
             raise Failure(f"{reference!r} is not a valid run id. {_LIST_RUNS}")
         if is_run_id(reference):
             with self.reached():

@@ -1,7 +1,7 @@
 """The Kubernetes client for one namespace, in plain dictionaries. The only module that imports kubernetes.
 
 `kubernetes.aio`'s ApiClient does authentication and transport. Its typed APIs and models are not imported, because they
-take 187 MiB per process. Paths: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.34/
+use 187 MiB per process. Paths: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.34/
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from launcher.domain.runs import now
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3)
-_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=300)  # then it is reopened
+_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=300)  # after that, the stream is reopened
 _PATHS = {
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
@@ -48,7 +48,7 @@ _MERGE_PATCH = "application/merge-patch+json"
 
 
 class KubernetesClient:
-    """A `Cluster` over kept-alive connections to the API server."""
+    """A `Cluster` that talks to the API server."""
 
     def __init__(self, api: ApiClient, namespace: str) -> None:
         self._api, self.namespace = api, namespace
@@ -141,7 +141,7 @@ class KubernetesClient:
                     raise _error(method, response.status, content)
                 found: Manifest = json.loads(content)
                 return found
-        except ClusterUnavailable:  # not in log(): a log that breaks off says nothing about the control plane
+        except ClusterUnavailable:  # not in log(): an interrupted log does not mean that the control plane is down
             self.unavailable_at = now()
             raise
 

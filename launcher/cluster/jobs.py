@@ -14,7 +14,7 @@ from launcher.domain.runs import Run
 from launcher.domain.text import clean_json
 
 _YEAR_SECONDS = 366 * 86400
-_MAX_INT = 2**63 - 1  # the largest that MongoDB can store
+_MAX_INT = 2**63 - 1  # the largest integer that MongoDB can store
 
 
 def name_of(job: Manifest) -> str:
@@ -24,13 +24,13 @@ def name_of(job: Manifest) -> str:
 
 
 def annotation(job: Manifest, name: str) -> str | None:
-    """Return an annotation."""
+    """Return an annotation of the Job; None if it does not exist."""
     text: str | None = (job["metadata"].get("annotations") or {}).get(name)
     return text
 
 
 def names_pipeline(job: Manifest) -> bool:
-    """Whether the Job names its pipeline. If a handmade Job does not, the pipeline's exit codes do not apply to it."""
+    """Whether the Job names its pipeline. A handmade Job may not, and then no pipeline's exit codes apply to it."""
     return annotation(job, labels.PIPELINE) is not None
 
 
@@ -48,7 +48,7 @@ def suspended(job: Manifest) -> bool:
 
 
 def cancel_requested(job: Manifest) -> bool:
-    """Whether somebody has requested cancellation."""
+    """Whether cancellation has been requested."""
     return annotation(job, labels.CANCEL) is not None
 
 
@@ -66,7 +66,7 @@ def termination_detail(job: Manifest) -> str:
 
 
 def finished_condition(job: Manifest) -> str | None:
-    """Return `Complete` or `Failed` if Kubernetes has finished the Job."""
+    """Return `Complete` or `Failed`; None if Kubernetes has not finished the Job."""
     for condition in (job.get("status") or {}).get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return str(condition["type"])
@@ -74,7 +74,7 @@ def finished_condition(job: Manifest) -> str | None:
 
 
 def requirement_faults(job: Manifest) -> list[str]:
-    """Return the requirements for a run that the Job does not meet. They apply before its release."""
+    """Return the requirements for a run that the Job does not meet, to be checked before its release."""
     spec, template = job["spec"], job["spec"]["template"]
     pod = template["spec"]
     requirements = {
@@ -111,7 +111,7 @@ def record_of(job: Manifest) -> Run | None:
 
 
 def run_of(job: Manifest, *, start_grace_seconds: int) -> Run:
-    """Return the Job's run: its final record if it has one, otherwise queued, as requested."""
+    """Return the Job's run: its final record if it has one, otherwise a queued run."""
     if record := record_of(job):
         return record
     created_at = _moment(annotation(job, labels.QUEUED_AT)) or _moment(job["metadata"].get("creationTimestamp"))
@@ -123,9 +123,9 @@ def run_of(job: Manifest, *, start_grace_seconds: int) -> Run:
         profile_ref=annotation(job, labels.PROFILE),
         pipeline=annotation(job, labels.PIPELINE) or "default",
         params=_params(annotation(job, labels.PARAMS)),
-        priority=_whole(annotation(job, labels.PRIORITY), 0),
+        priority=_integer(annotation(job, labels.PRIORITY), 0),
         timeout_seconds=min(
-            _whole(annotation(job, labels.TIMEOUT_SECONDS), max(1, deadline - start_grace_seconds)), _YEAR_SECONDS
+            _integer(annotation(job, labels.TIMEOUT_SECONDS), max(1, deadline - start_grace_seconds)), _YEAR_SECONDS
         ),
         created_at=created_at,
         updated_at=created_at,
@@ -143,7 +143,7 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment and moment.tzinfo else None
 
 
-def _whole(text: str | None, default: int) -> int:
+def _integer(text: str | None, default: int) -> int:
     try:
         return max(-_MAX_INT, min(int(text), _MAX_INT)) if text else default
     except ValueError:

@@ -1,4 +1,4 @@
-"""The labels, annotations and object names that launcher, operator, chart and people share.
+"""The labels, annotations and object names that the launcher, the operator, the chart and users share.
 
 A Job with the label `slipway.dev/run` is a run, whoever created it, and its name is the run id. Annotations have
 defaults: the job_id is the Job's name, the pipeline `default`, the priority 0, the queue time the Job's creation.
@@ -7,18 +7,18 @@ defaults: the job_id is the Job's name, the pipeline `default`, the priority 0, 
 from __future__ import annotations
 
 RUN = "slipway.dev/run"
-"""Label of Jobs and their pods, with any value; Slipway writes `"true"`."""
+"""Label of Jobs and their pods. Any value counts; Slipway writes `"true"`."""
 RUN_VALUE = "true"
 PHASE = "slipway.dev/phase"
-"""Label of Jobs only: how far the operator has taken the run."""
+"""Label of Jobs: how far the operator has taken the run."""
 PHASE_QUEUED = "queued"
 PHASE_RELEASED = "released"
 PHASE_RECORDED = "recorded"
 PHASE_OWNER_UID = "slipway.dev/phase-of"
-"""Annotation: the uid of the Job whose phase this is. A copied Job does not match, and is queued."""
+"""Annotation: the uid of the Job that the phase belongs to. A copy of the Job has another uid, so it is queued."""
 JOB_NAME = "batch.kubernetes.io/job-name"
 JOB_UID = "batch.kubernetes.io/controller-uid"
-"""Kubernetes' own labels of a Job's pods. An orphaned pod loses its owner reference but keeps these."""
+"""Kubernetes' labels of a Job's pods. An orphaned pod loses its owner reference but keeps its labels."""
 
 JOB_ID = "slipway.dev/job-id"
 PROFILE = "slipway.dev/profile"
@@ -26,17 +26,17 @@ PIPELINE = "slipway.dev/pipeline"
 PARAMS = "slipway.dev/params"
 PRIORITY = "slipway.dev/priority"
 QUEUED_AT = "slipway.dev/queued-at"
-"""RFC 3339 with microseconds; Kubernetes' creation timestamp has whole seconds."""
+"""Annotation: RFC 3339 with microseconds. Kubernetes' creation timestamp has only whole seconds."""
 TIMEOUT_SECONDS = "slipway.dev/timeout-seconds"
 IDEMPOTENCY = "slipway.dev/idempotency"
-"""Annotation with the hash of the Idempotency-Key, and label with its first 63 characters."""
+"""Annotation: the hash of the Idempotency-Key. Label: its first 63 characters."""
 REQUEST = "slipway.dev/request"
-"""Annotation: the request's hash, to detect a different request with the same Idempotency-Key."""
+"""Annotation: the hash of the request, to detect another request with the same Idempotency-Key."""
 
 CANCEL = "slipway.dev/cancel"
 """Annotation: when cancellation was requested."""
 TERMINATION_REASON = "slipway.dev/end-for"
-"""Annotation: why the operator terminates the run, stored before it does."""
+"""Annotation: why the operator terminates the run. It is stored before the run is terminated."""
 TERMINATION_DETAIL = "slipway.dev/end-detail"
 """Annotation: details of the termination reason."""
 RECORD = "slipway.dev/record"
@@ -47,6 +47,6 @@ LIVE_SELECTOR = f"{RUN},{PHASE}!={PHASE_RECORDED}"
 QUEUE = "slipway-queue"
 """ConfigMap: `paused: "true"` pauses the queue."""
 QUOTA = "slipway-runs"
-"""ResourceQuota behind the queue; it counts pods with a deadline."""
+"""ResourceQuota that limits active runs. It counts pods with a deadline."""
 LEASE = "slipway-operator"
 """Lease that the operator renews while it is alive."""

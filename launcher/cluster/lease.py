@@ -1,7 +1,7 @@
-"""What the operator's Lease says about it, to someone who reads it repeatedly. Pure.
+"""Whether the operator is alive, from repeated reads of its Lease. Pure.
 
-As in client-go's leader election, the clocks of two machines are never compared. What counts is how long `renewTime`
-has been unchanged, by the reader's own clock.
+As in client-go's leader election, clocks of different machines are never compared. What counts is how long `renewTime`
+has not changed, by the reader's own clock.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class LeaseObservation:
     renew_time: str | None
     duration_seconds: float
     read_at: float | None
-    """None if the last read failed: time since then does not count as time without a renewal."""
+    """None if the last read failed. The time until the next read then does not count as time without a renewal."""
     unchanged_seconds: float = 0.0
     renewed: bool = False
-    """Whether a renewal has been observed. After the first read, nobody knows how old `renew_time` is."""
+    """Whether a renewal has been observed. Until then, the age of `renew_time` is unknown."""
 
     @property
     def state(self) -> Literal["up", "away", "unknown"]:
@@ -42,8 +42,8 @@ class LeaseObservation:
 
 
 def observe_lease(before: LeaseObservation | None, lease: Manifest, at: float) -> LeaseObservation:
-    """Return the observation after a read at `at`, a time of the reader's monotonic clock."""
-    spec = lease.get("spec") or {}  # there is none before the first renewal
+    """Return the observation after a read. `at` is a time of the reader's monotonic clock."""
+    spec = lease.get("spec") or {}  # empty before the first renewal
     now = LeaseObservation(
         renew_time=spec.get("renewTime"),
         duration_seconds=spec.get("leaseDurationSeconds") or LEASE_SECONDS,

@@ -1,4 +1,4 @@
-"""The manifests and patches that Slipway writes to Kubernetes. Pure."""
+"""Builds the manifests and patches that Slipway sends to Kubernetes. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
 
 USER = 10001
-"""User and group of the launcher, the operator and every run's pod, so that they can share a volume."""
+"""User and group of the launcher, the operator and every run's pod. They share a volume."""
 APPLICATIONS_SUBPATH = "applications"
 _APPLICATIONS = "/app/applications"
 _RESTRICTED = {
@@ -25,7 +25,7 @@ _RESTRICTED = {
     "readOnlyRootFilesystem": True,
 }
 _DISK = "ephemeral-storage"
-_TEXTS = {labels.JOB_ID: "job_id", labels.PROFILE: "profile_ref", labels.PIPELINE: "pipeline"}
+_TEXT_ANNOTATIONS = {labels.JOB_ID: "job_id", labels.PROFILE: "profile_ref", labels.PIPELINE: "pipeline"}
 
 
 def make_job(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
@@ -55,7 +55,7 @@ def _labels(run: Run) -> dict[str, str]:
 
 
 def _annotations(run: Run) -> dict[str, str]:
-    found = {name: getattr(run, field) for name, field in _TEXTS.items()}
+    found = {name: getattr(run, field) for name, field in _TEXT_ANNOTATIONS.items()}
     found |= {
         labels.PARAMS: json.dumps(dict(run.params), ensure_ascii=False) if run.params else None,
         labels.PRIORITY: str(run.priority) if run.priority else None,
@@ -93,8 +93,8 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
     container: Manifest = {
         "name": labels.CONTAINER,
         "image": pipeline.image or settings.PIPELINE_IMAGE,
-        "args": [_literal(word) for word in pipeline.command_for(run.job_id, run.profile_ref)],
-        "env": [{"name": name, "value": _literal(value)} for name, value in _environment(run).items()],
+        "args": [_escape(word) for word in pipeline.command_for(run.job_id, run.profile_ref)],
+        "env": [{"name": name, "value": _escape(value)} for name, value in _environment(run).items()],
         "resources": resources,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _RESTRICTED,
@@ -125,11 +125,11 @@ def _pod(run: Run, pipeline: Pipeline, settings: SharedSettings) -> Manifest:
 
 
 def _resources(pipeline: Pipeline, settings: SharedSettings) -> dict[str, dict[str, Any]]:
-    """Return the pipeline's resources, with a limit on the disk it fills besides its artifacts: log, home, /tmp."""
-    asked = {kind: pipeline.resources.get(kind, {}) for kind in ("limits", "requests")}
-    own = [amounts[_DISK] for amounts in asked.values() if _DISK in amounts]
+    """Return the pipeline's resources, with a limit of ephemeral storage for its log, home and /tmp."""
+    configured = {kind: pipeline.resources.get(kind, {}) for kind in ("limits", "requests")}
+    own = [amounts[_DISK] for amounts in configured.values() if _DISK in amounts]
     disk = str(own[0] if own else settings.PIPELINE_EPHEMERAL_STORAGE)
-    return {kind: {_DISK: disk, **amounts} for kind, amounts in asked.items()}
+    return {kind: {_DISK: disk, **amounts} for kind, amounts in configured.items()}
 
 
 def _environment(run: Run) -> Mapping[str, str]:
@@ -143,13 +143,13 @@ def _environment(run: Run) -> Mapping[str, str]:
     }
 
 
-def _literal(text: str) -> str:
-    """Kubernetes expands `$(NAME)` in commands and values; `$$` stands for a dollar sign."""
+def _escape(text: str) -> str:
+    """Escape dollar signs, because Kubernetes expands `$(NAME)` in commands and values."""
     return text.replace("$", "$$")
 
 
 def release_patch(job: Manifest) -> Manifest:
-    """Release a Job: Kubernetes creates its pod.
+    """Release a Job, so that Kubernetes creates its pod.
 
     The patch requires the Job's uid but no resource version, because Kubernetes itself updates the status of a new Job.
     A run that is cancelled at the same moment is terminated as soon as the operator observes it.
@@ -165,24 +165,24 @@ def release_patch(job: Manifest) -> Manifest:
 
 
 def cancel_patch(at: datetime) -> Manifest:
-    """Request a run's cancellation on its Job."""
+    """Request cancellation of a run on its Job."""
     return {"metadata": {"annotations": {labels.CANCEL: at.isoformat(timespec="microseconds")}}}
 
 
 def termination_patch(reason: Reason, detail: str, *, suspend: bool) -> Manifest:
-    """Store why the operator terminates a run; `suspend` also deletes the Job's pod and prevents a new one."""
+    """Store why the operator terminates a run. `suspend` also deletes the Job's pod and prevents a new one."""
     annotations = {labels.TERMINATION_REASON: str(reason), labels.TERMINATION_DETAIL: detail}
     patch: Manifest = {"metadata": {"annotations": annotations}}
     return {**patch, "spec": {"suspend": True}} if suspend else patch
 
 
 def deadline_patch() -> Manifest:
-    """Stop a pod by its deadline: its containers get their grace period, and the pod and its log are kept."""
+    """Stop a pod by its deadline. Its containers get their grace period, and the pod is kept with its log."""
     return {"spec": {"activeDeadlineSeconds": 1}}
 
 
 def record_patch(job: Manifest, run: Run, ttl_seconds: int, *, suspend: bool = False) -> Manifest:
-    """Write a run's final record to its Job and set the TTL; `suspend` also stops the Job from running."""
+    """Write a run's final record to its Job and set the TTL. `suspend` also prevents the Job from running."""
     return {
         "metadata": {
             "labels": {labels.PHASE: labels.PHASE_RECORDED},

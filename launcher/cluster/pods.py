@@ -1,4 +1,4 @@
-"""Reads a run's state from its pod: what it waits for, when it started, how it ended. Pure.
+"""Reads a run's state from its pod: what it is waiting for, when it started, how it terminated. Pure.
 
 Sources: the kubelet's and the image service's reasons (`pkg/kubelet/images/types.go`, `pkg/kubelet/container`), the
 `DisruptionTarget` condition (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions).
@@ -11,28 +11,28 @@ from datetime import datetime
 
 from launcher.cluster import labels
 from launcher.cluster.port import Manifest
-from launcher.domain.outcomes import PodEnd, outcome_of_pod
+from launcher.domain.outcomes import PodTermination, outcome_of_pod
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome
 
-_OK_TO_WAIT = {"ContainerCreating", "PodInitializing", ""}
+_STARTING = {"ContainerCreating", "PodInitializing", ""}
 _INVALID_IMAGE = {"InvalidImageName"}
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
 _CANNOT_START = {"StartError", "ContainerCannotRun", "RunContainerError"}
 _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
 _LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # reported by containerd and the kubelet after a reboot
-_EPOCH_YEAR = 1970  # a zero timestamp means never
+_EPOCH_YEAR = 1970  # the year of a zero timestamp, which means never
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingState:
-    """Why a pod's container has not started, and the reason for which the run fails if that lasts too long."""
+    """Why a pod's container has not started, and the reason with which the run fails if that lasts too long."""
 
     reason: Reason
     message: str
     slow: bool = False
-    """Whether nothing is wrong, and the start can take long, as the pull of a large image does."""
+    """Whether nothing is wrong but the start can take long, for example because the image is large."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def scheduled(pod: Manifest) -> bool:
 
 
 def container_of(pod: Manifest) -> str:
-    """Return the name of the container with the run's log: the first one."""
+    """Return the name of the container that has the run's log: the first one."""
     name: str = pod["spec"]["containers"][0]["name"]
     return name
 
@@ -106,7 +106,7 @@ def waiting_state(pod: Manifest) -> WaitingState | None:
         return WaitingState(reason=Reason.INVALID_IMAGE, message=f"The image name is not valid: {image}")
     if cause in _PULLING:
         return WaitingState(reason=Reason.IMAGE_PULL, message=f"The image {image} cannot be pulled: {message}")
-    if cause in _OK_TO_WAIT:
+    if cause in _STARTING:
         why = "The container is being created: the image is pulled and the volumes are mounted."
         return WaitingState(reason=Reason.CANNOT_START, message=why, slow=True)
     return WaitingState(reason=Reason.CANNOT_START, message=f"The container cannot be created: {cause}: {message}")
@@ -120,56 +120,57 @@ def _why_no_node(pod: Manifest) -> str:
 
 
 def terminated_state(pod: Manifest) -> TerminatedState | None:
-    """Return how the pipeline's container terminated; None if it has not, or never started."""
+    """Return how the pipeline's container terminated; None if it is running or never started."""
     container = _container(pod)
-    ended = (container.get("state") or {}).get("terminated")
-    if not ended and terminated(pod):  # the kubelet lost track of the container and reports it as waiting
-        ended = (container.get("lastState") or {}).get("terminated")
-    if not ended or _invented(container, ended):
+    state = (container.get("state") or {}).get("terminated")
+    if not state and terminated(pod):  # the kubelet lost track of the container and reports it as waiting
+        state = (container.get("lastState") or {}).get("terminated")
+    if not state or _never_existed(container, state):
         return None
     return TerminatedState(
-        exit_code=ended["exitCode"],
-        reason=ended.get("reason", ""),
-        message=ended.get("message", ""),
-        finished_at=_moment(ended.get("finishedAt")),
+        exit_code=state["exitCode"],
+        reason=state.get("reason", ""),
+        message=state.get("message", ""),
+        finished_at=_moment(state.get("finishedAt")),
     )
 
 
-def outcome_of(pod: Manifest, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
-    """Decide the outcome of a terminated or deleted pod; `ended_for` is why Slipway stopped it, if it did."""
-    return outcome_of_pod(_end_of(pod), ended_for=ended_for, timeout=timeout, detail=detail)
+def outcome_of(pod: Manifest, *, stop_reason: Reason | None, timeout: float, detail: str = "") -> Outcome:
+    """Decide the outcome of a terminated or deleted pod. `stop_reason` is why Slipway stopped it, if it did."""
+    return outcome_of_pod(_termination_of(pod), stop_reason=stop_reason, timeout=timeout, detail=detail)
 
 
-def _end_of(pod: Manifest) -> PodEnd:
+def _termination_of(pod: Manifest) -> PodTermination:
     status = pod.get("status") or {}
-    ended = terminated_state(pod)
+    state = terminated_state(pod)
     by_deadline = status.get("reason") == "DeadlineExceeded"
-    by_others = _ended_by_others(pod)
-    if by_others:
-        said = status.get("message") or _disruption(pod).get("message", "")
-    elif ended:
-        said = ended.message if ended.reason in _CANNOT_START else ""
+    external_cause = _external_cause(pod)
+    if external_cause:
+        detail = status.get("message") or _disruption(pod).get("message", "")
+    elif state:
+        detail = state.message if state.reason in _CANNOT_START else ""
     else:
-        said = f"{status.get('reason', '')} {status.get('message', '')}".strip()
-    return PodEnd(
+        detail = f"{status.get('reason', '')} {status.get('message', '')}".strip()
+    return PodTermination(
         succeeded=phase(pod) == "Succeeded" and not deleting(pod),
         by_deadline=by_deadline,
         interrupted=by_deadline or deleting(pod) or not terminated(pod),
-        exit_code=ended.exit_code if ended else None,
-        out_of_memory=ended is not None and ended.reason == "OOMKilled",
-        cannot_start=ended is not None and ended.reason in _CANNOT_START,
-        by_others=by_others,
-        detail=said,
+        exit_code=state.exit_code if state else None,
+        out_of_memory=state is not None and state.reason == "OOMKilled",
+        cannot_start=state is not None and state.reason in _CANNOT_START,
+        external_cause=external_cause,
+        detail=detail,
         memory_limit=_memory_limit(pod),
     )
 
 
-def _ended_by_others(pod: Manifest) -> Reason | None:
+def _external_cause(pod: Manifest) -> Reason | None:
+    """Return the reason if something other than Slipway or the pipeline terminated the pod."""
     status, disruption = pod.get("status") or {}, _disruption(pod).get("reason")
-    ended = terminated_state(pod)
-    if status.get("reason") == "Evicted":  # the kubelet can lose track of a container that it has just stopped
+    state = terminated_state(pod)
+    if status.get("reason") == "Evicted":  # first, because the kubelet can lose track of the container it stopped
         return Reason.EVICTED
-    lost = ended is not None and (ended.reason, ended.exit_code) in _LOST
+    lost = state is not None and (state.reason, state.exit_code) in _LOST
     if lost or status.get("reason") in _NODE_DOWN or disruption in _NODE_GONE:
         return Reason.NODE_LOST
     if disruption is not None:
@@ -195,16 +196,16 @@ def _container(pod: Manifest) -> Manifest:
     return {}
 
 
-def _invented(container: Manifest, ended: Manifest) -> bool:
-    """Whether the kubelet reports a termination of a container that never existed, as it does for pods it rejects."""
-    was = (
-        ended.get("containerID") or ended.get("startedAt") or container.get("containerID") or container.get("lastState")
+def _never_existed(container: Manifest, state: Manifest) -> bool:
+    """Whether a terminated container never existed: the kubelet reports such a state for pods that it rejects."""
+    existed = (
+        state.get("containerID") or state.get("startedAt") or container.get("containerID") or container.get("lastState")
     )
-    return ended.get("reason") == "ContainerStatusUnknown" and not was
+    return state.get("reason") == "ContainerStatusUnknown" and not existed
 
 
 def _disruption(pod: Manifest) -> Manifest:
-    """Return the condition by which Kubernetes announces that it will terminate the pod; empty if there is none."""
+    """Return the condition with which Kubernetes announces that it terminates the pod; empty if there is none."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
             found: Manifest = condition

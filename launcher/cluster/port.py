@@ -1,4 +1,4 @@
-"""What the launcher and the operator need from Kubernetes: one namespace, in plain dictionaries."""
+"""The interface to Kubernetes, as the launcher and the operator use it: one namespace, in plain dictionaries."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 Manifest = dict[str, Any]
-"""A Kubernetes object, or a patch of one, as the API's JSON has it."""
+"""A Kubernetes object or patch, as in the API's JSON."""
 
 
 class Listing(NamedTuple):
-    """Objects as they were at one resource version of the cluster."""
+    """The objects at one resource version of the cluster."""
 
     items: list[Manifest]
     version: int
 
 
 class Cluster(Protocol):
-    """One namespace. Any call can raise `ClusterUnavailable`, which callers retry, or another `ClusterError`."""
+    """One namespace of a cluster. Any call can raise `ClusterUnavailable`, which callers retry, or `ClusterError`."""
 
     @property
     def unavailable_at(self) -> datetime | None:
-        """When the API server last failed to answer; None if it always has."""
+        """When the API server last failed to answer; None if it always answered."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -35,7 +35,7 @@ class Cluster(Protocol):
         """Return the objects that match the label and field selectors."""
 
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
-        """Create an object and return it as stored."""
+        """Create an object; return it as stored."""
 
     async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
         """Apply a merge patch (RFC 7396) and return the object. If the patch has a `uid`, the object's must match."""
@@ -52,7 +52,7 @@ class Cluster(Protocol):
         follow: bool = True,
         last_lines: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open a container's log as bytes, each line with its timestamp.
+        """Open a container's log as bytes in which each line starts with its timestamp.
 
         `since` is an RFC 3339 time in whole seconds. Raises `ClusterError` if the container has no log yet.
         """

@@ -1,1 +1,1 @@
-"""What Slipway knows, free of input and output: runs, queue, log lines, reasons, names. Imports no adapter."""
+"""The domain model, without input or output: runs, the queue, log lines, reasons, names. Imports no adapter."""

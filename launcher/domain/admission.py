@@ -8,14 +8,14 @@ from launcher.domain.runs import Run
 
 
 def queue_order(run: Run) -> tuple[int, float, str]:
-    """Return a run's sort key in the queue: higher priority first, then the oldest, then by run id."""
+    """Return a run's sort key in the queue: highest priority first, then oldest, then by run id."""
     return (-run.priority, run.created_at.timestamp(), run.run_id)
 
 
 def to_release(waiting: Iterable[Run], *, busy: int, limit: int, paused: bool) -> list[Run]:
-    """Return the runs that may start now, in order: as many as there are free slots.
+    """Return the runs that may start now, in queue order: one for each free slot.
 
-    `busy` is counted from what is running at this moment, never kept in a counter.
+    The caller counts `busy` from what is running, because a stored counter could be wrong after a crash.
     """
     if paused:
         return []

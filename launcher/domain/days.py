@@ -1,4 +1,4 @@
-"""Calendar days in a time zone, as the moments between which runs are counted."""
+"""Calendar days in a time zone, as the times between which runs are counted."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from launcher.domain.errors import InvalidRequest
 from launcher.domain.runs import Run, RunStatus
 
 StatusCounts = Mapping[RunStatus, int]
-"""How many runs have each status; a status without any may be missing."""
+"""The number of runs with each status. A status without runs may be missing."""
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 
 @dataclass(frozen=True)
 class Days:
-    """Consecutive days. `midnights` are the start of each and the end of the last one, in UTC."""
+    """Consecutive days. `midnights` are the start of each day and the end of the last one, in UTC."""
 
     dates: Sequence[date]
     midnights: Sequence[datetime]
 
     @property
     def edges(self) -> list[datetime]:
-        """The midnights, each once: a zone that moves across the date line skips a day."""
+        """The midnights without duplicates: a zone that moves across the date line skips a day."""
         return list(dict.fromkeys(self.midnights))
 
     def by_date(self, counts: Iterable[StatusCounts]) -> list[tuple[date, StatusCounts]]:
-        """Return each day with its counts, given those between each two successive edges."""
-        of_start = dict(zip(self.edges, counts, strict=False))
-        lengths = pairwise(self.midnights)
+        """Return each day with its counts. `counts` has one entry between each two successive edges."""
+        by_start = dict(zip(self.edges, counts, strict=False))
+        spans = pairwise(self.midnights)
         return [
-            (day, of_start[start] if start < end else {}) for day, (start, end) in zip(self.dates, lengths, strict=True)
+            (day, by_start[start] if start < end else {}) for day, (start, end) in zip(self.dates, spans, strict=True)
         ]
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """Return a time zone by its IANA name. Raises `InvalidRequest`."""
+    """Return the time zone with this IANA name. Raises `InvalidRequest`."""
     try:
         if len(name) <= 64 and _ZONE.fullmatch(name):
             return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder, such as Europe
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
         pass
     raise InvalidRequest("tz: not a time zone. Use an IANA name, for example Europe/Berlin or UTC.")
 
 
 def last_days(count: int, zone: ZoneInfo, now: datetime) -> Days:
-    """Return the last days in a time zone, including today. When clocks change, a day has 23 or 25 hours."""
+    """Return the last `count` days, including today. When clocks change, a day has 23 or 25 hours."""
     today = now.astimezone(zone).date()
     dates = [today - timedelta(days=back) for back in reversed(range(-1, count))]
     midnights = [datetime.combine(day, time(), zone).astimezone(UTC) for day in dates]

@@ -7,8 +7,8 @@ SlipwayError
 ├── NotFound
 │   ├── RunNotFound
 │   └── ArtifactNotFound
-├── ArtifactForbidden         the file is another user's, or its mode denies reading
-├── OutsideFolder             the path leaves the run's folder
+├── ArtifactForbidden         the file's owner or mode denies the launcher access
+├── OutsideFolder             the path leads outside the run's folder
 ├── NotAuthenticated
 ├── NotAllowed                authenticated, but without the required scope
 ├── QueueFull
@@ -18,12 +18,12 @@ SlipwayError
 ├── ArchiveUnavailable        the archive's disk does not answer
 ├── StoreUnavailable          Redis or MongoDB does not answer; always retried
 ├── ClusterError              Kubernetes refused a request
-│   ├── ClusterUnavailable    it does not answer or is unavailable; always retried
+│   ├── ClusterUnavailable    Kubernetes does not answer or is overloaded; always retried
 │   ├── ObjectMissing
 │   ├── ObjectExists
-│   └── ObjectChanged         it was changed meanwhile: read it again
+│   └── ObjectChanged         a conflict: read the object again
 ├── ConfigurationError        the settings are not valid; the launcher does not start
-└── IllegalTransition         a bug in Slipway: an impossible change of a run's state
+└── IllegalTransition         a bug in Slipway: a change of state that a run cannot make
 
 A class's docstring is its default message to users. One table in `launcher.api.problems` maps each class to its HTTP
 status.
@@ -97,7 +97,7 @@ class StreamsFull(SlipwayError):
 
 
 class ArchiveUnavailable(SlipwayError):
-    """The archive's disk does not respond. Try again later, and check ARCHIVE_DIR."""
+    """The archive's disk does not answer. Try again later, and check ARCHIVE_DIR."""
 
 
 class StoreUnavailable(SlipwayError):
@@ -113,15 +113,15 @@ class ClusterUnavailable(ClusterError):
 
 
 class ObjectMissing(ClusterError):
-    """Kubernetes does not have this object."""
+    """The Kubernetes object does not exist."""
 
 
 class ObjectExists(ClusterError):
-    """Kubernetes already has an object with this name."""
+    """A Kubernetes object with this name already exists."""
 
 
 class ObjectChanged(ClusterError):
-    """The Kubernetes object was changed meanwhile."""
+    """The Kubernetes object was changed in the meantime."""
 
 
 class ConfigurationError(SlipwayError):
@@ -129,4 +129,4 @@ class ConfigurationError(SlipwayError):
 
 
 class IllegalTransition(SlipwayError):
-    """A run cannot change its state in this way."""
+    """A run cannot make this change of state."""

@@ -1,9 +1,9 @@
-"""A log: numbered lines, how bytes are split into lines, how a line is displayed, and the receipt.
+"""Log lines: how bytes are split into numbered lines, how a line is displayed, and the receipt of a log.
 
-A *line* is the text between two newlines, up to `MAX_LINE_BYTES`. A longer one is kept in parts; each part has its own
-number, and all except the last are marked as continuing. This bounds the memory that a line needs, lets lines be
-numbered as they arrive, and joining the parts restores the bytes. The lines that Slipway adds (the first line, the
-marker of a gap) are numbered too: each number is one event for the viewer.
+A *line* is the text between two newlines, up to `MAX_LINE_BYTES`. A longer line is stored in parts. Each part has its
+own number, and all except the last are marked as continuing. So memory is bounded, lines are numbered as they arrive,
+and joining the parts restores the bytes. The lines that Slipway adds (the first line, the marker of a gap) are numbered
+too, because each number is one event for a viewer.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _MAX_LABEL = 200  # characters
 
 
 class LineKind(StrEnum):
-    """The kind of a line; its value is the letter that the archive stores."""
+    """The kind of a line. Its value is the letter that the archive stores."""
 
     LINE = "L"
     PART = "P"
-    """Part of a long line, which continues in the next one."""
+    """Part of a long line that continues in the next one."""
     SYSTEM = "S"
     """Written by Slipway, not by the pipeline."""
     GAP = "G"
-    """Marks missing lines; its data is the JSON of a `Gap`."""
+    """Marks missing lines. Its data is the JSON of a `Gap`."""
 
 
 class LogLine(NamedTuple):
-    """One line of a log: its number from 1, time (RFC 3339, nanoseconds), kind, and bytes without the newline."""
+    """One line of a log: its number from 1, time (RFC 3339, nanoseconds), kind, and bytes without newline."""
 
     number: int
     timestamp: str
@@ -52,7 +52,7 @@ class Gap:
     why: str
 
     def to_document(self) -> dict[str, Any]:
-        """Return `{from, to, why}`, as the stream and the receipt show it."""
+        """Return `{from, to, why}`, as in the stream and the receipt."""
         return {"from": self.first, "to": self.last, "why": self.why}
 
 
@@ -60,8 +60,8 @@ class Gap:
 class Receipt:
     """A summary of a run's log.
 
-    The number of `lines`, the `bytes` that `GET /jobs/{run_id}/log` returns, the `gaps`, and whether the log is
-    `complete`: it has ended and nothing is missing.
+    It has the number of `lines`, the number of `bytes` that `GET /jobs/{run_id}/log` returns, and the `gaps`. A log is
+    `complete` if it is closed and nothing is missing.
     """
 
     lines: int = 0
@@ -71,7 +71,7 @@ class Receipt:
 
 
 class TimestampedPiece(NamedTuple):
-    """A line before it has a number: its source's timestamp, kind, and bytes without the newline."""
+    """A line without a number: its source's timestamp, its kind, and its bytes without newline."""
 
     timestamp: str
     kind: LineKind
@@ -86,7 +86,7 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> list[tuple[LineKind, bytes]]:
-        """Add bytes; return the lines and parts that they complete."""
+        """Add bytes and return the lines and parts that they complete."""
         pieces = (self._rest + chunk).split(b"\n")
         self._rest = pieces.pop()
         lines: list[tuple[LineKind, bytes]] = []
@@ -102,17 +102,17 @@ class LineSplitter:
 
     @property
     def rest(self) -> bytes:
-        """The beginning of a line that is not complete yet."""
+        """The incomplete last line."""
         return self._rest
 
     def flush(self) -> list[tuple[LineKind, bytes]]:
-        """Return the last line if no newline ended it."""
+        """Return the last line if it has no newline."""
         rest, self._rest = self._rest, b""
         return [(LineKind.LINE, rest)] if rest else []
 
 
 def cut(data: bytes, limit: int = MAX_LINE_BYTES) -> tuple[list[bytes], bytes]:
-    """Cut bytes longer than `limit` into parts, never inside a UTF-8 character; return the parts and the rest."""
+    """Cut bytes into parts of up to `limit`, never inside a UTF-8 character; return the parts and the rest."""
     parts: list[bytes] = []
     start = 0
     while len(data) - start > limit:
@@ -127,12 +127,12 @@ def cut(data: bytes, limit: int = MAX_LINE_BYTES) -> tuple[list[bytes], bytes]:
 
 
 def stored_bytes(kind: LineKind, data: bytes) -> int:
-    """Return the size of the line in the text of the log."""
+    """Return the size of the line in the log's text."""
     return len(as_text(kind, data)) if kind is LineKind.GAP else len(data) + (kind is not LineKind.PART)
 
 
 def as_text(kind: LineKind, data: bytes) -> bytes:
-    """Return the line as it stands in the text of the log: with its newline, except after a part."""
+    """Return the line as the log's text has it: with a newline, except after a part."""
     if kind is LineKind.PART:
         return data
     if kind is LineKind.GAP:
@@ -141,7 +141,7 @@ def as_text(kind: LineKind, data: bytes) -> bytes:
 
 
 def gap_of(data: bytes) -> Gap:
-    """Parse the data of a gap line. Raises `ValueError` if it is not a gap."""
+    """Parse the data of a gap line. Raises `ValueError`."""
     match json.loads(data):
         case {"from": int(first), "to": int(last), "why": str(why)}:
             return Gap(first=first, last=last, why=why)
@@ -157,23 +157,23 @@ def gap_data(gap: Gap) -> bytes:
 def as_display(data: bytes, *, part: bool = False) -> str:
     """Return a line's bytes as text that is safe in an SSE data field.
 
-    Invalid UTF-8 becomes U+FFFD. A line that redraws itself with carriage returns is displayed as a terminal leaves it,
-    with its last frame; the archive keeps every frame.
+    Invalid UTF-8 becomes U+FFFD. Of a line that redraws itself with carriage returns, only the last frame is displayed,
+    as in a terminal. The archive has every frame.
     """
     text = last_frame(data).decode("utf-8", "replace")
     return f"{text} [line continues]" if part else text
 
 
 def last_frame(data: bytes) -> bytes:
-    """Return the bytes after a line's last carriage return, ignoring those at its end."""
+    """Return the bytes after a line's last carriage return, ignoring carriage returns at its end."""
     return data.rstrip(b"\r").rpartition(b"\r")[2]
 
 
 def progress_of(data: bytes) -> Mapping[str, Any] | None:
-    """Parse a progress line, `::progress:: {"step": 2, "of": 7, "label": "…"}`; return None for any other line.
+    """Parse a progress line, `::progress:: {"step": 2, "of": 7, "label": "…"}`. Returns None for any other line.
 
-    `step` and `of` are integers with 0 <= step <= of and 1 <= of < 2**53 (JavaScript's limit). The label is cut to 200
-    characters, and other keys are dropped.
+    `step` and `of` are integers with 0 <= step <= of and 1 <= of < 2**53 (JavaScript's limit). The label is truncated
+    to 200 characters, and other keys are dropped.
     """
     if not data.startswith(PROGRESS_PREFIX) or len(data) > _MAX_PROGRESS_BYTES:
         return None
@@ -196,7 +196,7 @@ def progress_of(data: bytes) -> Mapping[str, Any] | None:
 
 
 def receipt_of(lines: Iterable[LogLine], *, complete: bool) -> Receipt:
-    """Return the receipt of a whole log, counted from its lines. Used by checks and repairs."""
+    """Count the receipt of a whole log from its lines."""
     number = size = 0
     gaps: list[Gap] = []
     for line in lines:

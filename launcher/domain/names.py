@@ -1,4 +1,4 @@
-"""Names: run ids that are readable, bounded, ordered by time, and safe wherever a name stands."""
+"""Run ids: readable, short, sortable by time, and safe in URLs, paths and Kubernetes names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 
 RUN_ID_MAX = 63
-"""A Kubernetes label's limit: the run id is the Job's name, and its pods bear it as a label."""
+"""The limit of a Kubernetes label: the run id is the Job's name, which is also a label of its pods."""
 _ID_LENGTH = 26
 _SLUG_MAX = RUN_ID_MAX - 1 - _ID_LENGTH
 _RUN_ID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -14,12 +14,12 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def new_run_id(job_id: str, idempotency_hash: str | None = None) -> str:
-    """Name a run: a slug of the job_id, then 26 characters.
+    """Return a new run id: a slug of the job_id, then 26 characters.
 
-    They are a ULID, so names sort by time; with an idempotency hash they are derived from it, so that a
-    retried request gets the same name and whoever creates the run second finds it there.
+    The characters are a ULID, so run ids sort by time. With an idempotency hash they are derived from the hash instead,
+    so a retried request gets the same run id and cannot create a second run.
     """
-    from slugify import slugify  # here, because the command line checks names and is installed without these two
+    from slugify import slugify  # not at the top: the command line uses this module without these two packages
     from ulid import ULID
 
     slug = slugify(job_id, max_length=_SLUG_MAX).strip("-") or "run"
@@ -27,12 +27,12 @@ def new_run_id(job_id: str, idempotency_hash: str | None = None) -> str:
 
 
 def is_run_id(text: str) -> bool:
-    """Say whether the text can be a run's name: what cannot is never looked up, nor joined to a path."""
+    """Return whether the text is a valid run id. Anything else must not be looked up or joined to a path."""
     return _RUN_ID.fullmatch(text) is not None
 
 
-def may_begin_run_id(text: str) -> bool:
-    """Say whether a run's name can begin with the text."""
+def is_run_id_prefix(text: str) -> bool:
+    """Return whether a run id can start with the text."""
     return is_run_id(text) or is_run_id(f"{text}0")
 
 

@@ -1,7 +1,7 @@
-"""Outcomes: what the exit of a process, or the end of a pod, means for its run. Pure.
+"""Decides the outcome of a run from how its process or pod terminated. Pure.
 
-Why Slipway stopped a run comes before what the process then said: a pipeline that answers SIGTERM with exit code 0 was
-cancelled all the same.
+If Slipway stopped a run, that reason counts, not the exit code: a pipeline that exits with 0 on SIGTERM is still
+cancelled.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, RunStatus
 
 _SHELL_SIGNALS = range(129, 160)
-"""Exit codes by which containers and shells report a signal: 128 + its number."""
+"""Exit codes with which containers and shells report a signal: 128 + its number."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PodEnd:
-    """What Kubernetes reports of a pod that has ended, or is gone."""
+class PodTermination:
+    """What Kubernetes reports about a pod that has terminated or was deleted."""
 
     succeeded: bool
-    """The pod succeeded, and nobody was deleting it."""
+    """The pod succeeded, and was not being deleted."""
     by_deadline: bool
-    """The pod's deadline ended it."""
+    """The pod exceeded its deadline."""
     interrupted: bool
-    """The deadline ended it, or it was deleted: it did not end by itself."""
+    """The pod exceeded its deadline or was deleted: it did not terminate by itself."""
     exit_code: int | None
-    """The container's; None where it never began."""
+    """The container's exit code; None if it never started."""
     out_of_memory: bool = False
     cannot_start: bool = False
     """The container could not be started, although it has an exit code."""
-    by_others: Reason | None = None
-    """Why something other than Slipway ended it."""
+    external_cause: Reason | None = None
+    """Why something other than Slipway terminated the pod."""
     detail: str = ""
-    """What Kubernetes says about it."""
+    """Kubernetes' own message."""
     memory_limit: str = ""
-    """As Kubernetes writes it: `1Gi`."""
+    """The container's memory limit, as a Kubernetes quantity such as `1Gi`."""
 
 
 def completed() -> Outcome:
@@ -44,7 +44,7 @@ def completed() -> Outcome:
 
 
 def cancelled_before_start() -> Outcome:
-    """Return the outcome of a run that was cancelled in the queue: there was no process, so there is no exit code."""
+    """Return the outcome of a run that was cancelled in the queue. Without a process, it has no exit code."""
     return Outcome(
         status=RunStatus.CANCELLED, reason=Reason.CANCELLED, message="The run was cancelled before it started."
     )
@@ -58,7 +58,7 @@ def failure(
     memory_limit: str = "",
     detail: str = "",
 ) -> Outcome:
-    """Return the failed outcome for a reason; a signal's exit code is given as a shell gives it, 128 + number."""
+    """Return the outcome of a run that failed for this reason. A signal becomes the exit code 128 + number."""
     return Outcome(
         status=RunStatus.FAILED,
         reason=reason,
@@ -76,34 +76,35 @@ def stopped_by_slipway(reason: Reason, *, exit_code: int | None = None, timeout:
     return Outcome(status=RunStatus.CANCELLED, reason=reason, message=outcome.message, exit_code=outcome.exit_code)
 
 
-def outcome_of_process(exit_code: int, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
-    """Decide the outcome of a child process. `exit_code` is negative for a signal, as in `subprocess`.
+def outcome_of_process(exit_code: int, *, stop_reason: Reason | None, timeout: float, detail: str = "") -> Outcome:
+    """Decide the outcome of a child process.
 
-    `ended_for` is why Slipway stopped it, None where it exited by itself.
+    `exit_code` is negative for a signal, as in `subprocess`. `stop_reason` is why Slipway stopped the process; None if
+    it exited by itself.
     """
-    if ended_for is not None:
-        return stopped_by_slipway(ended_for, exit_code=exit_code, timeout=timeout, detail=detail)
+    if stop_reason is not None:
+        return stopped_by_slipway(stop_reason, exit_code=exit_code, timeout=timeout, detail=detail)
     return completed() if exit_code == 0 else _failed_by_itself(exit_code)
 
 
-def outcome_of_pod(end: PodEnd, *, ended_for: Reason | None, timeout: float, detail: str = "") -> Outcome:
-    """Decide the outcome of a pod. `ended_for` is why Slipway stopped it, None where it did not.
+def outcome_of_pod(end: PodTermination, *, stop_reason: Reason | None, timeout: float, detail: str = "") -> Outcome:
+    """Decide the outcome of a pod. `stop_reason` is why Slipway stopped it; None if it did not.
 
-    A pod that succeeded is `completed` whatever its container's reason says.
+    A pod that succeeded is `completed`, whatever reason its container reports.
     """
     code = end.exit_code
     if end.succeeded:
         return completed()
-    if ended_for and end.interrupted:
-        return stopped_by_slipway(ended_for, exit_code=code, timeout=timeout, detail=detail)
+    if stop_reason and end.interrupted:
+        return stopped_by_slipway(stop_reason, exit_code=code, timeout=timeout, detail=detail)
     if end.by_deadline and code is None:
         return failure(Reason.CANNOT_START, detail="The pod's deadline passed before its container started.")
     if end.by_deadline:
         return failure(Reason.TIMED_OUT, exit_code=code, limit=timeout)
     if end.out_of_memory and code != 0:
         return failure(Reason.OUT_OF_MEMORY, exit_code=code, memory_limit=end.memory_limit)
-    if end.by_others:
-        return failure(end.by_others, exit_code=code, detail=end.detail)
+    if end.external_cause:
+        return failure(end.external_cause, exit_code=code, detail=end.detail)
     if code is None or end.cannot_start:
         return failure(Reason.CANNOT_START, exit_code=code, detail=end.detail)
     return _failed_by_itself(128 - code if code in _SHELL_SIGNALS else code)

@@ -1,4 +1,4 @@
-"""A pipeline: a configuration entry that says what a run executes and which artifacts it produces."""
+"""A pipeline: what a run executes, and which artifacts it produces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome
 
-_PLACEHOLDER = re.compile(r"\{(?:job_id|profile)\}")  # in one pass: a job_id may look like one
+_PLACEHOLDER = re.compile(r"\{(?:job_id|profile)\}")  # replaced in one pass: a job_id may contain one
 DEFAULT_ARTIFACTS: Mapping[str, str] = {
     "cv_md_url": "CV.md",
     "cv_docx_url": "CV.docx",
@@ -21,7 +21,7 @@ DEFAULT_ARTIFACTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExitMeaning:
-    """The meaning of an exit code: the pipeline's own stable reason code, and a sentence for people."""
+    """The meaning of an exit code: a stable reason code of the pipeline, and a sentence for people."""
 
     reason: str
     message: str
@@ -49,11 +49,15 @@ DEFAULT_EXIT_CODES: Mapping[int, ExitMeaning] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """`command` may contain `{job_id}` and `{profile}`; arguments with `{profile}`, and the option before each, are
-    left out where no profile was asked for. `artifacts` maps a key to the name of a file, or to a pattern with `*` and
-    `?`, found anywhere below the run's folder. `timeout_seconds` None means the launcher's own default. `image` and
-    `resources` (a container's, as Kubernetes writes them) are for the Kubernetes engine; `image` None means
-    PIPELINE_IMAGE. `exit_codes`: what the pipeline means by exit codes of its own; the others are `PipelineError`.
+    """The configuration of one pipeline.
+
+    - `command` may contain `{job_id}` and `{profile}`. Without a profile, arguments with `{profile}`, and the option
+      before a lone `{profile}`, are left out.
+    - `artifacts` maps a key to a file name, or to a pattern with `*` and `?`, anywhere below the run's folder.
+    - `timeout_seconds` defaults to the launcher's setting.
+    - `image` and `resources` (of the container, in Kubernetes' notation) apply to the Kubernetes engine. `image`
+      defaults to PIPELINE_IMAGE.
+    - `exit_codes` gives the pipeline's exit codes a meaning. All others are `PipelineError`.
     """
 
     name: str = "default"
@@ -77,7 +81,7 @@ class Pipeline:
         return words
 
     def explained(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with the pipeline's own meaning of its exit code, if it has one."""
+        """Return the outcome with the meaning that the pipeline gives its exit code, if it gives one."""
         meaning = self.exit_codes.get(outcome.exit_code or 0)
         if meaning is None or outcome.reason != Reason.PIPELINE_ERROR:
             return outcome

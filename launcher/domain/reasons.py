@@ -1,4 +1,4 @@
-"""Why a run ended: stable codes for programs, sentences for people.
+"""Reasons why a run finished: stable codes for programs, sentences for people.
 
 A code never changes its meaning once it has been released; new ones may be added.
 """
@@ -12,7 +12,7 @@ from launcher.domain.text import clean_text
 
 
 class Reason(StrEnum):
-    """The stable code for why a run ended."""
+    """The stable code for why a run finished."""
 
     COMPLETED = "Completed"
     PIPELINE_ERROR = "PipelineError"
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 
 def signal_name(number: int) -> str:
-    """Return the name of a signal (`SIGSEGV`), or `signal N` where it has none."""
+    """Return the name of a signal, such as `SIGSEGV`, or `signal N` if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -49,7 +49,7 @@ _SENTENCES = {
     Reason.CANCELLED: "The run was cancelled.",
     Reason.CANNOT_START: "The pipeline could not be started.",
     Reason.ARTIFACTS_TOO_LARGE: "The pipeline's artifacts exceeded a limit.",
-    Reason.LAUNCHER_LOST: "The launcher stopped while the pipeline was running, and stopped it too. Run it again.",
+    Reason.LAUNCHER_LOST: "The launcher stopped during the run, so the pipeline was stopped too. Run it again.",
     Reason.OUT_OF_MEMORY: (
         "The pipeline exceeded its memory limit{memory} and was killed. Raise the pipeline's memory limit."
     ),
@@ -61,7 +61,7 @@ _SENTENCES = {
     Reason.NODE_LOST: "The node was lost while the pipeline was running. Run it again.",
     Reason.REJECTED: "This Job does not meet the requirements for a run, so it was not executed.",
     Reason.INTERNAL_ERROR: (
-        "Slipway itself failed while it was handling the run. Report this with the log of the launcher or operator."
+        "Slipway itself failed during the run. Report this with the log of the launcher or operator."
     ),
 }
 _UNITS = {"Ki": "KiB", "Mi": "MiB", "Gi": "GiB", "Ti": "TiB"}
@@ -75,19 +75,19 @@ def sentence(
     memory_limit: str = "",
     detail: str = "",
 ) -> str:
-    """Describe a reason to people: what happened and, where something can be done, what to do.
+    """Return the sentence for a reason: what happened and, if possible, what to do.
 
-    `exit_code` is negative for a signal, as in `subprocess`; `limit` is in seconds, for `TIMED_OUT`; `memory_limit`
-    is a quantity as Kubernetes writes it, for `OUT_OF_MEMORY`; `detail` is appended as it is.
+    `exit_code` is negative for a signal, as in `subprocess`. `limit` is in seconds, for `TIMED_OUT`. `memory_limit` is
+    a Kubernetes quantity, for `OUT_OF_MEMORY`. `detail` is appended unchanged.
     """
     name = signal_name(-(exit_code or 0)) if reason is Reason.KILLED_BY_SIGNAL else ""
-    hint = " A SIGKILL from outside usually comes from the kernel, out of memory." if name == "SIGKILL" else ""
+    hint = " This usually means that the machine ran out of memory." if name == "SIGKILL" else ""
     memory = f" ({_quantity(memory_limit)})" if memory_limit else ""
     text = _SENTENCES[reason].format(exit_code=exit_code, limit=limit, signal=name, hint=hint, memory=memory)
     return clean_text(f"{text} {detail}".strip())
 
 
 def _quantity(text: str) -> str:
-    """Write a quantity of Kubernetes as people do: `1Gi` is 1 GiB."""
+    """Format a Kubernetes quantity for people: `1Gi` becomes 1 GiB."""
     number, unit = text[:-2], _UNITS.get(text[-2:])
     return f"{number} {unit}" if unit else text

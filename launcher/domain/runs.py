@@ -1,7 +1,7 @@
 """The run: one launch of a pipeline, its legal transitions, and its outcome, which is written once.
 
-A `Run` is a value. `started`, `ended` and their like return the next one with `revision` one higher; `supersedes`
-decides whether a store may replace what it holds. Terminal states never change.
+A `Run` is a value. Methods such as `started` and `finished` return the next state, with the next `revision`. A store
+replaces a state only if the new one `supersedes` it. Terminal states never change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RunStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether a run with this status has ended."""
+        """Whether a run with this status has finished."""
         return self in TERMINAL
 
 
@@ -53,8 +53,10 @@ def now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended: a terminal status, a reason (a `Reason`, or a code of the pipeline's own), a sentence, the exit
-    code (None: there was no process)."""
+    """How a run finished: its terminal status, reason code, sentence and exit code.
+
+    The code is a `Reason` or one that the pipeline defines. Without a process there is no exit code.
+    """
 
     status: RunStatus
     reason: str
@@ -83,9 +85,9 @@ class Run:
     updated_at: AwareDatetime
     cancel_requested: bool = False
     waiting_for: str | None = None
-    """What a queued run that has its slot is still waiting for, in words."""
+    """What a queued run with a slot is waiting for, as a sentence."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
-    """Key (`cv_md_url`) to path below the run's artifact folder."""
+    """Maps a key such as `cv_md_url` to a path below the run's artifact folder."""
     log: Receipt = field(default_factory=Receipt)
     revision: int = 1
     idempotency_hash: str | None = None
@@ -96,17 +98,17 @@ class Run:
         return self._moved(RunStatus.RUNNING, at, started_at=at, waiting_for=None)
 
     def waiting(self, why: str, at: datetime) -> Run:
-        """Return the queued run with what it is waiting for now."""
+        """Return the queued run with what it is waiting for."""
         return self._changed(at, waiting_for=clean_text(why))
 
     def cancelling(self, at: datetime) -> Run:
-        """Return the run with the request to cancel it."""
+        """Return the run with cancellation requested."""
         if self.status.terminal:
-            raise IllegalTransition(f"{self.run_id} is {self.status} already")
+            raise IllegalTransition(f"{self.run_id} is already {self.status}")
         return self._changed(at, cancel_requested=True)
 
-    def ended(self, outcome: Outcome, at: datetime, log: Receipt, artifacts: Mapping[str, str] | None = None) -> Run:
-        """Return the run with its one outcome, its log's receipt and its artifacts."""
+    def finished(self, outcome: Outcome, at: datetime, log: Receipt, artifacts: Mapping[str, str] | None = None) -> Run:
+        """Return the run with its outcome, its log's receipt and its artifacts."""
         return self._moved(
             outcome.status,
             at,
@@ -119,12 +121,12 @@ class Run:
             artifacts=dict(artifacts or {}),
         )
 
-    def following(self, kept: Run) -> Run:
-        """Return the run as the next state after one that was recorded meanwhile."""
-        return dataclasses.replace(self, revision=kept.revision + 1, cancel_requested=kept.cancel_requested)
+    def rebased_on(self, recorded: Run) -> Run:
+        """Return the run as the next state after one that was recorded in the meantime."""
+        return dataclasses.replace(self, revision=recorded.revision + 1, cancel_requested=recorded.cancel_requested)
 
-    def bare(self) -> Run:
-        """Return the run without data from outside, for when its record cannot be written otherwise."""
+    def without_external_data(self) -> Run:
+        """Return the run without data from outside, in case that data makes its record fail."""
         message = (self.message or "").encode("ascii", "backslashreplace").decode()
         message = f"{message} Its files could not be recorded.".strip()
         return dataclasses.replace(self, params={}, artifacts={}, waiting_for=None, message=message)
@@ -138,7 +140,7 @@ class Run:
         return dataclasses.replace(self, updated_at=at, revision=self.revision + 1, **changes)
 
     def to_document(self) -> dict[str, Any]:
-        """Return the run as JSON-ready values; times are RFC 3339 strings."""
+        """Return the run as a JSON document; times are RFC 3339 strings."""
         document: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return document
 
@@ -148,15 +150,15 @@ class Run:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Run:
-        """Read what `to_document` returned, and clean its texts; unknown fields are ignored. Raises `ValueError`."""
+        """Parse what `to_document` returned. Cleans its text and ignores unknown fields. Raises `ValueError`."""
         return _ADAPTER.validate_python(clean_json(document))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Run:
-        """Read what `to_json` returned, and clean its texts. Raises `ValueError` if it is not a run."""
+        """Parse what `to_json` returned. Cleans its text. Raises `ValueError` if it is not a run."""
         try:
             return _ADAPTER.validate_json(text)
-        except ValueError:  # half of a surrogate pair, which Python's own parser lets pass, or not a run
+        except ValueError:  # a lone surrogate, which Python's own parser accepts, or not a run
             return cls.from_document(_object(text))
 
 
@@ -167,24 +169,24 @@ def _object(text: bytes | str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")
     return document
 
 
 def supersedes(new: Run, stored: Run | None) -> bool:
-    """Say whether `new` may replace `stored`: if it is later, and `stored` has not ended."""
+    """Return whether `new` may replace `stored`: it is later, and `stored` is not terminal."""
     return stored is None or (not stored.status.terminal and new.revision > stored.revision)
 
 
 def newest(run: Run, other: Run | None) -> Run:
-    """Return whichever state of a run is the later one."""
+    """Return the later of two states of a run."""
     return other if other is not None and other.revision > run.revision else run
 
 
 def require_same_request(requested: Run, existing: Run) -> Run:
-    """Return the existing run. Raises `IdempotencyConflict` if a different request launched it."""
+    """Return the existing run. Raises `IdempotencyConflict` if it was launched by a different request."""
     if existing.request_hash != requested.request_hash:
         raise IdempotencyConflict
     return existing

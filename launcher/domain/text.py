@@ -1,8 +1,8 @@
-"""Text from outside, cleaned where it comes in, so that nothing can fail to encode it later.
+"""Cleans text from outside where it comes in, so that encoding it cannot fail later.
 
-Python keeps a byte of a file name that is not UTF-8, and half of a surrogate pair in JSON (`"\\ud83d"`), as a lone
-surrogate, which every UTF-8 encoder refuses. `NaN` and `Infinity` are Python's JSON alone: no browser's `JSON.parse`
-accepts them.
+Python represents a byte of a file name that is not UTF-8, and half of a surrogate pair in JSON (`"\\ud83d"`), as a lone
+surrogate, which no UTF-8 encoder accepts. Python's JSON also has `NaN` and `Infinity`, which no browser's `JSON.parse`
+accepts.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def clean_text(text: str) -> str:
-    """Return the text with each lone surrogate replaced by U+FFFD; the two halves of a pair become their character."""
+    """Replace each lone surrogate with U+FFFD, and each surrogate pair with its character."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def one_line(text: str) -> str:
-    """Return the text, clean and on one line, as a line of a log."""
+    """Return the text, cleaned and on one line, for a line of a log."""
     return " ".join(clean_text(text).splitlines())
 
 
 def clean_json(value: Any, *, depth: int = 0) -> Any:
-    """Return a JSON value with clean text, no deeper than 50 levels.
+    """Return a JSON value with cleaned text, at most 50 levels deep.
 
     `NaN` and the infinities become None. An integer of more than 64 bits, which MongoDB cannot store, becomes a float,
-    as in a browser.
+    as in browsers.
     """
     match value:
         case str():
@@ -58,10 +58,10 @@ def _float(value: int) -> float | None:
 
 
 def to_json(document: Any) -> str:
-    """Return a document as JSON for `JSON.parse`, on one line."""
+    """Return a document as one line of JSON that every browser can parse."""
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except (ValueError, RecursionError):  # it was not cleaned: better changed than not sent
+    except (ValueError, RecursionError):  # it was not cleaned before
         text = json.dumps(clean_json(document), ensure_ascii=False, allow_nan=False)
     return text

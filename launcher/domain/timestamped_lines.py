@@ -1,10 +1,10 @@
-"""Lines from a source that timestamps them: how its bytes are split into lines, and how reading resumes.
+"""Lines from a source with timestamps: how its bytes are split into lines, and how reading resumes.
 
 Kubernetes serves a container's log as `TIME SPACE BYTES NEWLINE`. With `sinceTime` it returns every line whose
 timestamp is not before that second, in the order of the file (kubelet, `pkg/kubelet/kuberuntime/logs/logs.go`).
-Timestamps can repeat, and go back between standard output and error or when a clock is set. So a reader that resumes
-asks for the lines since a few seconds before its newest one, and skips those it has kept with these timestamps: the
-answer begins with them. If it does not, the node has rotated away lines that were never read: a gap.
+Timestamps can repeat. They can also go back, between standard output and standard error or when a clock is set. So a
+reader resumes a few seconds before its newest line, and skips the lines that are stored already: the response starts
+with them. If it does not, the node has deleted lines that were never read (log rotation), and there is a gap.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from datetime import datetime, timedelta
 from launcher.domain.log_lines import MAX_LINE_BYTES, LineKind, TimestampedPiece, cut
 
 _SECOND = len("2026-11-24T08:00:00")
-_BEGINNING = "1970-01-01T00:00:00Z"
+_EPOCH = "1970-01-01T00:00:00Z"
 _STAMP_MAX = 64
-_MARGIN = timedelta(seconds=5)  # how far timestamps can go back from one line to the next
+_MARGIN = timedelta(seconds=5)  # how far a timestamp can be before that of the previous line
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumePoint:
-    """How far a source's lines are kept.
+    """Where to resume reading a source, from what is stored of it.
 
-    `since` is the time to ask for lines from, None if no line is kept. `stamps` are the timestamps of the whole lines
-    kept since then, in order. `part` is the number of bytes kept of a line whose end is missing, `part_stamp` its
-    timestamp.
+    `since` is the time to read from; None if nothing is stored. `stamps` are the timestamps of the complete lines
+    stored since then, in order. If the last line is incomplete, `part` is the number of its bytes that are stored, and
+    `part_stamp` its timestamp.
     """
 
     since: str | None = None
@@ -37,21 +37,21 @@ class ResumePoint:
 
 
 def since_of(stamp: str) -> str:
-    """Return the time to ask for lines from, given the newest timestamp: a whole second in the same time zone.
+    """Return the time to read from, given the newest timestamp: a whole second in the same time zone.
 
-    If the archive's timestamp is damaged, it is the beginning of the log.
+    If the archive's timestamp is damaged, reading starts at the first line.
     """
     try:
         moment = datetime.fromisoformat(stamp[:_SECOND]) - _MARGIN
     except ValueError:
-        return _BEGINNING
+        return _EPOCH
     return moment.isoformat() + stamp[_SECOND:].lstrip(".0123456789")
 
 
 def resume_point_of(newest: str | None, pieces: Iterable[TimestampedPiece]) -> ResumePoint:
-    """Return how far a source is kept, given the timestamp of its newest line and all lines of the log.
+    """Return where to resume, given the timestamp of the source's newest line and all lines of the log.
 
-    Lines of Slipway's own do not count.
+    The lines that Slipway added are ignored.
     """
     if newest is None:
         return ResumePoint()
@@ -70,22 +70,22 @@ def resume_point_of(newest: str | None, pieces: Iterable[TimestampedPiece]) -> R
 
 
 class NotTimestamped(Exception):
-    """The source sent something else than a line: Kubernetes reports its own errors in the middle of an answer."""
+    """The source sent something other than a line: Kubernetes reports its own errors within a response."""
 
 
 class TimestampedSplitter:
     """Splits the source's bytes into timestamped lines and parts. Buffers little more than `limit` bytes.
 
-    Raises `NotTimestamped` at anything else; the lines before it in the same chunk are read again next time.
+    Raises `NotTimestamped` for anything else. Then the lines before it in the same chunk must be read again.
     """
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
         self._limit = limit
         self._rest = b""
-        self._stamp: str | None = None  # of the line whose parts these are
+        self._stamp: str | None = None  # of the incomplete line, once a part of it was returned
 
     def feed(self, chunk: bytes) -> list[TimestampedPiece]:
-        """Add bytes; return the lines and parts that they complete."""
+        """Add bytes and return the lines and parts that they complete."""
         whole = (self._rest + chunk).split(b"\n")
         self._rest = whole.pop()
         pieces: list[TimestampedPiece] = []
@@ -101,7 +101,7 @@ class TimestampedSplitter:
         return pieces
 
     def flush(self) -> list[TimestampedPiece]:
-        """Return the last line if no newline ended it."""
+        """Return the last line if it has no newline."""
         if not self._rest and self._stamp is None:
             return []
         stamp, data = self._parse(self._rest)
@@ -123,49 +123,49 @@ class TimestampedSplitter:
 
 
 class ResumeFilter:
-    """Skips the lines at the beginning of an answer that are kept already.
+    """Skips the lines at the start of a response that are stored already.
 
-    `missed` is set if the answer does not continue where the kept lines end.
+    `missing_lines` is set if the response does not continue where the stored lines end.
     """
 
-    def __init__(self, kept: ResumePoint) -> None:
-        self._kept = kept
-        self._next: int | None = None  # index into the kept stamps; None before the first line
-        self._part = kept.part
-        self._done = kept.since is None
-        self.missed = False
+    def __init__(self, stored: ResumePoint) -> None:
+        self._stored = stored
+        self._next: int | None = None  # index into the stored stamps; None before the first line
+        self._part = stored.part
+        self._done = stored.since is None
+        self.missing_lines = False
 
-    def rest_of(self, pieces: Sequence[TimestampedPiece]) -> Sequence[TimestampedPiece]:
+    def new_pieces(self, pieces: Sequence[TimestampedPiece]) -> Sequence[TimestampedPiece]:
         """Return the pieces that are new."""
         for index, piece in enumerate(pieces):
             if self._done:
                 return pieces[index:]
-            if (new := self._unless_kept(piece)) is not None:
+            if (new := self._unless_stored(piece)) is not None:
                 self._done = True
                 return [new, *pieces[index + 1 :]]
         return ()
 
-    def _unless_kept(self, piece: TimestampedPiece) -> TimestampedPiece | None:
-        """Return the piece, or what is new of it; None if it is kept already."""
-        stamps = self._kept.stamps
+    def _unless_stored(self, piece: TimestampedPiece) -> TimestampedPiece | None:
+        """Return the piece, or the new part of it; None if it is stored already."""
+        stamps = self._stored.stamps
         if self._next is None:
             self._next = next((at for at, stamp in enumerate(stamps) if stamp == piece.timestamp), None)
             if self._next is None:
-                if self._kept.part and piece.timestamp == self._kept.part_stamp:
+                if self._stored.part and piece.timestamp == self._stored.part_stamp:
                     self._next = len(stamps)
                 else:
-                    self.missed = True
+                    self.missing_lines = True
                     return piece
         if self._next < len(stamps):
             if piece.timestamp != stamps[self._next]:
-                self.missed = True
+                self.missing_lines = True
                 return piece
             self._next += piece.kind is LineKind.LINE
             return None
         if not self._part:
             return piece
-        if piece.timestamp != self._kept.part_stamp:
-            self.missed = True
+        if piece.timestamp != self._stored.part_stamp:
+            self.missing_lines = True
             return piece
         if piece.kind is LineKind.PART and len(piece.data) <= self._part:
             self._part -= len(piece.data)

@@ -1,1 +1,1 @@
-"""Engines make runs happen. Each keeps the same promises with the same domain."""
+"""Engines execute runs. All use the same domain code and give the same guarantees."""

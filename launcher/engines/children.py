@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Protocol
 
 from launcher.engines import shim
-from launcher.engines.marks import end_leftovers, processes_of, send
+from launcher.engines.marks import kill_leftovers, processes_of, send
 from launcher.engines.orphans import ORPHANS, Orphans
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _RESUME_SECONDS = 1.0
-_STUCK_SECONDS = 5.0
-"""How long after the grace period a shim may take to end its run. A slower one was stopped, or is overloaded."""
+_SHIM_MARGIN_SECONDS = 5.0
+"""How long a shim may take after the grace period. A shim that takes longer is stopped or overloaded."""
 log = logging.getLogger(__name__)
 
 
 class Child(Protocol):
-    """A pipeline's processes. `start`, then `wait`; `end` at any time between."""
+    """A pipeline's processes. Call `start`, then `wait`, and `stop` at the end or any time before."""
 
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str], output: int) -> None:
         """Start the command, with stdout and stderr going to `output`. Raises `OSError` if it cannot be started."""
@@ -34,22 +34,23 @@ class Child(Protocol):
     async def wait(self) -> int:
         """Return the exit code of the pipeline itself, negative for a signal."""
 
-    async def end(self) -> None:
-        """End every process of the run: SIGTERM, the grace period, SIGKILL. When it returns, none is left."""
+    async def stop(self) -> None:
+        """Stop every process of the run: SIGTERM, the grace period, SIGKILL. Returns when none is left."""
 
 
 def child(marks: Mapping[str, str], grace_seconds: float) -> Child:
-    """Return the kind of child that this system supports."""
+    """Return a child process of the kind that this operating system supports."""
     if sys.platform == "linux":
         return ShimmedChild(marks, grace_seconds)
     return GroupChild(marks, grace_seconds)
 
 
 class ShimmedChild:
-    """A pipeline below a shim, which no process of the run outlives. See `shim`."""
+    """A pipeline below a shim, so that no process of the run is left behind. See `shim`."""
 
     def __init__(self, marks: Mapping[str, str], grace_seconds: float, orphans: Orphans = ORPHANS) -> None:
         self._marks, self._grace_seconds, self._orphans = marks, grace_seconds, orphans
+        self._run_id = marks["SLIPWAY_RUN_ID"]
         self._since = 0
         self._shim: asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -58,7 +59,7 @@ class ShimmedChild:
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str], output: int) -> None:
         """See `Child`."""
         self._since = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
-        ours, theirs = socket.socketpair()  # no pipe: one could be opened by the run, in the /proc of the shim
+        ours, theirs = socket.socketpair()  # not a pipe, which the run could open in the shim's /proc
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         with theirs, self._orphans.starting():
             try:
@@ -77,32 +78,32 @@ class ShimmedChild:
             except BaseException:
                 self._writer.close()
                 raise
-            self._orphans.spare(self._shim.pid)
+            self._orphans.exempt(self._shim.pid)
         word, _, number = (await self._report()).partition(b" ")
         if word == b"errno":
-            await self.end()
+            await self.stop()
             raise OSError(int(number), os.strerror(int(number)))
 
     async def wait(self) -> int:
         """See `Child`."""
         word, _, number = (await self._report()).partition(b" ")
-        return int(number) if word == b"exited" else -signal.SIGKILL  # the run killed its shim; `end` kills the rest
+        return int(number) if word == b"exited" else -signal.SIGKILL  # the run killed its shim; `stop` kills the rest
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """See `Child`."""
         assert self._shim is not None and self._writer is not None
         self._resume()
         with contextlib.suppress(ProcessLookupError):
             self._shim.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._shim.wait(), self._grace_seconds + _STUCK_SECONDS)
+            await asyncio.wait_for(self._shim.wait(), self._grace_seconds + _SHIM_MARGIN_SECONDS)
         except TimeoutError:
-            log.warning("The shim of run %s is stuck; the launcher ends the run itself", self._marks["SLIPWAY_RUN_ID"])
+            log.warning("run %s: its shim does not respond; the launcher stops the run itself", self._run_id)
             with contextlib.suppress(ProcessLookupError):
                 self._shim.kill()
         if await self._shim.wait() != 0:
-            await self._orphans.end(self._since)
-            await end_leftovers(self._marks)
+            await self._orphans.kill(self._since)
+            await kill_leftovers(self._marks)
         self._orphans.forget(self._shim.pid)
         self._writer.close()
 
@@ -126,7 +127,7 @@ class ShimmedChild:
 
 
 class GroupChild:
-    """A pipeline that leads a process group; what leaves the group is found by its marks."""
+    """A pipeline in its own process group. Processes that leave the group are found by their marks."""
 
     def __init__(self, marks: Mapping[str, str], grace_seconds: float) -> None:
         self._marks, self._grace_seconds = marks, grace_seconds
@@ -149,7 +150,7 @@ class GroupChild:
         assert self._process is not None
         return await self._process.wait()
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         """See `Child`."""
         assert self._process is not None
         group = self._process.pid  # it leads its own session, hence its own group
@@ -157,7 +158,7 @@ class GroupChild:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._grace_seconds
         while loop.time() < deadline and processes_of(self._marks, group):
-            await asyncio.sleep(_LOOK_SECONDS)
-        while found := processes_of(self._marks, group):  # again: one may have started another meanwhile
+            await asyncio.sleep(_POLL_SECONDS)
+        while found := processes_of(self._marks, group):  # repeated, because a process may have started another
             send(signal.SIGKILL, found)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)

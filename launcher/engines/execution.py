@@ -1,4 +1,4 @@
-"""One run of the local engine, from its command line to its outcome: limits are enforced, no process is left behind."""
+"""Executes a run of the local engine: starts its processes, enforces its limits and returns its outcome."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from launcher.engines.marks import marks_of
 from launcher.engines.process import PipelineProcess
 from launcher.settings import Settings
 
-_WATCH_SECONDS = 2.0  # between two checks of the size of a run's artifacts
+_WATCH_SECONDS = 2.0  # between two checks of the artifacts' size
 
 
 class Execution:
-    """Executes runs as child processes in the pipelines' folder, without the launcher's own settings and secrets."""
+    """Executes runs as child processes in the pipelines' folder, without the launcher's settings and secrets."""
 
     def __init__(self, settings: Settings, artifacts: ArtifactFolder, environ: Mapping[str, str]) -> None:
         self._settings, self._artifacts, self._environ = settings, artifacts, environ
 
-    async def outcome(self, run: Run, take: Callable[[bytes], Awaitable[None]], end: asyncio.Future[Reason]) -> Outcome:
-        """Execute a run until it exits or `end` is set to why it must stop; `take` receives all output.
+    async def execute(
+        self, run: Run, on_output: Callable[[bytes], Awaitable[None]], stop: asyncio.Future[Reason]
+    ) -> Outcome:
+        """Execute a run until it exits, exceeds a limit, or `stop` is set to a reason; return its outcome.
 
-        When it returns, no process of the run is left.
+        `on_output` receives all output. When it returns, no process of the run is left.
         """
         pipeline = self._settings.pipelines.get(run.pipeline)
         if pipeline is None:
             return failure(Reason.CANNOT_START, detail=f"Pipeline {run.pipeline} is no longer configured.")
         marks = marks_of(run.run_id, self._settings.ARCHIVE_DIR)
-        process = PipelineProcess(marks, take, self._settings.TERMINATION_GRACE_SECONDS)
+        process = PipelineProcess(marks, on_output, self._settings.TERMINATION_GRACE_SECONDS)
         command = pipeline.command_for(run.job_id, run.profile_ref)
         try:
             await process.start(command, self._settings.PIPELINE_DIR, self._environment(run))
@@ -45,28 +47,28 @@ class Execution:
             return failure(Reason.CANNOT_START, detail=f"{command[0]}: {exc.strerror or exc}.")
         exited = asyncio.create_task(process.wait())
         try:
-            ended_for, excess = await self._watch(run, exited, end)
+            stop_reason, excess = await self._watch(run, exited, stop)
         finally:
-            await process.end()  # also processes that outlived the pipeline itself
-            await process.drained()
-        if ended_for is None and (excess := await self._excess(run.run_id)):
-            ended_for = Reason.ARTIFACTS_TOO_LARGE
-        return outcome_of_process(await exited, ended_for=ended_for, timeout=run.timeout_seconds, detail=excess)
+            await process.stop()  # the pipeline may have left processes behind
+            await process.drain()
+        if stop_reason is None and (excess := await self._excess(run.run_id)):
+            stop_reason = Reason.ARTIFACTS_TOO_LARGE
+        return outcome_of_process(await exited, stop_reason=stop_reason, timeout=run.timeout_seconds, detail=excess)
 
     async def _watch(
-        self, run: Run, exited: asyncio.Task[int], end: asyncio.Future[Reason]
+        self, run: Run, exited: asyncio.Task[int], stop: asyncio.Future[Reason]
     ) -> tuple[Reason | None, str]:
-        """Return why the run must be stopped, and details; None if it exited."""
+        """Wait until the run exits or must be stopped; return why it must be (None if it exited), and details."""
         too_large = asyncio.create_task(self._until_too_large(run.run_id))
-        first: list[asyncio.Future[Any]] = [exited, end, too_large]
+        first: list[asyncio.Future[Any]] = [exited, stop, too_large]
         try:
             await asyncio.wait(first, timeout=run.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             too_large.cancel()
         if exited.done():
             return None, ""
-        if end.done():
-            return end.result(), ""
+        if stop.done():
+            return stop.result(), ""
         if too_large.done():
             return Reason.ARTIFACTS_TOO_LARGE, too_large.result()
         return Reason.TIMED_OUT, ""
@@ -77,14 +79,14 @@ class Execution:
         return excess
 
     async def _excess(self, run_id: str) -> str:
-        with contained("size", f"run {run_id}: its files cannot be counted"):
+        with contained("size", f"run {run_id}: cannot measure its artifacts"):
             return await self._artifacts.excess(run_id)
         return ""
 
     def _environment(self, run: Run) -> dict[str, str]:
         environment = self._settings.environment_for_pipeline(self._environ)
-        own_python = str(Path(sys.executable).parent)  # `python` in a command is the launcher's, with its packages
-        environment["PATH"] = os.pathsep.join([own_python, environment.get("PATH", os.defpath)])
+        python_folder = str(Path(sys.executable).parent)  # `python` in a command is the launcher's, with its packages
+        environment["PATH"] = os.pathsep.join([python_folder, environment.get("PATH", os.defpath)])
         environment["APPLICATIONS_DIR"] = str(self._artifacts.make(run.run_id))
         environment["PIPELINE_PARAMS"] = json.dumps(dict(run.params), ensure_ascii=False)
         return environment

@@ -25,7 +25,7 @@ from launcher.wiring import Storage
 
 
 class KubernetesEngine:
-    """An `Engine` on a cluster."""
+    """An `Engine` on Kubernetes."""
 
     def __init__(self, settings: Settings, cluster: Cluster, storage: Storage) -> None:
         self._settings, self._cluster = settings, TrackedCluster(cluster)
@@ -36,8 +36,8 @@ class KubernetesEngine:
         self._tasks = Tasks()
 
     async def start(self) -> None:
-        """See `Engine`. The launcher also serves while the cluster is unavailable."""
-        self._tasks.start(self._operator.run(), "operator's heartbeat")
+        """See `Engine`. Also starts while the cluster is unavailable."""
+        self._tasks.start(self._operator.run(), "operator liveness")
 
     async def stop(self) -> None:
         """See `Engine`. Runs continue without the launcher."""
@@ -47,7 +47,7 @@ class KubernetesEngine:
     async def submit(self, run: Run) -> Run:
         """See `Engine`."""
         if run.idempotency_hash:
-            with contextlib.suppress(RunNotFound):  # its Job may be deleted already
+            with contextlib.suppress(RunNotFound):  # its Job may have been deleted
                 return require_same_request(run, await self.get(run.run_id))
             if existing := await self._lookup.by_idempotency(run.idempotency_hash):
                 return require_same_request(run, existing)
@@ -74,7 +74,7 @@ class KubernetesEngine:
         return await self._history.count_between(edges, await self._queue.live())
 
     async def cancel(self, run_id: str) -> Run:
-        """See `Engine`. The request is stored on the Job; the operator carries it out."""
+        """See `Engine`. Stores the request on the Job; the operator terminates the run."""
         run = await self.get(run_id)
         if run.status.terminal or run.cancel_requested:
             return run
@@ -87,14 +87,14 @@ class KubernetesEngine:
 
     async def place(self, run_id: str) -> QueuePlace | None:
         """See `Engine`."""
-        return await self._queue.place(run_id, operator_away=self._operator.state == "away")
+        return await self._queue.place(run_id, operator_down=self._operator.state == "away")
 
-    def unfinished(self, run_id: str) -> str | None:
-        """See `Engine`. The kubelet only serves whole lines."""
+    def partial_line(self, run_id: str) -> str | None:
+        """See `Engine`. The kubelet serves only complete lines."""
         return None
 
     async def pause(self, paused: bool) -> None:
-        """See `Engine`. Kept in a ConfigMap."""
+        """See `Engine`. Stored in a ConfigMap."""
         await self._cluster.patch("ConfigMap", labels.QUEUE, manifests.pause_patch(paused))
         self._queue.expire()
 
@@ -102,9 +102,9 @@ class KubernetesEngine:
         """See `Engine`."""
         with contextlib.suppress(ClusterUnavailable):
             await self._queue.current()
-        return self.known()
+        return self.cached_queue()
 
-    def known(self) -> QueueState:
+    def cached_queue(self) -> QueueState:
         """See `Engine`."""
         live = self._queue.last
         return QueueState(

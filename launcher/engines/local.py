@@ -1,7 +1,7 @@
-"""The local engine: runs are child processes of the launcher; the archive's run records are its memory.
+"""The local engine: runs are child processes of the launcher, and the archive stores the queue.
 
-After a restart, queued runs are still queued and those that were running have failed (`LauncherLost`): their processes
-are ended, their logs are kept with a marker. With Redis, queued runs come back even if the archive was lost.
+After a restart, queued runs are still queued. Runs that were running fail (`LauncherLost`): their processes are
+stopped, and their logs get a marker. With Redis, queued runs survive even the loss of the archive.
 """
 
 from __future__ import annotations
@@ -9,52 +9,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from launcher.background import Tasks, contained, repeat, report
 from launcher.domain.admission import to_release
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import QueueFull, RunNotFound, StoreUnavailable
-from launcher.domain.log_lines import Gap, Receipt
+from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start, failure
 from launcher.domain.queue_places import QueuePlace, place_of
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus, now
+from launcher.engines.active_run import ActiveRun
 from launcher.engines.execution import Execution
-from launcher.engines.leftovers import end_processes, known_runs
+from launcher.engines.local_log import close_log, open_log
 from launcher.engines.pause_switch import PauseSwitch
 from launcher.engines.port import QueueState
+from launcher.engines.recovery import close_lost_run, recover_runs, stop_processes
 from launcher.engines.run_registry import RunRegistry
 from launcher.logs.pump import LogPump
-from launcher.logs.sink import LogSink
 from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
-from launcher.retention import forget, forget_in_stores
+from launcher.retention import delete_from_stores, delete_runs
 from launcher.settings import Settings
 from launcher.stores.ports import RunQuery
 from launcher.wiring import Storage
 
-_CLEANING_SECONDS = 3600.0
-_CLEANING_RETRY_SECONDS = 60.0
+_RETENTION_SECONDS = 3600.0
+_RETENTION_RETRY_SECONDS = 60.0
 _CANCEL_SECONDS = 2.0
-"""How long a cancellation waits until the run's outcome is recorded."""
-
-
-@dataclass
-class _Active:
-    """A run that has a slot. `stop` is set to why it must end before its time, and cancelled once it has ended."""
-
-    stop: asyncio.Future[Reason] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    pump: LogPump | None = None
-
-    def stop_for(self, reason: Reason) -> None:
-        """Stop the run. The first reason counts."""
-        if not self.stop.done():
-            self.stop.set_result(reason)
+"""How long a cancellation waits for the run's outcome to be recorded."""
 
 
 class LocalEngine:
-    """An `Engine` on this machine alone."""
+    """An `Engine` on one machine, without Kubernetes."""
 
     def __init__(self, settings: Settings, storage: Storage, environ: Mapping[str, str]) -> None:
         self._settings, self._storage = settings, storage
@@ -62,28 +49,28 @@ class LocalEngine:
         self._runs = RunRegistry(storage.recorder, storage.artifacts, settings.pipelines)
         self._switch = PauseSwitch(settings.ARCHIVE_DIR / "paused")
         self._waiting: dict[str, Run] = {}
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, ActiveRun] = {}
         self._run_tasks, self._tasks = Tasks(), Tasks()
         self._stopping = False
 
     async def start(self) -> None:
-        """Continue with what the launcher before this one left."""
+        """See `Engine`."""
         self._switch.load()
-        for run in await known_runs(self._storage):
-            with contained("start", f"run {run.run_id} cannot be continued"):
+        for run in await recover_runs(self._storage):
+            with contained("start", f"run {run.run_id}: cannot continue it"):
                 await self._continue(run)
         retention = repeat(
             "retention",
-            self._clean,
-            every_seconds=_CLEANING_SECONDS,
+            self._delete_old_runs,
+            every_seconds=_RETENTION_SECONDS,
             expected=(StoreUnavailable,),
-            retry_seconds=_CLEANING_RETRY_SECONDS,
+            retry_seconds=_RETENTION_RETRY_SECONDS,
         )
         self._tasks.start(retention, "retention")
         self._admit()
 
     async def stop(self) -> None:
-        """Stop the runs that have a slot; each gets its outcome. Queued runs stay queued."""
+        """See `Engine`. Stops the runs that have a slot; each fails with `LauncherLost`."""
         self._stopping = True
         await self._tasks.stop()
         for active in self._active.values():
@@ -119,11 +106,13 @@ class LocalEngine:
         """See `Engine`."""
         run = await self.get(run_id)
         if self._waiting.pop(run_id, None) is not None:
-            ending = self._run_tasks.start(self._end_before_start(run_id), f"cancel {run_id}")
-            await asyncio.wait([ending], timeout=_CANCEL_SECONDS)  # on a full disk it waits for room
+            recording = self._run_tasks.start(self._cancel_before_start(run_id), f"cancel {run_id}")
+            await asyncio.wait([recording], timeout=_CANCEL_SECONDS)  # on a full disk it waits for space
             self._admit()
         elif (active := self._active.get(run_id)) and not active.stop.done():
-            active.stop_for(Reason.CANCELLED)  # first: a run that fills the disk can be cancelled too
+            active.stop_for(
+                Reason.CANCELLED
+            )  # before recording it, so that a run that fills the disk can be cancelled too
             with contextlib.suppress(OSError):
                 self._runs.record(run.cancelling(now()))
         return await self.get(run_id)
@@ -140,10 +129,10 @@ class LocalEngine:
             paused=self._switch.paused,
         )
 
-    def unfinished(self, run_id: str) -> str | None:
+    def partial_line(self, run_id: str) -> str | None:
         """See `Engine`."""
         active = self._active.get(run_id)
-        return active.pump.unfinished if active and active.pump else None
+        return active.partial_line if active else None
 
     async def pause(self, paused: bool) -> None:
         """See `Engine`."""
@@ -152,9 +141,9 @@ class LocalEngine:
 
     async def queue(self) -> QueueState:
         """See `Engine`."""
-        return self.known()
+        return self.cached_queue()
 
-    def known(self) -> QueueState:
+    def cached_queue(self) -> QueueState:
         """See `Engine`."""
         return QueueState(
             active=len(self._active),
@@ -168,68 +157,49 @@ class LocalEngine:
             busy, limit, paused = len(self._active), self._settings.MAX_CONCURRENCY, self._switch.paused
             for run in to_release(self._waiting.values(), busy=busy, limit=limit, paused=paused):
                 del self._waiting[run.run_id]
-                self._active[run.run_id] = _Active()
+                self._active[run.run_id] = ActiveRun()
                 self._run_tasks.start(self._execute(run.run_id), f"run {run.run_id}")
         ACTIVE_RUNS.set(len(self._active))
         QUEUED_RUNS.set(len(self._waiting))
 
     async def _execute(self, run_id: str) -> None:
-        """Execute a run. Whatever goes wrong in here, it gets an outcome, and its slot is free again."""
+        """Execute a run and record its outcome. Even after an exception, it gets an outcome and frees its slot."""
         active = self._active[run_id]
         try:
-            if active.stop.done():  # between its admission and now
-                if active.stop.result() is Reason.CANCELLED:  # else it stays queued for the next launcher
-                    await self._end_before_start(run_id)
+            if active.stop.done():  # it was stopped before this task started
+                if active.stop.result() is Reason.CANCELLED:  # otherwise it stays queued for the next launcher
+                    await self._cancel_before_start(run_id)
                 return
             try:
                 run = self._runs.record((await self.get(run_id)).started(now()))
-                active.pump = LogPump(await self._open_log(run))
-                outcome = await self._execution.outcome(run, active.pump.feed, active.stop)
+                active.pump = LogPump(await open_log(run, self._storage))
+                outcome = await self._execution.execute(run, active.pump.feed, active.stop)
             except OSError as exc:
                 detail = f"The archive cannot be written: {exc.strerror or exc}. Free some space, or check ARCHIVE_DIR."
                 outcome = failure(Reason.CANNOT_START, detail=detail)
             except Exception as exc:
-                report("execute", f"run {run_id} cannot be executed")
+                report("execute", f"run {run_id}: cannot execute it")
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
-                await end_processes(run_id, self._settings.ARCHIVE_DIR)
-            active.stop.cancel()  # from here on nobody can stop it
-            await self._runs.record_end(run_id, outcome, await self._close_log(run_id, active.pump))
+                await stop_processes(run_id, self._settings.ARCHIVE_DIR)
+            active.stop.cancel()  # it can no longer be stopped
+            await self._runs.record_outcome(run_id, outcome, await close_log(run_id, active.pump, self._storage))
         finally:
             del self._active[run_id]
             self._admit()
 
-    async def _end_before_start(self, run_id: str) -> None:
-        await self._runs.record_end(run_id, cancelled_before_start(), Receipt(complete=True))
+    async def _cancel_before_start(self, run_id: str) -> None:
+        await self._runs.record_outcome(run_id, cancelled_before_start(), Receipt(complete=True))
 
     async def _continue(self, run: Run) -> None:
-        """Queue a run again, or fail it if it was running."""
+        """Queue a run of the previous launcher again, or fail it if it was running."""
         self._runs.add(run)
         if run.status is RunStatus.QUEUED:
             self._waiting[run.run_id] = run
         elif run.status is RunStatus.RUNNING:
-            await self._fail_lost(run)
+            receipt = await close_lost_run(run, self._storage, self._settings.ARCHIVE_DIR)
+            await self._runs.record_outcome(run.run_id, failure(Reason.LAUNCHER_LOST), receipt)
 
-    async def _fail_lost(self, run: Run) -> None:
-        sink: LogSink | None = None
-        await end_processes(run.run_id, self._settings.ARCHIVE_DIR)
-        with contained("start", f"run {run.run_id}: its log cannot be opened"):
-            sink = await self._open_log(run)
-            await sink.gap("The launcher stopped here. The rest of the pipeline's output is not kept.")
-        receipt = await self._close_log(run.run_id, sink)
-        await self._runs.record_end(run.run_id, failure(Reason.LAUNCHER_LOST), receipt)
-
-    async def _open_log(self, run: Run) -> LogSink:
-        return await LogSink.open(self._storage.archive, self._storage.publisher, run, drop_refused=True)
-
-    async def _close_log(self, run_id: str, sink: LogSink | LogPump | None) -> Receipt:
-        """Close a run's log and return its receipt. If the log cannot be opened or closed, the receipt says so."""
-        if sink is not None:
-            with contained("log", f"run {run_id}: its log cannot be closed"):
-                return await sink.close()
-        self._storage.publisher.finish(run_id)
-        return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
-
-    async def _clean(self) -> None:
+    async def _delete_old_runs(self) -> None:
         moment = now() - timedelta(days=self._settings.RETENTION_DAYS)
-        self._runs.remove(await forget(self._runs.ended_before(moment), self._storage))
-        await forget_in_stores(moment, self._storage)
+        self._runs.remove(await delete_runs(self._runs.finished_before(moment), self._storage))
+        await delete_from_stores(moment, self._storage)

@@ -1,4 +1,4 @@
-"""Whether the operator is alive: one task watches its Lease, however many callers ask."""
+"""Whether the operator is alive, from its Lease. One task reads the Lease for all callers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class OperatorLiveness:
-    """Knows whether the operator is alive. It reads the Lease all the time: a single read does not show its age."""
+    """Watches the operator's Lease. It reads the Lease repeatedly, because a single read does not show its age."""
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster, self._clock = cluster, clock
@@ -33,10 +33,10 @@ class OperatorLiveness:
 
     async def run(self) -> None:
         """Check every few seconds."""
-        await repeat("operator's heartbeat", self.check, every_seconds=_CHECK_SECONDS)
+        await repeat("operator liveness", self.check, every_seconds=_CHECK_SECONDS)
 
     async def check(self) -> None:
-        """Check once. Errors are not raised: the next check may succeed."""
+        """Check once. Does not raise errors, because the next check may succeed."""
         before = self.state
         try:
             lease = await self._cluster.get("Lease", labels.LEASE)

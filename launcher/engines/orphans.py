@@ -1,4 +1,4 @@
-"""Processes that this one inherits when a run kills its shim, and how they are ended."""
+"""Adopts and kills the processes of runs that killed their shim."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from launcher.engines import shim
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _UNKILLABLE_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
@@ -26,29 +26,29 @@ class Orphans:
         self._starting = 0
 
     def adopt(self) -> None:
-        """Inherit orphans from now on. For a process whose only children are shims: all others are killed."""
+        """Start to inherit orphans. All children other than shims are killed, so the process must not have any."""
         if sys.platform == "linux":
             shim.become_subreaper()
             self.adopting = True
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Mark that a shim is being started: its process id is not known yet."""
+        """Kill nothing while a shim is being started, because its process id cannot be exempted yet."""
         self._starting += 1
         try:
             yield
         finally:
             self._starting -= 1
 
-    def spare(self, pid: int) -> None:
-        """Exempt a shim and its descendants."""
+    def exempt(self, pid: int) -> None:
+        """Never kill this shim and its descendants."""
         self._shims.add(pid)
 
     def forget(self, pid: int) -> None:
-        """Forget a shim that has ended."""
+        """Remove a shim that has exited."""
         self._shims.discard(pid)
 
-    async def end(self, since: int) -> None:
+    async def kill(self, since: int) -> None:
         """Kill the orphans that started at `since` or later."""
         deadline = time.monotonic() + _UNKILLABLE_SECONDS
         while self.adopting:
@@ -60,9 +60,9 @@ class Orphans:
                 if not found:
                     return
                 if time.monotonic() > deadline:
-                    log.error("Processes of a run cannot be ended: %s", ", ".join(map(str, found)))
+                    log.error("cannot kill orphaned processes: %s", ", ".join(map(str, found)))
                     return
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 ORPHANS = Orphans()

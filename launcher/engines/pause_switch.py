@@ -1,4 +1,4 @@
-"""The local engine's pause switch: a file beside the archived runs, so that a pause survives restarts."""
+"""The local engine's pause switch: a file in the archive, so that a pause survives restarts."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ log = logging.getLogger(__name__)
 
 
 class PauseSwitch:
-    """Holds the queue, or lets it continue."""
+    """Whether the queue is paused."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.paused = False
 
     def load(self) -> None:
-        """Read what the launcher before this one stored."""
+        """Read the position that the previous launcher stored."""
         self.paused = self._path.is_file()
         if self._path.is_dir():
             log.error("%s", self._obstructed())
 
     def set(self, paused: bool) -> None:
-        """Store the switch's position. Raises `ArchiveUnavailable`, or `OSError`, if it cannot be stored."""
+        """Pause or resume. Raises `ArchiveUnavailable` or `OSError` if that cannot be stored."""
         if self._path.is_dir():
             raise ArchiveUnavailable(self._obstructed())
         if paused:

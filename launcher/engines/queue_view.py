@@ -1,4 +1,4 @@
-"""The queue on the Kubernetes engine: the live runs as Kubernetes lists them, their places, their number."""
+"""The queue on the Kubernetes engine: the live runs, from the API server, and their places."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NEVER = float("-inf")
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRuns:
-    """The runs that have a Job without a record, as Kubernetes listed them at `at` (loop time)."""
+    """The runs whose Job has no final record, as listed at loop time `at`."""
 
     at: float = _NEVER
     waiting: Sequence[Run] = ()
@@ -32,17 +32,17 @@ class LiveRuns:
 
     @property
     def all(self) -> list[Run]:
-        """Those that wait and those that have their slot."""
+        """Waiting and released runs."""
         return [*self.waiting, *self.released]
 
 
 class QueueView:
-    """Shows the queue. Kubernetes is asked at most once a second, however many callers there are."""
+    """Shows the queue. Lists Jobs at most once a second, however many callers there are."""
 
     def __init__(self, cluster: TrackedCluster, lookup: RunLookup, archive: Archive, *, limit: int) -> None:
         self._cluster, self._lookup, self._archive, self._limit = cluster, lookup, archive, limit
         self.last = LiveRuns()
-        """The latest list, however old."""
+        """The latest list, of any age."""
         self._listing = asyncio.Lock()
         self._durations = Durations()
         self._durations_at = _NEVER
@@ -56,32 +56,32 @@ class QueueView:
             return self.last
 
     async def live(self) -> list[Run]:
-        """Return the live runs; none while Kubernetes does not answer."""
+        """Return the live runs; an empty list while Kubernetes does not answer."""
         try:
             return (await self.current()).all
         except ClusterUnavailable:
             return []
 
     def add(self, run: Run) -> None:
-        """Show a run that was created after the latest list."""
+        """Add a run that was created after the latest list."""
         if all(run.run_id != live.run_id for live in self.last.all):
             self.last = replace(self.last, waiting=[*self.last.waiting, run])
 
     def expire(self) -> None:
-        """List again on the next call: something has changed."""
+        """List again on the next call, because something has changed."""
         self.last = replace(self.last, at=_NEVER)
 
-    async def place(self, run_id: str, *, operator_away: bool) -> QueuePlace | None:
-        """Return a waiting run's place. A run that has its slot and waits for its pod is at place 0."""
+    async def place(self, run_id: str, *, operator_down: bool) -> QueuePlace | None:
+        """Return a waiting run's place. A run that has a slot and waits for its pod has position 0."""
         live = self.last
         with contextlib.suppress(ClusterUnavailable):
             live = await self.current()
         if any(run.run_id == run_id for run in live.released):
-            return _place_with_slot(await self._lookup.get(run_id), operator_away)
+            return _place_with_slot(await self._lookup.get(run_id), operator_down)
         if all(run.run_id != run_id for run in live.waiting):
             return None
-        with contained("durations", "the durations of past runs cannot be read"):
-            await self._learn_durations()
+        with contained("durations", "cannot read the durations of past runs"):
+            await self._refresh_durations()
         return place_of(
             run_id,
             live.waiting,
@@ -90,7 +90,7 @@ class QueueView:
             at=now(),
             limit=self._limit,
             paused=live.paused,
-            operator_away=operator_away,
+            operator_down=operator_down,
         )
 
     async def _list(self) -> LiveRuns:
@@ -108,17 +108,17 @@ class QueueView:
             paused = (switch.get("data") or {}).get("paused") == "true"
         return LiveRuns(waiting=waiting, released=released, paused=paused)
 
-    async def _learn_durations(self) -> None:
+    async def _refresh_durations(self) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() - self._durations_at >= _DURATIONS_SECONDS:
             self._durations_at = loop.time()
             self._durations = await asyncio.to_thread(lambda: Durations(self._archive.runs()))
 
 
-def _place_with_slot(run: Run, operator_away: bool) -> QueuePlace | None:
+def _place_with_slot(run: Run, operator_down: bool) -> QueuePlace | None:
     if run.status is not RunStatus.QUEUED:
         return None
-    if operator_away:  # its pod is made and runs all the same
-        why = "It has a slot. The operator is away; the run's progress will show once it is back."
+    if operator_down:  # Kubernetes runs its pod without the operator
+        why = "It has a slot. The operator is down. The run's progress is shown when it returns."
         return QueuePlace(position=0, eta_seconds=None, why=why)
     return QueuePlace(position=0, eta_seconds=0.0, why=run.waiting_for or "It has a slot. Its pod is being created.")

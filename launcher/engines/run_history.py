@@ -1,4 +1,4 @@
-"""Every run that ever was, on the Kubernetes engine: listed and counted by MongoDB, or else by the archive."""
+"""The history of runs on the Kubernetes engine: from MongoDB or, without it, from the archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class RunHistory:
-    """Lists and counts all runs. Live runs that have no record yet are added to what the stores return."""
+    """Lists and counts all runs: those of the store, and live runs that the store does not have yet."""
 
     def __init__(self, history: RunStore | None, archive: Archive) -> None:
         self._history, self._archive = history, archive
@@ -29,16 +29,16 @@ class RunHistory:
         self._counting = asyncio.Lock()
 
     async def find(self, query: RunQuery, live: Sequence[Run]) -> tuple[list[Run], int]:
-        """Find as `RunStore.find` does. The first page also has the live runs without a record, however many."""
+        """Like `RunStore.find`. The first page also has all live runs that the store does not have."""
         (runs, total), new = await self._query(lambda history: history.find(query), query.page_of, live)
         found, count = replace(query, page=1, per_page=max(1, len(new))).page_of(new)
         return ([*found, *runs] if query.page == 1 else runs), total + count
 
     async def count_between(self, edges: Sequence[datetime], live: Sequence[Run]) -> Sequence[StatusCounts]:
-        """Count as `RunStore.count_between` does. An answer serves every caller within a few seconds."""
+        """Like `RunStore.count_between`. Results are cached for a few seconds."""
         now, key = asyncio.get_running_loop().time, tuple(edges)
         async with self._counting:
-            self._counts = {k: answer for k, answer in self._counts.items() if now() - answer[0] < _FRESH_SECONDS}
+            self._counts = {k: entry for k, entry in self._counts.items() if now() - entry[0] < _FRESH_SECONDS}
             if key not in self._counts:
                 self._counts[key] = (now(), await self._count(edges, live))
             return self._counts[key][1]
@@ -52,24 +52,24 @@ class RunHistory:
 
     async def _query(
         self,
-        of_history: Callable[[RunStore], Awaitable[T]],
-        of_runs: Callable[[Sequence[Run]], T],
+        query_history: Callable[[RunStore], Awaitable[T]],
+        query_runs: Callable[[Sequence[Run]], T],
         live: Sequence[Run],
     ) -> tuple[T, list[Run]]:
-        """Return the history's answer, or else the archive's, and the live runs that it does not include."""
+        """Query MongoDB or else the archive; return the result, and the live runs that are missing there."""
         if self._history is not None:
             try:
-                answer = await of_history(self._history)
-                known = await self._history.revisions([run.run_id for run in live])
-                return answer, [run for run in live if run.run_id not in known]
+                answer = await query_history(self._history)
+                stored = await self._history.revisions([run.run_id for run in live])
+                return answer, [run for run in live if run.run_id not in stored]
             except StoreUnavailable:
                 pass
             except Exception:
-                report("list", "the history cannot be queried; the archive is used instead")
+                report("list", "cannot query MongoDB; using the archive instead")
 
         def query_archive() -> tuple[T, list[Run]]:
             runs = list(self._archive.runs())
             archived = {run.run_id for run in runs}
-            return of_runs(runs), [run for run in live if run.run_id not in archived]
+            return query_runs(runs), [run for run in live if run.run_id not in archived]
 
         return await asyncio.to_thread(query_archive)

@@ -1,4 +1,4 @@
-"""Looking up one run on the Kubernetes engine: in Redis, else in Kubernetes, else in the archive or MongoDB."""
+"""Looks up one run on the Kubernetes engine: in Redis, then Kubernetes, then the archive and MongoDB."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from launcher.stores.ports import RunStore
 from launcher.wiring import Storage
 
 _SKIPPED_SECONDS = 5.0
-"""How long a store that did not answer is not asked again."""
+"""How long a store that did not answer is skipped."""
 
 
 class RunLookup:
-    """Returns the current state of a run, whoever has it."""
+    """Returns the current state of a run from the first place that has it."""
 
     def __init__(self, cluster: TrackedCluster, storage: Storage, *, start_grace_seconds: int) -> None:
         self._cluster, self._storage = cluster, storage
@@ -27,7 +27,7 @@ class RunLookup:
         self._skipped_until: dict[int, float] = {}
 
     async def get(self, run_id: str) -> Run:
-        """Return a run. Raises `RunNotFound`, or `ClusterUnavailable` where only Kubernetes could know it."""
+        """Return a run. Raises `RunNotFound`, or `ClusterUnavailable` if only Kubernetes may have the run."""
         if not is_run_id(run_id):
             raise RunNotFound
         if run := await self._read(self._storage.shared, run_id):
@@ -43,14 +43,14 @@ class RunLookup:
         raise unavailable or RunNotFound
 
     async def by_idempotency(self, idempotency_hash: str) -> Run | None:
-        """Return the run that a live Job has for an Idempotency-Key."""
+        """Return the run of the live Job with this Idempotency-Key; None if there is none."""
         selector = f"{labels.IDEMPOTENCY}={idempotency_hash[:63]}"
         for job in (await self._cluster.list("Job", labels=selector)).items:
             return self.run_of(job)
         return None
 
     def run_of(self, job: Manifest) -> Run:
-        """Return the run that a Job is."""
+        """Return the run of a Job."""
         return jobs.run_of(job, start_grace_seconds=self._start_grace_seconds)
 
     async def _in_cluster(self, run_id: str) -> Run | None:
@@ -61,7 +61,7 @@ class RunLookup:
         return self.run_of(job) if labels.RUN in (job["metadata"].get("labels") or {}) else None
 
     async def _read(self, store: RunStore | None, run_id: str) -> Run | None:
-        """Read from a store, unless it did not answer a moment ago."""
+        """Read a run from a store; None if the store has not answered recently."""
         loop = asyncio.get_running_loop()
         if store is None or loop.time() < self._skipped_until.get(id(store), 0.0):
             return None
@@ -69,6 +69,6 @@ class RunLookup:
             return await store.get(run_id)
         except StoreUnavailable:
             self._skipped_until[id(store)] = loop.time() + _SKIPPED_SECONDS
-        except Exception:  # what is wrong in one store may be right in another
-            report("get", f"run {run_id} cannot be read from a store")
+        except Exception:  # another store may have a readable record
+            report("get", f"run {run_id}: cannot read it from a store")
         return None

@@ -1,4 +1,4 @@
-"""The local engine's runs: all of them in memory, and each change of one in the archive and the stores."""
+"""The local engine's runs: in memory, with each change recorded in the archive and the stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from launcher.stores.ports import RunQuery
 
 
 class RunRegistry:
-    """Holds the latest state of each run, by run id and by Idempotency-Key."""
+    """The latest state of each run, by run id and by Idempotency-Key."""
 
     def __init__(self, recorder: Recorder, artifacts: ArtifactFolder, pipelines: Mapping[str, Pipeline]) -> None:
         self._recorder, self._artifacts, self._pipelines = recorder, artifacts, pipelines
@@ -27,29 +27,29 @@ class RunRegistry:
         self.durations = Durations()
 
     def get(self, run_id: str) -> Run | None:
-        """Return a run."""
+        """Return a run; None if it does not exist."""
         return self._runs.get(run_id)
 
     def existing(self, requested: Run) -> Run | None:
-        """Return the run that the same request has launched already. Raises `IdempotencyConflict`."""
+        """Return the run that the same request has already launched. Raises `IdempotencyConflict`."""
         run_id = self._by_idempotency.get(requested.idempotency_hash or "", requested.run_id)
         found = self._runs.get(run_id)
         return require_same_request(requested, found) if found else None
 
     def find(self, query: RunQuery) -> tuple[list[Run], int]:
-        """Return a page of runs, newest first, and how many the query selects in all."""
+        """Return a page of runs, newest first, and how many the query selects in total."""
         return query.page_of(self._runs.values())
 
     def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
-        """Count the runs that were requested between each two successive edges, by status."""
+        """Count the runs requested between each two successive edges, by status."""
         return count_between(edges, self._runs.values())
 
-    def ended_before(self, moment: datetime) -> list[Run]:
-        """Return the runs that ended before the moment."""
+    def finished_before(self, moment: datetime) -> list[Run]:
+        """Return the runs that finished before the moment."""
         return [run for run in self._runs.values() if run.completed_at and run.completed_at < moment]
 
     def add(self, run: Run) -> None:
-        """Take in a run, or a later state of one, that is recorded already."""
+        """Add a run, or a later state of one, that is already recorded."""
         if supersedes(run, self._runs.get(run.run_id)):
             self._runs[run.run_id] = run
             self.durations.add(run)
@@ -57,7 +57,7 @@ class RunRegistry:
                 self._by_idempotency[run.idempotency_hash] = run.run_id
 
     def remove(self, runs: Iterable[Run]) -> None:
-        """Forget runs; their Idempotency-Keys are free again."""
+        """Remove runs. Their Idempotency-Keys can be used again."""
         for run in runs:
             self._runs.pop(run.run_id, None)
             self._by_idempotency.pop(run.idempotency_hash or "", None)
@@ -68,13 +68,13 @@ class RunRegistry:
         self.add(run)
         return run
 
-    async def record_end(self, run_id: str, outcome: Outcome, log: Receipt) -> None:
-        """Record how a run ended, with the artifacts that it left."""
+    async def record_outcome(self, run_id: str, outcome: Outcome, log: Receipt) -> None:
+        """Record a run's outcome, with its artifacts."""
         run = self._runs[run_id]
         pipeline, artifacts = self._pipelines.get(run.pipeline), {}
         if pipeline:
             outcome = pipeline.explained(outcome)
-            with contained("discover", f"run {run_id}: its files cannot be listed"):
+            with contained("discover", f"run {run_id}: cannot list its artifacts"):
                 artifacts = await self._artifacts.discover(run_id, pipeline.artifacts)
-        self.add(await self._recorder.record_end(run.ended(outcome, now(), log, artifacts)))
+        self.add(await self._recorder.record_outcome(run.finished(outcome, now(), log, artifacts)))
         RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()

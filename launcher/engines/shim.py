@@ -1,10 +1,10 @@
-"""The process between the launcher and a run's pipeline. No process of the run outlives it.
+"""The shim: a process between the launcher and a run's pipeline, which stops all processes of the run.
 
-A program, one process per run: `python -I -S shim.py CHANNEL LAUNCHER GRACE [NAME=VALUE …] -- COMMAND …`. It imports
-little, so that it starts in 20 ms. It is a child subreaper: whatever the pipeline starts, daemons included, stays below
-it. When the pipeline ends, when SIGTERM comes or when the launcher dies, it ends everything below it, then itself.
-To the socket CHANNEL it writes `started` or `errno N`, then `exited N`: the pipeline's exit code, negative for a
-signal. Its own exit code 0 means that nothing is left.
+Usage: `python -I -S shim.py CHANNEL LAUNCHER GRACE [NAME=VALUE …] -- COMMAND …`, one process per run. It imports
+little, so it starts in 20 ms. As a child subreaper, it stays the ancestor of everything that the pipeline starts,
+daemons included. When the pipeline exits, on SIGTERM, or when the launcher dies, it stops all of that and exits. It
+writes to the socket CHANNEL: `started` or `errno N`, then `exited N` with the pipeline's exit code, negative for a
+signal. Its own exit code is 0 if no process is left.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _STOP_ROUNDS = 50
 _IDLE_SECONDS = 3600.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 1.0
 
-TYPE_CHECKING = False  # typing's own costs 4 ms
+TYPE_CHECKING = False  # importing it from typing takes 4 ms
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     Processes = dict[int, int]
-    """Process ids, with the start time of each: an id may be used again."""
+    """Process ids, each with its start time, because ids are reused."""
 
 
 def become_subreaper() -> None:
-    """Make this process the new parent of every process below it whose parent ends."""
+    """Become the parent of every descendant whose parent exits."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants(ancestor: int, spared: Collection[int] = (), since: int = 0) -> Processes:
-    """Return the processes below one that started at `since` or later, without `spared` and what is below those."""
+def descendants(ancestor: int, exempt: Collection[int] = (), since: int = 0) -> Processes:
+    """Return the descendants that started at `since` or later, without `exempt` and their descendants."""
     starts: Processes = {}
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 (pathlib costs 7 ms)
+    for name in os.listdir("/proc"):  # noqa: PTH208 (importing pathlib takes 7 ms)
         if name.isdigit() and (found := _parent_and_start(int(name))):
             parent, starts[int(name)] = found
             children.setdefault(parent, []).append(int(name))
@@ -48,20 +48,20 @@ def descendants(ancestor: int, spared: Collection[int] = (), since: int = 0) -> 
     parents = [ancestor]
     while parents:
         for pid in children.get(parents.pop(), ()):
-            if pid not in below and pid not in spared and starts[pid] >= since:
+            if pid not in below and pid not in exempt and starts[pid] >= since:
                 below[pid] = starts[pid]
                 parents.append(pid)
     return below
 
 
-def kill_descendants(ancestor: int, spared: Collection[int] = (), since: int = 0) -> Processes:
-    """Send SIGKILL to the processes below one and return them. Again, until none is returned: some may appear late.
+def kill_descendants(ancestor: int, exempt: Collection[int] = (), since: int = 0) -> Processes:
+    """Send SIGKILL to the descendants and return them. Call it until it returns none, because new ones can appear.
 
-    They are all stopped first: a stopped process starts no other, and keeps its place in the user's process limit.
+    They are all suspended first, so that none can start another or free its place in the user's process limit.
     """
     stopped: Processes = {}
     for _ in range(_STOP_ROUNDS):
-        below = descendants(ancestor, spared, since)
+        below = descendants(ancestor, exempt, since)
         running = {pid: start for pid, start in below.items() if stopped.get(pid) != start}
         if not running:
             break
@@ -77,7 +77,7 @@ def _parent_and_start(pid: int) -> tuple[int, int] | None:
     except OSError:
         return None
     try:
-        fields = os.read(file, 4096).rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
+        fields = os.read(file, 4096).rpartition(b")")[2].split()  # the name before it can contain spaces and brackets
         return int(fields[1]), int(fields[19])
     except (OSError, IndexError):
         return None
@@ -92,7 +92,7 @@ def _send(number: signal.Signals, processes: Processes) -> None:
             try:
                 os.kill(pid, number)
             except OSError:
-                continue  # gone, or another user's: a setuid program
+                continue  # it has exited, or belongs to another user (a setuid program)
 
 
 class _Shim:
@@ -103,7 +103,7 @@ class _Shim:
         self._pause = _FIRST_PAUSE_SECONDS
 
     def run(self, command: list[str], environment: dict[str, str]) -> None:
-        """Run the pipeline; return when no process is below this one."""
+        """Run the pipeline; return when no descendant is left."""
         self._prepare()
         try:
             self._pipeline = os.posix_spawnp(
@@ -113,12 +113,12 @@ class _Shim:
                 file_actions=[(os.POSIX_SPAWN_DUP2, 1, 2)],
                 setsid=True,
                 setsigmask=(),
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # Python ignores them, which a program would inherit
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # Python ignores them, and a program would inherit that
             )
         except OSError as exc:
             self._report(f"errno {exc.errno}")
             return
-        os.dup2(0, 1)  # /dev/null: the pipe for the output is the pipeline's alone
+        os.dup2(0, 1)  # /dev/null, so that only the run holds the pipe for its output
         self._report("started")
         self._launcher_may_have_died()
         while self._reap():
@@ -130,13 +130,13 @@ class _Shim:
 
     def _prepare(self) -> None:
         os.set_inheritable(self._channel, False)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, exit statuses are lost
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, exit codes are lost
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         become_subreaper()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(_LAUNCHER_DIED), 0, 0, 0)
 
     def _reap(self) -> bool:
-        """Reap the processes that have ended; say whether any is left."""
+        """Reap the processes that have exited; return whether any is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -149,7 +149,7 @@ class _Shim:
                 self._terminate(self._grace_seconds)
 
     def _step(self) -> float:
-        """Kill the remaining processes once their time is up; return how long to wait for a signal."""
+        """Kill the remaining processes after the grace period; return how long to wait for a signal."""
         if self._kill_at is None:
             return _IDLE_SECONDS
         left = self._kill_at - time.monotonic()
@@ -160,7 +160,7 @@ class _Shim:
         return self._pause
 
     def _launcher_may_have_died(self) -> None:
-        if os.getppid() != self._launcher:  # anybody can send a signal
+        if os.getppid() != self._launcher:  # any process can send the signal
             self._terminate(min(self._grace_seconds, _GRACE_WITHOUT_LAUNCHER_SECONDS))
 
     def _terminate(self, grace_seconds: float) -> None:
@@ -171,13 +171,13 @@ class _Shim:
         self._kill_at = kill_at
         below = descendants(os.getpid())
         _send(signal.SIGTERM, below)
-        _send(signal.SIGCONT, below)  # a stopped process would not notice
+        _send(signal.SIGCONT, below)  # a suspended process could not handle SIGTERM
 
     def _report(self, text: str) -> None:
         try:
             os.write(self._channel, text.encode() + b"\n")
         except OSError:
-            return  # the launcher is gone
+            return  # the launcher is dead
 
 
 def main(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The cluster as the Kubernetes engine uses it: it remembers whether it answers."""
+"""A `Cluster` that tracks whether Kubernetes answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class TrackedCluster:
-    """A cluster that remembers whether it answered the last call. An error is an answer too."""
+    """Tracks whether the last call was answered. An error response is an answer too."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -7,7 +7,7 @@ from launcher.logs.sink import LogSink, timestamp
 
 
 class LogPump:
-    """The pump of one run."""
+    """Writes the output of one run to its log."""
 
     def __init__(self, sink: LogSink) -> None:
         self._sink = sink
@@ -18,13 +18,13 @@ class LogPump:
         await self._write(self._splitter.feed(chunk))
 
     @property
-    def unfinished(self) -> str | None:
-        """What a line displays that is being redrawn and not finished; None if there is none."""
+    def partial_line(self) -> str | None:
+        """The current text of an incomplete line that redraws itself; None if there is none."""
         rest = self._splitter.rest
         return as_display(rest) if b"\r" in rest else None
 
     async def close(self) -> Receipt:
-        """Write the last line, even without a newline; end the log and return its receipt."""
+        """Write the last line, even without a newline, then close the log; return its receipt."""
         await self._write(self._splitter.flush())
         return await self._sink.close()
 

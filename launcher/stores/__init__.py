@@ -1,1 +1,1 @@
-"""Where runs and logs are kept: the archive on files (the truth), Redis (the tail), MongoDB (the history)."""
+"""Stores of runs and logs: the archive (files, the source of truth), Redis (the tail) and MongoDB (the history)."""

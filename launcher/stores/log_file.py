@@ -1,7 +1,7 @@
-"""A log on disk: one record per line, and its only writer.
+"""A log file: one record per line, and the writer.
 
-A record is a timestamp, a letter for the kind, the bytes and a newline, so that people can read the file with `less`.
-A record without a newline is half-written: its writer was killed. It is cut off when the log is opened again. A record
+A record is a timestamp, a letter for the kind, the bytes and a newline, so the file is readable with `less`. A record
+without a newline is incomplete, because its writer was killed; it is truncated when the log is opened again. A record
 that the disk or an editor damaged keeps its number and is read as a gap.
 """
 
@@ -30,20 +30,20 @@ from launcher.domain.timestamped_lines import ResumePoint, resume_point_of
 BLOCK = 1 << 20  # bytes read at a time
 _READ_BUFFER = 128 << 10
 _FULL = "The log passed"
-_UNREADABLE = "This line of the archive cannot be read."
-_MAX_RECORD_BYTES = 4 * MAX_LINE_BYTES  # no record that was written as a whole is longer
-_RECORD_BYTES = 34  # of a record without its data: timestamp, kind, two spaces, newline
+_UNREADABLE = "This line cannot be read from the archive."
+_MAX_RECORD_BYTES = 4 * MAX_LINE_BYTES  # longer than any record that was written
+_RECORD_BYTES = 34  # a record's size without its data: timestamp, kind, two spaces, newline
 _DISK_FACTOR = 4
-"""The file of a log, whose records are longer than its text, may be this many times as large as the text may be.
+"""A log's file may be this many times larger than its text, because records are longer than lines.
 
-Only a log whose lines have fewer than 10 bytes on average reaches this limit first.
+Only a log with fewer than 10 bytes per line on average reaches this limit first.
 """
 _SOURCE_KINDS = (LineKind.LINE, LineKind.PART)
 _KINDS = {kind.encode(): kind for kind in LineKind}
 
 
 def record(timestamp: str, kind: LineKind, data: bytes) -> bytes:
-    """Return the record of a line."""
+    """Encode a line as a record."""
     return b"%b %b %b\n" % (timestamp.encode(), kind.encode(), data)
 
 
@@ -57,7 +57,7 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
-    """Yield the whole records from an offset on, each with its newline."""
+    """Yield the complete records after an offset, each with its newline."""
     file.seek(offset)
     for each in file:
         if not each.endswith(b"\n"):
@@ -66,7 +66,7 @@ def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
 
 
 def lines(records: Iterable[bytes], first: int = 1) -> Iterator[LogLine]:
-    """Yield the lines of records; `first` is the first one's number. The line of a damaged record is a gap."""
+    """Decode records into lines, numbered from `first`. A damaged record becomes a gap."""
     for number, each in enumerate(records, first):
         try:
             timestamp, kind, data = each.split(b" ", 2)
@@ -84,17 +84,17 @@ def _unreadable(number: int) -> LogLine:
 
 
 def gap_piece(timestamp: str, why: str) -> TimestampedPiece:
-    """Return the marker of a gap; the writer numbers it."""
+    """Return the marker of a gap. The writer numbers it."""
     return TimestampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
 
 
-def _refusal(count: int) -> str:
-    lines = "1 line: it is" if count == 1 else f"{count:,} lines: they are"
-    return f"The disk refused {lines} not kept. Free some space (RETENTION_DAYS)."
+def _why_lost(count: int) -> str:
+    lines = "1 line" if count == 1 else f"{count:,} lines"
+    return f"{lines} could not be written to the disk. Free some space (RETENTION_DAYS)."
 
 
 class _Batch(NamedTuple):
-    """Records to write, and what the writer knows once they are written."""
+    """Records to write, and the writer's state after that."""
 
     records: list[bytes]
     number: int
@@ -106,16 +106,16 @@ class _Batch(NamedTuple):
 
 
 class LogWriter:
-    """The only writer of a log. Opening it cuts off a half-written record and counts the lines."""
+    """The only writer of a log. Opening it truncates an incomplete record and counts the lines."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._max_bytes = path, max_bytes
-        self._refused = 0
-        """Lines that the disk refused since the last marker."""
+        self._dropped = 0
+        """The number of lines that could not be written since the last marker."""
         self._torn = False
-        """Whether a write failed, so that the file may end with a half-written record."""
-        self._size = 0  # of the whole records in the file
+        """Whether a write failed, so that the file can end with an incomplete record."""
+        self._size = 0  # of the complete records in the file
         self._bytes = 0  # of the log as text
         self._gaps: list[Gap] = []
         self.number = 0
@@ -126,7 +126,7 @@ class LogWriter:
         """The timestamp of the last line that the pipeline wrote."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW, 0o640)
         self.full = False
-        """Whether the log passed `max_bytes`: nothing more is kept."""
+        """Whether the log reached `max_bytes`, so nothing more is stored."""
         try:
             self._recover()
         except BaseException:
@@ -134,7 +134,7 @@ class LogWriter:
             raise
 
     def _recover(self) -> None:
-        """Count the whole records that the file has beyond those known, and cut off a half-written one."""
+        """Count the complete records after those already counted, and truncate an incomplete one."""
         self._count()
         os.ftruncate(self._file, self._size)
         self._torn = False
@@ -143,7 +143,7 @@ class LogWriter:
     def _count(self) -> None:
         def measured(records: Iterable[bytes]) -> Iterator[bytes]:
             for each in records:
-                self._size += len(each)  # in the file: a damaged record can have any length
+                self._size += len(each)  # a damaged record can have any length
                 yield each
 
         with open_log(self._path) as file:
@@ -156,36 +156,36 @@ class LogWriter:
                 self.number, self.last = number, (kind, data)
 
     def append(self, pieces: Sequence[TimestampedPiece]) -> int:
-        """Append lines; return how many were handled: all, or those before the one that the disk refused.
+        """Append lines; return how many were handled: all of them, or those before the first that could not be written.
 
-        At `max_bytes` a marker is kept, and nothing after it. Raises `OSError` if the disk refuses the first line.
-        Lines that were not handled can be appended again. No whole record is ever removed: it may have been read.
+        At `max_bytes`, a marker is stored and nothing after it. Raises `OSError` if the first line cannot be written.
+        The caller can append the other lines again. A complete record is never removed, because it may have been read.
         """
         if self.full or not pieces:
             return len(pieces)
         if self._torn:
             self._recover()
-        before, marked = self.number, self._refused > 0
-        batch = self._batch([gap_piece(pieces[0].timestamp, _refusal(self._refused)), *pieces] if marked else pieces)
+        before, marked = self.number, self._dropped > 0
+        batch = self._batch([gap_piece(pieces[0].timestamp, _why_lost(self._dropped)), *pieces] if marked else pieces)
         try:
             self._write(b"".join(batch.records))
         except OSError:
             self._torn = True
             self._recover()
-            kept = self.number - before
-            if kept:
-                self._refused = 0
-            if kept <= marked:
+            written = self.number - before
+            if written:
+                self._dropped = 0
+            if written <= marked:
                 raise
-            return kept - marked
+            return written - marked
         self.number, self._bytes, self.newest, self.full = batch.number, batch.size, batch.newest, batch.full
         self.last = batch.last
         self._gaps += batch.gaps
-        self._refused = 0
+        self._dropped = 0
         return len(pieces)
 
     def _batch(self, pieces: Sequence[TimestampedPiece]) -> _Batch:
-        """Return the records of lines, and what the writer knows once they are written."""
+        """Encode lines as records; return them with the writer's state after they are written."""
         number, size, newest, disk = self.number, self._bytes, self.newest, self._size
         new: list[bytes] = []
         gaps: list[Gap] = []
@@ -200,7 +200,7 @@ class LogWriter:
                 length = len(data) + (kind is not LineKind.PART)
                 disk += len(data) + _RECORD_BYTES
                 if size + length > self._max_bytes or disk > _DISK_FACTOR * self._max_bytes + BLOCK:
-                    why = f"{_FULL} {self._max_bytes} bytes (MAX_LOG_BYTES): what comes after is not kept."
+                    why = f"{_FULL} {self._max_bytes} bytes (MAX_LOG_BYTES). The rest is not kept."
                     gaps.append(Gap(first=number, last=number, why=why))
                     kind, data, full = LineKind.GAP, gap_data(gaps[-1]), True
                     length = stored_bytes(kind, data)
@@ -213,35 +213,35 @@ class LogWriter:
         return _Batch(new, number, size, newest, full, (kind, data), gaps)
 
     def drop(self, count: int) -> None:
-        """Count lines that the disk refused. A marker precedes the next lines that it accepts."""
+        """Count lines that could not be written. A marker precedes the next lines that can be."""
         if not self.full:
-            self._refused += count
+            self._dropped += count
 
     def mark_dropped(self, timestamp: str) -> None:
-        """Mark dropped lines at the end of the log. Raises `OSError` if the disk refuses the marker."""
-        if count := self._refused:
-            self._refused = 0
+        """Mark dropped lines at the end of the log. Raises `OSError` if the marker cannot be written."""
+        if count := self._dropped:
+            self._dropped = 0
             try:
-                self.append([gap_piece(timestamp, _refusal(count))])
+                self.append([gap_piece(timestamp, _why_lost(count))])
             except OSError:
-                self._refused = count
+                self._dropped = count
                 raise
 
     def resume_point(self) -> ResumePoint:
-        """Return how far the source's lines are kept, to ask the source for the rest."""
+        """Return where to resume reading the source."""
         with open_log(self._path) as file:
             pieces = (TimestampedPiece(*line[1:]) for line in lines(records(file)))
             return resume_point_of(self.newest, pieces)
 
-    def receipt(self, *, ended: bool) -> Receipt:
-        """Return the log's receipt; it is complete only if the log has ended and nothing is missing."""
+    def receipt(self, *, closed: bool) -> Receipt:
+        """Return the log's receipt, which is complete only if the log is closed and nothing is missing."""
         gaps = tuple(self._gaps)
-        if self._refused:
-            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_refusal(self._refused)),)
-        return Receipt(lines=self.number, bytes=self._bytes, complete=ended and not gaps, gaps=gaps)
+        if self._dropped:
+            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_why_lost(self._dropped)),)
+        return Receipt(lines=self.number, bytes=self._bytes, complete=closed and not gaps, gaps=gaps)
 
     def close(self) -> None:
-        """Flush everything to the disk and close the file. A second call does nothing."""
+        """Sync the file to disk and close it. A second call does nothing."""
         if self._file >= 0:
             try:
                 os.fsync(self._file)

@@ -1,4 +1,4 @@
-"""The stores in memory, for a launcher without Redis and MongoDB."""
+"""In-memory stores, for a launcher without Redis and MongoDB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from launcher.stores.ports import RunQuery, work_item_fields
 
 
 class InMemoryRunStore:
-    """A `RunStore` that lives as long as the process."""
+    """A `RunStore` in memory."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
@@ -43,7 +43,7 @@ class InMemoryRunStore:
         """See `RunStore`."""
         return {run_id: self._runs[run_id].revision for run_id in run_ids if run_id in self._runs}
 
-    async def delete_ended_before(self, moment: datetime) -> int:
+    async def delete_finished_before(self, moment: datetime) -> int:
         """See `RunStore`."""
         old = [run.run_id for run in self._runs.values() if run.completed_at and run.completed_at < moment]
         for run_id in old:
@@ -55,52 +55,52 @@ class InMemoryRunStore:
 
 
 class InMemoryLogTail:
-    """A `LogTail` that keeps the newest `limit` lines of each log."""
+    """A `LogTail` in memory, with the newest `limit` lines of each log."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lines: dict[str, deque[LogLine]] = {}
-        self._news: dict[str, asyncio.Event] = {}
+        self._changed: dict[str, asyncio.Event] = {}
 
     async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
         """See `LogTail`."""
-        kept = self._lines.setdefault(run_id, deque(maxlen=self._limit))
-        last = kept[-1].number if kept else 0
+        stored = self._lines.setdefault(run_id, deque(maxlen=self._limit))
+        last = stored[-1].number if stored else 0
         if replace:
-            kept.clear()
-        kept.extend(line for line in lines if line.number > last)
+            stored.clear()
+        stored.extend(line for line in lines if line.number > last)
         self._wake(run_id)
 
     async def last_number(self, run_id: str) -> int:
         """See `LogTail`."""
-        kept = self._lines.get(run_id)
-        return kept[-1].number if kept else 0
+        stored = self._lines.get(run_id)
+        return stored[-1].number if stored else 0
 
     async def read(self, run_id: str, after: int, *, wait_seconds: float) -> list[LogLine]:
         """See `LogTail`."""
         if await self.last_number(run_id) <= after and wait_seconds > 0:
             try:
                 async with asyncio.timeout(wait_seconds):
-                    await self._news.setdefault(run_id, asyncio.Event()).wait()
+                    await self._changed.setdefault(run_id, asyncio.Event()).wait()
             except TimeoutError:
                 return []
-        kept = self._lines.get(run_id)
-        if not kept or kept[-1].number <= after:
+        stored = self._lines.get(run_id)
+        if not stored or stored[-1].number <= after:
             return []
-        return [line for line in kept if line.number > after]
+        return [line for line in stored if line.number > after]
 
     async def finish(self, run_id: str) -> None:
-        """See `LogTail`. The archive has every line, so the memory is freed at once."""
+        """See `LogTail`. Frees the memory immediately, because the archive has every line."""
         self._lines.pop(run_id, None)
         self._wake(run_id)
 
     def _wake(self, run_id: str) -> None:
-        if event := self._news.pop(run_id, None):
+        if event := self._changed.pop(run_id, None):
             event.set()
 
 
 class InMemoryWorkItems:
-    """A `WorkItems` over a dictionary from job_id to the item's fields."""
+    """A `WorkItems` in a dictionary that maps a job_id to the item's fields."""
 
     def __init__(self, items: dict[str, dict[str, Any]]) -> None:
         self.items = items
@@ -113,8 +113,8 @@ class InMemoryWorkItems:
         if item.get("pipeline_run_id") == run.run_id:
             if item["pipeline_status"] in ("completed", "failed", "cancelled"):
                 return False
-        elif (there := item.get("pipeline_run_at")) is not None and (
-            (there, item["pipeline_run_id"]) > (run.created_at, run.run_id)
+        elif (marked_at := item.get("pipeline_run_at")) is not None and (
+            (marked_at, item["pipeline_run_id"]) > (run.created_at, run.run_id)
         ):
             return False
         item.update(work_item_fields(run, artifact_urls))

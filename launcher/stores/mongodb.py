@@ -1,4 +1,4 @@
-"""MongoDB: the history (`pipeline_runs`, one document per run) and the work items (`level-2`), in database `jobs`."""
+"""MongoDB: the history of runs (`pipeline_runs`) and the work items (`level-2`), in the database `jobs`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ DATABASE = "jobs"
 _TIMEOUT_MS = 5000
 _SRV = re.compile(r"mongodb\+srv://")
 _SRV_OPTION = re.compile(r"(?<=[?&])srv\w+=[^&]*&?", re.IGNORECASE)
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer's own form
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an integer in its canonical form
 _INT64 = range(-(2**63), 2**63)  # the range of MongoDB's integers
-_ENDED = sorted(str(status) for status in TERMINAL)
+_TERMINAL = sorted(str(status) for status in TERMINAL)
 
 Client = AsyncMongoClient[dict[str, Any]]
 
 
 def fault_of(name: str, uri: str) -> str | None:
-    """Return why PyMongo rejects a URI that is otherwise valid. Makes no DNS query and quotes nothing from the URI."""
+    """Return why PyMongo rejects a valid URI; None if it does not. Makes no DNS query, quotes nothing of the URI."""
     try:  # for mongodb+srv:// the hosts come from DNS, so only the options are checked
         plain = _SRV.sub("mongodb://", _SRV_OPTION.sub("", uri)) if _SRV.match(uri) else uri
         MongoClient[Any](plain, connect=False).close()  # parsing alone finds no contradictions
@@ -47,12 +47,12 @@ def connect(uri: str) -> Client:
         connectTimeoutMS=_TIMEOUT_MS,
         socketTimeoutMS=_TIMEOUT_MS,
         tz_aware=True,
-        unicode_decode_error_handler="replace",  # otherwise one bad text makes a whole list unreadable
+        unicode_decode_error_handler="replace",  # otherwise one invalid string makes a whole list unreadable
     )
 
 
 class MongoRunStore:
-    """A `RunStore` in `pipeline_runs`; times are RFC 3339 strings, exact to the microsecond and sortable."""
+    """A `RunStore` in `pipeline_runs`, one document per run. Times are RFC 3339 strings with microseconds."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -61,11 +61,11 @@ class MongoRunStore:
     async def put(self, run: Run) -> bool:
         """See `RunStore`."""
         document = {"_id": run.run_id, **run.to_document()}
-        older = {"_id": run.run_id, "revision": {"$lt": run.revision}, "status": {"$nin": _ENDED}}
+        older = {"_id": run.run_id, "revision": {"$lt": run.revision}, "status": {"$nin": _TERMINAL}}
         async with _unavailable():
             try:
                 answer = await self._runs.replace_one(older, document, upsert=True)
-            except DuplicateKeyError:  # it exists and is not older: the upsert became an insert
+            except DuplicateKeyError:  # the stored run is not older, so the upsert tried to insert
                 return False
         return bool(answer.modified_count or answer.upserted_id)
 
@@ -77,8 +77,8 @@ class MongoRunStore:
 
     async def find(self, query: RunQuery) -> tuple[list[Run], int]:
         """See `RunStore`."""
-        asked = {"job_id": query.job_id, "status": query.status and str(query.status), "pipeline": query.pipeline}
-        selector = {name: value for name, value in asked.items() if value is not None}
+        wanted = {"job_id": query.job_id, "status": query.status and str(query.status), "pipeline": query.pipeline}
+        selector = {name: value for name, value in wanted.items() if value is not None}
         async with _unavailable():
             total = await self._runs.count_documents(selector)
             cursor = self._runs.find(selector).sort([("created_at", DESCENDING), ("_id", DESCENDING)])
@@ -87,7 +87,7 @@ class MongoRunStore:
 
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
         """See `RunStore`."""
-        # Without fraction and Z: such a text sorts before all that begin with it, and "08:00:00.5Z" before "08:00:00Z".
+        # No fraction, no Z: a prefix sorts before all texts that start with it, but "08:00:00.5Z" before "08:00:00Z".
         texts = [f"{edge.astimezone(UTC):%Y-%m-%dT%H:%M:%S}" for edge in edges]
         statuses = {str(status): {"$sum": {"$cond": [{"$eq": ["$status", str(status)]}, 1, 0]}} for status in RunStatus}
         async with _unavailable():
@@ -108,11 +108,11 @@ class MongoRunStore:
             document["_id"]: document["revision"] for document in found if isinstance(document.get("revision"), int)
         }
 
-    async def delete_ended_before(self, moment: datetime) -> int:
+    async def delete_finished_before(self, moment: datetime) -> int:
         """See `RunStore`."""
         text = moment.isoformat().replace("+00:00", "Z")
         async with _unavailable():
-            answer = await self._runs.delete_many({"status": {"$in": _ENDED}, "completed_at": {"$lt": text}})
+            answer = await self._runs.delete_many({"status": {"$in": _TERMINAL}, "completed_at": {"$lt": text}})
         return answer.deleted_count
 
     async def ping(self) -> None:
@@ -122,7 +122,7 @@ class MongoRunStore:
 
 
 class MongoWorkItems:
-    """A `WorkItems` over `level-2`, matched by `jobId` as int or as str."""
+    """A `WorkItems` in `level-2`, matched by `jobId` as int or as str."""
 
     def __init__(self, client: Client) -> None:
         self._items = client[DATABASE]["level-2"]
@@ -130,19 +130,19 @@ class MongoWorkItems:
     async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
         """See `WorkItems`."""
         created_at = run.created_at.replace(microsecond=run.created_at.microsecond // 1000 * 1000)  # BSON: milliseconds
-        mine = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _ENDED}}
-        free = {"pipeline_run_id": None}  # null or missing
-        older = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": {"$lt": created_at}}
-        undated = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": None}
-        same = {"pipeline_run_at": created_at, "pipeline_run_id": {"$lt": run.run_id}}
-        selector = {"jobId": {"$in": _ids(run.job_id)}, "$or": [mine, free, older, undated, same]}
+        same_run = {"pipeline_run_id": run.run_id, "pipeline_status": {"$nin": _TERMINAL}}
+        unmarked = {"pipeline_run_id": None}  # null or missing
+        older_run = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": {"$lt": created_at}}
+        undated_run = {"pipeline_run_id": {"$ne": run.run_id}, "pipeline_run_at": None}
+        same_time = {"pipeline_run_at": created_at, "pipeline_run_id": {"$lt": run.run_id}}
+        selector = {"jobId": {"$in": _ids(run.job_id)}, "$or": [same_run, unmarked, older_run, undated_run, same_time]}
         async with _unavailable():
             answer = await self._items.update_one(selector, {"$set": work_item_fields(run, artifact_urls)})
         return answer.matched_count > 0
 
 
 def _ids(job_id: str) -> list[str | int]:
-    """Return what a job_id can be in MongoDB: the text and, if it is a decimal integer, that integer."""
+    """Return the values that a job_id can have in MongoDB: the text and, if it is a decimal integer, that integer."""
     number = int(job_id) if _INTEGER.fullmatch(job_id) else None
     return [job_id] if number is None or number not in _INT64 else [job_id, number]
 
@@ -151,7 +151,7 @@ def _run_of(document: Mapping[str, Any]) -> Run | None:
     try:
         return Run.from_document(document)
     except ValueError as exc:  # written by a newer version or by hand: it counts as missing
-        log.error("the record of run %s in MongoDB cannot be read: %s", document.get("_id"), exc)
+        log.error("run %s: cannot read its record in MongoDB: %s", document.get("_id"), exc)
         return None
 
 
@@ -159,7 +159,7 @@ def _run_of(document: Mapping[str, Any]) -> Run | None:
 async def _unavailable() -> AsyncIterator[None]:
     try:
         yield
-    except WriteError:  # the server answers, but refuses this one document
+    except WriteError:  # the server answers, but rejects this document
         raise
     except (PyMongoError, OSError) as exc:
         raise StoreUnavailable(f"MongoDB does not answer: {type(exc).__name__}") from exc

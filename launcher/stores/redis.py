@@ -1,8 +1,8 @@
-"""Redis: the tail of each log (a stream whose ids are line numbers) and the state of each run (a hash).
+"""Redis: the tail of each log (a stream whose entry ids are line numbers) and the state of each run (a hash).
 
-Keys, all below a prefix: `log:<run_id>` (stream; fields t, k, d), `run:<run_id>` (hash; fields revision, status,
-document), `runs` (sorted set of run ids by creation). Explicit ids make a stream fence itself: Redis refuses a number
-that exists already (https://redis.io/docs/latest/commands/xadd/).
+Keys, each with a prefix: `log:<run_id>` (stream; fields t, k, d), `run:<run_id>` (hash; fields revision, status,
+document), `runs` (sorted set of run ids by creation). No line can be added twice, because entry ids are line numbers
+and Redis rejects an id that is not higher than the last one (https://redis.io/docs/latest/commands/xadd/).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 5.0
 _READ_COUNT = 1000
 _PUT = """
-local kept = redis.call('HMGET', KEYS[1], 'revision', 'terminal')
-if kept[1] and (kept[2] == '1' or tonumber(kept[1]) >= tonumber(ARGV[1])) then return 0 end
+local stored = redis.call('HMGET', KEYS[1], 'revision', 'terminal')
+if stored[1] and (stored[2] == '1' or tonumber(stored[1]) >= tonumber(ARGV[1])) then return 0 end
 redis.call('HSET', KEYS[1], 'revision', ARGV[1], 'terminal', ARGV[2], 'document', ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[5])
 if ARGV[2] == '1' then redis.call('EXPIRE', KEYS[1], ARGV[6]) end
@@ -38,20 +38,20 @@ return 1
 
 
 def connect(url: str) -> Redis:
-    """Return a client that connects on first use. Each waiting reader holds a connection."""
+    """Return a client that connects on first use. Each reader that waits holds a connection."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=256,
         timeout=_TIMEOUT_SECONDS,
         socket_connect_timeout=_TIMEOUT_SECONDS,
         socket_timeout=_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),  # callers retry, and readers use the archive meanwhile
+        retry=Retry(NoBackoff(), 1),  # callers retry, and readers use the archive until then
     )
-    return Redis.from_pool(pool)  # closes the pool with itself
+    return Redis.from_pool(pool)  # the client closes the pool
 
 
 def fault_of(name: str, url: str) -> str | None:
-    """Return why redis-py rejects a URL that is otherwise valid. Does not connect, and quotes nothing from the URL."""
+    """Return why redis-py rejects a valid URL; None if it does not. Does not connect, and quotes nothing of the URL."""
     try:
         BlockingConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
     except (RedisError, ValueError, TypeError, OSError):
@@ -60,7 +60,7 @@ def fault_of(name: str, url: str) -> str | None:
 
 
 class RedisRunStore:
-    """A `RunStore` in Redis. Runs that have ended are deleted after `ttl_seconds`."""
+    """A `RunStore` in Redis. Finished runs are deleted after `ttl_seconds`."""
 
     def __init__(self, client: Redis, *, ttl_seconds: int, prefix: str = "slipway:") -> None:
         self._redis, self._ttl, self._prefix = client, ttl_seconds, prefix
@@ -70,11 +70,11 @@ class RedisRunStore:
         """See `RunStore`."""
         terminal = "1" if run.status in TERMINAL else "0"
         async with _unavailable():
-            kept = await self._put(
+            written = await self._put(
                 keys=[f"{self._prefix}run:{run.run_id}", f"{self._prefix}runs"],
                 args=[run.revision, terminal, run.to_json(), run.created_at.timestamp(), run.run_id, self._ttl],
             )
-        return bool(kept)
+        return bool(written)
 
     async def get(self, run_id: str) -> Run | None:
         """See `RunStore`."""
@@ -87,12 +87,12 @@ class RedisRunStore:
         async with _unavailable():
             names: Any = await self._redis.zrange(f"{self._prefix}runs", 0, -1, desc=True)
             documents = await self._documents(names)
-            if gone := [name for name, document in zip(names, documents, strict=True) if not document]:
-                await self._redis.zrem(f"{self._prefix}runs", *gone)
+            if expired := [name for name, document in zip(names, documents, strict=True) if not document]:
+                await self._redis.zrem(f"{self._prefix}runs", *expired)
         return query.page_of(_readable(names, documents))
 
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
-        """See `RunStore`. Counts the runs that are not deleted yet."""
+        """See `RunStore`. Counts only runs whose TTL has not expired."""
         async with _unavailable():
             names: Any = await self._redis.zrangebyscore(
                 f"{self._prefix}runs", edges[0].timestamp(), f"({edges[-1].timestamp()}"
@@ -108,7 +108,7 @@ class RedisRunStore:
             found = await pipe.execute()
         return {run_id: int(value) for run_id, value in zip(run_ids, found, strict=True) if value is not None}
 
-    async def delete_ended_before(self, moment: datetime) -> int:
+    async def delete_finished_before(self, moment: datetime) -> int:
         """See `RunStore`."""
         runs, _ = await self.find(RunQuery(per_page=1_000_000))
         old = [run.run_id for run in runs if run.completed_at and run.completed_at < moment]
@@ -124,7 +124,7 @@ class RedisRunStore:
             await self._redis.ping()
 
     async def _documents(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """Return the record of each run; None where it is deleted."""
+        """Return the document of each run; None if it was deleted."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hget(f"{self._prefix}run:{name.decode()}", "document")
@@ -133,7 +133,7 @@ class RedisRunStore:
 
 
 class RedisLogTail:
-    """A `LogTail` in Redis Streams: about `limit` lines of each log, deleted `ttl_seconds` after the last line."""
+    """A `LogTail` in Redis Streams: about `limit` lines per log, deleted `ttl_seconds` after the last line."""
 
     def __init__(self, client: Redis, *, limit: int, ttl_seconds: int, prefix: str = "slipway:log:") -> None:
         self._redis, self._limit, self._ttl, self._prefix = client, limit, ttl_seconds, prefix
@@ -142,16 +142,16 @@ class RedisLogTail:
         """See `LogTail`."""
         async with _unavailable():
             async with self._redis.pipeline(transaction=False) as pipe:
-                if replace:  # the stream remembers its last id, so the fence stands
+                if replace:  # the stream keeps its last id, so it still rejects lower ones
                     pipe.xtrim(self._prefix + run_id, maxlen=0, approximate=False)
                 for line in lines:
                     fields: dict[Any, Any] = {"t": line.timestamp, "k": str(line.kind), "d": line.data}
                     pipe.xadd(self._prefix + run_id, fields, id=f"{line.number}-0", maxlen=self._limit)
-                pipe.expire(self._prefix + run_id, self._ttl)  # even if no process is left to mark the log as finished
+                pipe.expire(self._prefix + run_id, self._ttl)  # even if no process marks the log as finished
                 answers = await pipe.execute(raise_on_error=False)
             for answer in answers:
-                known = isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
-                if isinstance(answer, Exception) and not known:
+                duplicate = isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
+                if isinstance(answer, Exception) and not duplicate:
                     raise answer
 
     async def last_number(self, run_id: str) -> int:
@@ -166,7 +166,7 @@ class RedisLogTail:
         async with _unavailable():
             answer: Any = await self._redis.xread({self._prefix + run_id: f"{after}-0"}, count=_READ_COUNT, block=block)
         entries: list[tuple[bytes, dict[bytes, bytes]]] = []
-        match answer:  # a dictionary under RESP3, a list under RESP2
+        match answer:  # RESP3 returns a dictionary, RESP2 a list
             case dict():
                 entries = next(iter(answer.values()), [[]])[0]
             case [[_, found]]:
@@ -177,19 +177,19 @@ class RedisLogTail:
         ]
 
     async def finish(self, run_id: str) -> None:
-        """See `LogTail`. The time to live runs since the last line."""
+        """See `LogTail`. The TTL has been running since the last line."""
 
 
 def _readable(names: Sequence[bytes], documents: Sequence[bytes | None]) -> list[Run]:
-    read = [_run_of(name, document) for name, document in zip(names, documents, strict=True) if document]
+    read = [_run_of(name.decode(), document) for name, document in zip(names, documents, strict=True) if document]
     return [run for run in read if run is not None]
 
 
-def _run_of(name: object, document: bytes | str) -> Run | None:
+def _run_of(run_id: str, document: bytes | str) -> Run | None:
     try:
         return Run.from_json(document)
     except ValueError as exc:  # written by a newer version or by hand: it counts as missing
-        log.error("the record of run %s in Redis cannot be read: %s", name, exc)
+        log.error("run %s: cannot read its record in Redis: %s", run_id, exc)
         return None
 
 

@@ -1,4 +1,4 @@
-"""The operator: admits Jobs, reconciles each run, follows its pod's log; kopf watches the cluster for it.
+"""The operator: admits Jobs, reconciles each run and follows its pod's log.
 
-It reads from a cache of the cluster that events keep up to date, and decides in pure functions.
+kopf watches the cluster and updates a cache. The operator reads from the cache, and decides in pure functions.
 """

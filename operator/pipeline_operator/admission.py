@@ -20,22 +20,22 @@ from pipeline_operator.cluster_cache import ClusterCache
 
 _TICK_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
-_HELD_BACK_MAX_SECONDS = 30.0
+_BACKOFF_MAX_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 
-class _HeldBack(NamedTuple):
-    """When a run that could not be released may be tried again, and the pause before that, in seconds."""
+class _Backoff(NamedTuple):
+    """When to retry a run that could not be released, and the pause before that, in seconds."""
 
     until: float
     pause: float
 
 
-_NOT_HELD_BACK = _HeldBack(float("-inf"), 1.0)
+_NO_BACKOFF = _Backoff(float("-inf"), 1.0)
 
 
 class Admission:
-    """Releases runs. `waiting` returns the runs that may be released; `prepare` is called before each release."""
+    """Releases the runs that `waiting` returns. Calls `prepare` before each release."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Admission:
     ) -> None:
         self._cluster, self._cache = cluster, cache
         self._limit, self._waiting, self._prepare, self._clock = limit, waiting, prepare, clock
-        self._held_back: dict[str, _HeldBack] = {}
+        self._backoffs: dict[str, _Backoff] = {}
 
     async def run(self) -> None:
-        """Admit after each change of the cluster, and every few seconds."""
+        """Admit after each change in the cluster, and every few seconds."""
         await repeat("admission", self._round, expected=(ClusterUnavailable,), retry_seconds=_RETRY_SECONDS)
 
     async def _round(self) -> None:
@@ -63,19 +63,19 @@ class Admission:
                 await self._cache.changed.wait()
 
     async def admit(self) -> None:
-        """Release as many runs as have a slot.
+        """Release one run for each free slot.
 
-        Slots in use are counted from the cache. The quota is read from the API server, and must also have room for the
-        pods of released runs that do not exist yet. So is the queue's ConfigMap: once a request to pause has been
-        answered, no run starts.
+        Slots in use are counted from the cache. The quota is read from the API server, and must also have room for pods
+        of released runs that do not exist yet. The queue's ConfigMap is read there too, so that no run starts after a
+        request to pause has been answered.
         """
         waiting = self._waiting()
-        self._held_back = {run.run_id: self._held_back[run.run_id] for run in waiting if run.run_id in self._held_back}
+        self._backoffs = {run.run_id: self._backoffs[run.run_id] for run in waiting if run.run_id in self._backoffs}
         busy = [observed for _, observed in self._cache.items() if observed.holds_slot]
         ACTIVE_RUNS.set(len(busy))
         QUEUED_RUNS.set(len(waiting))
         slots = 0 if self._cache.paused else self._limit - len(busy)
-        ready = [run for run in waiting if self._clock() >= self._held_back.get(run.run_id, _NOT_HELD_BACK).until]
+        ready = [run for run in waiting if self._clock() >= self._backoffs.get(run.run_id, _NO_BACKOFF).until]
         if slots <= 0 or not ready:
             return
         room, paused = await asyncio.gather(self._room(), self._paused_now())
@@ -84,7 +84,7 @@ class Admission:
         for run in to_release(ready, busy=0, limit=len(ready), paused=paused):
             if slots <= 0:
                 return
-            slots -= await self._release(run)  # if it cannot be released, the next run gets the slot
+            slots -= await self._release(run)  # if this run cannot be released, the next one gets the slot
 
     async def _release(self, run: Run) -> bool:
         job = self._cache.get(run.run_id).job
@@ -94,16 +94,16 @@ class Admission:
             self._prepare(run.run_id)
             self._cache.observe_job(await self._cluster.patch("Job", run.run_id, manifests.release_patch(job)))
             return True
-        except (ObjectChanged, ObjectMissing):  # replaced or deleted: the cache gets its event
+        except (ObjectChanged, ObjectMissing):  # replaced or deleted; an event will update the cache
             return False
         except ClusterUnavailable:
             raise
         except (ClusterError, OSError) as exc:
-            log.error("run %s cannot be released: %s", run.run_id, exc)
+            log.error("run %s: cannot release it: %s", run.run_id, exc)
         except Exception:
-            report("admission", f"run {run.run_id} cannot be released")
-        pause = min(2 * self._held_back.get(run.run_id, _NOT_HELD_BACK).pause, _HELD_BACK_MAX_SECONDS)
-        self._held_back[run.run_id] = _HeldBack(self._clock() + pause, pause)
+            report("admission", f"run {run.run_id}: cannot release it")
+        pause = min(2 * self._backoffs.get(run.run_id, _NO_BACKOFF).pause, _BACKOFF_MAX_SECONDS)
+        self._backoffs[run.run_id] = _Backoff(self._clock() + pause, pause)
         return False
 
     async def _paused_now(self) -> bool:
@@ -119,11 +119,11 @@ class Admission:
             return None
         status = quota.get("status") or {}
         hard, used = status.get("hard"), status.get("used") or {}
-        if hard is None:  # not counted yet: until then Kubernetes does not enforce it
+        if hard is None:  # not computed yet, so Kubernetes does not enforce it
             return 0
         return _count(hard["pods"]) - _count(used.get("pods", "0")) if "pods" in hard else None
 
 
 def _count(quantity: str) -> int:
-    """Parse a number of objects; Kubernetes writes 1000 as `1k`."""
+    """Parse a number of objects. Kubernetes writes 1000 as `1k`."""
     return int(quantity.replace("k", "000"))

@@ -1,4 +1,4 @@
-"""The operator without kopf: its cache, its reconcilers and its background tasks."""
+"""The operator without kopf: assembles its components and runs its background tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline_operator.settings import OperatorSettings
 
 
 class Operator:
-    """Takes the events of the cluster, and runs everything else in background tasks."""
+    """Receives the cluster's events, and does everything else in background tasks."""
 
     def __init__(self, cluster: Cluster, storage: Storage, settings: OperatorSettings) -> None:
         expose(DRIFT, LOG_REOPENED)
@@ -44,12 +44,12 @@ class Operator:
         self._tasks.start(renew_lease(self._cluster), "heartbeat")
 
     async def stop(self) -> None:
-        """Stop all tasks. Runs go on, and the next operator continues with them."""
+        """Stop all tasks. Pods keep running, and the next operator continues."""
         await self._tasks.stop()
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since reconciliation was last tried."""
+        """Seconds since the last attempt to reconcile."""
         return self._reconciliation.idle_seconds
 
     def observe_job(self, job: Manifest, *, deleted: bool = False) -> None:
@@ -66,9 +66,9 @@ class Operator:
         self._cache.observe_queue_config(config_map, deleted=deleted)
 
     def observe_quota(self) -> None:
-        """Handle an event of the quota: admission looks at it again."""
+        """Handle an event of the quota, by waking admission."""
         self._cache.changed.set()
 
     async def _admit(self) -> None:
-        await self._reconcilers.synced.wait()  # slots cannot be counted before
+        await self._reconcilers.synced.wait()  # before that, slots cannot be counted
         await self._admission.run()

@@ -1,4 +1,4 @@
-"""The cluster cache: Jobs, their pods and the queue's ConfigMap as last observed. Wakes whoever waits for a change."""
+"""The cluster cache: Jobs, their pods and the queue's pause switch, as last observed. Tasks can wait for changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DROPPED_METADATA = ("managedFields",)
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedRun:
-    """A run's Job and pod as last observed. Deleted objects are kept and marked. `version` grows with each change."""
+    """A run's Job and pod as last observed. Deleted objects are kept and marked. `version` increases on each change."""
 
     version: int = 0
     job: Manifest | None = None
@@ -30,7 +30,7 @@ class ObservedRun:
 
     @property
     def terminated(self) -> bool:
-        """Whether the run can print nothing more: its pod has terminated, or it has none and its Job was deleted."""
+        """Whether the run's log is finished: its pod has terminated, or it has no pod and its Job was deleted."""
         return self.pod_terminated or (self.pod is None and self.job_deleted)
 
     @property
@@ -40,7 +40,7 @@ class ObservedRun:
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing of the run is running, and Kubernetes will not start anything."""
+        """Whether nothing of the run is running, and Kubernetes will not start it."""
         if self.pod is not None:
             return self.pod_terminated
         if self.job is None or self.job_deleted or jobs.suspended(self.job):
@@ -49,31 +49,31 @@ class ObservedRun:
 
     @property
     def holds_slot(self) -> bool:
-        """Whether the run holds a slot: it has been released and has not stopped. A rejected run never held one."""
+        """Whether the run holds a slot: it was released and has not stopped. A rejected run never holds one."""
         return not self.queued and not self.stopped
 
 
 class ClusterCache:
-    """Every run that has not been evicted from the cache, by name."""
+    """The observed runs, by run id. They stay until they are evicted."""
 
     def __init__(self) -> None:
         self._runs: dict[str, ObservedRun] = {}
         self._changes: dict[str, asyncio.Event] = {}
         self.changed = asyncio.Event()
-        """Set on every change; whoever waits for it clears it."""
+        """Set on every change. The task that waits for it clears it."""
         self.paused = False
         self._queue_config_version = 0
 
     def get(self, run_id: str) -> ObservedRun:
-        """Return a run as last observed; an empty one if it is unknown."""
+        """Return a run as last observed; an empty one if nothing was observed."""
         return self._runs.get(run_id, ObservedRun())
 
     def items(self) -> Iterable[tuple[str, ObservedRun]]:
-        """Return every run with its name."""
+        """Return every run with its run id."""
         return list(self._runs.items())
 
     def observe_job(self, job: Manifest, *, deleted: bool = False) -> None:
-        """Store a Job unless a newer version is known."""
+        """Store a Job, unless a newer version is stored."""
         name = jobs.name_of(job)
         observed = self.get(name)
         if observed.job is not None and not _supersedes(job, deleted, observed.job, observed.job_deleted):
@@ -85,7 +85,7 @@ class ClusterCache:
         self._put(name, replace(observed, job=_slim(job), job_deleted=deleted, pod=pod, pod_deleted=pod_deleted))
 
     def observe_pod(self, pod: Manifest, *, deleted: bool = False) -> None:
-        """Store a pod unless a newer version is known; of several pods of one run the youngest counts."""
+        """Store a pod, unless a newer version is stored. If a run has several pods, the newest counts."""
         name = pods.job_name(pod)
         if name is None:
             return
@@ -109,7 +109,7 @@ class ClusterCache:
         self.changed.set()
 
     def resync(self, listed_jobs: Listing, listed_pods: Listing) -> None:
-        """Store complete listings. Known objects that are missing from them, and not newer, have been deleted."""
+        """Store complete lists. Stored objects that are older and not in the lists have been deleted."""
         for job in listed_jobs.items:
             self.observe_job(job)
         for pod in listed_pods.items:
@@ -137,7 +137,7 @@ class ClusterCache:
                 await event.wait()
 
     def notify(self, run_id: str) -> None:
-        """Wake whoever waits for a change of the run."""
+        """Wake all tasks that wait for a change of the run."""
         self._put(run_id, self.get(run_id))
 
     def _put(self, name: str, observed: ObservedRun) -> None:
@@ -156,9 +156,9 @@ def _supersedes(new: Manifest, new_deleted: bool, old: Manifest, old_deleted: bo
     return _version(new) > _version(old) or (_version(new) == _version(old) and new_deleted and not old_deleted)
 
 
-def _missing(known: Manifest | None, listed: Set[str], version: int) -> bool:
-    """Whether a known object did not exist any more at this version of the cluster."""
-    return known is not None and known["metadata"]["uid"] not in listed and _version(known) <= version
+def _missing(stored: Manifest | None, listed: Set[str], version: int) -> bool:
+    """Whether a stored object no longer existed at this version of the cluster."""
+    return stored is not None and stored["metadata"]["uid"] not in listed and _version(stored) <= version
 
 
 def _age(pod: Manifest) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Decides the next step for a run from its record and its objects. Pure."""
+"""Decides the next step for a run, from its record and its objects. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from launcher.domain.runs import Outcome, Run, RunStatus
 from pipeline_operator.cluster_cache import ObservedRun
 
 _LEADER_ELECTION = timedelta(seconds=20)
-"""After an outage of the API server, scheduler and controllers need up to 15 seconds to elect their leaders."""
+"""After an outage of the API server, the scheduler and the controllers take up to 15 seconds to elect leaders."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """How long a run may wait to start, in seconds.
 
-    `grace_seconds` is the limit for each reason why it cannot; `start_seconds` applies while nothing is known to be
-    wrong, the pull of the image included.
+    `grace_seconds` has the limit for each reason why it cannot start. `start_seconds` applies while nothing is wrong,
+    including while the image is pulled.
     """
 
     grace_seconds: Mapping[Reason, float]
@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """Wait for a change, at most `seconds`. `cause` identifies the grace period that is running, if one is."""
+    """Wait for a change, at most `seconds`. `cause` identifies the running grace period, if there is one."""
 
     seconds: float | None = None
     waiting_for: str | None = None
@@ -40,7 +40,7 @@ class Wait:
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshPods:
-    """List the run's pods: it is about to finish, and the cache has none."""
+    """List the run's pods, because it is about to finish and the cache has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Terminate:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """Record the outcome: nothing of the run is running any more."""
+    """Record the outcome. Nothing of the run is running."""
 
     outcome: Outcome
 
@@ -63,22 +63,22 @@ Step = Wait | RefreshPods | Terminate | Finish
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the run's objects do not say."""
+    """What the reconciler knows in addition to the run's objects."""
 
     now: datetime
     cause: str | None = None
-    """The grace period that is running, and since when."""
+    """The cause of the running grace period, which started at `cause_since`."""
     cause_since: datetime
     unavailable_at: datetime | None = None
     """When the API server last failed to answer."""
     excess: str = ""
     """The limit that the artifacts exceed, as a sentence."""
     termination_reason: Reason | None = None
-    """Why the operator has begun to terminate the run."""
+    """Why the operator is terminating the run."""
     detail: str = ""
     """Details of the termination reason."""
     pods_listed: bool = False
-    """Whether the run's pods have been listed, so that a missing one does not exist."""
+    """Whether the run's pods have been listed, so that a pod missing from the cache does not exist."""
 
 
 def next_step(run: Run, observed: ObservedRun, facts: Facts, limits: Limits) -> Step:
@@ -126,7 +126,7 @@ def _step_if_queued(job: Manifest, observed: ObservedRun, facts: Facts) -> Step:
 
 
 def _outcome(run: Run, pod: Manifest, reason: Reason | None, facts: Facts) -> Outcome:
-    outcome = pods.outcome_of(pod, ended_for=reason, timeout=run.timeout_seconds, detail=facts.detail)
+    outcome = pods.outcome_of(pod, stop_reason=reason, timeout=run.timeout_seconds, detail=facts.detail)
     if outcome.status is RunStatus.COMPLETED and facts.excess:
         return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=0, detail=facts.excess)
     return outcome
@@ -145,7 +145,7 @@ def _step_without_pod(run: Run, observed: ObservedRun, reason: Reason | None, fa
     if reason:
         return Terminate(reason=reason, detail=facts.detail)
     if jobs.suspended(job):
-        return Wait(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
+        return Wait(waiting_for="Its Job was suspended by hand. Set spec.suspend to false, or delete the Job.")
     waiting = pods.WaitingState(reason=Reason.CANNOT_START, message="Waiting for Kubernetes to create the pod.")
     return _wait_within_grace(waiting, "no pod", limits.grace_seconds.get(Reason.CANNOT_START, 0), facts)
 
@@ -168,9 +168,9 @@ def _step_with_pod(run: Run, pod: Manifest, reason: Reason | None, facts: Facts,
 
 
 def _wait_within_grace(waiting: pods.WaitingState, cause: str, grace: float, facts: Facts) -> Step:
-    """Wait until the grace period of this cause is over, then terminate the run.
+    """Wait until the grace period of this cause has expired, then terminate the run.
 
-    Only the time since the API server's last outage counts, because Kubernetes could not act before.
+    Only the time since the API server's last outage counts, because Kubernetes could not act during it.
     """
     since = facts.cause_since if facts.cause == cause else facts.now
     if facts.unavailable_at is not None:

@@ -1,7 +1,8 @@
-"""The kopf handlers: each passes an event to the operator and returns at once.
+"""The kopf handlers, which pass each event to the operator and return immediately.
 
-Only `on.event` is used, so kopf writes no finalizers, annotations or Events. kopf swallows the exceptions of such
-handlers, so anything that must be retried is a background task. All are `async`; kopf would run others in threads.
+Only `on.event` is used, so kopf writes no finalizers, annotations or Events. kopf ignores the exceptions of such
+handlers, so everything that must be retried is a background task. All handlers are `async`, because kopf runs others in
+threads.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import kopf
 
 from launcher.cluster import labels
 from launcher.cluster.client import KubernetesClient
-from launcher.stores.archive import claim
+from launcher.stores.archive_lock import lock_archive
 from launcher.wiring import open_storage
 from pipeline_operator.app import Operator
 from pipeline_operator.login import connection_info
@@ -23,7 +24,7 @@ from pipeline_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 EXIT_SECONDS = 20.0
-"""Long enough to flush logs and records."""
+"""Enough time to flush logs and records."""
 _STUCK_AFTER_SECONDS = 5 * RECONCILE_SECONDS
 _KEYS = ("apiVersion", "kind", "metadata", "spec", "status", "data")
 
@@ -31,13 +32,13 @@ _KEYS = ("apiVersion", "kind", "metadata", "spec", "status", "data")
 def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> None:
     """Register the operator's handlers with kopf."""
     _register_activities(registry, settings)
-    ours = {labels.RUN: kopf.PRESENT}
+    run_labels = {labels.RUN: kopf.PRESENT}
 
-    @kopf.on.event("batch", "v1", "jobs", labels=ours, registry=registry)
+    @kopf.on.event("batch", "v1", "jobs", labels=run_labels, registry=registry)
     async def job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
         memo.operator.observe_job(_object(event), deleted=event["type"] == "DELETED")
 
-    @kopf.on.event("v1", "pods", labels=ours, registry=registry)
+    @kopf.on.event("v1", "pods", labels=run_labels, registry=registry)
     async def pod(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
         memo.operator.observe_pod(_object(event), deleted=event["type"] == "DELETED")
 
@@ -50,15 +51,15 @@ def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> Non
         memo.operator.observe_quota()
 
 
-def _register_activities(registry: kopf.OperatorRegistry, ours: OperatorSettings) -> None:
+def _register_activities(registry: kopf.OperatorRegistry, operator_settings: OperatorSettings) -> None:
     stack = AsyncExitStack()
 
     @kopf.on.startup(registry=registry, backoff=1)  # the previous operator may still be stopping
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         configure(settings)
-        stack.enter_context(claim(ours.ARCHIVE_DIR))
+        stack.enter_context(lock_archive(operator_settings.ARCHIVE_DIR))
         try:
-            memo.operator = await _assemble(ours, stack)
+            memo.operator = await _assemble(operator_settings, stack)
         except Exception as exc:  # the process exits, and Kubernetes restarts it
             log.exception("the operator cannot start")
             raise kopf.PermanentError(f"The operator cannot start: {exc}") from exc
@@ -93,7 +94,7 @@ async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Operat
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Let kopf watch only the runs' objects in one namespace, and write nothing."""
+    """Configure kopf to watch only the runs' objects, and to write nothing."""
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True

@@ -1,4 +1,4 @@
-"""Housekeeping: deletes runs past their retention, and recorded Jobs that Kubernetes would keep forever."""
+"""Housekeeping: deletes runs after their retention, and recorded Jobs that Kubernetes would never delete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launcher.cluster import jobs
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing, StoreUnavailable
 from launcher.domain.runs import Run, now
-from launcher.retention import forget_before
+from launcher.retention import delete_before
 from launcher.wiring import Storage
 
 _RETENTION_SECONDS = 3600.0
@@ -26,7 +26,7 @@ async def apply_retention(storage: Storage, days: float) -> None:
         old = await asyncio.to_thread(
             lambda: [run for run in storage.archive.runs() if run.completed_at and run.completed_at < oldest]
         )
-        await forget_before(oldest, old, storage)
+        await delete_before(oldest, old, storage)
 
     await repeat(
         "retention",
@@ -38,10 +38,10 @@ async def apply_retention(storage: Storage, days: float) -> None:
 
 
 async def delete_unfinished_jobs(cluster: Cluster, listed: Iterable[Manifest], ttl_seconds: int) -> None:
-    """Delete recorded Jobs that were never released: Kubernetes does not finish them, so their TTL has no effect."""
+    """Delete recorded Jobs that were never released. Kubernetes never finishes them, so their TTL has no effect."""
     oldest = now() - timedelta(seconds=ttl_seconds)
     for job in listed:
-        run = _unfinished(job)
+        run = _record_of_unfinished(job)
         if run is None or run.completed_at is None or run.completed_at >= oldest:
             continue
         try:
@@ -51,11 +51,11 @@ async def delete_unfinished_jobs(cluster: Cluster, listed: Iterable[Manifest], t
         except ClusterUnavailable:
             raise
         except Exception:
-            report("reconcile", f"the Job of run {run.run_id} cannot be deleted")
+            report("reconcile", f"run {run.run_id}: cannot delete its Job")
 
 
-def _unfinished(job: Manifest) -> Run | None:
-    """Return the record of a Job that Kubernetes has not finished."""
-    with contained("reconcile", f"the record of {jobs.name_of(job)} cannot be read from its Job"):
+def _record_of_unfinished(job: Manifest) -> Run | None:
+    """Return the record of a Job that Kubernetes has not finished; None if it has, or there is no record."""
+    with contained("reconcile", f"run {jobs.name_of(job)}: cannot read the record on its Job"):
         return None if jobs.finished_condition(job) else jobs.record_of(job)
     return None

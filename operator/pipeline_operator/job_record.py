@@ -1,4 +1,4 @@
-"""The record on the Job: the last write of a run, after which Kubernetes may delete the Job."""
+"""Writes the final record to a run's Job. It is the last write; then Kubernetes may delete the Job."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from launcher.wiring import Storage
 from pipeline_operator import backoff
 from pipeline_operator.run_objects import RunObjects
 
-_MAX_WAIT = timedelta(days=1)  # a store that is down for longer no longer delays the record
+_MAX_WAIT = timedelta(days=1)  # a store that is down for longer does not delay the record
 log = logging.getLogger(__name__)
 
 
 async def write_job_record(run: Run, objects: RunObjects, storage: Storage, ttl_seconds: int) -> None:
-    """Write a finished run's record to its Job once every store has it.
+    """Write a finished run's record to its Job, after every store has it.
 
-    After several unexpected exceptions the next reconciliation starts over.
+    Gives up after several unexpected exceptions; the next reconciliation tries again.
     """
     await _wait_for_stores(run, storage)
     faults = 0
@@ -34,7 +34,7 @@ async def write_job_record(run: Run, objects: RunObjects, storage: Storage, ttl_
             log.info("run %s: %s", run.run_id, exc)
             await asyncio.sleep(backoff.RETRY_SECONDS)
         except Exception:
-            report("supervise", f"run {run.run_id}: its record cannot be written to its Job")
+            report("supervise", f"run {run.run_id}: cannot write the record to its Job")
             faults += 1
             await asyncio.sleep(backoff.backoff_seconds(faults))
 

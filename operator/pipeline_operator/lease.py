@@ -1,4 +1,4 @@
-"""The operator's heartbeat: it renews a Lease while it is alive."""
+"""The operator's heartbeat: renews the Lease while the operator is alive."""
 
 from __future__ import annotations
 

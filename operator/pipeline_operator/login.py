@@ -1,4 +1,4 @@
-"""How kopf authenticates: with the pod's service account or, outside a cluster, with KUBECONFIG."""
+"""Authenticates kopf with the pod's service account or, outside a cluster, with KUBECONFIG."""
 
 from __future__ import annotations
 

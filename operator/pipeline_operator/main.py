@@ -14,7 +14,7 @@ import typer
 
 from launcher.cluster.client import KubernetesClient
 from launcher.domain.errors import ConfigurationError
-from launcher.wiring import faults_at_start
+from launcher.wiring import startup_faults
 from pipeline_operator import handlers
 from pipeline_operator.settings import OperatorSettings
 
@@ -33,7 +33,7 @@ def run(
     try:
         for note in OperatorSettings.notes(os.environ):
             typer.echo(f"Note: {note}", err=True)
-        settings = OperatorSettings.from_environment(os.environ, lambda found: faults_at_start(found, os.environ))
+        settings = OperatorSettings.from_environment(os.environ, lambda found: startup_faults(found, os.environ))
         for port in (settings.PROBE_PORT, settings.PROBE_PORT + 1) if settings.PROBE_PORT else ():
             _check_free(settings.PROBE_HOST, port)
         namespace = asyncio.run(_namespace(settings))
@@ -49,7 +49,7 @@ def run(
     typer.echo(f"Slipway's operator watches the namespace {namespace}")
     try:
         kopf.run(registry=registry, standalone=True, namespaces=[namespace], liveness_endpoint=endpoint)
-    except Exception as exc:  # of a kopf task or the startup handler; it has been logged
+    except Exception as exc:  # from a kopf task or the startup handler, which has logged it
         typer.echo(f"The operator failed: {exc}", err=True)
         raise typer.Exit(1) from None
 

@@ -1,7 +1,8 @@
-"""The follower of one pod's log: from the moment the pod has a node, across every break, to the last line.
+"""Follows one pod's log, from when the pod has a node to the last line, across interruptions.
 
-It tries every 20 ms at first, as the log can be read long before the pod's status says Running. After a break it
-resumes from what the archive has. If the node no longer has lines that were never read, a gap marks them.
+At first it tries every 20 ms, because the log can be read long before the pod's status is Running. After an
+interruption, it resumes after the last line in the archive. If the node has deleted lines that were never read, a gap
+marks them.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 _EAGER_SECONDS = 2.0
 _EAGER_STEP_SECONDS = 0.02
 _STEP_MAX_SECONDS = 1.0
-_TERMINATION_SECONDS = 3.0  # a busy node reports a pod's end this much later than its log ends; rereading is slower
+_TERMINATION_SECONDS = 3.0  # how much later a busy node may report the termination; rereading is slower
 _DISK_RETRY_SECONDS = 1.0
-_CATCH_UP_SECONDS = 600.0  # a log that cannot be read delays the run's end no longer than this
+_CATCH_UP_SECONDS = 600.0  # how long a log that cannot be read delays the run's outcome
 _ROTATED = "The node rotated lines away before they could be read. They are not kept."
 _GONE = "The pod was gone before the rest of its log could be read. Its last lines are not kept."
 log = logging.getLogger(__name__)
@@ -42,15 +43,15 @@ class LogState(Enum):
     WAITING_FOR_CONTAINER = auto()
     READING = auto()
     AT_END = auto()
-    """The node ended the last read, so the container has most likely ended: the pod's status will say so."""
+    """The node closed the log, so the container has probably terminated. The pod's status will confirm it."""
     COMPLETE = auto()
-    """All lines have been kept."""
+    """All lines are in the archive."""
     FULL = auto()
-    """The log reached its limit; the rest is not kept."""
+    """The log reached its limit. The rest is not stored."""
     INCOMPLETE = auto()
-    """The pod was gone, or its log could not be read for too long; its last lines are not kept."""
+    """The pod was gone, or its log could not be read for too long. The last lines are missing."""
     NO_CONTAINER = auto()
-    """The pod ended before its container started."""
+    """The pod terminated before its container started."""
 
     @property
     def final(self) -> bool:
@@ -59,34 +60,34 @@ class LogState(Enum):
 
     @property
     def started(self) -> bool:
-        """Whether the container is known to have started."""
+        """Whether the log shows that the container has started."""
         return self not in (LogState.WAITING_FOR_CONTAINER, LogState.NO_CONTAINER)
 
 
 class ReadResult(Enum):
-    """How an attempt to read the log ended."""
+    """The result of an attempt to read the log."""
 
     END = auto()
-    """The node ended it: these were all lines so far."""
-    BREAK = auto()
-    """There may be more lines to read now."""
+    """The node closed the log: all lines so far have been read."""
+    INTERRUPTED = auto()
+    """There may be more lines to read."""
     REFUSED = auto()
-    """There is no log to read: its container does not exist yet, or any more."""
+    """There is no log: the container does not exist yet, or no longer exists."""
 
 
 def next_state(state: LogState, result: ReadResult, observed: ObservedRun, *, overdue: bool) -> LogState:
-    """Return the state after an attempt to read the log. The run was observed before the attempt."""
-    gave_up = LogState.INCOMPLETE if state.started else LogState.NO_CONTAINER
+    """Return the state after an attempt to read the log. `observed` is from before the attempt."""
+    given_up = LogState.INCOMPLETE if state.started else LogState.NO_CONTAINER
     match result:
-        case ReadResult.END:  # of a pod that has ended, these are all lines that there will be
+        case ReadResult.END:  # a terminated pod writes no more lines
             return LogState.COMPLETE if observed.pod_terminated else LogState.AT_END
         case ReadResult.REFUSED if observed.terminated:
-            return LogState.COMPLETE if state is LogState.AT_END else gave_up
+            return LogState.COMPLETE if state is LogState.AT_END else given_up
         case ReadResult.REFUSED:
             return state
-        case ReadResult.BREAK:
+        case ReadResult.INTERRUPTED:
             if overdue or observed.pod_deleted or (observed.pod is None and observed.terminated):
-                return gave_up
+                return given_up
             return LogState.READING if state.started else state
 
 
@@ -107,18 +108,18 @@ class PodLogFollower:
     async def open(
         cls, run: Run, cluster: Cluster, cache: ClusterCache, storage: Storage, observe: Callable[[], ObservedRun]
     ) -> Self:
-        """Open the archive's log of a run, where the last operator left it. Raises `OSError`."""
+        """Open a run's log in the archive, where the previous operator stopped. Raises `OSError`."""
         return cls(run, await LogSink.open(storage.archive, storage.publisher, run), cluster, cache, observe)
 
     @property
     def container_started(self) -> bool:
-        """Whether the log shows that the container has started, which its pod's status says later."""
+        """Whether the log shows that the container has started. The pod's status reports it later."""
         return self._state.started
 
     async def follow(self) -> None:
-        """Read until the log is complete, or cannot be; then wait for the pod's end."""
+        """Read until no more lines can be read, then wait until the pod has terminated."""
         loop = asyncio.get_running_loop()
-        began, pause = loop.time(), _EAGER_STEP_SECONDS
+        started_at, pause = loop.time(), _EAGER_STEP_SECONDS
         while not self._state.final:
             observed, number = self._observe(), self._sink.number
             if observed.pod_terminated:
@@ -133,51 +134,51 @@ class PodLogFollower:
             elif not self._state.final:
                 if self._sink.number > number:
                     pause = _EAGER_STEP_SECONDS
-                elif loop.time() - began > _EAGER_SECONDS:
+                elif loop.time() - started_at > _EAGER_SECONDS:
                     pause = min(pause * 1.5, _STEP_MAX_SECONDS)
                 await asyncio.sleep(pause)
         await self._wait_for_termination()
 
     async def release(self) -> None:
-        """Close the file; another process may continue the log."""
+        """Close the file but not the log, so that another process can continue it."""
         await self._sink.release()
 
     async def close(self, note: str | None = None) -> Receipt:
-        """End the log, with a last line of Slipway's own if there is a note; return its receipt. Raises `OSError`."""
+        """Close the log, with the note as its last line if there is one; return its receipt. Raises `OSError`."""
         pod = self._observe().pod
         started = self._state.started or (pod is not None and pods.started_at(pod) is not None)
-        kept = self._state in (LogState.COMPLETE, LogState.FULL)
-        return await self._sink.close(missing=_GONE if started and not kept else None, note=note)
+        done = self._state in (LogState.COMPLETE, LogState.FULL)
+        return await self._sink.close(missing=_GONE if started and not done else None, note=note)
 
     async def _wait_for_termination(self, seconds: float | None = None) -> None:
-        """Wait until the pod has ended, for at most so long. Other news of the run is no reason to read again."""
+        """Wait until the pod has terminated, at most `seconds`. Other changes of the run are ignored."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not (observed := self._observe()).terminated:
                     await self._cache.wait_for_change(self._run_id, observed, None)
 
     async def _attempt(self, observed: ObservedRun) -> ReadResult:
-        """Read on, or check that nothing is left to read."""
+        """Read more of the log, or check that nothing is left to read."""
         try:
             if self._state is LogState.AT_END and observed.pod_terminated:
-                nothing_left = observed.pod_deleted or await self._has_last_line(observed)
-                return ReadResult.END if nothing_left else ReadResult.BREAK
+                complete = observed.pod_deleted or await self._has_last_line(observed)
+                return ReadResult.END if complete else ReadResult.INTERRUPTED
             return await self._read(observed)
         except ClusterUnavailable as exc:
-            log.info("run %s: reading its log broke off: %s", self._run_id, exc)
+            log.info("run %s: its log was interrupted: %s", self._run_id, exc)
             LOG_REOPENED.inc()
-            return ReadResult.BREAK
+            return ReadResult.INTERRUPTED
         except (ClusterError, NotTimestamped):
             return ReadResult.REFUSED
-        except ArchiveUnavailable as exc:  # the node keeps the lines meanwhile
+        except ArchiveUnavailable as exc:  # the node still has the lines
             log.error("run %s: %s", self._run_id, exc)
             await asyncio.sleep(_DISK_RETRY_SECONDS)
-            return ReadResult.BREAK
+            return ReadResult.INTERRUPTED
 
     async def _read(self, observed: ObservedRun) -> ReadResult:
-        """Read the log until the node ends it."""
+        """Read the log until the node closes it."""
         if observed.pod is None or not pods.scheduled(observed.pod):
-            return ReadResult.BREAK
+            return ReadResult.INTERRUPTED
         with _archive_access("read"):
             resume_point = await self._sink.resume_point()
         name, container = observed.pod["metadata"]["name"], pods.container_of(observed.pod)
@@ -190,7 +191,7 @@ class PodLogFollower:
         return ReadResult.END
 
     async def _has_last_line(self, observed: ObservedRun) -> bool:
-        """Return whether the node's last line is kept, which is cheaper to find out than reading its last seconds."""
+        """Return whether the archive has the node's last line. This is cheaper than reading the last seconds again."""
         assert observed.pod is not None
         splitter = TimestampedSplitter()
         name, container = observed.pod["metadata"]["name"], pods.container_of(observed.pod)
@@ -202,19 +203,19 @@ class PodLogFollower:
         return not pieces or pieces[-1].timestamp == self._sink.newest
 
     async def _copy(self, chunks: AsyncIterator[bytes], resume_filter: ResumeFilter, *, last: bool) -> None:
-        """Write the new lines of an answer to the sink. `last`: a line without a newline is complete."""
+        """Write the new lines of a response to the sink. With `last`, a line without a newline is complete."""
         splitter = TimestampedSplitter()
         marked = False
         async for chunk in chunks:
-            pieces = resume_filter.rest_of(splitter.feed(chunk))
-            if resume_filter.missed and not marked:
+            pieces = resume_filter.new_pieces(splitter.feed(chunk))
+            if resume_filter.missing_lines and not marked:
                 marked = True
                 await self._write([gap_piece(timestamp(), _ROTATED)])
             await self._write(pieces)
             if self._sink.full:
                 return
         if last:
-            await self._write(resume_filter.rest_of(splitter.flush()))
+            await self._write(resume_filter.new_pieces(splitter.flush()))
 
     async def _write(self, pieces: Sequence[TimestampedPiece]) -> None:
         if pieces:

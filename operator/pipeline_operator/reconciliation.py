@@ -1,4 +1,4 @@
-"""Reconciliation: compares cluster, cache and archive at start and every minute, and repairs the differences."""
+"""Reconciliation: compares cluster, cache and archive at start and every minute, and repairs differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Reconciliation:
-    """Repairs what events alone cannot: missed events, missed deletions, and reconcilers that failed."""
+    """Repairs what events cannot: missed events, missed deletions and failed reconcilers."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Reconciliation:
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the last attempt ended; if they grow, reconciliation is stuck."""
+        """Seconds since the last attempt. A high value means that reconciliation is stuck."""
         return time.monotonic() - self._tried_at
 
     async def run(self) -> None:
@@ -60,7 +60,7 @@ class Reconciliation:
             self._tried_at = time.monotonic()
 
     async def _reconcile(self) -> list[Manifest]:
-        """Resync the cache and ensure every reconciler; return the listed Jobs."""
+        """Resync the cache and start missing reconcilers; return the listed Jobs."""
         live = await asyncio.to_thread(self._live)
         listed_jobs = await self._cluster.list("Job", labels=labels.RUN)
         listed_pods = await self._cluster.list("Pod", labels=labels.RUN)

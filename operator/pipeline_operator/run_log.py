@@ -1,4 +1,4 @@
-"""A run's log in the operator: followed by a task while the pod runs, then closed with a receipt."""
+"""A run's log in the operator: a task follows it while the pod runs, then it is closed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from launcher.cluster.port import Cluster
 from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus
-from launcher.recorder import no_room
+from launcher.recorder import is_disk_full
 from launcher.wiring import Storage
 from pipeline_operator import backoff
 from pipeline_operator.cluster_cache import ClusterCache
@@ -18,7 +18,7 @@ from pipeline_operator.run_objects import RunObjects
 
 
 class RunLog:
-    """The log of one run. No failure of the log keeps the run from finishing."""
+    """The log of one run. Errors of the log never prevent the run from finishing."""
 
     def __init__(self, objects: RunObjects, cluster: Cluster, cache: ClusterCache, storage: Storage) -> None:
         self._objects, self._cluster, self._cache, self._storage = objects, cluster, cache, storage
@@ -31,7 +31,7 @@ class RunLog:
         return self._follower is not None and self._follower.container_started
 
     def follow(self, run: Run) -> None:
-        """Start following the pod's log, unless that has been started."""
+        """Start to follow the pod's log, unless it is being followed."""
         if self._task is None:
             self._task = asyncio.create_task(self._follow(run), name=f"log {run.run_id}")
             self._task.add_done_callback(lambda _: self._objects.notify())
@@ -39,7 +39,7 @@ class RunLog:
     async def close(self, run: Run, outcome: Outcome) -> Receipt:
         """Wait for the last line and close the log. If it cannot be closed, the receipt has a gap.
 
-        Raises `OSError` if the disk is full: closing it again can succeed.
+        Raises `OSError` if the disk is full, because a retry can succeed.
         """
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -47,12 +47,12 @@ class RunLog:
         try:
             return await self._close(run, outcome)
         except Exception as exc:
-            if no_room(exc):
+            if is_disk_full(exc):
                 raise
-            report("log", f"run {run.run_id}: its log cannot be closed")
+            report("log", f"run {run.run_id}: cannot close its log")
             self._follower = None
             self._storage.publisher.finish(run.run_id)
-            return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be kept: the archive refused it."),))
+            return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be written to the archive."),))
 
     async def release(self) -> None:
         """Stop following and close the file, so that another operator can continue."""
@@ -71,17 +71,17 @@ class RunLog:
                 await (await self._open(run)).follow()
                 return
             except Exception as exc:
-                report("log", f"run {run.run_id}: its log cannot be read; trying again")
-                faults += not no_room(exc)
+                report("log", f"run {run.run_id}: cannot read its log; trying again")
+                faults += not is_disk_full(exc)
             await asyncio.sleep(backoff.backoff_seconds(faults))
 
     async def _close(self, run: Run, outcome: Outcome) -> Receipt:
-        """Close the log if there is one. If the run failed before its container started, the log says why."""
+        """Close the log if there is one. If the run failed before its container started, add the reason to the log."""
         exists = self._follower is not None or self._storage.archive.has_log(run.run_id)
         if not exists and outcome.status is not RunStatus.FAILED:
             return Receipt(complete=True)
         follower = await self._open(run)
-        # a container that cannot be started has a log too, an empty one
+        # a container that cannot be started has an empty log
         started = follower.container_started and outcome.reason is not Reason.CANNOT_START
         receipt = await follower.close(None if started else outcome.message)
         self._follower = None

@@ -1,4 +1,4 @@
-"""A run's objects on the cluster, its Job and its pod: read from the cache, written to Kubernetes."""
+"""A run's Job and pod: read from the cache, written to Kubernetes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DETAIL_CHARACTERS = 1000
 
 
 class RunObjects:
-    """The Job and the pod of one run. Every write also updates the cache."""
+    """The Job and pod of one run. Every write also updates the cache."""
 
     def __init__(self, run_id: str, cluster: Cluster, cache: ClusterCache) -> None:
         self._run_id, self._cluster, self._cache = run_id, cluster, cache
@@ -24,27 +24,27 @@ class RunObjects:
 
     @property
     def observed(self) -> ObservedRun:
-        """The run as the cache has it. If its Job was replaced by another of the same name, it counts as deleted."""
+        """The run in the cache. If another Job of the same name has replaced its Job, its Job counts as deleted."""
         observed = self._cache.get(self._run_id)
         if observed.job is not None and observed.job["metadata"]["uid"] != self._uid:
             return ObservedRun(version=observed.version, job_deleted=True)
         return observed
 
     async def wait_for_change(self, observed: ObservedRun, seconds: float | None) -> None:
-        """Wait until the cache has a newer version of the run, at most `seconds`."""
+        """Wait until the run has changed since it was observed, at most `seconds`."""
         await self._cache.wait_for_change(self._run_id, observed, seconds)
 
     def notify(self) -> None:
-        """Wake everyone who waits for a change of the run."""
+        """Wake all tasks that wait for a change of the run."""
         self._cache.notify(self._run_id)
 
     async def refresh_pods(self) -> None:
-        """List the run's pods: a Job's events can arrive before those of its pod."""
+        """List the run's pods, because a Job's events can arrive before those of its pod."""
         for pod in (await self._cluster.list("Pod", labels=f"{labels.JOB_NAME}={self._run_id}")).items:
             self._cache.observe_pod(pod)
 
     async def pod_refusal(self) -> str | None:
-        """Return why Kubernetes refuses to create the pod, from the Job's newest event; None if it does not."""
+        """Return why Kubernetes refuses to create the pod, from the Job's newest event; None if it does not refuse."""
         fields = f"involvedObject.kind=Job,involvedObject.name={self._run_id},reason=FailedCreate"
         try:
             events = (await self._cluster.list("Event", fields=fields)).items
@@ -56,7 +56,7 @@ class RunObjects:
         return f"Kubernetes refuses the pod: {newest.get('message', '')}" if newest else None
 
     async def terminate(self, observed: ObservedRun, reason: Reason, detail: str) -> None:
-        """Store the reason on the Job, for the next operator, then stop the pod. Does nothing twice."""
+        """Store the reason on the Job, for the next operator, then stop the pod. Can be called repeatedly."""
         with contextlib.suppress(ObjectMissing):
             if observed.job is not None and not observed.job_deleted:
                 await self._store_reason(observed, observed.job, reason, detail)
@@ -64,7 +64,7 @@ class RunObjects:
                 await self._stop_pod(observed.pod)
 
     async def _store_reason(self, observed: ObservedRun, job: Manifest, reason: Reason, detail: str) -> None:
-        """Store the reason; the same patch suspends a Job that has no pod, or that does not meet the requirements."""
+        """Store the reason. The same patch suspends a Job that has no pod or does not meet the requirements."""
         suspend = (observed.pod is None or reason is Reason.REJECTED) and not jobs.suspended(job)
         if suspend or jobs.termination_reason(job) is None:
             await self._patch_job(manifests.termination_patch(reason, detail[:_DETAIL_CHARACTERS], suspend=suspend))
@@ -77,7 +77,7 @@ class RunObjects:
             self._cache.observe_pod(await self._cluster.patch("Pod", name, manifests.deadline_patch()))
 
     async def write_record(self, run: Run, ttl_seconds: int) -> None:
-        """Write the run's final record to its Job, unless it has one; delete a Job that was cancelled in the queue."""
+        """Write the final record to the Job, unless it has one. A Job that was cancelled in the queue is deleted."""
         observed = self.observed
         if observed.job is None or observed.job_deleted or jobs.phase_of(observed.job) == labels.PHASE_RECORDED:
             return
@@ -85,7 +85,7 @@ class RunObjects:
             await self._cluster.delete("Job", self._run_id, observed.job["metadata"]["uid"])
             return
         can_run = not jobs.suspended(observed.job) and not jobs.finished_condition(observed.job)
-        stop = can_run and (observed.queued or not observed.pod_terminated)  # it was released at the last moment
+        stop = can_run and (observed.queued or not observed.pod_terminated)  # it may have just been released
         await self._patch_job(manifests.record_patch(observed.job, run, ttl_seconds, suspend=stop))
 
     async def _patch_job(self, patch: Manifest) -> None:

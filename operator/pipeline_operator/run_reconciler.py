@@ -1,7 +1,7 @@
-"""The reconciler of one run: takes it from the queue to the final record on its Job.
+"""Reconciles one run, from the queue to the final record on its Job.
 
-Each step reads the run's objects from the cache, decides what is next (`decisions.next_step`), and acts on it. If the
-operator dies, the next one continues from what the archive and the cluster say.
+Each step reads the run's objects from the cache, decides what to do (`decisions.next_step`), and does it. If the
+operator dies, the next one continues from the archive and the cluster.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from pipeline_operator.run_log import RunLog
 from pipeline_operator.run_objects import RunObjects
 from pipeline_operator.settings import OperatorSettings
 
-_REFRESH_SECONDS = 2.0  # how often the pods are listed while a grace period runs
-_SIZE_SECONDS = 10.0  # how often the artifacts are measured while the run is running
+_REFRESH_SECONDS = 2.0  # how often pods are listed during a grace period
+_SIZE_SECONDS = 10.0  # how often a running run's artifacts are measured
 _TERMINATION_MARGIN_SECONDS = 5.0
 _WAITING_FOR_CHARACTERS = 500
 log = logging.getLogger(__name__)
@@ -42,14 +42,14 @@ class State(Enum):
     ACTIVE = "active"
     """Queued or running."""
     FINISHED = "finished"
-    """The outcome is decided and must be recorded in the archive."""
+    """The outcome is decided, and must be recorded in the archive."""
     RECORDED = "recorded"
-    """The archive has the outcome, and the Job must get its record."""
+    """The archive has the outcome, and the Job must get the record."""
     DONE = "done"
 
 
 class RunReconciler:
-    """Reconciles one run, in a task of its own."""
+    """Reconciles one run. `reconcile` runs in its own task."""
 
     def __init__(
         self, run: Run, cluster: Cluster, cache: ClusterCache, storage: Storage, settings: OperatorSettings
@@ -70,9 +70,9 @@ class RunReconciler:
         return self._run
 
     async def reconcile(self) -> None:
-        """Step until the run's record is on its Job."""
+        """Repeat steps until the run's record is on its Job."""
         if self._state is State.RECORDED and self._storage.archive.has_log(self._run.run_id):
-            self._storage.publisher.finish(self._run.run_id)  # the previous operator may have died before it did
+            self._storage.publisher.finish(self._run.run_id)  # the previous operator may have died before this
         try:
             while self._state is not State.DONE:
                 await self._step_or_retry()
@@ -86,11 +86,11 @@ class RunReconciler:
         except (ClusterUnavailable, ObjectChanged) as exc:
             log.info("run %s: %s", self._run.run_id, exc)
             await asyncio.sleep(backoff.RETRY_SECONDS)
-        except OSError as exc:  # a full disk: the record must wait for space
-            log.error("run %s: its record cannot be written: %s", self._run.run_id, exc)
+        except OSError as exc:  # probably a full disk: wait for space
+            log.error("run %s: cannot write its record: %s", self._run.run_id, exc)
             await asyncio.sleep(backoff.RETRY_SECONDS)
         except Exception as exc:
-            report("supervise", f"run {self._run.run_id} cannot be handled")
+            report("supervise", f"run {self._run.run_id}: cannot reconcile it")
             self._faults += 1
             if self._faults < backoff.MAX_FAULTS or not await self._abort(f"{type(exc).__name__}: {exc}"[:500]):
                 await asyncio.sleep(backoff.backoff_seconds(self._faults))
@@ -102,7 +102,7 @@ class RunReconciler:
                 await self._sync(observed)
                 await self._act(next_step(self._run, observed, self._facts, self._limits), observed)
             case State.FINISHED:
-                self._run = await self._storage.recorder.record_end(self._finished)
+                self._run = await self._storage.recorder.record_outcome(self._finished)
                 RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()
                 self._state = State.RECORDED
             case State.RECORDED:
@@ -110,8 +110,8 @@ class RunReconciler:
                 self._state = State.DONE
 
     async def _sync(self, observed: ObservedRun) -> None:
-        """Bring the record and the facts up to date with the run's objects, and follow its log."""
-        self._storage.recorder.record(self._run)  # does nothing if this state is recorded
+        """Update the record and the facts from the run's objects, and follow its log."""
+        self._storage.recorder.record(self._run)  # does nothing if this state is already recorded
         if observed.job is not None and jobs.cancel_requested(observed.job) and not self._run.cancel_requested:
             self._record(self._run.cancelling(now()))
         if observed.pod is not None and not observed.queued:
@@ -122,7 +122,7 @@ class RunReconciler:
                 self._record(self._run.started(time_of(self._run, started_at)))
         self._facts = replace(self._facts, now=now(), unavailable_at=self._cluster.unavailable_at)
         if observed.pod_terminated or self._run.status is RunStatus.RUNNING:
-            with contained("size", f"run {self._run.run_id}: its files cannot be counted"):
+            with contained("size", f"run {self._run.run_id}: cannot measure its artifacts"):
                 self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
 
     async def _act(self, step: Step, observed: ObservedRun) -> None:
@@ -152,7 +152,9 @@ class RunReconciler:
         interval = _REFRESH_SECONDS if wait.cause else _SIZE_SECONDS if self._run.status is RunStatus.RUNNING else None
         await self._objects.wait_for_change(observed, min(filter(None, (interval, wait.seconds)), default=None))
         if wait.cause and self._objects.observed.version == observed.version:
-            await self._objects.refresh_pods()  # a grace period ends only if Kubernetes confirms that nothing changed
+            await (
+                self._objects.refresh_pods()
+            )  # let Kubernetes confirm that nothing has changed before the grace period expires
 
     async def _terminate(self, reason: Reason, detail: str, observed: ObservedRun) -> None:
         if reason is Reason.CANNOT_START and observed.pod is None:
@@ -167,14 +169,14 @@ class RunReconciler:
         self._state = State.FINISHED
 
     async def _abort(self, detail: str) -> bool:
-        """Stop a run that cannot be handled and finish it; return whether that succeeded."""
+        """Stop and finish a run that cannot be reconciled; return whether that succeeded."""
         while not (observed := self._objects.observed).stopped:
-            with contained("supervise", f"run {self._run.run_id} cannot be stopped yet"):
+            with contained("supervise", f"run {self._run.run_id}: cannot stop it"):
                 await self._terminate(Reason.INTERNAL_ERROR, detail, observed)
             await self._objects.wait_for_change(observed, backoff.RETRY_MAX_SECONDS)
         if self._state is not State.ACTIVE:
             return False
-        with contained("supervise", f"run {self._run.run_id} cannot be finished yet"):
+        with contained("supervise", f"run {self._run.run_id}: cannot finish it"):
             await self._finish(failure(Reason.INTERNAL_ERROR, detail=detail), observed)
             return True
         return False

@@ -1,4 +1,4 @@
-"""The reconcilers: one task for each run that has not been recorded on its Job."""
+"""The reconcilers of all runs: one task for each run without a final record on its Job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline_operator.settings import OperatorSettings
 
 
 class RunReconcilers:
-    """Starts a reconciler for each run that needs one. They wait for `synced`: until then the cache is incomplete."""
+    """Starts a reconciler for each run that needs one. Reconcilers wait for `synced`, when the cache is complete."""
 
     def __init__(
         self, cluster: Cluster, cache: ClusterCache, storage: Storage, settings: OperatorSettings, tasks: Tasks
@@ -25,24 +25,24 @@ class RunReconcilers:
         self._tasks = tasks
         self._reconcilers: dict[str, RunReconciler] = {}
         self.synced = asyncio.Event()
-        """Set once the cache has been filled from complete listings."""
+        """Set when the cache has been filled from complete lists."""
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._reconcilers
 
     def ensure(self, run_id: str) -> None:
-        """Start a reconciler if the run needs one and has none. A fault of one run is reported, so others can go on."""
+        """Start a reconciler if the run needs one and has none. Errors are reported, and do not affect other runs."""
         try:
             self._ensure(run_id)
         except Exception:
-            report("supervise", f"run {run_id}")
+            report("supervise", f"run {run_id}: cannot start its reconciler")
             DRIFT.labels("fault").inc()
 
     def releasable(self) -> list[Run]:
         """Return the runs that admission may release."""
         found = []
         for run_id, reconciler in self._reconcilers.items():
-            with contained("admission", f"run {run_id}: its place in the queue is unknown"):
+            with contained("admission", f"run {run_id}: cannot decide whether to release it"):
                 if _releasable(reconciler.run, self._cache.get(run_id)):
                     found.append(reconciler.run)
         return found
@@ -65,7 +65,7 @@ class RunReconcilers:
             self._tasks.start(self._reconcile(run_id), f"run {run_id}")
 
     def _restore_record(self, job: Manifest, run: Run | None) -> None:
-        """Copy the Job's record to an archive that lost it, as one that was restored from a backup has."""
+        """Copy the Job's record to an archive without it, for example one that was restored from a backup."""
         if (record := jobs.record_of(job)) and not (run and run.status.terminal):
             DRIFT.labels("record-missed").inc()
             self._storage.recorder.record(record)
@@ -75,10 +75,10 @@ class RunReconcilers:
             await self.synced.wait()  # a Job's events can arrive before those of its pod
             await self._reconcilers[run_id].reconcile()
         except Exception:  # the next reconciliation starts it again
-            report("supervise", f"run {run_id}")
+            report("supervise", f"run {run_id}: its reconciler failed")
             DRIFT.labels("fault").inc()
         else:
-            asyncio.get_running_loop().call_soon(self.ensure, run_id)  # there may be a new Job of the same name
+            asyncio.get_running_loop().call_soon(self.ensure, run_id)  # a new Job may have the same name
         finally:
             del self._reconcilers[run_id]
             self._cache.changed.set()

@@ -33,7 +33,7 @@ def test_health_and_waiting_runs_show_that_the_operator_is_down(installation: In
         assert (found["status"], found["kubernetes"], found["queued"]) == ("degraded", "ok", 1), found
         place = launcher.status(waiting)["queue"]
         assert (place["position"], place["eta_seconds"]) == (1, None)
-        assert "operator is away" in place["why"]
+        assert "operator is down" in place["why"]
         assert launcher.status(running)["status"] == "running"
     finally:
         operator.start()

@@ -28,7 +28,7 @@ def completed(run: Run, *, minutes: int = 1) -> Run:
     )
     gap = Gap(first=3, last=3, why="The disk refused lines.")
     receipt = Receipt(lines=4, bytes=99, complete=False, gaps=(gap,))
-    return run.started(at).ended(outcome, at, receipt, {"cv_md_url": "firma/rolle/CV.md"})
+    return run.started(at).finished(outcome, at, receipt, {"cv_md_url": "firma/rolle/CV.md"})
 
 
 def test_a_stored_run_is_read_back_unchanged(run_store: Any) -> None:
@@ -113,7 +113,7 @@ def test_only_runs_that_finished_before_the_cutoff_are_deleted(run_store: Any) -
             old, new, waiting = completed(queued("a-1")), completed(queued("a-2"), minutes=60), queued("a-3")
             for run in (old, new, waiting):
                 await store.put(run)
-            assert await store.delete_ended_before(AT + timedelta(minutes=30)) == 1
+            assert await store.delete_finished_before(AT + timedelta(minutes=30)) == 1
             assert await store.get("a-1") is None
             assert (await store.find(RunQuery()))[1] == 2
 

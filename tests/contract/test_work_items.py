@@ -35,7 +35,9 @@ def test_five_fields_are_written_and_nothing_else_changes(work_items: Any) -> No
                 "pipeline_completed_at": None,
                 "artifact_urls": {},
             }
-            assert await items.marks.mark(run.ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt()), URLS)
+            assert await items.marks.mark(
+                run.finished(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt()), URLS
+            )
             item = await items.read(4711)
             assert item["pipeline_status"] == "failed"
             assert item["pipeline_completed_at"] == AT
@@ -92,7 +94,7 @@ def test_a_late_state_does_not_overwrite_the_outcome_of_the_same_run(work_items:
     async def check() -> None:
         async with work_items() as items:
             run = queued("a")
-            await items.marks.mark(run.ended(cancelled_before_start(), AT, Receipt()), {})
+            await items.marks.mark(run.finished(cancelled_before_start(), AT, Receipt()), {})
             assert not await items.marks.mark(run.started(AT), {})
             assert (await items.read(4711))["pipeline_status"] == "cancelled"
 

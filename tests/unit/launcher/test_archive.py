@@ -19,7 +19,8 @@ from launcher.domain.errors import ArchiveUnavailable, ConfigurationError
 from launcher.domain.log_lines import LineKind, LogLine, Receipt, TimestampedPiece, as_text, gap_of, receipt_of
 from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.runs import Run
-from launcher.stores.archive import Archive, claim
+from launcher.stores.archive import Archive
+from launcher.stores.archive_lock import lock_archive
 
 STAMP = "2026-11-24T08:00:00.000000001Z"
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -74,7 +75,7 @@ def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> No
         assert writer.number == before
         writer.append(pieces(before + 1, 4))
         assert [line.data for line in fresh.read("a", 0)] == [data for _, _, data in pieces(1, 4)]
-        assert writer.receipt(ended=True) == receipt_of(fresh.read("a", 0), complete=True)
+        assert writer.receipt(closed=True) == receipt_of(fresh.read("a", 0), complete=True)
         writer.close()
 
 
@@ -133,7 +134,7 @@ def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, 
     assert gap_of(lines[position - 1].data).to_document() == {
         "from": position,
         "to": position,
-        "why": "This line of the archive cannot be read.",
+        "why": "This line cannot be read from the archive.",
     }
     assert [line.data for line in lines if line.number != position] == [
         piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != position
@@ -155,7 +156,7 @@ def test_opening_a_damaged_log_cuts_off_no_whole_record_and_continues_it(tmp_pat
     writer.append(pieces(4, 4))
     lines = archive.read("a", 0)
     assert [line.data for line in lines[2:]] == [piece.data for piece in pieces(3, 4)]
-    receipt = writer.receipt(ended=True)
+    receipt = writer.receipt(closed=True)
     assert receipt == receipt_of(lines, complete=True)
     assert not receipt.complete
     writer.close()
@@ -202,7 +203,7 @@ def test_past_the_limit_one_gap_is_written_and_nothing_else(tmp_path: Path) -> N
     writer = archive.writer("a")
     for n in range(100):
         writer.append(pieces(n, n))
-    receipt = writer.receipt(ended=True)
+    receipt = writer.receipt(closed=True)
     writer.close()
     lines = archive.read("a", 0)
     assert [line.kind for line in lines].count(LineKind.GAP) == 1
@@ -230,16 +231,16 @@ def test_a_failed_write_leaves_a_gap_and_no_half_line(tmp_path: Path, mocker: Mo
             writer.append(refused)
         assert archive.last_number("a") == 2
         writer.drop(len(refused))
-        assert not writer.receipt(ended=True).complete
+        assert not writer.receipt(closed=True).complete
     mocker.stopall()
     writer.append(pieces(6, 6))
     lines = archive.read("a", 0)
     assert [line.kind for line in lines] == [LineKind.LINE, LineKind.LINE, LineKind.GAP, LineKind.LINE]
     assert lines[3].data == pieces(6, 6)[0].data
-    receipt = writer.receipt(ended=True)
+    receipt = writer.receipt(closed=True)
     assert receipt == receipt_of(lines, complete=True)
     [gap] = receipt.gaps
-    assert (gap.first, gap.why.startswith("The disk refused 3 lines: they are not kept.")) == (3, True)
+    assert (gap.first, gap.why.startswith("3 lines could not be written to the disk.")) == (3, True)
     writer.close()
 
 
@@ -269,10 +270,10 @@ def test_whole_records_that_a_full_disk_took_are_kept_as_they_may_have_been_read
     lines = archive.read("a", 0)
     assert lines[: len(read)] == read
     assert [line.kind for line in lines[len(read) :]] == [LineKind.GAP, LineKind.LINE]
-    assert writer.receipt(ended=True) == receipt_of(lines, complete=True)
+    assert writer.receipt(closed=True) == receipt_of(lines, complete=True)
     writer.close()
     with contextlib.closing(archive.writer("a")) as again:
-        assert again.receipt(ended=True) == receipt_of(lines, complete=True)
+        assert again.receipt(closed=True) == receipt_of(lines, complete=True)
 
 
 def test_a_half_written_record_that_cannot_be_cut_off_at_once_is_cut_off_before_the_next(
@@ -308,7 +309,7 @@ def test_a_full_log_stays_full_after_it_is_reopened(tmp_path: Path) -> None:
     assert reopened.full
     reopened.append(pieces(201, 201))
     assert reopened.number == writer.number
-    assert reopened.receipt(ended=True) == writer.receipt(ended=True)
+    assert reopened.receipt(closed=True) == writer.receipt(closed=True)
     reopened.close()
 
 
@@ -317,7 +318,7 @@ def test_a_record_is_replaced_atomically_until_it_is_final(tmp_path: Path) -> No
     run = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
     assert archive.get("a") is None
     assert archive.put(run)
-    end = run.ended(cancelled_before_start(), AT, Receipt())
+    end = run.finished(cancelled_before_start(), AT, Receipt())
     (tmp_path / "a" / "run.new").write_bytes(b'{"half":')  # a writer killed before the rename
     assert archive.get("a") == run
     assert archive.put(end)
@@ -377,16 +378,16 @@ def test_a_file_in_place_of_a_runs_folder_is_not_a_run(tmp_path: Path) -> None:
 
 
 def test_only_one_process_can_claim_an_archive(tmp_path: Path) -> None:
-    with claim(tmp_path), pytest.raises(ConfigurationError, match="ARCHIVE_DIR"), claim(tmp_path):
+    with lock_archive(tmp_path), pytest.raises(ConfigurationError, match="ARCHIVE_DIR"), lock_archive(tmp_path):
         pass
-    with claim(tmp_path):
+    with lock_archive(tmp_path):
         pass
 
 
 def test_an_archive_whose_lock_cannot_be_opened_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(ConfigurationError, match=r"ARCHIVE_DIR: .*/\.lock cannot be locked: Is a directory"):
-        claim(tmp_path).__enter__()
+        lock_archive(tmp_path).__enter__()
 
 
 def test_the_file_of_a_log_of_empty_lines_stays_within_a_few_times_its_limit(tmp_path: Path) -> None:
@@ -397,7 +398,7 @@ def test_the_file_of_a_log_of_empty_lines_stays_within_a_few_times_its_limit(tmp
         writer.append(empty)
     writer.close()
     assert (tmp_path / "a" / "log").stat().st_size < 6 * limit
-    assert writer.receipt(ended=True).gaps[-1].why.startswith("The log passed")
+    assert writer.receipt(closed=True).gaps[-1].why.startswith("The log passed")
 
 
 def test_a_record_whose_times_have_no_zone_is_skipped(tmp_path: Path) -> None:

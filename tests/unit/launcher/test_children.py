@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from launcher.engines.children import Child, GroupChild, ShimmedChild
-from launcher.engines.marks import end_leftovers, marks_of, processes_of
+from launcher.engines.marks import kill_leftovers, marks_of, processes_of
 from launcher.engines.shim import descendants, kill_descendants
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def test_the_exit_code_is_the_pipelines_own(
         child = pipeline(kind, tmp_path)
         await start(child, ["sh", "-c", script], tmp_path)
         exit_code = await child.wait()
-        await child.end()
+        await child.stop()
         return exit_code
 
     assert run_bounded(act) == code
@@ -79,7 +79,7 @@ def test_end_sends_sigterm_to_the_pipeline_and_its_children(
         child = pipeline(kind, tmp_path)
         await start(child, ["sh", "-c", "sleep 60 & echo $!; wait"], tmp_path)
         started = await printed_pid(tmp_path)
-        await child.end()
+        await child.stop()
         return started, await child.wait()
 
     started, exit_code = run_bounded(act)
@@ -110,7 +110,7 @@ def test_a_pipeline_has_default_signals_and_only_its_own_files(tmp_path: Path) -
             child, ["sh", "-c", "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd | wc -l"], tmp_path
         )
         await child.wait()
-        await child.end()
+        await child.stop()
 
     run_bounded(act)
     blocked, ignored, files = (tmp_path / "output").read_text().splitlines()
@@ -126,7 +126,7 @@ def test_a_run_of_a_lost_launcher_is_found_by_its_marks(tmp_path: Path) -> None:
         child = GroupChild(marks, 0)
         await start(child, ["sleep", "60"], tmp_path)
         before = len(processes_of(marks))
-        await end_leftovers(marks)
+        await kill_leftovers(marks)
         return before, len(processes_of(marks)), await child.wait()
 
     assert run_bounded(act) == (1, 0, -signal.SIGKILL)
@@ -143,9 +143,9 @@ def test_spared_and_older_descendants_are_not_killed(tmp_path: Path) -> None:
         below = descendants(os.getpid())
         (sleeping,) = descendants(shell.pid)
         assert {shell.pid, sleeping} <= below.keys()
-        assert not {shell.pid, sleeping} & descendants(os.getpid(), spared={shell.pid}).keys()
+        assert not {shell.pid, sleeping} & descendants(os.getpid(), exempt={shell.pid}).keys()
         assert kill_descendants(shell.pid, since=below[sleeping] + 1) == {}
-        assert kill_descendants(shell.pid, spared={sleeping}) == {}
+        assert kill_descendants(shell.pid, exempt={sleeping}) == {}
         assert kill_descendants(shell.pid) == {sleeping: below[sleeping]}
         await shell.wait()
 

@@ -16,8 +16,9 @@ import pytest
 
 from launcher.domain.errors import ArchiveUnavailable, StoreUnavailable
 from launcher.domain.log_lines import Gap, LineKind, LogLine, TimestampedPiece, gap_data
-from launcher.logs import feed
-from launcher.logs.feed import Chunk, FeedHub, line_event
+from launcher.logs import events, feed
+from launcher.logs.events import Chunk, line_event
+from launcher.logs.hub import FeedHub
 from launcher.logs.publisher import Publisher
 from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryLogTail
@@ -76,7 +77,7 @@ async def numbers(hub: FeedHub, after: int) -> list[int]:
 def test_viewers_who_join_at_any_line_receive_each_line_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, failure_rate: float
 ) -> None:
-    monkeypatch.setattr(feed, "_AWAY_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(feed, "_TAIL_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(feed, "_RING_BYTES", 4096)  # most viewers fall behind it
     chance = random.Random(seed)
     status = {"status": "running"}
@@ -124,7 +125,9 @@ def test_lines_that_are_no_longer_kept_are_one_gap(tmp_path: Path) -> None:
         return b"".join([body async for body in FeedHub(archive, tail, read_status).events("a", 0)])
 
     body = asyncio.run(scenario())
-    assert b'event: gap\ndata: {"from": 1, "to": 5, "why": "These lines are no longer kept."}\nid: 5\n\n' in body
+    assert (
+        b'event: gap\ndata: {"from": 1, "to": 5, "why": "These lines are no longer in the archive."}\nid: 5\n\n' in body
+    )
     assert re.findall(rb"^id: (\d+)$", body, re.M) == [b"5", b"6", b"7", b"8", b"9", b"10"]
 
 
@@ -225,9 +228,9 @@ class Redrawing:
         self.publisher = Publisher(self.archive, self.tail, 50)
         self.writer = self.archive.writer("a")
         self.status = {"status": "running"}
-        self.unfinished: str | None = None
+        self.partial_line: str | None = None
         self.received = b""
-        hub = FeedHub(self.archive, self.tail, self._read_status, lambda run_id: self.unfinished)
+        hub = FeedHub(self.archive, self.tail, self._read_status, lambda run_id: self.partial_line)
         self._viewer = asyncio.create_task(self._follow(hub))
 
     async def _read_status(self, run_id: str) -> dict[str, Any]:
@@ -268,9 +271,9 @@ def test_each_frame_of_an_unfinished_line_is_shown_once(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
         run.line(b"Starting")
         for frame in ("10 %", "20 %"):
-            run.unfinished = frame
+            run.partial_line = frame
             await run.until(frame.encode())
-        run.unfinished = None
+        run.partial_line = None
         run.line(b"\r10 %\r20 %\rdone")
         await run.until(b"data: done\nid: 2")
 
@@ -282,10 +285,10 @@ def test_each_frame_of_an_unfinished_line_is_shown_once(tmp_path: Path) -> None:
 def test_the_same_frame_of_a_later_line_is_shown_again(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
         for number in (1, 2, 3):
-            run.unfinished = "0 %"
+            run.partial_line = "0 %"
             while len(partial_texts(run.received)) < number:
                 await asyncio.sleep(0.005)
-            run.unfinished = None
+            run.partial_line = None
             run.line(b"\r0 %\r100 %")
             await run.until(b"id: %d\n" % number)
 
@@ -298,7 +301,7 @@ def test_frames_are_shown_about_five_times_a_second_however_fast_lines_arrive(tm
         until, number = loop.time() + 1.0, 0
         while loop.time() < until:
             number += 1
-            run.unfinished = f"frame {number}"
+            run.partial_line = f"frame {number}"
             run.line(b"line")
             await asyncio.sleep(0.001)
 
@@ -307,9 +310,9 @@ def test_frames_are_shown_about_five_times_a_second_however_fast_lines_arrive(tm
 
 def test_a_frame_whose_line_is_dropped_is_removed(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
-        run.unfinished = "10 %"
+        run.partial_line = "10 %"
         await run.until(b"10 %")
-        run.unfinished = None
+        run.partial_line = None
         await run.until(b'data: {"text": ""}')
 
     assert partial_texts(stream_of(scenario, tmp_path)) == ["10 %", ""]
@@ -412,7 +415,8 @@ def test_a_viewer_that_is_behind_when_the_disk_fails_receives_its_lines_or_a_gap
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     monkeypatch.setattr(feed, "_RING_BYTES", 1)
-    monkeypatch.setattr(feed, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(events, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(feed, "CHUNK_BYTES", 1)
 
     async def read_status(run_id: str) -> dict[str, Any]:
         return {"status": "completed"}
@@ -423,7 +427,7 @@ def test_a_viewer_that_is_behind_when_the_disk_fails_receives_its_lines_or_a_gap
         open_stream = hub.events("a", 0)
         received = await anext(open_stream)
         async with asyncio.timeout(10):
-            while not hub._feeds["a"].ended:
+            while not hub._feeds["a"].finished:
                 await asyncio.sleep(0.001)
         archive.failures = failures
         behind = await streamed(hub)

@@ -51,7 +51,7 @@ class FakeEngine:
             await self.hangs.wait()
         return self.state
 
-    def known(self) -> QueueState:
+    def cached_queue(self) -> QueueState:
         """See `Engine`."""
         return self.state
 
@@ -229,7 +229,7 @@ def test_failing_engine_is_not_live(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     engine = FakeEngine()
 
     async def scenario(checked: HealthCheck) -> None:
-        monkeypatch.setattr(engine, "known", lambda: 1 // 0)
+        monkeypatch.setattr(engine, "cached_queue", lambda: 1 // 0)
         assert await checked.liveness_problem() == "The engine does not answer."
 
     check(tmp_path, scenario, engine)

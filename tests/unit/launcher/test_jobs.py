@@ -161,7 +161,7 @@ def test_only_a_run_with_an_idempotency_key_has_its_label() -> None:
 def test_a_run_is_read_from_the_record_on_its_job() -> None:
     from_job = job_of()
     from_job["metadata"]["uid"] = "5f3c"
-    final = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    final = RUN.finished(cancelled_before_start(), AT, RUN.log)
     patch = manifests.record_patch(from_job, final, 60)
     from_job["metadata"]["labels"] |= patch["metadata"]["labels"]
     from_job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
@@ -174,7 +174,7 @@ def test_a_run_is_read_from_the_record_on_its_job() -> None:
 def test_a_copy_of_a_released_or_recorded_job_starts_as_queued(phase: str) -> None:
     original = job_of()
     original["metadata"]["uid"] = "5f3c"
-    final = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    final = RUN.finished(cancelled_before_start(), AT, RUN.log)
     patches = {"released": manifests.release_patch(original), "recorded": manifests.record_patch(original, final, 60)}
     original["metadata"]["labels"] |= patches[phase]["metadata"]["labels"]
     original["metadata"]["annotations"] |= patches[phase]["metadata"]["annotations"]

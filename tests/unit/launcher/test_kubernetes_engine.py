@@ -101,7 +101,7 @@ def keyed(name: str, request: str = "r") -> Run:
 
 def finished(run: Run, seconds: float = 10.0) -> Run:
     at = now()
-    return run.started(at - timedelta(seconds=seconds)).ended(completed(), at, Receipt())
+    return run.started(at - timedelta(seconds=seconds)).finished(completed(), at, Receipt())
 
 
 def run_scenario(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
@@ -120,7 +120,7 @@ def test_a_submitted_run_is_a_suspended_job_and_visible_at_once(tmp_path: Path) 
         job = harness.cluster.objects["Job", run.run_id]
         assert jobs.suspended(job) and jobs.phase_of(job) == labels.PHASE_QUEUED
         assert (await harness.engine.get(run.run_id)).status is RunStatus.QUEUED
-        assert harness.engine.known().queued == 1
+        assert harness.engine.cached_queue().queued == 1
         place = await harness.engine.place(run.run_id)
         assert place and (place.position, place.eta_seconds) == (1, None)
 
@@ -320,7 +320,7 @@ def test_while_the_operator_is_down_every_waiting_run_shows_it(tmp_path: Path, m
         harness.release("1-01jd")
         for run in runs:
             place = await harness.engine.place(run.run_id)
-            assert place and place.eta_seconds is None and "operator is away" in place.why
+            assert place and place.eta_seconds is None and "operator is down" in place.why
         assert (await harness.engine.queue()).operator == "away"
 
     run_scenario(tmp_path, scenario)

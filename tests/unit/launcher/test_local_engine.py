@@ -95,7 +95,7 @@ def test_a_run_is_executed_and_its_slot_is_released(tmp_path: Path) -> None:
         done = await harness.until(run.run_id, RunStatus.COMPLETED)
         assert (done.log.lines, done.log.complete) == (2, True)
         assert harness.storage.archive.get(run.run_id) == done
-        while harness.engine.known().active:
+        while harness.engine.cached_queue().active:
             await asyncio.sleep(0.005)
         assert await harness.engine.find(RunQuery()) == ([done], 1)
         with pytest.raises(RunNotFound):
@@ -161,7 +161,7 @@ def test_queued_and_running_runs_can_be_cancelled_and_finished_ones_stay(tmp_pat
 def test_a_run_cancelled_between_its_admission_and_its_start_never_starts(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = await harness.engine.submit(requested("1", "lasting"))  # admitted; its task has not run yet
-        assert harness.engine.known().active == 1
+        assert harness.engine.cached_queue().active == 1
         cancelling = await harness.engine.cancel(run.run_id)
         assert (cancelling.status, cancelling.cancel_requested) == (RunStatus.QUEUED, True)
         cancelled = await harness.until(run.run_id, RunStatus.CANCELLED)
@@ -179,7 +179,7 @@ def test_a_restart_keeps_the_queue_and_fails_running_runs(tmp_path: Path) -> Non
         await harness.engine.pause(True)
         await harness.restart()
         assert (await harness.engine.get(running.run_id)).reason == Reason.LAUNCHER_LOST
-        assert harness.engine.known() == replace(harness.engine.known(), active=0, queued=1, paused=True)
+        assert harness.engine.cached_queue() == replace(harness.engine.cached_queue(), active=0, queued=1, paused=True)
         await harness.engine.pause(False)
         await harness.until(queued.run_id, RunStatus.COMPLETED)
 
@@ -211,7 +211,7 @@ def test_queued_runs_are_restored_from_redis_if_the_archive_is_lost(tmp_path: Pa
         harness.storage = replace(harness.storage, shared=redis)
         await harness.restart()
         if redis_down:
-            assert harness.engine.known().queued == 0
+            assert harness.engine.cached_queue().queued == 0
         else:
             await harness.until("1-01jd", RunStatus.COMPLETED)
 
@@ -224,7 +224,7 @@ def test_a_folder_in_place_of_the_pause_file_is_a_clear_error_and_no_pause(
     (tmp_path / "archive" / "paused").mkdir(parents=True)
 
     async def scenario(harness: Harness) -> None:
-        assert not harness.engine.known().paused
+        assert not harness.engine.cached_queue().paused
         assert "archive/paused is a folder. Remove it" in caplog.text
         for paused in (True, False):
             with pytest.raises(ArchiveUnavailable, match=r"archive/paused is a folder\. Remove it"):
@@ -233,28 +233,28 @@ def test_a_folder_in_place_of_the_pause_file_is_a_clear_error_and_no_pause(
         await harness.until(run.run_id, RunStatus.COMPLETED)
         (tmp_path / "archive" / "paused").rmdir()
         await harness.engine.pause(True)
-        assert harness.engine.known().paused
+        assert harness.engine.cached_queue().paused
 
     run_scenario(tmp_path, scenario)
 
 
 def test_retention_forgets_deleted_runs_and_retries_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_CLEANING_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(local, "_RETENTION_RETRY_SECONDS", 0.02)
 
     class Redis(InMemoryRunStore):
         rounds = 0
 
-        async def delete_ended_before(self, moment: datetime) -> int:
+        async def delete_finished_before(self, moment: datetime) -> int:
             self.rounds += 1
             if self.rounds < 3:
                 raise StoreUnavailable("down")
-            return await super().delete_ended_before(moment)
+            return await super().delete_finished_before(moment)
 
     async def scenario(harness: Harness) -> None:
         old = now() - timedelta(days=9)
         for name in ("1", "2"):
             run = requested(name, created_at=old, updated_at=old, idempotency_hash=name)
-            harness.storage.archive.put(run.ended(cancelled_before_start(), old, run.log))
+            harness.storage.archive.put(run.finished(cancelled_before_start(), old, run.log))
         redis, delete = Redis(), harness.storage.artifacts.delete
         harness.storage = replace(harness.storage, recorder=Recorder(harness.storage.archive, [Mirror("redis", redis)]))
 

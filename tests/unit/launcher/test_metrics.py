@@ -26,7 +26,7 @@ def served_after(program: str) -> str:
             "slipway_stream_viewers",
         ),
         (
-            "from launcher.logs.feed import FeedHub as H\nfrom unittest.mock import MagicMock as M\nH(M(), M(), M())",
+            "from launcher.logs.hub import FeedHub as H\nfrom unittest.mock import MagicMock as M\nH(M(), M(), M())",
             "slipway_stream_viewers",
             "slipway_log_reopened_total",
         ),

@@ -127,7 +127,7 @@ def test_exit_code_has_the_meaning_of_its_entry_unless_the_run_was_stopped(file:
         failure(Reason.PIPELINE_ERROR, exit_code=4),
         failure(Reason.TIMED_OUT, exit_code=3, limit=9),
         failure(Reason.CANNOT_START),
-        outcome_of_process(0, ended_for=None, timeout=9),
+        outcome_of_process(0, stop_reason=None, timeout=9),
     ):
         assert explained(other) == other
 

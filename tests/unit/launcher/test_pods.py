@@ -190,7 +190,7 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
 
 
 @pytest.mark.parametrize(
-    ("observed", "ended_for", "status", "reason", "exit_code"),
+    ("observed", "stop_reason", "status", "reason", "exit_code"),
     [
         pytest.param(pod("Succeeded", **terminated(0, "Completed")), None, COMPLETED, Reason.COMPLETED, 0, id="exit 0"),
         pytest.param(
@@ -457,14 +457,14 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
     ],
 )
 def test_a_terminated_or_deleted_pod_has_one_outcome(
-    observed: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
+    observed: Pod, stop_reason: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
 ) -> None:
-    outcome = pods.outcome_of(observed, ended_for=ended_for, timeout=600)
+    outcome = pods.outcome_of(observed, stop_reason=stop_reason, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, exit_code)
 
 
 @pytest.mark.parametrize(
-    ("observed", "ended_for", "words"),
+    ("observed", "stop_reason", "words"),
     [
         (pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)), None, ["600 s", "timeout_seconds"]),
         (pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)), Reason.TIMED_OUT, ["600 s"]),
@@ -498,22 +498,22 @@ def test_a_terminated_or_deleted_pod_has_one_outcome(
     ],
 )
 def test_the_outcomes_message_says_what_happened_and_what_to_do(
-    observed: Pod, ended_for: Reason | None, words: list[str]
+    observed: Pod, stop_reason: Reason | None, words: list[str]
 ) -> None:
-    outcome = pods.outcome_of(observed, ended_for=ended_for, timeout=600, detail="the detail")
+    outcome = pods.outcome_of(observed, stop_reason=stop_reason, timeout=600, detail="the detail")
     for each in words:
         assert each in outcome.message
 
 
 def test_an_out_of_memory_outcome_names_the_limit() -> None:
     observed = pod("Failed", **terminated(137, "OOMKilled"))
-    assert pods.outcome_of(observed, ended_for=None, timeout=600).message.startswith(
+    assert pods.outcome_of(observed, stop_reason=None, timeout=600).message.startswith(
         "The pipeline exceeded its memory limit "
     )
     observed["spec"]["containers"][0]["resources"] = {"limits": {"memory": "1Gi"}}
-    assert "exceeded its memory limit (1 GiB) and" in pods.outcome_of(observed, ended_for=None, timeout=600).message
+    assert "exceeded its memory limit (1 GiB) and" in pods.outcome_of(observed, stop_reason=None, timeout=600).message
     observed["spec"]["containers"][0]["resources"] = {"limits": {"memory": 1000000}}
-    assert "exceeded its memory limit (1000000) and" in pods.outcome_of(observed, ended_for=None, timeout=600).message
+    assert "exceeded its memory limit (1000000) and" in pods.outcome_of(observed, stop_reason=None, timeout=600).message
 
 
 def test_the_first_container_of_the_spec_determines_the_state() -> None:
@@ -576,5 +576,5 @@ LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "st
 def test_an_eviction_is_recognized_whatever_the_container_state_is(state: dict[str, Any]) -> None:
     observed = pod("Failed", **EVICTED, **container(**state))
     observed["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
-    outcome = pods.outcome_of(observed, ended_for=None, timeout=600)
+    outcome = pods.outcome_of(observed, stop_reason=None, timeout=600)
     assert (outcome.reason, outcome.exit_code) == (Reason.EVICTED, 137)

@@ -52,7 +52,7 @@ def run_pump(folder: Path, scenario: Callable[[LogPump], Awaitable[None]]) -> tu
     async def run() -> tuple[Archive, Receipt]:
         archive, tail = Archive(folder), InMemoryLogTail(50)
         publisher = Publisher(archive, tail, 50)
-        pump = LogPump(await LogSink.open(archive, publisher, RUN, drop_refused=True))
+        pump = LogPump(await LogSink.open(archive, publisher, RUN, drop_on_error=True))
         await scenario(pump)
         receipt = await pump.close()
         await publisher.stop()
@@ -79,7 +79,7 @@ def test_one_gap_counts_the_lines_of_several_refused_writes(tmp_path: Path, disk
     assert lines[3].data == b"refused, its end accepted"
     [gap] = receipt.gaps
     assert (gap.first, gap.last) == (3, 3)
-    assert gap.why == f"The disk refused 1,233 lines: they are not kept. {ADVICE}"
+    assert gap.why == f"1,233 lines could not be written to the disk. {ADVICE}"
     assert receipt == receipt_of(lines, complete=True)
     assert lost_lines() - before == 1233
 
@@ -94,7 +94,7 @@ def test_lines_dropped_at_the_end_are_marked_once_there_is_room(tmp_path: Path, 
     lines = archive.read("a", 0)
     assert [line.kind for line in lines] == [LineKind.SYSTEM, LineKind.GAP]
     assert receipt == receipt_of(lines, complete=True)
-    assert receipt.gaps[0].why == f"The disk refused 1 line: it is not kept. {ADVICE}"
+    assert receipt.gaps[0].why == f"1 line could not be written to the disk. {ADVICE}"
 
 
 def test_a_disk_that_stays_full_leaves_the_count_in_the_receipt(tmp_path: Path, disk: Disk) -> None:
@@ -105,7 +105,7 @@ def test_a_disk_that_stays_full_leaves_the_count_in_the_receipt(tmp_path: Path, 
     archive, receipt = run_pump(tmp_path, scenario)
     assert [line.kind for line in archive.read("a", 0)] == [LineKind.SYSTEM]
     [gap] = receipt.gaps
-    assert (gap.first, gap.why) == (2, f"The disk refused 3 lines: they are not kept. {ADVICE}")
+    assert (gap.first, gap.why) == (2, f"3 lines could not be written to the disk. {ADVICE}")
     assert (receipt.lines, receipt.complete) == (1, False)
 
 
@@ -132,7 +132,7 @@ def test_an_unfinished_line_is_shown_once_it_redraws_itself(tmp_path: Path) -> N
     async def scenario(pump: LogPump) -> None:
         for chunk in (b"plain", b"\r10 %", b"\r20 \xff", b"\r", b"\n", b"next"):
             await pump.feed(chunk)
-            shown.append(pump.unfinished)
+            shown.append(pump.partial_line)
 
     run_pump(tmp_path, scenario)
     assert shown == [None, "10 %", "20 \N{REPLACEMENT CHARACTER}", "20 \N{REPLACEMENT CHARACTER}", None, None]

@@ -31,7 +31,7 @@ def run(name: str, priority: int = 0, microseconds: int = 0) -> Run:
 def took(seconds: float, pipeline: str = "default", number: int = 0) -> Run:
     """A run that completed after this many seconds."""
     queued = replace(run(f"took-{number}", microseconds=number), pipeline=pipeline)
-    return queued.started(AT).ended(completed(), AT + timedelta(seconds=seconds), Receipt())
+    return queued.started(AT).finished(completed(), AT + timedelta(seconds=seconds), Receipt())
 
 
 def place(
@@ -42,7 +42,7 @@ def place(
     typical: float | None = None,
     limit: int = 1,
     paused: bool = False,
-    operator_away: bool = False,
+    operator_down: bool = False,
 ) -> QueuePlace | None:
     """Return a run's place, given the active runs' remaining seconds and how long a run typically takes."""
     elapsed = [timedelta(seconds=(typical or 0.0) - seconds) for seconds in remaining]
@@ -54,7 +54,7 @@ def place(
         at=AT,
         limit=limit,
         paused=paused,
-        operator_away=operator_away,
+        operator_down=operator_down,
     )
 
 
@@ -117,10 +117,10 @@ def test_a_waiting_run_has_a_place_with_a_reason_and_others_have_none() -> None:
 @pytest.mark.parametrize("paused", [True, False])
 def test_there_is_no_eta_while_the_operator_is_down(paused: bool) -> None:
     runs = [run("a"), run("b", microseconds=1)]
-    found = place("b", runs, typical=1.0, paused=paused, operator_away=True)
+    found = place("b", runs, typical=1.0, paused=paused, operator_down=True)
     assert found is not None
     assert (found.position, found.eta_seconds) == (2, None)
-    assert "operator is away" in found.why and "until it is back" in found.why
+    assert "operator is down" in found.why and "when it returns" in found.why
 
 
 def test_one_hanging_run_does_not_change_the_typical_duration() -> None:
@@ -129,7 +129,7 @@ def test_one_hanging_run_does_not_change_the_typical_duration() -> None:
 
 
 def test_only_the_latest_successful_runs_of_a_pipeline_count() -> None:
-    failed = run("a").started(AT).ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
+    failed = run("a").started(AT).finished(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
     durations = Durations([took(float(number), number=number) for number in reversed(range(50))])
     durations.add(failed)
     durations.add(took(7.0, pipeline="other"))

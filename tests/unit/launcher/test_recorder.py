@@ -23,12 +23,12 @@ from launcher.stores.memory import InMemoryRunStore, InMemoryWorkItems
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 RUN = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
-FINISHED = RUN.ended(cancelled_before_start(), AT, Receipt())
+FINISHED = RUN.finished(cancelled_before_start(), AT, Receipt())
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_TRY_AGAIN_SECONDS", "_NO_ROOM_SECONDS", "RECONCILE_INTERVAL_SECONDS", "PING_INTERVAL_SECONDS"):
+    for name in ("_RETRY_SECONDS", "_DISK_FULL_RETRY_SECONDS", "RECONCILE_INTERVAL_SECONDS", "PING_INTERVAL_SECONDS"):
         monkeypatch.setattr(recorder_module, name, 0.01)
 
 
@@ -63,7 +63,7 @@ def fail_with(archive: Archive, *answers: Exception) -> None:
 def test_an_outcome_waits_for_room_on_a_full_disk(tmp_path: Path) -> None:
     async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
         fail_with(archive, *[OSError(errno.ENOSPC, "No space left on device")] * 20)
-        assert await recorder.record_end(FINISHED) == FINISHED
+        assert await recorder.record_outcome(FINISHED) == FINISHED
         assert archive.get("a") == FINISHED
 
     run_scenario(tmp_path, scenario)
@@ -73,7 +73,7 @@ def test_an_outcome_that_cannot_be_written_is_recorded_without_external_data(tmp
     odd = replace(FINISHED, message="half an emoji: \ud83d", artifacts={"report_url": "M\udcfcller.pdf"})
 
     async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
-        recorded = await recorder.record_end(odd)
+        recorded = await recorder.record_outcome(odd)
         assert recorded.status is FINISHED.status and recorded.reason == FINISHED.reason
         assert archive.get("a") == recorded
         assert recorded.artifacts == {}
@@ -85,7 +85,7 @@ def test_an_outcome_that_cannot_be_written_is_recorded_without_external_data(tmp
 def test_an_outcome_that_the_archive_refuses_reaches_the_stores_and_later_the_archive(tmp_path: Path) -> None:
     async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
         fail_with(archive, *[OSError(errno.EIO, "Input/output error")] * 8)
-        recorded = await recorder.record_end(FINISHED)
+        recorded = await recorder.record_outcome(FINISHED)
         await until(lambda: has(store, recorded))
         while archive.get("a") != recorded:
             await asyncio.sleep(0.005)
@@ -123,12 +123,12 @@ def test_a_concurrent_change_loses_no_outcome_and_the_first_outcome_stays(tmp_pa
     async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
         started = RUN.started(AT)
         recorder.record(started)
-        failed = started.ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
+        failed = started.finished(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
         recorder.record(started.cancelling(AT))  # the same revision as the outcome
-        recorded = await recorder.record_end(failed)
+        recorded = await recorder.record_outcome(failed)
         assert (recorded.status, recorded.cancel_requested) == (RunStatus.FAILED, True)
         assert archive.get("a") == recorded
-        assert await recorder.record_end(started.ended(cancelled_before_start(), AT, Receipt())) == recorded
+        assert await recorder.record_outcome(started.finished(cancelled_before_start(), AT, Receipt())) == recorded
 
     run_scenario(tmp_path, scenario)
 

@@ -18,7 +18,7 @@ from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
 from launcher.recorder import Mirror, Recorder
-from launcher.retention import forget, forget_before
+from launcher.retention import delete_before, delete_runs
 from launcher.settings import SharedSettings
 from launcher.stores.memory import InMemoryRunStore
 from launcher.wiring import Storage, open_storage
@@ -28,7 +28,7 @@ AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 
 def finished_run(storage: Storage, run_id: str) -> Run:
     """A finished run, with an artifact in a subfolder."""
-    run = Run(run_id=run_id, job_id="1", created_at=AT, updated_at=AT).ended(
+    run = Run(run_id=run_id, job_id="1", created_at=AT, updated_at=AT).finished(
         failure(Reason.CANNOT_START), AT, Receipt()
     )
     storage.archive.put(run)
@@ -60,11 +60,11 @@ def test_a_run_that_cannot_be_deleted_keeps_its_record_and_blocks_no_other(
                 return remove(removal)
 
             monkeypatch.setattr(folder.Removal, "run", remove_or_fail)
-            assert await forget(runs, storage) == [runs[0], runs[2]]
+            assert await delete_runs(runs, storage) == [runs[0], runs[2]]
             assert [run.run_id for run in storage.archive.runs()] == ["2"]
             assert [path.name for path in (tmp_path / "applications").iterdir()] == ["2"]
             monkeypatch.undo()
-            assert await forget(storage.archive.runs(), storage) == [runs[1]]
+            assert await delete_runs(storage.archive.runs(), storage) == [runs[1]]
             assert not list(storage.archive.runs())
             assert not list((tmp_path / "applications").iterdir())
 
@@ -78,7 +78,7 @@ def test_a_store_that_cannot_be_cleaned_does_not_block_the_next_one(tmp_path: Pa
     )
 
     class Faulty(InMemoryRunStore):
-        async def delete_ended_before(self, moment: datetime) -> int:
+        async def delete_finished_before(self, moment: datetime) -> int:
             raise fault
 
     async def scenario() -> None:
@@ -90,7 +90,7 @@ def test_a_store_that_cannot_be_cleaned_does_not_block_the_next_one(tmp_path: Pa
             await other.put(run)
             retry = contextlib.nullcontext() if isinstance(fault, RuntimeError) else pytest.raises(StoreUnavailable)
             with retry:
-                await forget_before(AT + timedelta(days=1), [run], storage)
+                await delete_before(AT + timedelta(days=1), [run], storage)
             assert await other.get("1") is None
             assert not list(storage.archive.runs())
 

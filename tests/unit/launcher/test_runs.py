@@ -29,7 +29,7 @@ def in_status(status: RunStatus) -> Run:
 def moved_to(run: Run, status: RunStatus) -> Run:
     if status is RunStatus.RUNNING:
         return run.started(AT)
-    return run.ended(Outcome(status=status, reason=Reason.COMPLETED, message="x"), AT, Receipt())
+    return run.finished(Outcome(status=status, reason=Reason.COMPLETED, message="x"), AT, Receipt())
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_finished_run_cannot_be_cancelled() -> None:
 def test_the_first_outcome_stays_whatever_the_order_of_writes(seed: int) -> None:
     started = QUEUED.started(AT)
     states = [QUEUED, started, started.cancelling(AT)]
-    states += [run.ended(failure(Reason.PIPELINE_ERROR, exit_code=n), AT, Receipt()) for n, run in enumerate(states)]
+    states += [run.finished(failure(Reason.PIPELINE_ERROR, exit_code=n), AT, Receipt()) for n, run in enumerate(states)]
     writes = [random.Random(seed + n).choice(states) for n in range(12)]
     stored: Run | None = None
     first_outcome: Run | None = None
@@ -74,7 +74,7 @@ def test_a_run_is_unchanged_by_a_json_round_trip(
 ) -> None:
     run = dataclasses.replace(QUEUED, job_id=job_id, params=params).started(AT)
     receipt = Receipt(lines=number, bytes=number, gaps=(Gap(first=1, last=number, why=why),))
-    run = run.ended(failure(Reason.TIMED_OUT, limit=3), AT, receipt, {"a_url": job_id})
+    run = run.finished(failure(Reason.TIMED_OUT, limit=3), AT, receipt, {"a_url": job_id})
     assert Run.from_json(run.to_json()) == run
     assert Run.from_document({**run.to_document(), "of_a_newer_version": 1}) == run
 
@@ -99,14 +99,14 @@ def test_an_invalid_record_is_refused(text: str | bytes) -> None:
 
 def test_an_undecodable_detail_of_an_outcome_or_a_wait_can_be_recorded() -> None:
     detail = "cannot open '\udcfc'"
-    failed = QUEUED.waiting(detail, AT).ended(failure(Reason.CANNOT_START, detail=detail), AT, Receipt())
+    failed = QUEUED.waiting(detail, AT).finished(failure(Reason.CANNOT_START, detail=detail), AT, Receipt())
     assert "cannot open '\N{REPLACEMENT CHARACTER}'" in (failed.message or "")
     assert Run.from_json(QUEUED.waiting(detail, AT).to_json()).waiting_for == "cannot open '\N{REPLACEMENT CHARACTER}'"
     assert Run.from_json(failed.to_json()) == failed
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "ended_for", "status", "reason", "shown"),
+    ("exit_code", "stop_reason", "status", "reason", "shown"),
     [
         (0, None, "completed", Reason.COMPLETED, 0),
         (3, None, "failed", Reason.PIPELINE_ERROR, 3),
@@ -122,9 +122,9 @@ def test_an_undecodable_detail_of_an_outcome_or_a_wait_can_be_recorded() -> None
     ],
 )
 def test_each_way_a_process_exits_has_its_outcome(
-    exit_code: int, ended_for: Reason | None, status: str, reason: Reason, shown: int
+    exit_code: int, stop_reason: Reason | None, status: str, reason: Reason, shown: int
 ) -> None:
-    outcome = outcome_of_process(exit_code, ended_for=ended_for, timeout=600)
+    outcome = outcome_of_process(exit_code, stop_reason=stop_reason, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, shown)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from checkers.hostile import outputs
 from launcher.domain.log_lines import LineKind, LogLine, progress_of
 from launcher.domain.text import clean_json, clean_text, one_line, to_json
-from launcher.logs.feed import line_event, partial_event, run_event
+from launcher.logs.events import line_event, partial_event, run_event
 
 TEXTS = st.text() | st.text(st.characters(categories=["Cs"])) | st.sampled_from(["\ud83d\ude00", "\ud83d", "a\udcfcb"])
 VALUES = st.recursive(

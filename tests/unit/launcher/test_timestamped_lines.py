@@ -59,8 +59,8 @@ def test_each_line_is_read_once_whatever_the_timestamps_and_the_interruptions(
         body = answer(source, state.since)[:size]
         splitter, resume_filter = TimestampedSplitter(LIMIT), ResumeFilter(state)
         for at in range(0, len(body), step):
-            pieces += resume_filter.rest_of(splitter.feed(body[at : at + step]))
-        assert not resume_filter.missed
+            pieces += resume_filter.new_pieces(splitter.feed(body[at : at + step]))
+        assert not resume_filter.missing_lines
     assert joined(pieces) == source
     assert all(len(piece.data) <= LIMIT for piece in pieces)
 
@@ -73,8 +73,10 @@ def test_only_unread_lines_that_were_rotated_away_are_missed(source: list[Line],
     splitter = TimestampedSplitter(LIMIT)
     pieces = splitter.feed(answer(ordered[:read], None))
     resume_filter = ResumeFilter(state_of(pieces))
-    more = resume_filter.rest_of(TimestampedSplitter(LIMIT).feed(answer(ordered[first_left:], "2026-11-24T07:59:55Z")))
-    assert resume_filter.missed == (first_left >= read)
+    more = resume_filter.new_pieces(
+        TimestampedSplitter(LIMIT).feed(answer(ordered[first_left:], "2026-11-24T07:59:55Z"))
+    )
+    assert resume_filter.missing_lines == (first_left >= read)
     assert joined([*pieces, *more]) == ordered[:read] + ordered[max(first_left, read) :]
 
 

@@ -24,7 +24,7 @@ from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines.local import LocalEngine
 from launcher.logs import feed, publisher
-from launcher.logs.feed import FeedHub
+from launcher.logs.hub import FeedHub
 from launcher.logs.publisher import Publisher
 from launcher.recorder import Mirror, Recorder
 from launcher.settings import Settings, SharedSettings
@@ -65,10 +65,10 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, seconds in (
         (recorder, "RECONCILE_INTERVAL_SECONDS", 0.05),
         (recorder, "PING_INTERVAL_SECONDS", 0.02),
-        (recorder, "_TRY_AGAIN_SECONDS", 0.01),
+        (recorder, "_RETRY_SECONDS", 0.01),
         (publisher, "_RETRY_SECONDS", 0.01),
         (feed, "_WAIT_SECONDS", 0.02),
-        (feed, "_AWAY_SECONDS", 0.01),
+        (feed, "_TAIL_DOWN_POLL_SECONDS", 0.01),
         (admission, "_TICK_SECONDS", 0.05),
         (admission, "_RETRY_SECONDS", 0.01),
         (reconciliation, "RECONCILE_SECONDS", 0.05),
@@ -90,7 +90,7 @@ class Stores:
         self.items = InMemoryWorkItems({name: {} for name in ("1", "2", "3")})
         self.mirrored = [InMemoryRunStore(), InMemoryRunStore()]
         mirrors = [
-            Mirror("redis", self.mirrored[0], keeps=timedelta(days=1)),
+            Mirror("redis", self.mirrored[0], retention=timedelta(days=1)),
             Mirror("mongodb", self.mirrored[1], items=self.items),
         ]
         make_writer = archive.writer

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from checkers.hostile import check_events, outputs, shapes
 from launcher.api.schemas import view
 from launcher.domain.runs import RunStatus
-from launcher.logs.feed import FeedHub
+from launcher.logs.hub import FeedHub
 from launching.harness import NAME, POD, Harness, ended, running, waiting
 from launching.shapes import Entry, make
 

@@ -371,7 +371,7 @@ def test_the_cause_is_reported_while_waiting_and_at_termination(cause: str, word
 
 def test_a_job_suspended_by_hand_waits_without_limit_and_says_what_to_do() -> None:
     step = next_step(QUEUED, ObservedRun(job=job(suspended=True)), facts(cause="no pod", lasting=3600), LIMITS)
-    assert step == Wait(waiting_for="Its Job was suspended by hand: set spec.suspend to false, or delete it.")
+    assert step == Wait(waiting_for="Its Job was suspended by hand. Set spec.suspend to false, or delete the Job.")
 
 
 @pytest.mark.parametrize("of_pod", [None, pod("pulling"), pod("unscheduled"), pod("running")])
@@ -497,7 +497,7 @@ def test_every_outcome_can_be_recorded(run: Run, observed: ObservedRun, known: F
     if isinstance(step, Finish):
         if step.outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
             run = run.started(AT)  # its start was not observed: the reconciler records one first
-        finished = run.ended(step.outcome, AT, Receipt(complete=True))
+        finished = run.finished(step.outcome, AT, Receipt(complete=True))
         assert Run.from_json(finished.to_json()) == finished
 
 

@@ -51,7 +51,7 @@ class Harness:
         at = now() - timedelta(hours=1)
         job = self.queue(job_id)
         run = Run(run_id=f"{job_id}-01jd", job_id=job_id, created_at=at, updated_at=at)
-        finished = run.ended(cancelled_before_start(), at, Receipt(complete=True))
+        finished = run.finished(cancelled_before_start(), at, Receipt(complete=True))
         patch = manifests.record_patch(job, finished, 60)
         if record is not None:
             patch["metadata"]["annotations"][labels.RECORD] = record
@@ -151,7 +151,7 @@ def test_failed_retention_is_retried_after_a_minute(tmp_path: Path, monkeypatch:
     async def unavailable(*_: object) -> None:
         raise StoreUnavailable("Redis does not answer")
 
-    monkeypatch.setattr(housekeeping, "forget_before", unavailable)
+    monkeypatch.setattr(housekeeping, "delete_before", unavailable)
     monkeypatch.setattr(asyncio, "sleep", sleep)
 
     async def scenario() -> None:

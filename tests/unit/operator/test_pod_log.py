@@ -16,7 +16,7 @@ DELETED = ObservedRun(pod=POD, pod_deleted=True)
 NEVER_CREATED = ObservedRun(job_deleted=True)
 WAITING, READING, AT_END = LogState.WAITING_FOR_CONTAINER, LogState.READING, LogState.AT_END
 COMPLETE, INCOMPLETE, NO_CONTAINER = LogState.COMPLETE, LogState.INCOMPLETE, LogState.NO_CONTAINER
-END, BREAK, REFUSED = ReadResult.END, ReadResult.BREAK, ReadResult.REFUSED
+END, INTERRUPTED, REFUSED = ReadResult.END, ReadResult.INTERRUPTED, ReadResult.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ END, BREAK, REFUSED = ReadResult.END, ReadResult.BREAK, ReadResult.REFUSED
         (READING, END, TERMINATED, COMPLETE),
         (AT_END, END, TERMINATED, COMPLETE),
         (AT_END, END, DELETED, COMPLETE),
-        (AT_END, BREAK, RUNNING, READING),
-        (AT_END, BREAK, TERMINATED, READING),
-        (READING, BREAK, TERMINATED, READING),
-        (READING, BREAK, DELETED, INCOMPLETE),
-        (WAITING, BREAK, RUNNING, WAITING),
-        (WAITING, BREAK, TERMINATED, WAITING),
-        (WAITING, BREAK, DELETED, NO_CONTAINER),
-        (WAITING, BREAK, NEVER_CREATED, NO_CONTAINER),
+        (AT_END, INTERRUPTED, RUNNING, READING),
+        (AT_END, INTERRUPTED, TERMINATED, READING),
+        (READING, INTERRUPTED, TERMINATED, READING),
+        (READING, INTERRUPTED, DELETED, INCOMPLETE),
+        (WAITING, INTERRUPTED, RUNNING, WAITING),
+        (WAITING, INTERRUPTED, TERMINATED, WAITING),
+        (WAITING, INTERRUPTED, DELETED, NO_CONTAINER),
+        (WAITING, INTERRUPTED, NEVER_CREATED, NO_CONTAINER),
         (WAITING, REFUSED, RUNNING, WAITING),
         (READING, REFUSED, RUNNING, READING),
         (AT_END, REFUSED, RUNNING, AT_END),
@@ -50,5 +50,5 @@ def test_the_state_after_an_attempt_to_read(
 
 @pytest.mark.parametrize(("state", "after"), [(READING, INCOMPLETE), (WAITING, NO_CONTAINER)])
 def test_a_log_that_cannot_be_read_for_too_long_is_given_up(state: LogState, after: LogState) -> None:
-    assert next_state(state, BREAK, TERMINATED, overdue=True) is after
+    assert next_state(state, INTERRUPTED, TERMINATED, overdue=True) is after
     assert after.final

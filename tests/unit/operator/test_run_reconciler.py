@@ -37,7 +37,7 @@ RunScenario = Callable[..., None]
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(recorder, "_NO_ROOM_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "_DISK_FULL_RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -349,7 +349,7 @@ def test_a_new_job_with_the_name_of_a_finished_run_gets_its_record_and_never_run
 ) -> None:
     async def scenario(harness: Harness) -> None:
         outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="…", exit_code=0)
-        before = harness.run.started(now()).ended(outcome, now(), Receipt(complete=True))
+        before = harness.run.started(now()).finished(outcome, now(), Receipt(complete=True))
         harness.storage.recorder.record(before)
         harness.make_job(suspend=suspend)
         await harness.start()
