@@ -48,7 +48,9 @@ def with_links_of_the_site(text: str, file: Path, docname: str) -> str:
         if not target.is_relative_to(ROOT) or target.is_dir():
             return link[0]
         page = PAGES.get(str(target.relative_to(ROOT)))
-        return f"]({os.path.relpath(HERE / page if page else target, (HERE / docname).parent)}"
+        path = os.path.relpath(HERE / page if page else target, (HERE / docname).parent)
+        of_the_site = page or target.is_relative_to(HERE)
+        return f"]({path}" if of_the_site else f"](path:{path}"  # a file to download, also if it is Markdown
 
     return re.sub(r"\]\(([^)\s#:]+)(?=[)#])", leads_to, text)
 
