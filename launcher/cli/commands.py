@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from launcher.cli.failures import Exit, Failure
 
@@ -23,6 +24,32 @@ cli = typer.Typer(
 )
 artifacts = typer.Typer(no_args_is_help=True, help="List and download a run's artifacts.")
 cli.add_typer(artifacts, name="artifacts")
+
+
+class _PlainUsage(TyperCommand):
+    """A command with required arguments, whose usage Typer would show in braces."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from launcher.version import VERSION
+
+        typer.echo(f"slipway {VERSION}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _RUN = typer.Argument(metavar="RUN", help="Run id, or the beginning of one.")
@@ -78,7 +105,7 @@ def _options(
     return {name: value for name, value in found.items() if value is not None} | {"params": values}
 
 
-@cli.command()
+@cli.command(cls=_PlainUsage)
 def run(
     job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Work item to process.")],
     profile: Profile = None,
@@ -147,7 +174,8 @@ def _lines_of(file: str) -> list[str]:
 def ps(
     job_id: Annotated[str | None, typer.Option(help="Filter by work item.")] = None,
     status: Annotated[
-        str | None, typer.Option(help="Filter by status: queued, running, completed, failed or cancelled.")
+        str | None,
+        typer.Option(metavar="STATUS", help="Filter by status: queued, running, completed, failed or cancelled."),
     ] = None,
     pipeline: Annotated[str | None, typer.Option(help="Filter by pipeline.")] = None,
     page: Annotated[int, typer.Option(min=1, help="Page to show.")] = 1,
@@ -161,8 +189,11 @@ def ps(
     if as_json:
         output.document(found)
         return
-    for each in found["runs"]:
-        output.say(output.run_lines(each)[0])
+    head, rows = output.run_table(found["runs"])
+    if rows:
+        output.note(head)
+    for row in rows:
+        output.say(row)
     output.note(f"{len(found['runs'])} of {found['total']} runs")
 
 
@@ -177,17 +208,20 @@ def logs(
     reference: Reference = None,
     job_id: NewestOf = None,
     follow: Follow = False,
-    after: Annotated[int, typer.Option(min=0, help="With --follow, skip lines up to this number.")] = 0,
+    after: Annotated[int, typer.Option(min=0, help="Skip the lines up to this number.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print or follow a run's log."""
+    """Print or follow a run's log.
+
+    Without --follow, it is the raw log, with the pipeline's ::progress:: lines.
+    """
     from launcher.cli import output
 
     client = _client()
     found = client.run(reference, job_id)
     if follow:
         _follow(client, found, as_json, after=after, on_interrupt="leave")
-    body = client.download(f"/jobs/{found['run_id']}/log")
+    body = output.after_line(client.download(f"/jobs/{found['run_id']}/log"), after)
     if as_json:
         output.text_document({"run_id": found["run_id"]}, body)
     elif sys.stdout.isatty():
@@ -242,7 +276,7 @@ def artifacts_list(reference: Reference = None, job_id: NewestOf = None, as_json
         output.note(f"Run {found['run_id']} has no artifacts. Its status is {found['status']}.")
 
 
-@artifacts.command("get")
+@artifacts.command("get", cls=_PlainUsage)
 def artifacts_get(
     reference: Annotated[str, _RUN],
     names: Annotated[
