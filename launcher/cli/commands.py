@@ -194,7 +194,7 @@ def ps(
         output.note(head)
     for row in rows:
         output.say(row)
-    output.note(f"{len(found['runs'])} of {found['total']} runs")
+    output.note(f"{len(found['runs'])} of {found['total']} {'run' if found['total'] == 1 else 'runs'}")
 
 
 @cli.command()

@@ -147,7 +147,7 @@ def test_ps_shows_which_item_and_pipeline_were_requested_and_when(launcher: Laun
     listed = slipway(launcher, "ps", "--job-id", "an item")
     requested = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.fullmatch(rf"{run_id}  an item  hello +{requested} +completed: .*\n", listed.stdout)
-    assert re.match(r"RUN +JOB +PIPELINE +REQUESTED \(UTC\)  STATUS\n", listed.stderr)
+    assert re.match(r"RUN +JOB +PIPELINE +REQUESTED \(UTC\) +STATUS\n1 of 1 run\n", listed.stderr)
     none = slipway(launcher, "ps", "--job-id", "nothing")
     assert (none.stdout, none.stderr) == ("", "0 of 0 runs\n")
 
