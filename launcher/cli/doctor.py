@@ -50,10 +50,10 @@ def _env_file() -> list[Finding]:
 
 def _secret() -> list[Finding]:
     secret = os.environ.get("RUNNER_API_SECRET", "")
-    weak = f"Set a strong one, which a launcher in production requires; {MAKE_ONE}."
+    required = "A launcher in production requires a strong one"
     try:
         if not secret:
-            return [Finding("secret", "warn", "RUNNER_API_SECRET is not set", weak)]
+            return [Finding("secret", "warn", "RUNNER_API_SECRET is not set", f"{required}; {MAKE_ONE}.")]
         usable("RUNNER_API_SECRET", secret)
     except Unusable as exc:
         return [Finding("secret", "fail", str(exc), "Set RUNNER_API_SECRET again without this.")]
@@ -62,7 +62,7 @@ def _secret() -> list[Finding]:
     try:
         strong_secret("RUNNER_API_SECRET", secret)
     except Unusable as exc:
-        return [Finding("secret", "warn", str(exc), weak)]
+        return [Finding("secret", "warn", str(exc), f"{required}.")]
     return [Finding("secret", "ok", "RUNNER_API_SECRET is strong enough")]
 
 
