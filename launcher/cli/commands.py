@@ -8,9 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from launcher.cli.failures import Exit, Failure
+from launcher.cli.options import (
+    RUN,
+    AsJson,
+    Follow,
+    Key,
+    NewestOf,
+    Params,
+    PipelineName,
+    PlainUsage,
+    Priority,
+    Profile,
+    Reference,
+    Timeout,
+    print_version,
+)
 
 if TYPE_CHECKING:
     from launcher.cli.client import Client, Run
@@ -26,46 +40,13 @@ artifacts = typer.Typer(no_args_is_help=True, help="List and download a run's ar
 cli.add_typer(artifacts, name="artifacts")
 
 
-class _PlainUsage(TyperCommand):
-    """A command with required arguments, whose usage Typer would show in braces."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the words of the usage line."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from launcher.version import VERSION
-
-        typer.echo(f"slipway {VERSION}")
-        raise typer.Exit
-
-
 @cli.callback()
 def _options_of_all(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_RUN = typer.Argument(metavar="RUN", help="Run id, or the beginning of one.")
-Reference = Annotated[str | None, _RUN]
-NewestOf = Annotated[str | None, typer.Option("--job-id", help="Use the newest run of this work item instead of RUN.")]
-Profile = Annotated[str | None, typer.Option(help="Profile for the pipeline.")]
-PipelineName = Annotated[str | None, typer.Option(help="Pipeline to run. Defaults to: default.")]
-Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Parameter for the pipeline. Repeatable.")
-]
-Priority = Annotated[int, typer.Option(help="From -100 to 100. Higher runs start first.")]
-Timeout = Annotated[int | None, typer.Option(help="Time limit in seconds, from the pipeline's start.")]
-Key = Annotated[str | None, typer.Option(help="Idempotency key: the same key never launches a second run.")]
-Follow = Annotated[
-    bool, typer.Option("--follow", "-f", help="Follow the log to the end, and exit with the run's exit code.")
-]
 
 
 def _client() -> Client:
@@ -105,7 +86,7 @@ def _options(
     return {name: value for name, value in found.items() if value is not None} | {"params": values}
 
 
-@cli.command(cls=_PlainUsage)
+@cli.command(cls=PlainUsage)
 def run(
     job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Work item to process.")],
     profile: Profile = None,
@@ -276,9 +257,9 @@ def artifacts_list(reference: Reference = None, job_id: NewestOf = None, as_json
         output.note(f"Run {found['run_id']} has no artifacts. Its status is {found['status']}.")
 
 
-@artifacts.command("get", cls=_PlainUsage)
+@artifacts.command("get", cls=PlainUsage)
 def artifacts_get(
-    reference: Annotated[str, _RUN],
+    reference: Annotated[str, RUN],
     names: Annotated[
         list[str] | None, typer.Argument(metavar="FILE", help="Files to download. Defaults to all.")
     ] = None,
