@@ -51,7 +51,8 @@ def create_app(environment: Mapping[str, str], host: str) -> Flask:
         app.extensions["attempts"] = _attempts(environment)
         app.extensions["postings"] = open_postings(environment, known_runs)
     except (PyMongoError, ValueError, OSError):  # their messages repeat the URI, password included
-        text = "MONGODB_URI: the MongoDB driver rejects an option after the '?'. Correct it."
+        text = "MONGODB_URI: the MongoDB driver rejects the user name, the password or an option after the '?'. "
+        text += "Correct it."
         raise ConfigurationError(text) from None
     app.jinja_env.globals.update(csrf_token=csrf_token, signed_in=signed_in)
     app.before_request(_check_host)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
 from flask import g
 
+from frontend import answers
+from frontend.answers import Shape
 from frontend.api.runner import ask
 from frontend.batch import NOT_FOUND
 from frontend.last_run import LastRun
-from frontend.messages import LIVE, Problem, problem_of, unreachable
+from frontend.messages import LIVE, Problem, problem_of, unexpected, unreachable
 
 MAX_RUNS = 500  # the launcher's largest page
 POLLED_RUNS = 100  # the newest runs, fetched with each poll: new runs are among them
-_NOT_JSON = Problem(502, "Unexpected response", "The server at RUNNER_URL is not the launcher. Check RUNNER_URL.")
 
 
 class LauncherError(Exception):
@@ -28,22 +30,24 @@ class LauncherError(Exception):
 
 def call(
     *parts: str,
+    shape: Shape,
     method: str = "GET",
     params: dict[str, str | int] | None = None,
     body: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the launcher's answer; raises `LauncherError`."""
+    """Return the launcher's answer, which has this shape; raises `LauncherError`."""
     try:
         answer = ask(*parts, method=method, params=params, body=body, headers=headers)
     except httpx.TransportError:
         raise LauncherError(unreachable()) from None
-    document = _json(answer)
+    document = answers.parse(answer.content)
     if answer.status_code != 200:
         raise LauncherError(_problem(answer, document))
-    if document is None:
-        raise LauncherError(_NOT_JSON)
-    return document
+    if not answers.conforms(document, shape):
+        raise LauncherError(unexpected())
+    found: dict[str, Any] = document
+    return found
 
 
 def first_bytes(limit: int, *parts: str) -> tuple[bytes, bool]:
@@ -55,9 +59,9 @@ def first_bytes(limit: int, *parts: str) -> tuple[bytes, bool]:
     if answer.status_code == 416:  # an empty file has no first byte
         return b"", False
     if answer.status_code not in (200, 206):
-        raise LauncherError(_problem(answer, _json(answer)))
+        raise LauncherError(_problem(answer, answers.parse(answer.content)))
     size = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    total = int(size) if size.isascii() and size.isdigit() else len(answer.content)
+    total = int(size) if re.fullmatch("[0-9]{1,18}", size) else len(answer.content)
     return answer.content[:limit], total > limit
 
 
@@ -70,7 +74,7 @@ def last_runs() -> tuple[dict[str, LastRun], Problem | None]:
     """Return the newest run of each job, or none and the problem. Fetched once per request."""
     if "last_runs" not in g:
         try:
-            g.last_runs = newest_of(call("jobs", params={"per_page": MAX_RUNS})["runs"]), None
+            g.last_runs = newest_of(call("jobs", shape=answers.RUNS, params={"per_page": MAX_RUNS})["runs"]), None
         except LauncherError as exc:
             g.last_runs = {}, exc.problem
     found: tuple[dict[str, LastRun], Problem | None] = g.last_runs
@@ -85,7 +89,10 @@ def known_runs() -> dict[str, LastRun] | None:
 
 def statuses_of(run_ids: Iterable[str]) -> dict[str, str]:
     """Return the status of each of these runs, `NOT_FOUND` if the launcher has no such run; raises `LauncherError`."""
-    newest = {run["run_id"]: run["status"] for run in call("jobs", params={"per_page": POLLED_RUNS})["runs"]}
+    newest = {
+        run["run_id"]: run["status"]
+        for run in call("jobs", shape=answers.RUNS, params={"per_page": POLLED_RUNS})["runs"]
+    }
     return {run_id: newest.get(run_id) or _status_of(run_id) for run_id in run_ids}
 
 
@@ -94,11 +101,11 @@ def changes(shown: Mapping[str, LastRun]) -> dict[str, LastRun]:
 
     A run that is shown as active and is not among the newest is fetched by itself.
     """
-    newest = newest_of(call("jobs", params={"per_page": POLLED_RUNS})["runs"])
+    newest = newest_of(call("jobs", shape=answers.RUNS, params={"per_page": POLLED_RUNS})["runs"])
     for job_id, run in shown.items():
         if job_id not in newest and run.status in LIVE:
             try:
-                newest[job_id] = LastRun(run.run_id, call("jobs", run.run_id, "status")["status"])
+                newest[job_id] = LastRun(run.run_id, call("jobs", run.run_id, "status", shape=answers.RUN)["status"])
             except LauncherError as exc:
                 if exc.problem.status != 404:
                     raise
@@ -107,21 +114,13 @@ def changes(shown: Mapping[str, LastRun]) -> dict[str, LastRun]:
 
 def _status_of(run_id: str) -> str:
     try:
-        return str(call("jobs", run_id, "status")["status"])
+        return str(call("jobs", run_id, "status", shape=answers.RUN)["status"])
     except LauncherError as exc:
         if exc.problem.status == 404:
             return NOT_FOUND
         raise
 
 
-def _problem(answer: httpx.Response, document: dict[str, Any] | None) -> Problem:
-    detail = str(document.get("detail") or "") if document else ""
+def _problem(answer: httpx.Response, document: Any) -> Problem:
+    detail = str(document.get("detail") or "") if isinstance(document, dict) else ""
     return problem_of(answer.status_code, detail, answer.headers.get("Retry-After", ""))
-
-
-def _json(answer: httpx.Response) -> dict[str, Any] | None:
-    try:
-        document = answer.json()
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None

@@ -60,7 +60,7 @@ def read_config(environment: Mapping[str, str], host: str) -> Config:
     if faults:
         raise ConfigurationError("\n".join(faults))
     proxies = int(values.get("FRONTEND_PROXIES", "1" if environment.get("VERCEL") else "0"))
-    hosts = tuple(name.strip() for name in environment.get("FRONTEND_HOSTS", "").split(",") if name.strip())
+    hosts = tuple(name for name in values.get("FRONTEND_HOSTS", "").split(",") if name)
     return Config(
         runner_url=values.get("RUNNER_URL", "http://127.0.0.1:8000"),
         runner_secret=secret,

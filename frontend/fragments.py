@@ -9,10 +9,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from flask import Response, make_response, render_template, request, url_for
 
+from frontend import answers
+from frontend.answers import Shape
 from frontend.batch import MAX_RUNS, Batch
 from frontend.keys import anchor, launch_key
 from frontend.last_run import LastRun
-from frontend.messages import LIVE, PAGE_EXPIRED, Problem, problem_of
+from frontend.messages import LIVE, PAGE_EXPIRED, Problem, problem_of, unexpected
 from frontend.sign_in import signed_in
 
 STOP_POLLING = 286  # htmx's status code for "swap this and stop polling"
@@ -24,14 +26,14 @@ def as_fragment(response: Response) -> Response:
         return response
     if response.status_code == 302:  # to the sign-in page, which must replace the whole page
         return _with_headers(make_response(), **{"HX-Redirect": response.location or "/"})
-    render = _RENDERED.get(request.endpoint or "")
+    render, shape = _RENDERED.get(request.endpoint or "", (None, None))
     if render is None and response.status_code >= 400 and "HX-Retarget" not in response.headers:
         return _with_headers(response, **{"HX-Retarget": "#notice", "HX-Reswap": "innerHTML", "HX-Reselect": ".error"})
     if render is None:
         return response
-    document = response.get_json(silent=True)
-    if response.status_code == 200 and isinstance(document, dict):
-        return render(document)
+    document = answers.parse(response.get_data())
+    if response.status_code == 200:
+        return render(document) if answers.conforms(document, shape) else problem_fragment(unexpected())
     detail = str(document.get("detail") or "") if isinstance(document, dict) else ""
     found = problem_of(response.status_code, detail, response.headers.get("Retry-After", ""))
     if response.status_code in (401, 403) and (not signed_in() or detail == PAGE_EXPIRED):
@@ -95,7 +97,10 @@ def _launched_many(answer: dict[str, Any]) -> Response:
 
 def _batch_url(batch: Batch) -> dict[str, str]:
     """Put this batch into the URL of the jobs page, so that the page can be reloaded or shared."""
-    current = urlsplit(request.headers.get("HX-Current-URL", ""))
+    try:
+        current = urlsplit(request.headers.get("HX-Current-URL", ""))
+    except ValueError:  # not a URL
+        return {}
     if current.path != url_for("pages.jobs"):
         return {}
     query = [(name, value) for name, value in parse_qsl(current.query) if name != "batch"]
@@ -123,11 +128,11 @@ def _cancelled(run: dict[str, Any]) -> Response:
     return announced(answer, "The run is being cancelled." if cancelling else "The run has finished.")
 
 
-_RENDERED: dict[str, Callable[[dict[str, Any]], Response]] = {
-    "runner.trigger_run": _launched,
-    "runner.trigger_bulk_run": _launched_many,
-    "runner.get_run_status": _status,
-    "runner.cancel_run": _cancelled,
+_RENDERED: dict[str, tuple[Callable[[dict[str, Any]], Response], Shape]] = {
+    "runner.trigger_run": (_launched, answers.RUN),
+    "runner.trigger_bulk_run": (_launched_many, answers.BULK),
+    "runner.get_run_status": (_status, answers.RUN),
+    "runner.cancel_run": (_cancelled, answers.RUN),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ PAGE_ERRORS = {
     500: ("Something went wrong", "Try again. If it happens again, check the log of the front end."),
 }
 """The title and the text of each status that Flask raises by itself."""
+_MAX_DETAIL = 2000  # characters; some are sent in a header
 _CHECK_RUNNER_URL = UNREACHABLE.removeprefix(f"{NO_RESPONSE}. ")
 _ADVICE = {
     401: "Check RUNNER_API_SECRET: the front end and the launcher must have the same value.",
@@ -54,6 +56,11 @@ class Problem:
     text: str
 
 
+def unexpected() -> Problem:
+    """Return the problem of an answer that the launcher never sends."""
+    return Problem(502, "Unexpected response", "The server at RUNNER_URL is not the launcher. Check RUNNER_URL.")
+
+
 def unreachable() -> Problem:
     """Return the problem of a launcher that refuses connections or does not respond in time."""
     return Problem(503, NO_RESPONSE, _CHECK_RUNNER_URL)
@@ -61,7 +68,8 @@ def unreachable() -> Problem:
 
 def problem_of(status: int, detail: str = "", retry_after: str = "") -> Problem:
     """Describe an error response of the launcher; `detail` is its sentence, `retry_after` its header, in seconds."""
-    wait = _try_again_in(int(retry_after)) if retry_after.isascii() and retry_after.isdigit() else ""
+    wait = _try_again_in(int(retry_after)) if re.fullmatch("[0-9]{1,6}", retry_after) else ""
+    detail = detail[:_MAX_DETAIL]
     match status:
         case 401:  # not the reader's fault, who has signed in: the front end is a gateway here
             return Problem(502, CREDENTIALS_REJECTED, _ADVICE[401])
@@ -103,7 +111,7 @@ def moment(text: object) -> datetime | None:
     if isinstance(text, datetime):
         return text if text.tzinfo else text.replace(tzinfo=UTC)
     try:
-        return datetime.fromisoformat(text) if isinstance(text, str) else None
+        return moment(datetime.fromisoformat(text)) if isinstance(text, str) else None
     except ValueError:
         return None
 

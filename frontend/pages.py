@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from frontend import chart, messages
+from frontend import answers, chart, messages
 from frontend.batch import Batch, parse_batch
 from frontend.calls import LauncherError, call, changes, first_bytes, last_runs, statuses_of
 from frontend.fragments import as_fragment, problem_fragment, row_state, seen
@@ -92,7 +92,7 @@ def runs() -> ResponseReturnValue:
     job_id = request.args.get("job_id", "")[:200]
     params: dict[str, str | int] = {"page": _page(), "per_page": PER_PAGE}
     params |= {name: value for name, value in (("status", status), ("job_id", job_id)) if value}
-    found = call("jobs", params=params)
+    found = call("jobs", shape=answers.RUNS, params=params)
     polled = request.headers.get("HX-Target") == "runs"  # by the table, which replaces only itself
     zone, days = ("", []) if polled else _chart_days()
     return render_template(
@@ -111,8 +111,8 @@ def runs() -> ResponseReturnValue:
 @pages.get("/runs/<run_id>")
 def run(run_id: str) -> ResponseReturnValue:
     """One run: its status, log and files."""
-    shown = call("jobs", run_id, "status")
-    newest = call("jobs", params={"job_id": shown["job_id"], "per_page": 1})["runs"]
+    shown = call("jobs", run_id, "status", shape=answers.RUN)
+    newest = call("jobs", shape=answers.RUNS, params={"job_id": shown["job_id"], "per_page": 1})["runs"]
     return render_template(
         "job_detail.html", run=shown, run_id=run_id, seen=seen(shown), newest=newest[0] if newest else shown
     )
@@ -121,9 +121,9 @@ def run(run_id: str) -> ResponseReturnValue:
 @pages.post("/runs/<run_id>/again")
 def again(run_id: str) -> ResponseReturnValue:
     """Launch the run again with the same options; clicks in two tabs launch one run."""
-    body = call("jobs", run_id, "request")
+    body = call("jobs", run_id, "request", shape=answers.REQUEST)
     key = launch_key(str(body["job_id"]), request.form.get("last_run", "") or run_id)
-    launched = call("jobs", "run", method="POST", body=body, headers={"Idempotency-Key": key})
+    launched = call("jobs", "run", shape=answers.RUN, method="POST", body=body, headers={"Idempotency-Key": key})
     return redirect(url_for("pages.run", run_id=launched["run_id"]), 303)
 
 
@@ -185,7 +185,7 @@ def _launcher_state(problem: messages.Problem | None) -> dict[str, Any]:
     if problem:
         return {"problem": problem}
     try:
-        health = call("health")
+        health = call("health", shape=answers.HEALTH)
     except LauncherError as exc:
         return {"problem": exc.problem}
     return {"health": health, "notices": messages.notices(health)}
@@ -195,8 +195,8 @@ def _chart_days() -> tuple[str, list[chart.Day]]:
     """Return the chart's days and time zone: the viewer's, else UTC. No days if the launcher provides no counts."""
     zone = request.cookies.get(ZONE_COOKIE, "")[:64]
     for name in dict.fromkeys((zone or "UTC", "UTC")):  # the launcher may not support the viewer's
-        with suppress(LauncherError):
-            counted = call("jobs", "stats", params={"days": chart.DAYS, "tz": name})
+        with suppress(LauncherError, ValueError):  # ValueError: a day that is no date
+            counted = call("jobs", "stats", shape=answers.STATISTICS, params={"days": chart.DAYS, "tz": name})
             return counted["tz"], chart.days_of(counted["days"])
     return "", []
 

@@ -29,7 +29,7 @@ step() { # WHAT SECONDS COMMAND…: continues after a failure or timeout, and re
 where=(--namespace "$namespace")
 # Runs first, while the operator can record their outcome. Foreground: a Job is deleted after its pods.
 step "deleting runs" 100 kubectl "${where[@]}" delete jobs --selector=slipway.dev/run --cascade=foreground --timeout=90s
-step "uninstalling the release" 130 helm "${where[@]}" uninstall "$release" --ignore-not-found --wait --timeout 120s
+step "uninstalling the release" 130 helm "${where[@]}" uninstall "$release" --ignore-not-found --cascade foreground --wait --timeout 120s
 step "deleting temporary pods" 40 kubectl "${where[@]}" delete pod slipway-test slipway-pull --ignore-not-found --timeout=30s
 [ -n "$keep" ] || step "deleting Secrets and the master CV" 40 kubectl "${where[@]}" delete secrets,configmaps --selector=slipway.dev/config --timeout=30s
 

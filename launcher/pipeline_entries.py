@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,8 @@ _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _POD_FIELDS = re.compile(r"user|group|security|privileged|capabilit|host|volume|mount|seccomp|service_?account", re.I)
 """Names of pod settings in Kubernetes, Docker and Compose, which an entry cannot set."""
 
+_MAX_FILE_BYTES = 1 << 20
+_Word = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 _FileName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]
 _Amounts = dict[str, str | int | float]
 _ExitCode = Annotated[int, Field(ge=1, le=255)]
@@ -48,7 +51,7 @@ class PipelineEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    command: list[str] = Field(min_length=1)
+    command: list[_Word] = Field(min_length=1)
     artifacts: dict[str, _FileName] = Field(default_factory=lambda: dict(DEFAULT_ARTIFACTS))
     timeout_seconds: int | None = Field(None, ge=1)
     image: str | None = Field(None, min_length=1, pattern=r"^\S+$")
@@ -66,6 +69,13 @@ class PipelineEntry(BaseModel):
                 "APPLICATIONS_DIR and /tmp"
             )
         return entry
+
+    @field_validator("command")
+    @classmethod
+    def _names_a_program(cls, command: list[str]) -> list[str]:
+        if not command[0] or "{profile}" in command[0]:
+            raise ValueError("the first word must be a program; words with {profile} are left out without a profile")
+        return command
 
     @field_validator("resources")
     @classmethod
@@ -87,7 +97,9 @@ class PipelineEntry(BaseModel):
 def read_pipelines(path: Path) -> dict[str, Pipeline]:
     """Return the pipelines in a file. Raises `ConfigurationError` that lists every error with its entry."""
     try:
-        document: Any = yaml.safe_load(path.read_text())
+        document: Any = yaml.safe_load(_text_of(path))
+    except RecursionError:
+        raise ConfigurationError(f"{path} cannot be read: it is nested too deep") from None
     except (OSError, ValueError, yaml.YAMLError) as exc:
         raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
     if not isinstance(document, dict):
@@ -105,6 +117,14 @@ def read_pipelines(path: Path) -> dict[str, Pipeline]:
     if errors:
         raise ConfigurationError(f"{path}: " + "; ".join(errors))
     return found
+
+
+def _text_of(path: Path) -> str:
+    """Read a file. Raises `ValueError` for a FIFO or a device, which could block or never end, and for a huge file."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_FILE_BYTES:
+        raise ValueError("it is not a regular file, or it is too large")
+    return path.read_text()
 
 
 def _error_text(name: str, error: ErrorDetails) -> str:

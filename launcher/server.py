@@ -9,6 +9,9 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from launcher.api.problems import MEDIA_TYPE, problem
+from launcher.domain.text import to_json
+
 MAX_HEAD_BYTES = 64 << 10
 MAX_WAITING = 2000
 """The most connections without a complete request. Beyond that, the oldest are closed."""
@@ -59,6 +62,16 @@ class BoundedHttp(HttpToolsProtocol):
         """Wait for the next request."""
         self._since = self.loop.time()
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with a problem, and close the connection."""
+        body = to_json(problem(400, f"{msg} Send a valid HTTP/1.1 request.")).encode()
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer over HTTP/1.1 without a warning: anybody could fill the log with it."""
 
     @property
     def waiting_since(self) -> float | None:

@@ -7,20 +7,23 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
+from math import inf
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 from flask import Blueprint, Response, abort, current_app, request, url_for
 from flask.sansio.blueprints import BlueprintSetupState
+from werkzeug.exceptions import default_exceptions
 
-from frontend import connection
+from frontend import answers, connection
 from frontend.api.standalone import environment_config, is_cross_site
 from frontend.config import Config
 from frontend.keys import bulk_items
-from frontend.messages import UNREACHABLE
+from frontend.messages import UNREACHABLE, unexpected
 from frontend.row_state import read_shown
 from frontend.streaming import RETRY, until
 
@@ -31,6 +34,7 @@ STREAM_READ_SECONDS = 20.0  # the launcher sends a comment every 15 s
 TRIES = 3
 PAUSE_SECONDS = 0.2
 UNAVAILABLE = frozenset({502, 503, 504})  # from the launcher, or from a proxy in front of it
+DOWNLOADS = frozenset({200, 206, 304, 416})
 REQUEST_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
 RESPONSE_HEADERS = (
     "Content-Type",
@@ -43,6 +47,7 @@ RESPONSE_HEADERS = (
 )
 PROBLEM = "application/problem+json"
 MAX_ERROR_BYTES = 65536
+MAX_ANSWER_BYTES = 32 << 20
 GATEWAY = "A proxy in front of the launcher answered {status}. Check that the launcher is running."
 HARDENED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
@@ -103,7 +108,10 @@ def make_ticket(run_id: str) -> Response:
     answer = _call("POST", "jobs", run_id, "ticket")
     if answer.status_code != 200:
         return answer
-    ticket = json.loads(answer.get_data())
+    ticket = answers.parse(answer.get_data())
+    if not answers.conforms(ticket, answers.TICKET):
+        problem = unexpected()
+        return _problem(problem.status, problem.title, problem.text)
     base, of_run = _config().public_url, quote(run_id, safe="")
     here = {
         "stream_url": url_for(".stream_logs", run_id=run_id),
@@ -139,7 +147,7 @@ def get_artifact(run_id: str, filename: str) -> Response:
 @runner.get("/api/runner/jobs/<run_id>/logs")
 def stream_logs(run_id: str) -> Response:
     """The log as server-sent events after `Last-Event-ID` or `?after=`; closes before the platform's timeout."""
-    headers = {name: request.headers[name] for name in ("Last-Event-ID",) if name in request.headers}
+    headers = _forwarded("Last-Event-ID")
     after = {"after": request.args["after"]} if "after" in request.args else {}
     deadline = time.monotonic() + _config().stream_seconds
     try:
@@ -150,7 +158,7 @@ def stream_logs(run_id: str) -> Response:
         body, status = _read_error(client, answer)
         if status in UNAVAILABLE:
             return Response(_unavailable_event(), mimetype="text/event-stream")
-        return Response(body, status, _response_headers(answer))
+        return Response(body, _error_status(status), _response_headers(answer))
     end = threading.Timer(deadline - time.monotonic(), _shut_down, [answer])
     end.daemon = True
     end.start()
@@ -173,11 +181,11 @@ def stream_logs(run_id: str) -> Response:
 
 
 def _open_stream(
-    read_timeout: float, headers: dict[str, str], params: dict[str, str], *parts: str
+    read_timeout: float, headers: dict[str, bytes], params: dict[str, str], *parts: str
 ) -> tuple[httpx.Client, httpx.Response]:
     """A call whose response is streamed; the caller closes both."""
     client = connection.client(httpx.Timeout(TIMEOUT_SECONDS, read=read_timeout))
-    sent = _headers() | {"Accept-Encoding": "identity"} | headers
+    sent = _headers() | headers
     try:
         return client, client.send(client.build_request("GET", _url(*parts), params=params, headers=sent), stream=True)
     except BaseException:
@@ -188,7 +196,7 @@ def _open_stream(
 def _read_error(client: httpx.Client, answer: httpx.Response) -> tuple[bytes, int]:
     """Read an error response completely; a broken connection counts as 503."""
     try:
-        return answer.read(), answer.status_code
+        return b"".join(_limited(answer.iter_raw(), MAX_ERROR_BYTES)), answer.status_code
     except httpx.TransportError:
         return b"", 503
     finally:
@@ -205,22 +213,27 @@ def _shut_down(answer: httpx.Response) -> None:
 
 def _download(*parts: str) -> Response:
     """Stream a file of any size, or a range of it; Content-Length reveals a truncated download."""
-    headers = {name: request.headers[name] for name in REQUEST_HEADERS if name in request.headers}
     try:
-        client, answer = _open_stream(TIMEOUT_SECONDS, headers, {}, *parts)
+        client, answer = _open_stream(TIMEOUT_SECONDS, _forwarded(*REQUEST_HEADERS), {}, *parts)
     except httpx.TransportError:
         abort(503, UNREACHABLE)
-    if answer.status_code >= 400 and answer.status_code != 416:
-        abort(answer.status_code, _error_detail(client, answer))
+    if answer.status_code not in DOWNLOADS:
+        abort(_error_status(answer.status_code), _error_detail(client, answer))
 
     def close() -> None:
         answer.close()
         client.close()
 
+    pieces = answer.iter_raw()
+    try:
+        first = next(pieces, b"")  # before the headers, so that an error can still be reported
+    except httpx.TransportError:
+        close()
+        abort(503, UNREACHABLE)
     headers = _response_headers(answer)
     if length := answer.headers.get("Content-Length"):
         headers["Content-Length"] = length
-    response = Response(answer.iter_raw(), answer.status_code, headers)
+    response = Response(chain([first], pieces), answer.status_code, headers)
     response.call_on_close(close)
     return response
 
@@ -229,16 +242,12 @@ def _error_detail(client: httpx.Client, answer: httpx.Response) -> str:
     """The detail of the launcher's error response; a proxy's error page is not forwarded."""
     body = b""
     with suppress(httpx.TransportError):
-        for piece in answer.iter_bytes():
-            body = (body + piece)[:MAX_ERROR_BYTES]
-            if len(body) == MAX_ERROR_BYTES:
-                break
+        body = b"".join(_limited(answer.iter_raw(), MAX_ERROR_BYTES))
     answer.close()
     client.close()
-    with suppress(ValueError):
-        problem = json.loads(body) if answer.headers.get("Content-Type", "").startswith(PROBLEM) else {}
-        if isinstance(problem, dict) and problem.get("detail"):
-            return str(problem["detail"])
+    problem = answers.parse(body) if answer.headers.get("Content-Type", "").startswith(PROBLEM) else {}
+    if isinstance(problem, dict) and problem.get("detail"):
+        return str(problem["detail"])
     return GATEWAY.format(status=answer.status_code)
 
 
@@ -249,23 +258,21 @@ def _unavailable_event() -> bytes:
 
 def _call(method: str, *parts: str, body: dict[str, Any] | None = None, safe: bool = False) -> Response:
     """Forward a call to the launcher, retrying it if that is safe; error responses are forwarded too."""
-    headers = _headers()
-    if key := request.headers.get("Idempotency-Key"):
-        headers["Idempotency-Key"] = key
+    key = _forwarded("Idempotency-Key")
     tries = TRIES if method in {"GET", "DELETE"} or key or safe else 1
     for remaining in reversed(range(tries)):
         try:
-            with connection.client(TIMEOUT_SECONDS / tries) as client:
-                answer = client.request(method, _url(*parts), json=body, headers=headers)
+            answer = _answer(TIMEOUT_SECONDS / tries, method, *parts, json=body, headers=key)
         except httpx.TransportError:
             if not remaining:
                 return _problem(503, "Launcher unreachable", UNREACHABLE)
         else:
-            if "json" in answer.headers.get("Content-Type", ""):
+            if "json" in answer.headers.get("Content-Type", "") and isinstance(answers.parse(answer.content), dict):
                 return Response(answer.content, answer.status_code, _response_headers(answer))
             if not remaining or answer.status_code not in UNAVAILABLE:
-                status = answer.status_code if answer.is_error else 502
-                return _problem(status, "Bad gateway", GATEWAY.format(status=answer.status_code))
+                return _problem(
+                    _error_status(answer.status_code), "Bad gateway", GATEWAY.format(status=answer.status_code)
+                )
         time.sleep(PAUSE_SECONDS)
     raise AssertionError("the last attempt returns")
 
@@ -278,15 +285,45 @@ def ask(
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
     """The launcher's response to a call by the pages; TransportError if it does not respond."""
-    seconds = TIMEOUT_SECONDS / TRIES
-    with connection.client(seconds) as client:
-        return client.request(method, _url(*parts), params=params, json=body, headers=_headers() | (headers or {}))
+    return _answer(TIMEOUT_SECONDS / TRIES, method, *parts, params=params, json=body, headers=headers)
+
+
+def _answer(seconds: float, method: str, *parts: str, headers: Mapping[str, Any] | None, **what: Any) -> httpx.Response:
+    """The launcher's response, read within this time and cut off at `MAX_ANSWER_BYTES`."""
+    deadline = time.monotonic() + seconds
+    sent = {**_headers(), **(headers or {})}
+    with connection.client(seconds) as client, client.stream(method, _url(*parts), headers=sent, **what) as answer:
+        body = b"".join(_limited(answer.iter_raw(), MAX_ANSWER_BYTES, deadline))
+    return httpx.Response(answer.status_code, headers=httpx.Headers(_response_headers(answer), "latin-1"), content=body)
+
+
+def _limited(pieces: Iterable[bytes], limit: int, deadline: float = inf) -> Iterator[bytes]:
+    """The pieces up to this many bytes; `ReadTimeout` after the deadline."""
+    for piece in pieces:
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the answer took too long")
+        yield piece[:limit]
+        limit -= len(piece)
+        if limit <= 0:
+            return
+
+
+def _error_status(status: int) -> int:
+    """The status to answer with when the launcher answered with this one: 502 if it is no error that clients know."""
+    return status if status in default_exceptions and status != 500 else 502
 
 
 def _json_body() -> dict[str, Any]:
-    """The request's JSON object; anything else is wrapped, and the launcher rejects it."""
-    body = request.get_json()
+    """The request's JSON object; any other value is wrapped, and the launcher rejects it."""
+    body = answers.parse(request.get_data())
+    if body is None:
+        abort(400, "The request body is not valid JSON.")
     return body if isinstance(body, dict) else {"body": body}
+
+
+def _forwarded(*names: str) -> dict[str, bytes]:
+    """The request's headers with these names, unless they are empty; as bytes, because they can be any."""
+    return {name: request.headers[name].encode("latin-1") for name in names if request.headers.get(name)}
 
 
 def _form_fields(*excluded: str) -> dict[str, Any]:
@@ -306,13 +343,15 @@ def _url(*parts: str) -> httpx.URL:
     return httpx.URL("/".join([_config().runner_url, *escaped]))
 
 
-def _headers() -> dict[str, str]:
+def _headers() -> dict[str, Any]:
     secret = _config().runner_secret
-    return {"Authorization": f"Bearer {secret}"} if secret else {}
+    identity = {"Accept-Encoding": "identity"}  # a compressed answer could be far larger than it looks
+    return identity | ({"Authorization": f"Bearer {secret}"} if secret else {})
 
 
 def _response_headers(answer: httpx.Response) -> dict[str, str]:
-    return HARDENED | {name: answer.headers[name] for name in RESPONSE_HEADERS if name in answer.headers}
+    headers = httpx.Headers(answer.headers, encoding="latin-1")  # as WSGI has them
+    return HARDENED | {name: headers[name] for name in RESPONSE_HEADERS if name in headers}
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

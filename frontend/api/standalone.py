@@ -39,4 +39,9 @@ def is_cross_site(request: Request) -> bool:
     if site := request.headers.get("Sec-Fetch-Site"):
         return site not in _OWN_PAGES
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != request.host.lower()
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc.lower() != request.host.lower()
+    except ValueError:  # not a URL
+        return True

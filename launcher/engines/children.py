@@ -19,6 +19,7 @@ from launcher.engines.marks import end_leftovers, processes_of, send
 from launcher.engines.orphans import ORPHANS, Orphans
 
 _LOOK_SECONDS = 0.05
+_RESUME_SECONDS = 1.0
 _STUCK_SECONDS = 5.0
 """How long after the grace period a shim may take to end its run. A slower one was stopped, or is overloaded."""
 log = logging.getLogger(__name__)
@@ -77,22 +78,21 @@ class ShimmedChild:
                 self._writer.close()
                 raise
             self._orphans.spare(self._shim.pid)
-        word, _, number = (await self._reader.readline()).partition(b" ")
+        word, _, number = (await self._report()).partition(b" ")
         if word == b"errno":
             await self.end()
             raise OSError(int(number), os.strerror(int(number)))
 
     async def wait(self) -> int:
         """See `Child`."""
-        assert self._reader is not None
-        word, _, number = (await self._reader.readline()).partition(b" ")
+        word, _, number = (await self._report()).partition(b" ")
         return int(number) if word == b"exited" else -signal.SIGKILL  # the run killed its shim; `end` kills the rest
 
     async def end(self) -> None:
         """See `Child`."""
         assert self._shim is not None and self._writer is not None
+        self._resume()
         with contextlib.suppress(ProcessLookupError):
-            self._shim.send_signal(signal.SIGCONT)  # its run may have stopped it
             self._shim.send_signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(self._shim.wait(), self._grace_seconds + _STUCK_SECONDS)
@@ -105,6 +105,24 @@ class ShimmedChild:
             await end_leftovers(self._marks)
         self._orphans.forget(self._shim.pid)
         self._writer.close()
+
+    async def _report(self) -> bytes:
+        """Return the shim's next line; empty if it was killed. Its run can stop it, but not for long."""
+        assert self._reader is not None
+        line = asyncio.ensure_future(self._reader.readline())
+        try:
+            while not line.done():
+                await asyncio.wait([line], timeout=_RESUME_SECONDS)
+                self._resume()
+            return line.result()
+        finally:
+            line.cancel()
+
+    def _resume(self) -> None:
+        """Resume the shim: its run may have stopped it."""
+        assert self._shim is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._shim.send_signal(signal.SIGCONT)
 
 
 class GroupChild:

@@ -13,7 +13,7 @@ from launcher.engines.children import child
 
 _PIPE_BYTES = 1 << 20
 _TAKEN_BYTES = 128 << 10  # at a time: splitting a mebibyte of empty lines would hold the event loop for too long
-_DRAIN_SECONDS = 2.0  # for output still in the pipe when every process is gone
+_DRAIN_STEP_SECONDS, _DRAIN_STEPS = 0.1, 20  # for output still in the pipe when every process is gone
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, Linux; named in fcntl
 
 
@@ -26,7 +26,9 @@ class PipelineProcess:
         self._run_id, self._take = marks["SLIPWAY_RUN_ID"], take
         self._child = child(marks, grace_seconds)
         self._pump: asyncio.Task[None] | None = None
-        self._taken = 0
+        self._chunks = 0
+        self._waiting = False
+        """Whether there is no output to read."""
 
     async def start(self, command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
         """Start the command. Raises `OSError` if it cannot be started."""
@@ -51,12 +53,16 @@ class PipelineProcess:
         await self._child.end()
 
     async def drained(self) -> None:
-        """Wait until all output has been read."""
+        """Wait until all output has been taken, however slowly; give up if no more arrives and the pipe stays open.
+
+        It looks several times: to a process that got no CPU time meanwhile, a single pause says nothing.
+        """
         assert self._pump is not None
-        taken = -1
-        while not self._pump.done() and taken != self._taken:  # while more arrives
-            taken = self._taken
-            await asyncio.wait([self._pump], timeout=_DRAIN_SECONDS)
+        idle = 0
+        while not self._pump.done() and idle < _DRAIN_STEPS:
+            chunks = self._chunks
+            await asyncio.wait([self._pump], timeout=_DRAIN_STEP_SECONDS)
+            idle = idle + 1 if self._waiting and self._chunks == chunks else 0
         self._pump.cancel()
         await asyncio.gather(self._pump, return_exceptions=True)
 
@@ -66,9 +72,11 @@ class PipelineProcess:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
         try:
+            self._waiting = True
             while chunk := await reader.read(_TAKEN_BYTES):
+                self._waiting, self._chunks = False, self._chunks + 1
                 await self._take(chunk)
-                self._taken += len(chunk)
                 await asyncio.sleep(0)  # a chatty pipeline must not keep the others waiting
+                self._waiting = True
         finally:
             transport.close()

@@ -90,14 +90,18 @@ class LogSink:
 
     async def write(self, pieces: Sequence[TimestampedPiece]) -> None:
         """Append lines. Raises `OSError` if the disk refuses them and they are not to be dropped."""
+        before = self.number
         try:
-            LOG_LINES.inc(await in_thread(self._writer.append, pieces))
+            while pieces:
+                pieces = pieces[await in_thread(self._writer.append, pieces) :]
         except OSError:
             if not self._drop_refused:
                 raise
             self._writer.drop(len(pieces))
             LOG_LINES_LOST.inc(len(pieces))
-        self._publisher.wake(self._run_id)
+        finally:
+            LOG_LINES.inc(self.number - before)
+            self._publisher.wake(self._run_id)
 
     async def gap(self, why: str) -> None:
         """Mark that lines are missing here. Raises `OSError` as `write` does."""

@@ -119,12 +119,13 @@ class Archive:
         path = self._root / run.run_id / "run.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
-        with new.open("wb") as file:
+        _clear(new)
+        with new.open("xb") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        if path.is_dir():  # somebody made it: rename it rather than delete it
-            path.rename(path.with_suffix(f".set-aside-{time.time_ns()}"))
+        if path.is_dir():
+            _clear(path)
         new.replace(path)
         self.unreadable.discard(run.run_id)
         return True
@@ -165,17 +166,21 @@ class Archive:
         """Open a log for reading. One that does not exist is empty."""
         path = self._log(run_id)
         try:
-            try:
-                file = open_log(path)
-            except FileNotFoundError:
-                file = open_log(Path(os.devnull))
-            with file:
+            with _open_log_or_nothing(path) as file:
                 yield file
         except OSError as exc:
             raise ArchiveUnavailable(f"The log cannot be read: {exc.strerror}. Check ARCHIVE_DIR.") from exc
 
     def _log(self, run_id: str) -> Path:
         return self._root / run_id / "log"
+
+
+def _clear(path: Path) -> None:
+    """Make room for a file. A folder, which somebody made, is renamed rather than deleted."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(path.with_suffix(f".set-aside-{time.time_ns()}"))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _record(path: Path) -> bytes:
@@ -188,6 +193,13 @@ def _record(path: Path) -> bytes:
         return os.read(descriptor, _MAX_RECORD_BYTES)
     finally:
         os.close(descriptor)
+
+
+def _open_log_or_nothing(path: Path) -> BinaryIO:
+    try:
+        return open_log(path)
+    except FileNotFoundError:
+        return os.fdopen(os.open(os.devnull, os.O_RDONLY), "rb")
 
 
 class _Index:

@@ -7,10 +7,12 @@ that the disk or an editor damaged keeps its number and is read as a gap.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from launcher.domain.log_lines import (
     MAX_LINE_BYTES,
@@ -46,8 +48,12 @@ def record(timestamp: str, kind: LineKind, data: bytes) -> bytes:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a log for reading."""
-    return path.open("rb", buffering=_READ_BUFFER)
+    """Open a log for reading. Raises `OSError`, also for what is no regular file: opening a FIFO could block."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb", buffering=_READ_BUFFER)
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "It is not a regular file", str(path))
 
 
 def records(file: BinaryIO, offset: int = 0) -> Iterator[bytes]:
@@ -87,6 +93,18 @@ def _refusal(count: int) -> str:
     return f"The disk refused {lines} not kept. Free some space (RETENTION_DAYS)."
 
 
+class _Batch(NamedTuple):
+    """Records to write, and what the writer knows once they are written."""
+
+    records: list[bytes]
+    number: int
+    size: int
+    newest: str | None
+    full: bool
+    last: tuple[LineKind, bytes]
+    gaps: list[Gap]
+
+
 class LogWriter:
     """The only writer of a log. Opening it cuts off a half-written record and counts the lines."""
 
@@ -95,6 +113,8 @@ class LogWriter:
         self._path, self._max_bytes = path, max_bytes
         self._refused = 0
         """Lines that the disk refused since the last marker."""
+        self._torn = False
+        """Whether a write failed, so that the file may end with a half-written record."""
         self._size = 0  # of the whole records in the file
         self._bytes = 0  # of the log as text
         self._gaps: list[Gap] = []
@@ -104,15 +124,21 @@ class LogWriter:
         """The last line."""
         self.newest: str | None = None
         """The timestamp of the last line that the pipeline wrote."""
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW, 0o640)
+        self.full = False
+        """Whether the log passed `max_bytes`: nothing more is kept."""
         try:
-            self._count()
-            os.ftruncate(self._file, self._size)
+            self._recover()
         except BaseException:
             os.close(self._file)
             raise
+
+    def _recover(self) -> None:
+        """Count the whole records that the file has beyond those known, and cut off a half-written one."""
+        self._count()
+        os.ftruncate(self._file, self._size)
+        self._torn = False
         self.full = bool(self._gaps) and self._gaps[-1].why.startswith(_FULL)
-        """Whether the log passed `max_bytes`: nothing more is kept."""
 
     def _count(self) -> None:
         def measured(records: Iterable[bytes]) -> Iterator[bytes]:
@@ -121,7 +147,7 @@ class LogWriter:
                 yield each
 
         with open_log(self._path) as file:
-            for number, timestamp, kind, data in lines(measured(records(file))):
+            for number, timestamp, kind, data in lines(measured(records(file, self._size)), self.number + 1):
                 self._bytes += stored_bytes(kind, data)
                 if kind in _SOURCE_KINDS:
                     self.newest = timestamp
@@ -130,18 +156,40 @@ class LogWriter:
                 self.number, self.last = number, (kind, data)
 
     def append(self, pieces: Sequence[TimestampedPiece]) -> int:
-        """Append lines; return how many were kept. At `max_bytes` a marker is kept, and nothing after it.
+        """Append lines; return how many were handled: all, or those before the one that the disk refused.
 
-        Raises `OSError` if the disk refuses them. Then none of them was kept, and they can be appended again.
+        At `max_bytes` a marker is kept, and nothing after it. Raises `OSError` if the disk refuses the first line.
+        Lines that were not handled can be appended again. No whole record is ever removed: it may have been read.
         """
         if self.full or not pieces:
-            return 0
+            return len(pieces)
+        if self._torn:
+            self._recover()
+        before, marked = self.number, self._refused > 0
+        batch = self._batch([gap_piece(pieces[0].timestamp, _refusal(self._refused)), *pieces] if marked else pieces)
+        try:
+            self._write(b"".join(batch.records))
+        except OSError:
+            self._torn = True
+            self._recover()
+            kept = self.number - before
+            if kept:
+                self._refused = 0
+            if kept <= marked:
+                raise
+            return kept - marked
+        self.number, self._bytes, self.newest, self.full = batch.number, batch.size, batch.newest, batch.full
+        self.last = batch.last
+        self._gaps += batch.gaps
+        self._refused = 0
+        return len(pieces)
+
+    def _batch(self, pieces: Sequence[TimestampedPiece]) -> _Batch:
+        """Return the records of lines, and what the writer knows once they are written."""
         number, size, newest, disk = self.number, self._bytes, self.newest, self._size
         new: list[bytes] = []
         gaps: list[Gap] = []
         full = False
-        if self._refused:
-            pieces = [gap_piece(pieces[0].timestamp, _refusal(self._refused)), *pieces]
         for timestamp, kind, data in pieces:
             number += 1
             if kind is LineKind.GAP:
@@ -162,13 +210,7 @@ class LogWriter:
                 break
             if kind in _SOURCE_KINDS:
                 newest = timestamp
-        self._write(b"".join(new))
-        kept = number - self.number
-        self.number, self._bytes, self.newest, self.full = number, size, newest, full
-        self.last = kind, data
-        self._gaps += gaps
-        self._refused = 0
-        return kept
+        return _Batch(new, number, size, newest, full, (kind, data), gaps)
 
     def drop(self, count: int) -> None:
         """Count lines that the disk refused. A marker precedes the next lines that it accepts."""
@@ -201,16 +243,14 @@ class LogWriter:
     def close(self) -> None:
         """Flush everything to the disk and close the file. A second call does nothing."""
         if self._file >= 0:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+            try:
+                os.fsync(self._file)
+            finally:
+                os.close(self._file)
+                self._file = -1
 
     def _write(self, new: bytes) -> None:
         written = 0
-        try:
-            while written < len(new):
-                written += os.write(self._file, new[written:])
-        except OSError:
-            os.ftruncate(self._file, self._size)
-            raise
+        while written < len(new):
+            written += os.write(self._file, new[written:])
         self._size += written

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import DESCENDING, AsyncMongoClient
+from pymongo import DESCENDING, AsyncMongoClient, MongoClient
 from pymongo.errors import DuplicateKeyError, PyMongoError, WriteError
-from pymongo.uri_parser import parse_uri
 
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import StoreUnavailable
@@ -33,9 +32,10 @@ Client = AsyncMongoClient[dict[str, Any]]
 def fault_of(name: str, uri: str) -> str | None:
     """Return why PyMongo rejects a URI that is otherwise valid. Makes no DNS query and quotes nothing from the URI."""
     try:  # for mongodb+srv:// the hosts come from DNS, so only the options are checked
-        parse_uri(_SRV.sub("mongodb://", _SRV_OPTION.sub("", uri)) if _SRV.match(uri) else uri)
+        plain = _SRV.sub("mongodb://", _SRV_OPTION.sub("", uri)) if _SRV.match(uri) else uri
+        MongoClient[Any](plain, connect=False).close()  # parsing alone finds no contradictions
     except (PyMongoError, ValueError, OSError):
-        return f"{name}: the MongoDB driver rejects an option after the '?'. Correct it."
+        return f"{name}: the MongoDB driver rejects the user name, the password or an option after the '?'. Correct it."
     return None
 
 

@@ -56,11 +56,13 @@ class RunLog:
 
     async def release(self) -> None:
         """Stop following and close the file, so that another operator can continue."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._follower is not None:
-            await self._follower.release()
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+        finally:  # the reconciler may be cancelled again while a slow disk holds the task
+            if self._follower is not None:
+                await self._follower.release()
 
     async def _follow(self, run: Run) -> None:
         faults = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from types import FrameType
@@ -26,6 +27,8 @@ def stop_on_signals() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
+    # Python removes its signal handlers before it frees its memory. An alarm would then kill it, with exit code 142.
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""How fast Slipway is, as ratios against plain kubectl within one run; `make bench` prints them."""
+"""Benchmarks of Slipway against plain kubectl, side by side in one run; `make bench` prints them."""

@@ -1,6 +1,6 @@
-"""`python -m tests.bench`: measures what is named, prints a table.
+"""`python -m tests.bench`: run the named measurements and print a table.
 
-A missed goal is not a failure, a failed measurement is.
+A missed goal is not a failure; a failed measurement is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAMES = ", ".join(MEASUREMENTS)
 
 
 def main(
-    rows: Annotated[list[str] | None, typer.Argument(help=f"What to measure: {NAMES}; nothing: all.")] = None,
+    rows: Annotated[list[str] | None, typer.Argument(help=f"What to measure: {NAMES}. Default: all.")] = None,
     repeats: Annotated[
         int, typer.Option(min=1, help="Repeats of the shortest measurement; longer ones have fewer.")
     ] = 15,
@@ -42,21 +42,21 @@ def main(
     console = Console()
     wanted = rows or list(MEASUREMENTS)
     if unknown := [name for name in wanted if name not in MEASUREMENTS]:
-        raise typer.BadParameter(f"there is no {', '.join(unknown)}; there are: {NAMES}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made is removed then too
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; choose from: {NAMES}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM cleans up too
     try:
         with _site() as site:
             failed = _measure(site, wanted, repeats, console, out)
     except (ClusterError, ServerError, LauncherError) as exc:
-        console.print(f"No Slipway to measure: {exc}", markup=False)
+        console.print(f"Slipway could not be started: {exc}", markup=False)
         raise typer.Exit(1) from None
     if failed:
         raise typer.Exit(1)
 
 
 def _measure(site: Installation, wanted: list[str], repeats: int, console: Console, out: Path | None) -> bool:
-    """Measure and print; say whether something could not be measured."""
-    machine = f"{os.cpu_count()} processors; load of the machine {os.getloadavg()[0]:.1f} before"
+    """Measure and print; return whether any measurement failed."""
+    machine = f"{os.cpu_count()} processors; load average {os.getloadavg()[0]:.1f} before"
     found: list[Row] = []
     failed: dict[str, str] = {}
     for n in range(3):  # warm
@@ -65,7 +65,7 @@ def _measure(site: Installation, wanted: list[str], repeats: int, console: Conso
         try:
             with console.status(f"measuring {name}"):
                 found += MEASUREMENTS[name](site, repeats)
-        except Exception as exc:  # the others are measured all the same
+        except Exception as exc:  # the other measurements still run
             failed[name] = f"{type(exc).__name__}: {exc}"
     machine += f", {os.getloadavg()[0]:.1f} after"
     console.print(_table(found, machine))
@@ -99,7 +99,7 @@ def _site() -> Iterator[Installation]:
             stack.callback(server.stop)
         environment = {**SETTINGS, "REDIS_URL": redis.url, "MONGODB_URI": mongodb.url}
         site = Installation(cluster, directory / "slipway", PIPELINES, slots=SLOTS, **environment)
-        stack.push(site)  # its namespace is there already, whether it starts or not
+        stack.push(site)  # its namespace already exists, even if it fails to start
         yield site.__enter__()
 
 

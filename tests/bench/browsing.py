@@ -1,4 +1,4 @@
-"""How long a browser is busy at a time while it follows a run of very many lines."""
+"""How long the browser's main thread is blocked while it follows a run with very many lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GOAL_MS = 200
 
 
 def browser(site: Installation, repeats: int) -> list[Row]:
-    """The page's longest task from its opening to the last line, on the local engine: the cluster has no part in it."""
+    """The page's longest task from opening it to the last line, on the local engine: no cluster is involved."""
     longest = []
     for _ in range(max(1, repeats // 5)):
         with (

@@ -1,4 +1,4 @@
-"""What an idle installation costs: launcher, operator and Redis, as the node counts their containers."""
+"""What an idle installation uses: launcher, operator and Redis, by the node's figures for their containers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Stats = dict[str, dict[str, Any]]
 
 
 def footprint(site: Installation, repeats: int) -> list[Row]:
-    """Memory (working set) and share of a core of the three, installed from the chart and left alone.
+    """Memory (working set) and processor share of the three services, installed from the chart and idle.
 
     The kubelet's own figures: https://kubernetes.io/docs/reference/instrumentation/node-metrics/#summary-api-source
     """
@@ -48,7 +48,7 @@ def _row(name: str, figures: dict[str, float], unit: str, goal: float) -> Row:
 
 
 def _stats(release: Release, newer_than: Stats | None = None) -> Stats:
-    """Return the containers' figures, by name; the kubelet renews them some times a minute."""
+    """Return the containers' figures by name; the kubelet refreshes them several times a minute."""
     deadline = time.monotonic() + _STATS_SECONDS
     while True:
         found: Stats = {}
@@ -60,20 +60,20 @@ def _stats(release: Release, newer_than: Stats | None = None) -> Stats:
         if found.keys() == _SERVICES and all(_is_newer(each, newer_than) for each in found.values()):
             return found
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the kubelet has no newer figures than those of {sorted(found)}")
+            raise TimeoutError(f"the kubelet has no new figures; found {sorted(found)}")
         time.sleep(1)
 
 
 def _is_newer(container: dict[str, Any], older: Stats | None) -> bool:
     if "usageCoreNanoSeconds" not in container.get("cpu", {}):
         return False
-    return older is None or _moment(container) > _moment(older[container["name"]])
+    return older is None or _timestamp(container) > _timestamp(older[container["name"]])
 
 
 def _percent(before: dict[str, Any], after: dict[str, Any]) -> float:
     spent = after["cpu"]["usageCoreNanoSeconds"] - before["cpu"]["usageCoreNanoSeconds"]
-    return float(spent / 1e7 / (_moment(after) - _moment(before)).total_seconds())
+    return float(spent / 1e7 / (_timestamp(after) - _timestamp(before)).total_seconds())
 
 
-def _moment(container: dict[str, Any]) -> datetime:
+def _timestamp(container: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(container["cpu"]["time"])

@@ -13,16 +13,16 @@ INSTALL = Path(__file__).parents[1] / "support/cluster/install"
 
 
 def archive_of(image: str) -> Path:
-    """Return the archive that holds an image of the tests' cluster; it is built where it is not there."""
+    """Return the archive of an image of the tests' cluster, built if it does not exist."""
     listed = subprocess.run([INSTALL], check=True, capture_output=True, text=True).stdout
     return Path(dict(line.split(" ", 1) for line in listed.splitlines())[image])
 
 
 def layers_on_base(archive: Path) -> tuple[int, int]:
-    """Return the bytes of an image's layers above its base, as they are pulled and unpacked.
+    """Return the bytes of an image's layers above its base, compressed as pulled, and unpacked.
 
     The archive is an OCI image layout (https://github.com/opencontainers/image-spec/blob/main/image-layout.md); the
-    base of what the tests build is its first layer.
+    base of each image that the tests build is its first layer.
     """
     with tarfile.open(archive) as layout:
         index = json.load(_file(layout, "index.json"))

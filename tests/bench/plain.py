@@ -1,4 +1,4 @@
-"""The same work without Slipway: Jobs made and followed by kubectl."""
+"""The same work without Slipway: Jobs created and followed with kubectl."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READY_SECONDS = 30.0
 
 
 def job(name: str, command: list[str]) -> dict[str, Any]:
-    """Return a plain Job: not suspended, its pod with a deadline, so that a quota counts it."""
+    """Return a plain Job: not suspended. Its pod has a deadline, so that the quota counts it."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -45,7 +45,7 @@ def job(name: str, command: list[str]) -> dict[str, Any]:
 
 
 def like_a_run(installation: Installation, run_id: str, name: str) -> dict[str, Any]:
-    """Return a plain Job with the very pod of a run."""
+    """Return a plain Job with the pod spec of a run."""
     found = installation.job(run_id)
     assert found is not None
     plain = job(name, [])
@@ -54,16 +54,16 @@ def like_a_run(installation: Installation, run_id: str, name: str) -> dict[str, 
 
 
 def kubectl_of(cluster: Cluster, namespace: str) -> list[str]:
-    """Return the beginning of a kubectl command."""
+    """Return a kubectl command line without its subcommand."""
     return [*map(str, cluster.kubectl_command), "--kubeconfig", str(cluster.kubeconfig), f"--namespace={namespace}"]
 
 
 def first_line(cluster: Cluster, namespace: str, manifest: dict[str, Any]) -> tuple[float, str]:
     """Return the seconds from `kubectl create` to the first line of `kubectl logs -f`, and that line.
 
-    As a person would at a prompt: `kubectl create -f job.yaml; until kubectl logs -f job/NAME; do sleep 0.1; done`.
-    kubectl itself waits for a pod that is not there yet, and refuses while its container is being made. Returns when
-    the Job is complete, so that the next measurement finds nothing under way.
+    As one would at a prompt: `kubectl create -f job.yaml; until kubectl logs -f job/NAME; do sleep 0.1; done`.
+    kubectl itself waits for a pod that does not exist yet, and fails while its container is being created. Returns
+    when the Job is complete, so that nothing is left running during the next measurement.
     """
     kubectl = kubectl_of(cluster, namespace)
     target = f"job/{manifest['metadata']['name']}"
@@ -92,7 +92,7 @@ def first_line(cluster: Cluster, namespace: str, manifest: dict[str, Any]) -> tu
 
 @contextmanager
 def namespace_with_quota(cluster: Cluster, slots: int) -> Iterator[str]:
-    """A namespace where nothing but a quota holds Jobs back. Ready for pods: else the first ones were refused."""
+    """A namespace where only a quota limits Jobs, once it is ready for pods: earlier ones would be refused."""
     name = f"bench-{secrets.token_hex(4)}"
     quota = {
         "apiVersion": "v1",
@@ -100,14 +100,14 @@ def namespace_with_quota(cluster: Cluster, slots: int) -> Iterator[str]:
         "metadata": {"name": "pods", "namespace": name},
         "spec": {"hard": {"pods": str(slots)}, "scopes": ["Terminating"]},
     }
-    place = f"--namespace={name}"
+    in_namespace = f"--namespace={name}"
     try:
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         cluster.apply(quota)
         wait_until(
             lambda: (
-                "hard" in cluster.json("get", "resourcequota", "pods", place)["status"]
-                and cluster.json("get", "serviceaccounts", place)["items"]
+                "hard" in cluster.json("get", "resourcequota", "pods", in_namespace)["status"]
+                and cluster.json("get", "serviceaccounts", in_namespace)["items"]
             ),
             _READY_SECONDS,
             "the quota and the default service account of a new namespace",

@@ -1,4 +1,4 @@
-"""A row of the table: what was measured, against what, and what it is to be."""
+"""A row of the table: a figure, its detail and its goal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One figure. `goal` is the bound of `value`; `at_least` where more is better; None: told for information."""
+    """One figure. `goal` is the most that `value` may be, or the least if `at_least`; None: for information only."""
 
     name: str
     value: float
@@ -20,7 +20,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Say whether the goal is met."""
+        """Return "met" or "missed", or nothing without a goal."""
         if self.goal is None:
             return ""
         met = self.value >= self.goal if self.at_least else self.value <= self.goal
@@ -28,7 +28,7 @@ class Row:
 
 
 def spread(figures: Sequence[float], unit: str = "s") -> str:
-    """Return median, smallest and largest in words."""
+    """Return the median and the range as text."""
     digits = 2 if max(figures) < 1000 else 0
     low, middle, high = (f"{each:,.{digits}f}" for each in (min(figures), median(figures), max(figures)))
     return f"{middle} {unit} ({low}-{high}, n={len(figures)})"

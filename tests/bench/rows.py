@@ -1,4 +1,4 @@
-"""The measurements. Each repeats both sides in turn, so that a busy moment of the machine meets both."""
+"""The measurements. Each alternates between both sides, so that other load on the machine affects both."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
     },
 }
 SETTINGS = {"MAX_LOG_BYTES": str(1 << 30)}
-"""What an installation that is measured needs beside the tests' defaults."""
+"""Settings of the measured installation, in addition to the tests' defaults."""
 _PATIENCE_SECONDS = 300.0
 _GOAL_MB = 95
 _GOAL_IMAGE_MB = 150
@@ -53,11 +53,11 @@ Measurement = Callable[[Installation, int], list[Row]]
 
 
 def first_line(site: Installation, repeats: int) -> list[Row]:
-    """From `POST /jobs/run` to the pod's own first line at an SSE client, against kubectl with the very same pod.
+    """From `POST /jobs/run` to the pod's own first line at an SSE client, against kubectl with the same pod.
 
-    The line is the time of its printing, by the node's clock: what comes after is the way of the log. The kubelet
-    looks at its containers once a second and serves no log before: each measurement begins at another moment of that
-    second, for the one before it ended with such a look.
+    The line is the time at which it was printed, by the node's clock; the rest is what the log takes to arrive. The
+    kubelet checks its containers once a second and serves no log before that. Each measurement starts at a random
+    moment of that second, because the previous one finished right after such a check.
     """
     ours, theirs, our_prints, their_prints = [], [], [], []
     for n in range(repeats):
@@ -77,10 +77,10 @@ def first_line(site: Installation, repeats: int) -> list[Row]:
         took, line = plain.first_line(site.cluster, site.namespace, manifest)
         theirs.append(took)
         their_prints.append(float(line) - at)
-    seen = f"Slipway {spread(ours)}, kubectl {spread(theirs)}"
+    received = f"Slipway {spread(ours)}, kubectl {spread(theirs)}"
     printed = f"Slipway {spread(our_prints)}, kubectl {spread(their_prints)}"
     return [
-        Row(name="first line", value=median(ours) / median(theirs), unit="x kubectl", detail=seen, goal=0.4),
+        Row(name="first line", value=median(ours) / median(theirs), unit="x kubectl", detail=received, goal=0.4),
         Row(
             name="first line printed", value=median(our_prints) / median(their_prints), unit="x kubectl", detail=printed
         ),
@@ -88,7 +88,7 @@ def first_line(site: Installation, repeats: int) -> list[Row]:
 
 
 def makespan(site: Installation, repeats: int) -> list[Row]:
-    """15 runs of 3 s in 3 slots, from the first request to the last pod's end, against a quota alone."""
+    """15 runs of 3 s in 3 slots, from the first request to the end of the last pod, against a quota alone."""
     ours, theirs, our_idle, their_idle = [], [], [], []
     for turn in range(max(1, round(repeats / 8))):
         with site.watcher() as watcher:
@@ -126,17 +126,17 @@ def makespan(site: Installation, repeats: int) -> list[Row]:
 
 
 def lines_stored(site: Installation, repeats: int) -> list[Row]:
-    """Lines of 120 bytes of one chatty pod, from the first to the last in the archive, against kubectl reading them.
+    """How fast 120-byte lines of one chatty pod reach the archive, against kubectl reading the same lines.
 
-    The node must not rotate them away from kubectl meanwhile. Afterwards the log checker says whether each is there.
+    The node's log file is large enough that no line is rotated away. Afterwards the log checker checks every line.
     """
     archive = Archive(site.data / "archive")
     run_ids, stored, recorded, theirs = [], [], [], []
     with site.cluster.log_rotation("200Mi"):
         for n in range(max(1, round(repeats / 5))):
             run_id = site.launcher.run(f"chatty-{n}", pipeline="chatty")["run_id"]
-            first = _reached(archive, run_id, 2)
-            stored.append(LINES / (_reached(archive, run_id, LINES + 2) - first))
+            first = _wait_for_line(archive, run_id, 2)
+            stored.append(LINES / (_wait_for_line(archive, run_id, LINES + 2) - first))
             site.launcher.wait(run_id, seconds=120)
             recorded.append(LINES / (time.monotonic() - first))
             theirs.append(LINES / _kubectl_seconds(site, run_id))
@@ -154,9 +154,9 @@ def lines_stored(site: Installation, repeats: int) -> list[Row]:
 
 
 def memory(site: Installation, repeats: int) -> list[Row]:
-    """Resident memory and share of a core of launcher and operator that have nothing to do.
+    """Resident memory and processor share of an idle launcher and an idle operator.
 
-    The launcher's twice: as callers with the secret alone leave it, and once browsers have come with tickets.
+    The launcher is measured twice: before and after its first stream with a ticket.
     """
     assert site.launcher.process is not None
     assert site.operator.process is not None
@@ -179,10 +179,10 @@ def memory(site: Installation, repeats: int) -> list[Row]:
 
 
 def pipeline_image(site: Installation, repeats: int) -> list[Row]:
-    """What the bundled pipeline's image adds to its base, and how soon its container says something.
+    """What the bundled pipeline's image adds to its base, and how soon its container prints a line.
 
-    A node pulls the layers compressed. A line is printed first, by a shell: the time from it to the pipeline's own
-    first line, both as the node stamped them, is its start.
+    A node pulls the layers compressed. A shell prints a line first. The time from that line to the pipeline's own
+    first line, by the node's timestamps, is what the pipeline takes to start.
     """
     pulled, unpacked = layers_on_base(archive_of(PIPELINE_IMAGE))
     started = []
@@ -231,18 +231,18 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def _idle(watcher: Watcher, queued: Sequence[QueuedRun]) -> list[float]:
-    """Wait until all have ended; return how long free slots waited. Other runs' pods may be there too, long over."""
+    """Wait until all runs have finished; return how long free slots stayed idle. Earlier runs' pods may still exist."""
     mine = {run.run_id for run in queued}
 
-    def all_over(watched: Watched) -> bool:
+    def all_finished(watched: Watched) -> bool:
         return mine <= {pod.run_id for pod in watched.pods if pod.phase in ("Succeeded", "Failed")}
 
-    watched = watcher.wait_until(all_over, _PATIENCE_SECONDS)
+    watched = watcher.wait_until(all_finished, _PATIENCE_SECONDS)
     pods = [pod for pod in watched.pods if pod.run_id in mine]
     return idle_seconds(QueueHistory(limit=SLOTS, runs=queued, pods=pods))
 
 
-def _reached(archive: Archive, run_id: str, number: int) -> float:
+def _wait_for_line(archive: Archive, run_id: str, number: int) -> float:
     end = time.monotonic() + _PATIENCE_SECONDS
     while archive.last_number(run_id) < number:
         if time.monotonic() > end:
@@ -252,7 +252,7 @@ def _reached(archive: Archive, run_id: str, number: int) -> float:
 
 
 def _kubectl_seconds(site: Installation, run_id: str) -> float:
-    """Return how long `kubectl logs | wc -l` takes for the very same lines, of the pod that has ended."""
+    """Return how long `kubectl logs | wc -l` takes for the same lines, of the finished pod."""
     kubectl = plain.kubectl_of(site.cluster, site.namespace)
     began = time.monotonic()
     with subprocess.Popen([*kubectl, "logs", f"job/{run_id}"], stdout=subprocess.PIPE) as process:

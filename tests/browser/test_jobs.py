@@ -120,7 +120,7 @@ def test_rejected_job_shows_the_reason_next_to_its_button(site: Site, visit: Cal
     page = visit(site)
     page.get_by_role("button", name="Process job -odd").click()
     problem = page.locator(".problem")
-    expect(problem).to_contain_text("must not begin with '-'")
+    expect(problem).to_contain_text("must not start with '-'")
 
 
 def test_postings_are_filtered_while_typing(site: Site, visit: Callable[[Site], Page]) -> None:

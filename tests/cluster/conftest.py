@@ -16,7 +16,7 @@ from launching.installation import Installation
 def installation(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, redis_server: Any
 ) -> Iterator[Installation]:
-    """An installation with three slots, for tests that leave it as it was."""
+    """An installation with three slots, for tests that leave it unchanged."""
     redis_server.revive()
     with Installation(cluster, tmp_path_factory.mktemp("slipway"), PIPELINES, REDIS_URL=redis_server.url) as running:
         yield running

@@ -1,4 +1,4 @@
-"""The chart on the cluster: the seed's scenario, an upgrade while runs queue and run, and an uninstall."""
+"""The chart on the cluster: the main scenario, an upgrade with queued and running runs, and an uninstall."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 from checkers import logs
 from checkers.findings import report
-from checkers.loghistory import LogHistory
+from checkers.log_history import LogHistory
 from checkers.printing import command as printer
 from checkers.queue import QueuedRun, QueueHistory, check
 from checkers.watching import Watched, Watcher
 from cluster.cluster import Cluster
 from cluster.runs import until
-from cluster.scenario import a_posting_becomes_a_cv
+from cluster.scenario import process_posting
 from cluster.viewers import Viewer
 from launching.release import CHART, TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
@@ -44,7 +44,7 @@ for folder, _, files in os.walk("/data"):
 @pytest.fixture(scope="module")
 def release(cluster: Cluster, mongodb_server: MongodbServer) -> Iterator[Release]:
     if not cluster.can_control:
-        pytest.skip("Services of this cluster are not reached from here, nor are the images surely there.")
+        pytest.skip("The Services of this cluster may be unreachable from here, and its images missing.")
     mongodb_server.revive()
     with Forwarder(cluster.gateway, mongodb_server.port) as mongo:
         uri = f"mongodb://{mongo.host}:{mongo.port}/?directConnection=true"
@@ -52,25 +52,27 @@ def release(cluster: Cluster, mongodb_server: MongodbServer) -> Iterator[Release
             yield running
 
 
-def test_a_posting_in_mongodb_becomes_a_cv_and_kubectl_tells_the_same(
+def test_posting_in_mongodb_becomes_a_cv_and_kubectl_shows_the_same_run(
     release: Release, mongodb_server: MongodbServer
 ) -> None:
-    run_id = a_posting_becomes_a_cv(release.client, mongodb_server)
+    run_id = process_posting(release.client, mongodb_server)
 
     def listed() -> str:
         return next(line for line in release.kubectl("get", "jobs").splitlines() if line.startswith("4711-"))
 
-    until(lambda: "Complete" in listed())  # the outcome is the pod's, known a moment before the Job's condition
+    until(lambda: "Complete" in listed())  # the outcome comes from the pod, shortly before the Job's condition
     archived = release.client.get(f"/jobs/{run_id}/log").text
     assert archived.split("\n", 1)[1] == release.kubectl("logs", f"job/{run_id}")
-    until(lambda: release.client.get("/health").json()["status"] == "healthy")  # Redis has started just now
+    until(lambda: release.client.get("/health").json()["status"] == "healthy")  # Redis has only just started
     health = release.client.get("/health").json()
     assert (health["redis"], health["mongodb"]) == ("ok", "ok")
     assert (health["engine"], health["kubernetes"]) == ("kubernetes", "ok")
-    until(lambda: release.client.get("/health").json()["operator"] == "up")  # known once a renewal was seen
+    until(
+        lambda: release.client.get("/health").json()["operator"] == "up"
+    )  # known once the Lease was seen to be renewed
 
 
-def test_the_example_of_a_schedule_makes_a_run(release: Release) -> None:
+def test_example_cronjob_creates_a_run(release: Release) -> None:
     release.upgrade(cronJob={"enabled": True, "schedule": "0 3 1 1 *", "jobId": "4711"})
     release.kubectl("create", "job", "by-schedule", "--from=cronjob/slipway-example")
 
@@ -87,34 +89,35 @@ def test_the_example_of_a_schedule_makes_a_run(release: Release) -> None:
     assert release.client.get(run["artifacts"]["cv_md_url"]).text.startswith("# ")
 
 
-def test_accounts_may_do_what_was_looked_at_and_nothing_else(release: Release) -> None:
-    """As `kubectl auth can-i --list` says; RENEW_GOLDEN=1 writes it anew. Runs are `default`, without its token."""
-    told = ""
+def test_accounts_have_only_the_reviewed_permissions(release: Release) -> None:
+    """Compare `kubectl auth can-i --list` with `rights.txt`, which RENEW_GOLDEN=1 rewrites.
+
+    Runs use the account `default` without its token.
+    """
+    listed = ""
     for account in ("slipway-launcher", "slipway-operator", "default"):
         user = f"--as=system:serviceaccount:{release.namespace}:{account}"
         groups = ["--as-group=system:serviceaccounts", "--as-group=system:authenticated"]
         head, *rules = release.kubectl("auth", "can-i", "--list", user, *groups).splitlines()
-        told += "\n".join([f"{account}:", *(line.rstrip() for line in [head, *sorted(rules)])]) + "\n\n"
+        listed += "\n".join([f"{account}:", *(line.rstrip() for line in [head, *sorted(rules)])]) + "\n\n"
     if os.environ.get("RENEW_GOLDEN"):
-        RIGHTS.write_text(told)
-    assert told == RIGHTS.read_text()
+        RIGHTS.write_text(listed)
+    assert listed == RIGHTS.read_text()
 
 
-def test_archives_and_artifacts_are_for_the_stamped_user_and_group_alone(release: Release) -> None:
-    told = release.kubectl("exec", "deployment/slipway-operator", "--", "python", "-c", MODES).splitlines()
-    assert {path.split("/")[2] for path in told} >= {"archive", "applications"}
-    for line in told:
+def test_only_the_stamped_user_and_group_can_access_archives_and_artifacts(release: Release) -> None:
+    listed = release.kubectl("exec", "deployment/slipway-operator", "--", "python", "-c", MODES).splitlines()
+    assert {path.split("/")[2] for path in listed} >= {"archive", "applications"}
+    for line in listed:
         mode, user, group, _ = line.split(maxsplit=3)
         assert (mode[5], mode[7:], user, group) == ("-", "---", "10001", "10001"), line
 
 
-def test_helms_own_test_passes(release: Release) -> None:
+def test_helm_test_passes(release: Release) -> None:
     assert "Phase:          Succeeded" in release.helm("test", "slipway", "--timeout=120s")
 
 
-def test_a_new_chart_while_runs_queue_and_run_loses_no_run_no_line_and_no_outcome(
-    release: Release, tmp_path: Path
-) -> None:
+def test_upgrade_with_queued_and_running_runs_loses_no_run_line_or_outcome(release: Release, tmp_path: Path) -> None:
     before = _services(release)
     newer = shutil.copytree(CHART, tmp_path / "slipway")
     (newer / "Chart.yaml").write_text((newer / "Chart.yaml").read_text().replace("version: 0.1.0", "version: 9.9.9"))
@@ -127,13 +130,13 @@ def test_a_new_chart_while_runs_queue_and_run_loses_no_run_no_line_and_no_outcom
         release.chart = newer
         release.upgrade(launcher={"rateLimitPerMinute": 600_000}, queue={"timeoutSeconds": 500})
         assert "slipway-9.9.9" in release.helm("list")
-        until(lambda: not before & _services(release))  # both were replaced, and the old ones have closed their streams
+        until(lambda: not before & _services(release))  # both were replaced; the old pods closed their streams
 
-        def all_over(watched: Watched) -> bool:
-            over = {pod.run_id for pod in watched.pods if pod.phase in ("Succeeded", "Failed")}
-            return over >= {run.run_id for run in queued}  # earlier tests' runs are there too
+        def all_finished(watched: Watched) -> bool:
+            finished = {pod.run_id for pod in watched.pods if pod.phase in ("Succeeded", "Failed")}
+            return finished >= {run.run_id for run in queued}  # earlier tests' runs are listed too
 
-        watched = watcher.wait_until(all_over, 300)
+        watched = watcher.wait_until(all_finished, 300)
     findings = check(QueueHistory(limit=SLOTS, runs=queued, **vars(watched)))
     for run, viewer in zip(queued, viewers, strict=True):
         viewer.join(60)
@@ -146,7 +149,7 @@ def test_a_new_chart_while_runs_queue_and_run_loses_no_run_no_line_and_no_outcom
     assert not findings, report(findings)
 
 
-def test_an_upgrade_leaves_the_queue_paused(release: Release) -> None:
+def test_upgrade_leaves_the_queue_paused(release: Release) -> None:
     release.client.post("/queue/pause").raise_for_status()
     try:
         release.upgrade(launcher={"rateLimitPerMinute": 500_000})
@@ -155,27 +158,27 @@ def test_an_upgrade_leaves_the_queue_paused(release: Release) -> None:
         release.client.post("/queue/resume").raise_for_status()
 
 
-def test_an_uninstall_ends_all_runs_and_leaves_nothing_but_the_data(release: Release) -> None:
-    run_ids = [_launched(release, f"cut-off-{n}", "sleeper")["run_id"] for n in range(SLOTS + 2)]
+def test_uninstall_stops_all_runs_and_keeps_only_the_data(release: Release) -> None:
+    run_ids = [_launched(release, f"interrupted-{n}", "sleeper")["run_id"] for n in range(SLOTS + 2)]
     until(lambda: len(_running(release)) == SLOTS)
-    said = release.helm("uninstall", "slipway", "--wait", "--timeout=120s")
-    assert f"kubectl --namespace {release.namespace} delete persistentvolumeclaim slipway-data" in said
+    output = release.helm("uninstall", "slipway", "--wait", "--timeout=120s")
+    assert f"kubectl --namespace {release.namespace} delete persistentvolumeclaim slipway-data" in output
     kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings,resourcequotas,"
     kinds += "limitranges,networkpolicies,ingresses,cronjobs,jobs,pods,leases"
-    left = {f"{each['kind']}/{each['metadata']['name']}" for each in release.json("get", kinds)["items"]}
-    given = {"Secret/slipway-env", "Secret/slipway-pipeline", "ConfigMap/slipway-master-cv"}
-    assert left - given == {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
+    remaining = {f"{each['kind']}/{each['metadata']['name']}" for each in release.json("get", kinds)["items"]}
+    provided = {"Secret/slipway-env", "Secret/slipway-pipeline", "ConfigMap/slipway-master-cv"}
+    assert remaining - provided == {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
     until(lambda: _claims(release) == ["slipway-data"])
-    everywhere = "validatingadmissionpolicies,validatingadmissionpolicybindings,priorityclasses"
-    assert release.namespace not in release.kubectl("get", everywhere)
+    cluster_scoped = "validatingadmissionpolicies,validatingadmissionpolicybindings,priorityclasses"
+    assert release.namespace not in release.kubectl("get", cluster_scoped)
     with pytest.raises(RuntimeError, match="not found"):
         release.helm("uninstall", "slipway")
-    release.upgrade()  # what was kept is taken up again
+    release.upgrade()  # a new installation uses the data that was kept
 
-    def ends() -> set[str]:
+    def statuses() -> set[str]:
         return {release.client.get(f"/jobs/{run_id}/status").json()["status"] for run_id in run_ids}
 
-    until(lambda: ends() == {"failed"}, 120)
+    until(lambda: statuses() == {"failed"}, 120)
     completed = release.client.get("/jobs", params={"status": "completed", "pipeline": "printer"}).json()["runs"]
     assert len(completed) == RUNS
 

@@ -1,4 +1,4 @@
-"""The cluster of the tests does what other tests rely on."""
+"""The test cluster does what other tests rely on."""
 
 import json
 import os
@@ -81,15 +81,15 @@ def pod(namespace: str, program: str, **spec: Any) -> dict[str, Any]:
 
 
 def run(cluster: Cluster, wanted: dict[str, Any]) -> str:
-    """Run the pod to its end and return its log."""
+    """Run the pod until it finishes, and return its log."""
     cluster.apply(wanted)
     name, namespace = wanted["metadata"]["name"], wanted["metadata"]["namespace"]
 
-    def ended() -> str:
+    def final_phase() -> str:
         phase: str = cluster.json("get", "pod", name, f"--namespace={namespace}")["status"]["phase"]
         return phase if phase in ("Succeeded", "Failed") else ""
 
-    phase = wait_until(ended, POD_SECONDS, f"the end of {name}")
+    phase = wait_until(final_phase, POD_SECONDS, f"pod {name} to finish")
     log = cluster.kubectl("logs", name, f"--namespace={namespace}")
     assert phase == "Succeeded", log
     return log
@@ -100,12 +100,12 @@ def kubelet_setting(cluster: Cluster, name: str) -> Any:
     return json.loads(cluster.kubectl("get", "--raw", path))["kubeletconfig"][name]
 
 
-def must_be_ours(cluster: Cluster) -> None:
+def require_own_cluster(cluster: Cluster) -> None:
     if not cluster.can_control:
-        pytest.skip("KUBECONFIG names somebody else's cluster, which is not ours to control.")
+        pytest.skip("KUBECONFIG names an external cluster, which the tests do not control.")
 
 
-def test_a_pod_finds_a_service_by_its_name(cluster: Cluster, namespace: str) -> None:
+def test_pod_resolves_a_service_by_name(cluster: Cluster, namespace: str) -> None:
     cluster.kubectl("create", "service", "clusterip", "greeter", "--tcp=80", f"--namespace={namespace}")
     address = cluster.json("get", "service", "greeter", f"--namespace={namespace}")["spec"]["clusterIP"]
     program = f"""
@@ -116,7 +116,7 @@ print(socket.gethostbyname("greeter.{namespace}.svc.cluster.local"))
     assert run(cluster, pod(namespace, program)).split() == [address, address]
 
 
-def test_a_pod_reaches_a_server_of_the_tests(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+def test_pod_can_reach_a_test_server(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     (tmp_path / "word").write_text("reached")
     with HTTPServer((cluster.gateway, 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -128,8 +128,8 @@ def test_a_pod_reaches_a_server_of_the_tests(cluster: Cluster, namespace: str, t
             server.shutdown()
 
 
-def test_the_tests_reach_a_service(cluster: Cluster, namespace: str) -> None:
-    must_be_ours(cluster)
+def test_service_is_reachable_from_the_tests(cluster: Cluster, namespace: str) -> None:
+    require_own_cluster(cluster)
     server = pod(namespace, SERVER)
     server["metadata"]["labels"] = {"app": "server"}
     service = {
@@ -149,10 +149,10 @@ def test_the_tests_reach_a_service(cluster: Cluster, namespace: str) -> None:
         except OSError:
             return b""
 
-    assert wait_until(answer, POD_SECONDS, "an answer from the service") == b"hello"
+    assert wait_until(answer, POD_SECONDS, "a response from the Service") == b"hello"
 
 
-def test_a_pod_that_is_not_root_writes_to_a_volume(cluster: Cluster, namespace: str) -> None:
+def test_non_root_pod_can_write_to_a_volume(cluster: Cluster, namespace: str) -> None:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -173,13 +173,13 @@ def test_a_pod_that_is_not_root_writes_to_a_volume(cluster: Cluster, namespace: 
         assert bound["spec"]["storageClassName"] == "local-path"  # the default
 
 
-def test_pods_that_could_do_harm_are_refused(cluster: Cluster, namespace: str) -> None:
+def test_privileged_pods_are_rejected(cluster: Cluster, namespace: str) -> None:
     with pytest.raises(ClusterError, match="violates PodSecurity"):
         cluster.apply(pod(namespace, "pass", hostNetwork=True))
 
 
-def test_a_stopped_api_server_is_away_and_comes_back(cluster: Cluster, namespace: str) -> None:
-    must_be_ours(cluster)
+def test_api_server_can_be_stopped_and_started(cluster: Cluster, namespace: str) -> None:
+    require_own_cluster(cluster)
     sleeper = pod(namespace, "import time; time.sleep(600)")
     cluster.apply(sleeper)
     name = sleeper["metadata"]["name"]
@@ -191,32 +191,32 @@ def test_a_stopped_api_server_is_away_and_comes_back(cluster: Cluster, namespace
     assert status["containerStatuses"][0]["restartCount"] == 0
 
 
-def test_the_kubelet_rotates_logs_as_told(cluster: Cluster, namespace: str) -> None:
-    must_be_ours(cluster)
+def test_kubelet_rotates_logs_at_the_configured_size(cluster: Cluster, namespace: str) -> None:
+    require_own_cluster(cluster)
     chatter = pod(namespace, CHATTER)
     with cluster.log_rotation("500Ki"):
         assert kubelet_setting(cluster, "containerLogMaxSize") == "500Ki"
         cluster.apply(chatter)
         folder = f"{namespace}_{chatter['metadata']['name']}_*/main"
-        wait_until(lambda: len(list(cluster.pod_logs.glob(f"{folder}/0.log*"))) > 1, POD_SECONDS, "a rotated log")
+        wait_until(lambda: len(list(cluster.pod_logs.glob(f"{folder}/0.log*"))) > 1, POD_SECONDS, "a log rotation")
     assert kubelet_setting(cluster, "containerLogMaxSize") == "10Mi"
 
 
-def test_a_component_that_ends_uninvited_is_started_again(cluster: Cluster) -> None:
-    must_be_ours(cluster)
+def test_crashed_component_is_restarted(cluster: Cluster) -> None:
+    require_own_cluster(cluster)
     cluster.kill("scheduler")
     assert not cluster.running("scheduler")
-    wait_until(lambda: cluster.running("scheduler"), 20, "the scheduler's return")
+    wait_until(lambda: cluster.running("scheduler"), 20, "the scheduler to restart")
 
 
-def test_what_is_no_component_is_not_stopped(cluster: Cluster) -> None:
-    must_be_ours(cluster)
-    with pytest.raises(ClusterError, match="there is no 'dockerd' but containerd, etcd, apiserver"):
+def test_stopping_an_unknown_component_is_an_error(cluster: Cluster) -> None:
+    require_own_cluster(cluster)
+    with pytest.raises(ClusterError, match="unknown component 'dockerd', choose from containerd, etcd, apiserver"):
         cluster.stop("dockerd")
 
 
-def test_the_audit_log_tells_who_wrote_what(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
-    must_be_ours(cluster)
+def test_audit_log_records_who_wrote_what(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    require_own_cluster(cluster)
     cluster.kubectl("create", "serviceaccount", "writer", f"--namespace={namespace}")
     cluster.kubectl(
         "create", "rolebinding", "writer", "--clusterrole=edit", f"--serviceaccount={namespace}:writer",
@@ -233,7 +233,7 @@ def test_the_audit_log_tells_who_wrote_what(cluster: Cluster, namespace: str, tm
     ]
 
 
-def test_the_products_images_run_as_nobody_of_note(cluster: Cluster, namespace: str) -> None:
+def test_product_images_run_as_an_unprivileged_user(cluster: Cluster, namespace: str) -> None:
     launcher = pod(namespace, "")
     launcher["spec"]["containers"][0] |= {"image": LAUNCHER_IMAGE, "command": ["slipway-launcher", "--help"]}
     assert "serve" in run(cluster, launcher)
@@ -242,9 +242,9 @@ def test_the_products_images_run_as_nobody_of_note(cluster: Cluster, namespace: 
     assert "--job-id" in run(cluster, pipeline)
 
 
-def test_nothing_is_left_when_the_node_is_killed(cluster: Cluster, namespace: str) -> None:
-    if not cluster.held_by_us_alone:
-        pytest.skip("Others use this cluster, or it was asked to stay.")
+def test_killed_node_leaves_nothing_behind(cluster: Cluster, namespace: str) -> None:
+    if not cluster.is_only_holder:
+        pytest.skip("Others use this cluster, or `up` was told to keep it.")
     sleeper = pod(namespace, "import time; time.sleep(600)")
     cluster.apply(sleeper)
     name = sleeper["metadata"]["name"]
@@ -254,18 +254,20 @@ def test_nothing_is_left_when_the_node_is_killed(cluster: Cluster, namespace: st
     assert len(family) > 10
     try:
         node.kill()
-        wait_until(lambda: not any(process.is_running() for process in family), 30, "the end of every process")
+        wait_until(lambda: not any(process.is_running() for process in family), 30, "every process to exit")
         subprocess.run([HERE / "down"], check=True)
-        left = [STATE, Path("/sys/class/net/slipway0"), *Path("/sys/fs/cgroup").glob("**/slipway-cluster")]
-        assert [path for path in left if path.exists()] == []
+        paths = [STATE, Path("/sys/class/net/slipway0"), *Path("/sys/fs/cgroup").glob("**/slipway-cluster")]
+        assert [path for path in paths if path.exists()] == []
         assert str(STATE) not in Path("/proc/mounts").read_text()
     finally:
         cluster.revive()
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})  # for it to be deleted
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    )  # for the fixture to delete
 
 
-def test_tests_that_are_killed_let_go(cluster: Cluster) -> None:
-    must_be_ours(cluster)
+def test_killed_tests_release_the_cluster(cluster: Cluster) -> None:
+    require_own_cluster(cluster)
     before = cluster.holders
     program = "from cluster.cluster import Cluster; c = Cluster.take(); print('taken', flush=True); input()"
     with subprocess.Popen(
@@ -276,37 +278,39 @@ def test_tests_that_are_killed_let_go(cluster: Cluster) -> None:
         assert tests.stdout.readline() == "taken\n"
         assert cluster.holders == before + 1
         tests.kill()
-    wait_until(lambda: cluster.holders == before, 10, "their letting go")
+    wait_until(lambda: cluster.holders == before, 10, "the killed tests to release the cluster")
 
 
-def test_bringing_up_what_is_up_is_quick(cluster: Cluster) -> None:
-    must_be_ours(cluster)
-    subprocess.run([HERE / "up", "--until-unused"], check=True, capture_output=True)  # for what was changed just now
+def test_up_is_quick_for_a_running_cluster(cluster: Cluster) -> None:
+    require_own_cluster(cluster)
+    subprocess.run(
+        [HERE / "up", "--until-unused"], check=True, capture_output=True
+    )  # applies what was changed just now
     began = time.monotonic()
     subprocess.run([HERE / "up", "--until-unused"], check=True, capture_output=True)
     assert time.monotonic() - began < 10
 
 
-def test_a_cluster_that_kubeconfig_names_is_used_and_not_controlled(cluster: Cluster, tmp_path: Path) -> None:
-    must_be_ours(cluster)
-    theirs = tmp_path / "kubeconfig"
-    theirs.write_text(cluster.kubeconfig.read_text())
-    environment = {**os.environ, "KUBECONFIG": str(theirs), "CLUSTER_LOAD_IMAGE": "echo loading"}
+def test_external_cluster_is_used_but_not_controlled(cluster: Cluster, tmp_path: Path) -> None:
+    require_own_cluster(cluster)
+    external = tmp_path / "kubeconfig"
+    external.write_text(cluster.kubeconfig.read_text())
+    environment = {**os.environ, "KUBECONFIG": str(external), "CLUSTER_LOAD_IMAGE": "echo loading"}
     up = subprocess.run([HERE / "up"], env=environment, check=True, capture_output=True, text=True)
-    assert up.stdout.strip() == str(theirs)
+    assert up.stdout.strip() == str(external)
     assert "loading /" in up.stderr
-    with pytest.raises(ClusterError, match="not ours to control"):
-        Cluster(theirs).stop("apiserver")
+    with pytest.raises(ClusterError, match="the tests do not control it"):
+        Cluster(external).stop("apiserver")
     del environment["CLUSTER_LOAD_IMAGE"]
     up = subprocess.run([HERE / "up"], env=environment, capture_output=True, text=True)
     assert up.returncode == 1
     assert "CLUSTER_LOAD_IMAGE is not set" in up.stderr
 
 
-def test_without_root_it_is_said_what_to_do(tmp_path: Path) -> None:
-    somebody = tmp_path / "id"
-    somebody.write_text("#!/bin/sh\necho 1000\n")
-    somebody.chmod(0o755)
+def test_install_without_root_explains_what_to_do(tmp_path: Path) -> None:
+    fake_id = tmp_path / "id"
+    fake_id.write_text("#!/bin/sh\necho 1000\n")
+    fake_id.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     install = subprocess.run([HERE / "install"], env=environment, capture_output=True, text=True)
     assert install.returncode == 1

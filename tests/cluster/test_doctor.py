@@ -1,4 +1,4 @@
-"""`slipway doctor` looks at a real cluster and says what is missing there."""
+"""`slipway doctor` checks a real cluster and reports what is missing."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def doctor(installation: Installation, tmp_path: Path, **environ: str) -> dict[s
     return {each["check"]: each for each in json.loads(done.stdout)["checks"]}
 
 
-def test_the_doctor_sees_what_is_there_and_what_is_missing(cluster: Cluster, tmp_path: Path) -> None:
+def test_doctor_reports_what_is_present_and_what_is_missing(cluster: Cluster, tmp_path: Path) -> None:
     with Installation(cluster, tmp_path / "slipway") as installation:
         checks = doctor(installation, tmp_path)
         assert {checks[name]["state"] for name in ("cluster", "engine", "quota", "rights", "pods")} == {"ok"}, checks
         assert checks["quota"]["found"].endswith("of 3 pods for runs in use")
         assert "node" in checks
-        assert checks["slipway-operator"]["state"] == "warn"  # here it is a process beside the cluster
+        assert checks["slipway-operator"]["state"] == "warn"  # here the operator is a process outside the cluster
         assert checks["claim"]["state"] == "ok"
         missing = doctor(installation, tmp_path, DATA_CLAIM="nowhere")
         assert missing["claim"]["state"] == "fail"

@@ -1,4 +1,4 @@
-"""What a run does in its folder or prints costs that run at most: no secret, no service, no stream, no other run."""
+"""A hostile run harms only itself: no secret, service, stream or other run suffers from its files or output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.runs import let_go, recorded, until
+from cluster.runs import finish_held_run, recorded, until
 from launching.hostile import HARMLESS, HOSTILE
 from launching.installation import Installation
 
@@ -25,7 +25,7 @@ def installation(
 
 
 @pytest.mark.parametrize("name", ["swap-link", "swap-fifo"])
-def test_a_file_that_is_swapped_while_it_is_read_is_itself_or_not_found(installation: Installation, name: str) -> None:
+def test_file_swapped_during_a_read_is_served_unchanged_or_not_found(installation: Installation, name: str) -> None:
     launcher = installation.launcher
     run_id = launcher.run(name, pipeline=name)["run_id"]
     until(lambda: b"swapping" in launcher.log(run_id))
@@ -38,11 +38,11 @@ def test_a_file_that_is_swapped_while_it_is_read_is_itself_or_not_found(installa
     before = time.monotonic()
     assert launcher.client.get("/livez").status_code == launcher.client.get("/health").status_code == 200
     assert time.monotonic() - before < 5
-    let_go(installation, run_id)
+    finish_held_run(installation, run_id)
     assert launcher.wait(run_id)["status"] == "completed"
 
 
-def test_a_file_whose_name_is_not_unicode_is_listed_with_an_escape_and_served(installation: Installation) -> None:
+def test_file_with_a_non_unicode_name_is_listed_escaped_and_served(installation: Installation) -> None:
     launcher = installation.launcher
     run_id = launcher.run("1", pipeline="latin-1-name")["run_id"]
     run = launcher.wait(run_id)
@@ -54,7 +54,7 @@ def test_a_file_whose_name_is_not_unicode_is_listed_with_an_escape_and_served(in
     until(lambda: recorded(installation, run_id))
 
 
-def test_half_an_emoji_in_a_progress_report_ends_no_stream(installation: Installation) -> None:
+def test_lone_surrogate_in_a_progress_report_does_not_end_the_stream(installation: Installation) -> None:
     launcher = installation.launcher
     run_id = launcher.run("1", pipeline="half-emoji-progress")["run_id"]
     events = launcher.events(run_id)

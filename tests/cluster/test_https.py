@@ -1,4 +1,4 @@
-"""HTTPS as on k3s: real Traefik, set up by k8s/traefik.yaml, with a certificate that a test authority issued."""
+"""HTTPS as on k3s: real Traefik, configured by k8s/traefik.yaml, with a certificate from a test authority."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from httpx_sse import connect_sse
 
 from checkers import logs
 from checkers.findings import report
-from checkers.loghistory import LogHistory
+from checkers.log_history import LogHistory
 from checkers.printing import command as printer
 from cluster.cluster import Cluster
 from cluster.runs import until
-from cluster.scenario import a_posting_becomes_a_cv
+from cluster.scenario import process_posting
 from cluster.viewers import Viewer
 from launching.edge import HOST, K3S_ARGUMENTS, Edge, make_certificate
 from launching.release import TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer
 
-LINES, COMPARED_LINES = 1000, 300
-TRAEFIKS_LIMIT_SECONDS = 60  # within which a request has to be read
+LINES, COMPARED_LINES = 2500, 300
+TRAEFIK_READ_TIMEOUT_SECONDS = 60
 SILENT_SECONDS, BRIEFLY_SILENT_SECONDS = 70, 8
 SHORT_LIMITS = [
     f"--entryPoints.websecure.transport.respondingTimeouts.{name}=2s" for name in ("readTimeout", "idleTimeout")
@@ -47,7 +47,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def edge(cluster: Cluster) -> Iterator[Edge]:
     if not cluster.can_control:
-        pytest.skip("Services of this cluster are not reached from here, nor is its Traefik ours to set up.")
+        pytest.skip("The Services of this cluster may be unreachable from here, and its Traefik is not ours.")
     with Edge(cluster) as running:
         yield running
 
@@ -66,12 +66,12 @@ def release(cluster: Cluster, edge: Edge, mongodb_server: MongodbServer) -> Iter
 
 @pytest.fixture(scope="module")
 def client(edge: Edge, release: Release) -> Iterator[httpx.Client]:
-    with edge.client(release.headers) as calling:
-        yield calling
+    with edge.client(release.headers) as client:
+        yield client
 
 
 class RemoteViewer(Viewer):
-    """A viewer who comes from outside."""
+    """A viewer outside the cluster, who connects through Traefik."""
 
     def __init__(self, edge: Edge, release: Release, run_id: str) -> None:
         super().__init__(release, run_id)
@@ -82,7 +82,7 @@ class RemoteViewer(Viewer):
 
 
 class Http2Viewer:
-    """One who follows a run over HTTP/2, as browsers do, and does not come back when the stream breaks."""
+    """Follows a run over HTTP/2, as browsers do, and does not reconnect when the stream breaks."""
 
     def __init__(self, edge: Edge, release: Release, run_id: str) -> None:
         command = ["curl", "--silent", "--show-error", "--fail", "--no-buffer", "--http2", "--noproxy", "*"]
@@ -93,13 +93,13 @@ class Http2Viewer:
             "--retry-delay",
             "1",
             "--retry-connrefused",
-        ]  # a replaced pod's place, for a moment
+        ]  # a pod that was just replaced refuses connections for a moment
         command += ["--header", f"Authorization: {release.headers['Authorization']}"]
         command += ["--write-out", "HTTP/%{http_version}", f"{edge.url}/jobs/{run_id}/logs"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def seen(self) -> str:
-        """Return all that came, once the stream has ended as it should."""
+    def received(self) -> str:
+        """Return the whole stream, once it has ended without an error."""
         out, err = self._process.communicate(timeout=150)
         assert self._process.returncode == 0, (out, err)
         return out
@@ -110,24 +110,24 @@ Silent = tuple[RemoteViewer, Http2Viewer]
 
 @pytest.fixture(scope="module")
 def silent(edge: Edge, release: Release, client: httpx.Client) -> Silent:
-    """A run that says nothing for more than a minute, and who follows it; other tests run meanwhile."""
-    return _followed(edge, release, _launched(client, "silent"))
+    """The viewers of a run that prints nothing for more than a minute; other tests run meanwhile."""
+    return _follow(edge, release, _launch(client, "silent"))
 
 
-def test_a_posting_in_mongodb_becomes_a_cv_over_https(
+def test_posting_in_mongodb_becomes_a_cv_over_https(
     silent: Silent, client: httpx.Client, mongodb_server: MongodbServer
 ) -> None:
-    a_posting_becomes_a_cv(client, mongodb_server)
+    process_posting(client, mongodb_server)
 
 
-def test_the_certificate_is_the_authoritys_and_for_this_name(edge: Edge, release: Release) -> None:
-    shown = edge.certificate()  # whose chain ends at the authority's root, or there would be none
+def test_certificate_is_issued_by_the_authority_for_this_host(edge: Edge, release: Release) -> None:
+    shown = edge.certificate()  # raises an error if the chain does not end at the authority's root
     assert ("DNS", HOST) in shown["subjectAltName"]
     assert "Pebble" in dict(part for [part] in shown["issuer"])["commonName"]
 
 
 @pytest.mark.parametrize("path", ["/health", "/jobs?page=2", "/metrics", "/"])
-def test_http_is_sent_to_https(path: str, edge: Edge, release: Release) -> None:
+def test_http_redirects_to_https(path: str, edge: Edge, release: Release) -> None:
     with edge.client({}, scheme="http") as plain:
         answer = plain.get(path)
     assert (answer.is_redirect, answer.headers["Location"]) == (True, f"https://{HOST}{path}")
@@ -140,86 +140,82 @@ def test_http_is_sent_to_https(path: str, edge: Edge, release: Release) -> None:
         *("//metrics", "/health/../metrics", "/health/%2e%2e/metrics", "/health/..%2fmetrics", "/METRICS"),
     ],
 )
-def test_what_is_for_the_inside_is_not_found_from_outside(path: str, client: httpx.Client) -> None:
+def test_internal_paths_are_not_found_from_outside(path: str, client: httpx.Client) -> None:
     assert client.get("/health").status_code == 200
     assert client.get(httpx.URL(scheme="https", host=HOST, raw_path=path.encode())).status_code == 404
 
 
-def test_an_unknown_host_gets_nothing(edge: Edge, client: httpx.Client) -> None:
+def test_unknown_host_is_not_found(edge: Edge, client: httpx.Client) -> None:
     assert client.get("/health", headers={"Host": "other.example.test"}).status_code == 404
 
 
-def test_a_stream_is_neither_buffered_nor_compressed(client: httpx.Client) -> None:
-    run_id = _launched(client, "briefly-silent")
+def test_stream_is_neither_buffered_nor_compressed(client: httpx.Client) -> None:
+    run_id = _launch(client, "briefly-silent")
     headers = {"Accept-Encoding": "gzip, br, zstd, deflate"}
     with connect_sse(client, "GET", f"/jobs/{run_id}/logs", headers=headers) as stream:
         assert "Content-Encoding" not in stream.response.headers
         assert stream.response.headers["Content-Type"].startswith("text/event-stream")
         events = stream.iter_sse()
         assert any(event.data == "before" for event in events)
-        # It came while the run still goes on: nothing waited for more of it.
+        # It arrived while the run was still running, so nothing buffered it.
         assert client.get(f"/jobs/{run_id}/status").json()["status"] == "running"
         assert any(event.event == "end" for event in events)
 
 
-def test_a_line_comes_through_traefik_within_100_ms_of_direct_access_at_the_median(
-    release: Release, client: httpx.Client
-) -> None:
-    run_id = _launched(client, "compared")
+def test_median_delay_of_a_line_through_traefik_is_under_100_ms(release: Release, client: httpx.Client) -> None:
+    run_id = _launch(client, "compared")
     arrivals: dict[str, dict[str, float]] = {"traefik": {}, "direct": {}}
 
-    def follow(calling: httpx.Client, times: dict[str, float]) -> None:
-        with connect_sse(calling, "GET", f"/jobs/{run_id}/logs") as stream:
+    def follow(http: httpx.Client, times: dict[str, float]) -> None:
+        with connect_sse(http, "GET", f"/jobs/{run_id}/logs") as stream:
             for event in stream.iter_sse():
                 if event.id:
                     times[event.id] = time.monotonic()
 
-    ways = [(client, arrivals["traefik"]), (release.client, arrivals["direct"])]
-    followers = [threading.Thread(target=follow, args=way, daemon=True) for way in ways]
+    routes = [(client, arrivals["traefik"]), (release.client, arrivals["direct"])]
+    followers = [threading.Thread(target=follow, args=route, daemon=True) for route in routes]
     for follower in followers:
         follower.start()
     for follower in followers:
         follower.join(60)
     assert arrivals["traefik"].keys() == arrivals["direct"].keys()
-    late = [arrivals["traefik"][line] - arrivals["direct"][line] for line in arrivals["direct"]]
-    assert len(late) > 200
-    assert statistics.median(late) < 0.1, f"{statistics.median(late):.3f} s"
+    delays = [arrivals["traefik"][line] - arrivals["direct"][line] for line in arrivals["direct"]]
+    assert len(delays) > 200
+    assert statistics.median(delays) < 0.1, f"{statistics.median(delays):.3f} s"
 
 
-@pytest.mark.parametrize("declared", [True, False], ids=["of-a-known-length", "of-an-unknown-length"])
-def test_a_body_over_the_limit_is_refused_with_a_problem(declared: bool, client: httpx.Client) -> None:
+@pytest.mark.parametrize("declared", [True, False], ids=["with-content-length", "chunked"])
+def test_oversized_body_is_rejected_with_a_problem(declared: bool, client: httpx.Client) -> None:
     chunks = [b"x" * (1 << 20)] * 64
     answer = client.post("/jobs/run", content=b"".join(chunks) if declared else iter(chunks))
     assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
     assert "larger than" in answer.json()["detail"]
 
 
-def test_the_access_log_tells_of_calls_without_their_queries(edge: Edge, client: httpx.Client) -> None:
-    run_id = _launched(client, "hello")
+def test_access_log_omits_query_strings(edge: Edge, client: httpx.Client) -> None:
+    run_id = _launch(client, "hello")
     ticket = client.post(f"/jobs/{run_id}/ticket").raise_for_status().json()["ticket"]
     path = f"/jobs/{run_id}/logs?ticket={ticket}"
-    with edge.client({"Referer": edge.url + path}) as anybody:
-        body = anybody.get(path).raise_for_status().content
+    with edge.client({"Referer": edge.url + path}) as anonymous:
+        body = anonymous.get(path).raise_for_status().content
     assert b"event: end" in body
 
-    def of_this_call() -> list[dict[str, Any]]:
+    def entries_of_this_call() -> list[dict[str, Any]]:
         return [entry for entry in edge.access_log() if entry["DownstreamContentSize"] == len(body)]
 
-    until(of_this_call)
-    [entry] = of_this_call()
+    until(entries_of_this_call)
+    [entry] = entries_of_this_call()
     assert (entry["RequestMethod"], entry["DownstreamStatus"], entry["RequestHost"]) == ("GET", 200, HOST)
     assert "ticket" not in edge.log() and ticket not in edge.log()
 
 
-def test_a_silent_stream_stays_up(silent: Silent) -> None:
-    assert SILENT_SECONDS > TRAEFIKS_LIMIT_SECONDS
+def test_silent_stream_stays_open(silent: Silent) -> None:
+    assert SILENT_SECONDS > TRAEFIK_READ_TIMEOUT_SECONDS
     _check_unbroken(silent)
 
 
-def test_who_follows_a_run_while_the_launcher_is_replaced_misses_no_line(
-    edge: Edge, release: Release, client: httpx.Client
-) -> None:
-    run_id = _launched(client, "printer")
+def test_viewers_miss_no_line_when_the_launcher_is_replaced(edge: Edge, release: Release, client: httpx.Client) -> None:
+    run_id = _launch(client, "printer")
     viewers = [RemoteViewer(edge, release, run_id) for _ in range(3)]
     for viewer in viewers:
         viewer.start()
@@ -231,20 +227,20 @@ def test_who_follows_a_run_while_the_launcher_is_replaced_misses_no_line(
     release.cluster.wait_for_rollout("slipway-launcher", release.namespace)
     edge.wait_for_launcher()
     run = client.get(f"/jobs/{run_id}/status").json()
-    seen = {"text": client.get(f"/jobs/{run_id}/log").content, "receipt": run["log"]}
+    recorded = {"text": client.get(f"/jobs/{run_id}/log").content, "receipt": run["log"]}
     streams = [viewer.events for viewer in viewers]
-    findings = logs.check(LogHistory(run_id=run_id, expected=LINES, streams=streams, **seen))
+    findings = logs.check(LogHistory(run_id=run_id, expected=LINES, streams=streams, **recorded))
     assert not findings, report(findings)
 
 
-def test_the_certificate_is_kept_when_traefik_is_replaced(edge: Edge, release: Release, client: httpx.Client) -> None:
+def test_certificate_survives_a_restart_of_traefik(edge: Edge, release: Release, client: httpx.Client) -> None:
     before = edge.certificate()["serialNumber"]
     edge.restart()
     assert edge.wait_for_certificate()["serialNumber"] == before
     edge.wait_for_launcher()
 
 
-def test_a_certificate_of_ones_own_and_the_charts_redirect_do_without_k8s_traefik_yaml(
+def test_custom_certificate_and_redirect_work_without_k8s_traefik_yaml(
     edge: Edge, release: Release, tmp_path: Path
 ) -> None:
     certificate, key = make_certificate(tmp_path, HOST)
@@ -254,38 +250,38 @@ def test_a_certificate_of_ones_own_and_the_charts_redirect_do_without_k8s_traefi
     edge.trust_only(certificate)
     with edge.client(release.headers) as client, edge.client({}, scheme="http") as plain:
         edge.wait_for_launcher()
-        until(lambda: plain.get("/health").is_redirect)  # its middleware comes from another provider of Traefik's
+        until(lambda: plain.get("/health").is_redirect)  # the middleware comes from a different provider of Traefik
         assert plain.get("/health").headers["Location"] == f"{edge.url}/health"
-        # Nothing at all passes for some seconds, which is longer than Traefik's limits are now.
-        _check_unbroken(_followed(edge, release, _launched(client, "briefly-silent")))
+        # The stream is silent for longer than Traefik's timeouts, which are short here.
+        _check_unbroken(_follow(edge, release, _launch(client, "briefly-silent")))
 
 
-def test_an_uninstall_leaves_neither_ingress_nor_middleware(release: Release) -> None:
+def test_uninstall_removes_ingress_and_middleware(release: Release) -> None:
     kinds = "ingresses,middlewares.traefik.io"
     assert {each["kind"] for each in release.json("get", kinds)["items"]} == {"Ingress", "Middleware"}
     release.helm("uninstall", "slipway", "--wait", "--timeout=120s")
     assert release.json("get", kinds)["items"] == []
 
 
-def _launched(client: httpx.Client, pipeline: str) -> str:
+def _launch(client: httpx.Client, pipeline: str) -> str:
     answer = client.post("/jobs/run", json={"job_id": pipeline, "pipeline": pipeline})
     run_id: str = answer.raise_for_status().json()["run_id"]
     return run_id
 
 
-def _followed(edge: Edge, release: Release, run_id: str) -> Silent:
+def _follow(edge: Edge, release: Release, run_id: str) -> Silent:
     viewer = RemoteViewer(edge, release, run_id)
     viewer.start()
     return viewer, Http2Viewer(edge, release, run_id)
 
 
 def _check_unbroken(followers: Silent) -> None:
-    """Both have seen the run from `before` to `after` and its end, on one stream each."""
+    """Check that both viewers received `before`, `after` and the end, on one stream each."""
     viewer, http2 = followers
-    seen = http2.seen()
+    received = http2.received()
     viewer.join(60)
     assert viewer.ended and viewer.streams == 1
     lines = [data for _, name, data in viewer.events if name == "message" and data]
     assert lines[-2:] == ["before", "after"]
-    assert seen.endswith("HTTP/2")
-    assert seen.index("data: before") < seen.index("data: after") < seen.index("event: end")
+    assert received.endswith("HTTP/2")
+    assert received.index("data: before") < received.index("data: after") < received.index("event: end")

@@ -17,7 +17,7 @@ from cluster.runs import until
 from launching.scripts import SCRIPTS, Server
 
 PIPELINES: dict[str, dict[str, Any]] = {
-    "told": {"command": ["sh", "-c", "cat /app/master-cv.md /app/credentials/*; env | sort"]},
+    "show-config": {"command": ["sh", "-c", "cat /app/master-cv.md /app/credentials/*; env | sort"]},
     "held": {"command": ["sh", "-c", "echo up; while [ ! -e $APPLICATIONS_DIR/go ]; do sleep 0.1; done; echo done"]},
 }
 
@@ -29,20 +29,20 @@ def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     pipelines = {name: {"image": TESTS_IMAGE, "artifacts": {}, **each} for name, each in PIPELINES.items()}
     values.write_text(json.dumps({"pipelines": pipelines}))
     try:
-        said = server.install("--config", str(server.config), "--values", str(values))
-        assert "revision 1 is healthy" in said
+        output = server.install("--config", str(server.config), "--values", str(values))
+        assert "revision 1 is healthy" in output
         yield server
     finally:
         server.remove()
 
 
-def told(server: Server) -> str:
-    """Return what a run says of its configuration."""
-    return server.slipway("run", "1", "--pipeline", "told", "--follow")
+def run_configuration(server: Server) -> str:
+    """Return the configuration that a run prints."""
+    return server.slipway("run", "1", "--pipeline", "show-config", "--follow")
 
 
-def test_runs_get_cv_credentials_and_their_part_of_env_but_not_the_secret(server: Server) -> None:
-    log = told(server)
+def test_runs_get_cv_credentials_and_their_variables_but_not_the_secret(server: Server) -> None:
+    log = run_configuration(server)
     assert (server.config / "master-cv.md").read_text().splitlines()[0] in log
     assert '{"made": "for a test"}' in log
     assert "FIRECRAWL_API_URL=http://firecrawl.example" in log
@@ -51,7 +51,7 @@ def test_runs_get_cv_credentials_and_their_part_of_env_but_not_the_secret(server
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_runs_may_not_reach_what_the_server_serves_on_its_own_address(server: Server) -> None:
+def test_runs_cannot_reach_services_on_the_servers_own_address(server: Server) -> None:
     (node,) = server.cluster.json("get", "nodes")["items"]
     own = {each["address"] for each in node["status"]["addresses"] if each["type"] != "Hostname"}
     rules = server.json("get", "networkpolicy", "slipway-runs")["spec"]["egress"]
@@ -59,31 +59,31 @@ def test_runs_may_not_reach_what_the_server_serves_on_its_own_address(server: Se
     assert blocks and all({f"{address}/32" for address in own} <= set(block["except"]) for block in blocks)
 
 
-def test_the_next_run_sees_a_changed_cv_and_an_upgrade_leaves_it_alone(server: Server) -> None:
+def test_next_run_uses_a_changed_cv_and_an_upgrade_keeps_it(server: Server) -> None:
     (server.config / "master-cv.md").write_text("# Another person\n")
     assert "changed slipway-master-cv" in server.run("config.py", str(server.config))
-    assert "# Another person" in told(server)
+    assert "# Another person" in run_configuration(server)
     before = server.versions()
     server.install()
     assert server.versions() == before
-    assert "# Another person" in told(server)
+    assert "# Another person" in run_configuration(server)
 
 
-def test_the_same_install_again_changes_nothing(server: Server) -> None:
+def test_repeated_install_changes_nothing(server: Server) -> None:
     before, pods = server.versions(), services(server)
     assert "config: no changes" in server.install("--config", str(server.config))
     assert (server.versions(), services(server)) == (before, pods)
 
 
-def test_an_image_that_cannot_be_pulled_changes_nothing(server: Server) -> None:
+def test_install_with_an_image_that_cannot_be_pulled_changes_nothing(server: Server) -> None:
     before = server.json("get", "deployment", "slipway-launcher")["metadata"]["generation"]
-    said = server.run("install.sh", "--image-tag", "never-pushed", fails=True)
-    assert "localhost/slipway:never-pushed" in said and "nothing was changed" in said
+    output = server.run("install.sh", "--image-tag", "never-pushed", fails=True)
+    assert "localhost/slipway:never-pushed" in output and "nothing was changed" in output
     assert server.json("get", "deployment", "slipway-launcher")["metadata"]["generation"] == before
     assert "slipway-pull" not in server.kubectl("get", "pods")
 
 
-def test_an_upgrade_that_was_cut_off_is_mended_by_the_next(server: Server) -> None:
+def test_install_recovers_from_an_interrupted_upgrade(server: Server) -> None:
     command = ["helm", "--namespace", server.namespace, "upgrade", "slipway", str(SCRIPTS.parent / "charts/slipway")]
     command += ["--reuse-values", "--set", "image.tag=never-pushed", "--wait", "--timeout=300s"]
     with subprocess.Popen(command, env=server.environment, stdout=subprocess.DEVNULL) as helm:
@@ -98,9 +98,7 @@ def test_an_upgrade_that_was_cut_off_is_mended_by_the_next(server: Server) -> No
     assert server.slipway("ps")
 
 
-def test_who_deploys_can_upgrade_and_roll_back_but_do_nothing_beyond_the_namespace(
-    server: Server, tmp_path: Path
-) -> None:
+def test_deploy_account_can_upgrade_and_roll_back_only_in_its_namespace(server: Server, tmp_path: Path) -> None:
     account = (SCRIPTS / "deploy-account.yaml").read_text().replace("@namespace@", server.namespace)
     server.cluster.kubectl("apply", "--filename=-", input=account)
     kubeconfig = server.cluster.service_account_kubeconfig(server.namespace, "slipway-deploy", tmp_path / "kubeconfig")
@@ -122,12 +120,12 @@ def test_who_deploys_can_upgrade_and_roll_back_but_do_nothing_beyond_the_namespa
         )
 
 
-def test_two_secrets_are_valid_while_rotating(server: Server) -> None:
+def test_both_secrets_are_valid_during_rotation(server: Server) -> None:
     old = server.secret
     server.secret = new = "another-secret-of-more-than-32-bytes"
     server.write_env(RUNNER_API_SECRET_PREVIOUS=old, MAX_CONCURRENCY="2")
-    said = server.run("config.py", str(server.config))
-    assert "restarting launcher and operator" in said and "MAX_CONCURRENCY: chart values" in said
+    output = server.run("config.py", str(server.config))
+    assert "restarting launcher and operator" in output and "MAX_CONCURRENCY: chart values" in output
     server.slipway("ps", secret=old)
     server.slipway("ps", secret=new)
     server.write_env()
@@ -136,64 +134,64 @@ def test_two_secrets_are_valid_while_rotating(server: Server) -> None:
     server.slipway("ps", secret=new)
 
 
-def test_drain_waits_for_what_runs_and_holds_back_the_rest_until_resume(server: Server) -> None:
+def test_drain_waits_for_active_runs_and_holds_queued_ones_until_resume(server: Server) -> None:
     first = json.loads(server.slipway("run", "first", "--pipeline", "held", "--json"))["run_id"]
     until(lambda: json.loads(server.slipway("status", first, "--json"))["status"] == "running")
-    # Who runs tests in the background has SIGINT ignored, and a shell traps no signal that it was started to ignore.
+    # SIGINT is ignored when the tests run in the background, and a shell cannot trap a signal ignored at its start.
     interruptible = ["env", "--default-signal=INT", *server.command("drain.sh")]
     with subprocess.Popen(
         interruptible, env=server.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as drain:
-        lines = said_by(drain)
+        lines = output_of(drain)
         until(lambda: first in lines.readline())
         second = json.loads(server.slipway("run", "second", "--pipeline", "held", "--json"))["run_id"]
-        os.killpg(drain.pid, signal.SIGINT)  # as a terminal does: to the script and to what it has called
+        os.killpg(drain.pid, signal.SIGINT)  # as a terminal does: to the script and its child processes
         assert "The queue stays paused" in lines.read()
         assert drain.wait(30) == 130
     with subprocess.Popen(
         server.command("drain.sh"), env=server.environment, stdout=subprocess.PIPE, text=True
     ) as drain:
-        lines = said_by(drain)
+        lines = output_of(drain)
         until(lambda: first in lines.readline())
-        let_go(server, first)
+        finish_held_run(server, first)
         assert "no run is active" in lines.read()
         assert drain.wait(60) == 0
     assert json.loads(server.slipway("status", second, "--json"))["status"] == "queued"
     server.run("resume.sh")
-    let_go(server, second)
+    finish_held_run(server, second)
     until(lambda: json.loads(server.slipway("status", second, "--json"))["status"] == "completed")
 
 
-def test_a_backup_brings_logs_back_after_everything_was_deleted(server: Server, tmp_path: Path) -> None:
-    followed = server.slipway("run", "kept", "--pipeline", "told", "--follow", "--json").splitlines()
+def test_backup_restores_logs_after_everything_was_deleted(server: Server, tmp_path: Path) -> None:
+    followed = server.slipway("run", "kept", "--pipeline", "show-config", "--follow", "--json").splitlines()
     run_id = json.loads(followed[-1])["data"]["run_id"]
     log = server.slipway("logs", run_id)
-    saved = tmp_path / "slipway.tar.gz"
-    server.run("data.sh", "backup", str(saved))
-    said = server.run("uninstall.sh", "--yes")
-    assert "slipway-data" in said and "incomplete" not in said
-    left = server.json("get", "all,secrets,configmaps,persistentvolumeclaims,roles,rolebindings,leases")["items"]
-    names = {f"{each['kind']}/{each['metadata']['name']}" for each in left}
-    of_deploying = {name for name in names if "slipway-deploy" in name}
-    assert names - of_deploying == {"ConfigMap/kube-root-ca.crt", "PersistentVolumeClaim/slipway-data"}
+    backup = tmp_path / "slipway.tar.gz"
+    server.run("data.sh", "backup", str(backup))
+    output = server.run("uninstall.sh", "--yes")
+    assert "slipway-data" in output and "incomplete" not in output
+    remaining = server.json("get", "all,secrets,configmaps,persistentvolumeclaims,roles,rolebindings,leases")["items"]
+    names = {f"{each['kind']}/{each['metadata']['name']}" for each in remaining}
+    deploy_account = {name for name in names if "slipway-deploy" in name}
+    assert names - deploy_account == {"ConfigMap/kube-root-ca.crt", "PersistentVolumeClaim/slipway-data"}
     server.kubectl("delete", "persistentvolumeclaim", "slipway-data", "--timeout=60s")
 
     values = server.directory / "pipelines.yaml"
     server.install("--config", str(server.config), "--values", str(values))
     server.slipway("logs", run_id, fails=True)
-    server.run("data.sh", "restore", str(saved))
+    server.run("data.sh", "restore", str(backup))
     assert server.slipway("logs", run_id) == log
     assert json.loads(server.slipway("status", run_id, "--json"))["status"] == "completed"
 
 
-def said_by(process: subprocess.Popen[str]) -> IO[str]:
-    """Return what the process prints, as it does."""
+def output_of(process: subprocess.Popen[str]) -> IO[str]:
+    """Return the process's output, to read while it runs."""
     assert process.stdout is not None
     return process.stdout
 
 
-def let_go(server: Server, run_id: str) -> None:
-    """Let a `held` run end."""
+def finish_held_run(server: Server, run_id: str) -> None:
+    """Let a `held` run finish."""
     until(lambda: json.loads(server.slipway("status", run_id, "--json"))["status"] == "running")
     folder = f"/data/applications/{run_id}"
     server.kubectl("exec", "deployment/slipway-launcher", "--", "touch", f"{folder}/go")

@@ -1,4 +1,4 @@
-"""The archive holds what a pipeline printed, byte by byte, whatever it was."""
+"""The archive holds exactly the bytes that a pipeline printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from checkers.collecting import tail_of
 from cluster.cluster import Cluster
-from cluster.ends import Ends, with_its_volume
+from cluster.verifier import RunVerifier, with_bound_volume
 from launching.installation import Installation
 
 BINARY = bytes(byte for byte in range(256) if byte != ord("\n"))
@@ -28,15 +28,15 @@ PRINTED = {
     "HTML": b"<script>alert(1)</script> &amp; <b>bold</b>\n",
     "empty lines and spaces": b"\n\n  indented\t\n \n",
     "a last line without a newline": b"first\nlast",
-    "something like a time stamp": b"2026-11-24T08:00:00.000000001Z stdout F not Kubernetes\n",
+    "text like a timestamp": b"2026-11-24T08:00:00.000000001Z stdout F not Kubernetes\n",
     "nothing": b"",
 }
-WRITE = "import base64, os, sys; left = base64.b64decode(sys.argv[1])\nwhile left: left = left[os.write(1, left):]"
+WRITE = "import base64, os, sys; rest = base64.b64decode(sys.argv[1])\nwhile rest: rest = rest[os.write(1, rest):]"
 BOTH = "import os\nfor n in range(2000): os.write(1 + n % 2, b'%d of %s\\n' % (n, (b'out', b'err')[n % 2]))"
 
 
 def _script(printed: bytes) -> list[str]:
-    """Return a command that prints this: a long one is said in Python, as a command line has a limit."""
+    """Return a command that prints this; long texts are computed in Python, as command lines are limited."""
     longs = {
         "a line of 100 KB": "b'0123456789' * 10_000 + b'\\nand another\\n'",
         "1 MB without a newline": "b''.join(b'%07d,' % n for n in range(125_000))",
@@ -62,17 +62,17 @@ def installation(
     redis_server.revive()
     directory = tmp_path_factory.mktemp("slipway")
     with Installation(cluster, directory, PIPELINES, slots=len(PIPELINES), REDIS_URL=redis_server.url) as running:
-        yield with_its_volume(running)
+        yield with_bound_volume(running)
 
 
 @pytest.fixture(scope="module")
-def ends(installation: Installation) -> Iterator[Ends]:
+def verifier(installation: Installation) -> Iterator[RunVerifier]:
     with installation.watcher() as watcher:
-        yield Ends(installation, watcher)
+        yield RunVerifier(installation, watcher)
 
 
 @pytest.fixture(scope="module")
-def runs(installation: Installation, ends: Ends) -> dict[str, str]:
+def runs(installation: Installation, verifier: RunVerifier) -> dict[str, str]:
     names = dict(zip(chain(PRINTED, ["both"]), PIPELINES, strict=True))
     return {name: installation.launcher.run(pipe, pipeline=pipe)["run_id"] for name, pipe in names.items()}
 
@@ -83,15 +83,15 @@ def displayed(line: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_what_was_printed_is_what_is_kept(
-    name: str, installation: Installation, ends: Ends, runs: dict[str, str]
+def test_printed_bytes_are_archived_unchanged(
+    name: str, installation: Installation, verifier: RunVerifier, runs: dict[str, str]
 ) -> None:
     run_id = runs[name]
-    printed = PRINTED[name].replace(b"\r\n", b"\n")  # containerd writes a line down without the CR before its newline
-    run = ends.outcome_of(run_id)
+    printed = PRINTED[name].replace(b"\r\n", b"\n")  # containerd drops the CR before a newline
+    run = verifier.wait_for_outcome(run_id)
     assert (run["status"], run["log"]["complete"]) == ("completed", True), run
-    newline = b"" if printed.endswith(b"\n") or not printed else b"\n"  # the text of a log ends its last line
-    assert ends.printed(run_id) == printed + newline
+    newline = b"" if printed.endswith(b"\n") or not printed else b"\n"  # the log's text always ends with a newline
+    assert verifier.output(run_id) == printed + newline
     assert run["log"]["bytes"] == len(installation.launcher.log(run_id))
     tail = tail_of(installation.launcher.environment["REDIS_URL"], run_id)
     assert [number for number, _ in tail] == list(range(1, run["log"]["lines"] + 1))
@@ -102,10 +102,10 @@ def test_what_was_printed_is_what_is_kept(
     assert seen == "\n".join(displayed(line) for line in (printed + newline).split(b"\n")[:-1])
 
 
-def test_output_and_error_are_kept_whole_and_each_in_its_order(ends: Ends, runs: dict[str, str]) -> None:
-    run = ends.of(runs["both"])
+def test_stdout_and_stderr_are_complete_and_each_in_order(verifier: RunVerifier, runs: dict[str, str]) -> None:
+    run = verifier.wait(runs["both"])
     assert (run["status"], run["log"]["complete"]) == ("completed", True), run
-    lines = ends.printed(runs["both"]).splitlines()
+    lines = verifier.output(runs["both"]).splitlines()
     for place, stream in enumerate((b"out", b"err")):
         own = [line for line in lines if line.endswith(stream)]
         assert own == [b"%d of %s" % (number, stream) for number in range(place, 2000, 2)]

@@ -1,4 +1,4 @@
-"""Logs that the node rotates, and logs that are longer than is kept: what is missing is marked, once, and told."""
+"""Logs that the node rotates or that exceed MAX_LOG_BYTES: missing lines are marked once and reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLOOD = 400_000
 MAX_LOG_BYTES = 8 << 20
 PIPELINES: dict[str, dict[str, Any]] = {
     "steady": {"command": printer(LINES, rate=RATE), "artifacts": {}},
-    # It waits for its reader: what is printed, and rotated, before the kubelet serves a log at all nobody can know of.
+    # It waits first: lines rotated away before the kubelet serves any log cannot be noticed by anyone.
     "flood": {"command": ["sh", "-c", 'sleep 3; exec "$@"', "sh", *printer(FLOOD)], "artifacts": {}},
 }
 
@@ -30,7 +30,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
 def rotating(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
 ) -> Iterator[Installation]:
-    """An installation on a node that rotates logs at 500 KiB, which is every two seconds of a steady printer."""
+    """An installation on a node that rotates logs at 500 KiB: every two seconds with the `steady` pipeline."""
     if not cluster.can_control:
         pytest.skip("This cluster's kubelet is not ours to configure.")
     redis_server.revive()
@@ -44,7 +44,7 @@ def rotating(
         yield running
 
 
-def test_a_log_that_is_rotated_while_it_is_followed_is_whole(rotating: Installation) -> None:
+def test_log_rotated_while_it_is_followed_is_complete(rotating: Installation) -> None:
     run_id = rotating.launcher.run("1", pipeline="steady")["run_id"]
     run = rotating.launcher.wait(run_id, seconds=90)
     findings = check_log(rotating, run_id, LINES)
@@ -52,7 +52,7 @@ def test_a_log_that_is_rotated_while_it_is_followed_is_whole(rotating: Installat
     assert run["log"]["complete"]
 
 
-def test_lines_rotated_away_while_the_operator_was_down_are_marked_and_told(rotating: Installation) -> None:
+def test_lines_rotated_away_while_the_operator_is_down_are_a_reported_gap(rotating: Installation) -> None:
     run_id = rotating.launcher.run("2", pipeline="steady")["run_id"]
     until(lambda: len(rotating.launcher.log(run_id).splitlines()) > RATE)
     rotating.operator.kill()
@@ -66,7 +66,7 @@ def test_lines_rotated_away_while_the_operator_was_down_are_marked_and_told(rota
     assert not findings, report(findings)
 
 
-def test_a_flood_past_the_limit_is_cut_with_one_marker_and_ends_as_it_ends(rotating: Installation) -> None:
+def test_log_over_the_limit_is_cut_with_one_marker_and_the_run_completes(rotating: Installation) -> None:
     run_id = rotating.launcher.run("3", pipeline="flood")["run_id"]
     run = rotating.launcher.wait(run_id, seconds=90)
     assert (run["status"], run["exit_code"], run["log"]["complete"]) == ("completed", 0, False), run

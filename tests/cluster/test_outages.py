@@ -1,4 +1,4 @@
-"""Whatever is killed or stopped, with runs queued and running: afterwards log, outcome and queue are right."""
+"""Outages with queued and running runs: afterwards logs, outcomes and the queue are correct."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from servers.redis_server import RedisServer
 LINES = 1200
 RUNS = 4
 SLOTS = 2
-APISERVER_AWAY_SECONDS = 60
+APISERVER_DOWN_SECONDS = 60
 PIPELINES: dict[str, dict[str, Any]] = {"printer": {"command": printer(LINES, rate=200), "artifacts": {}}}
 Fault = Callable[[Installation], None]
 
@@ -45,7 +45,7 @@ def site(
             slots=SLOTS,
             REDIS_URL=redis_server.url,
             MONGODB_URI=mongodb_server.url,
-            CANNOT_START_GRACE_SECONDS="5",  # shorter than every outage, which does not count
+            CANNOT_START_GRACE_SECONDS="5",  # shorter than every outage: time without a cluster does not count
         ) as running,
     ):
         client["jobs"]["level-2"].delete_many({})
@@ -72,14 +72,14 @@ def faults(redis_server: RedisServer, mongodb_server: MongodbServer) -> dict[str
         mongodb_server.start()
 
     def apiserver(site: Installation) -> None:
-        """Stopped for a minute: calls that need it say so and when to come back, streams and looks go on."""
+        """Stop it for a minute: calls that need it fail with Retry-After, reads and streams keep working."""
         with site.cluster.without("apiserver"):
-            end = time.monotonic() + APISERVER_AWAY_SECONDS
+            end = time.monotonic() + APISERVER_DOWN_SECONDS
             answer = site.launcher.client.post("/jobs/run", json={"job_id": "1", "pipeline": "printer"})
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5"), answer.text
             health = site.launcher.client.get("/health").json()
             assert (health["status"], health["kubernetes"]) == ("degraded", "away")
-            until(lambda: time.monotonic() > end, APISERVER_AWAY_SECONDS + 5)
+            until(lambda: time.monotonic() > end, APISERVER_DOWN_SECONDS + 5)
 
     def apiserver_thrice(site: Installation) -> None:
         for _ in range(3):
@@ -112,7 +112,7 @@ def faults(redis_server: RedisServer, mongodb_server: MongodbServer) -> dict[str
     "name",
     ["operator", "launcher", "redis", "redis and its data", "mongodb", "apiserver", "apiserver thrice", "all at once"],
 )
-def test_runs_that_are_queued_and_running_come_through(
+def test_queued_and_running_runs_survive_an_outage(
     site: Installation, faults: dict[str, Fault], name: str, mongodb_server: MongodbServer
 ) -> None:
     if name.startswith("apiserver") and not site.cluster.can_control:
@@ -131,21 +131,21 @@ def test_runs_that_are_queued_and_running_come_through(
         until(lambda: len(launcher.log(runs[0].run_id).splitlines()) > LINES // 10)
         faults[name](site)
         for run in runs:
-            ended = launcher.wait(run.run_id, seconds=180)
-            assert (ended["status"], ended["exit_code"]) == ("completed", 0), ended
+            finished = launcher.wait(run.run_id, seconds=180)
+            assert (finished["status"], finished["exit_code"]) == ("completed", 0), finished
         until(lambda: all(recorded(site, run.run_id) for run in runs), 120)
         until(lambda: launcher.client.get("/health").json()["status"] == "healthy")
         findings = check(QueueHistory(limit=SLOTS, runs=runs, holes_allowed=True, **vars(watcher.watched())))
         for run, viewer in zip(runs, viewers, strict=True):
             viewer.join(60)
-            assert viewer.ended, f"{run.run_id}: no end was seen"
+            assert viewer.ended, f"{run.run_id}: the viewer received no end event"
             streams = [viewer.events, launcher.events(run.run_id)]
             findings += check_log(site, run.run_id, LINES, streams=streams, width=120)
             findings += check_outcome(site, run.run_id)
     assert not findings, report(findings)
 
 
-def test_a_launcher_that_starts_without_a_cluster_says_so_and_heals(cluster: Cluster, tmp_path: Path) -> None:
+def test_operator_stops_cleanly_and_completes_the_log_after_a_restart(cluster: Cluster, tmp_path: Path) -> None:
     with Installation(cluster, tmp_path, PIPELINES) as alone:
         run_id = alone.launcher.run("1", pipeline="printer")["run_id"]
         until(lambda: len(alone.launcher.log(run_id).splitlines()) > 10)

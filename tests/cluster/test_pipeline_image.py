@@ -1,4 +1,4 @@
-"""The pipeline's image as a Job, under *restricted*: Chromium opens a page and a model answers, both in the cluster."""
+"""The pipeline's image as a Job under *restricted*, with Chromium, a web site and a model server in the cluster."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write({f"<title>Job</title>{POSTING}"!r}.encode())
 http.server.ThreadingHTTPServer(("", {PORT}), Handler).serve_forever()
 """
-# Run in the pod: which processes of its user show their environment, and whether a key is in it.
-LOOK = f"""
+# Runs in the pod: reports which processes of its user reveal their environment, and whether a key is in it.
+INSPECT = f"""
 import os, pathlib
 for each in pathlib.Path("/proc").glob("[0-9]*"):
     if int(each.name) == os.getpid():
@@ -58,7 +58,7 @@ RESTRICTED = {
 def installation(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, redis_server: Any
 ) -> Iterator[Installation]:
-    """Slipway with the pipeline's image, a site in its namespace, and postings that lead there."""
+    """Slipway with the pipeline's image, a web site in its namespace, and postings that link to it."""
     redis_server.revive()
     with Installation(
         cluster,
@@ -78,7 +78,7 @@ def installation(
 
 
 def _serve(installation: Installation, name: str, program: str, *arguments: str) -> None:
-    """Run a program in a pod, and let it be reached by its name."""
+    """Run a program in a pod behind a Service of this name."""
     labels = {"app": name}
     container = {
         "name": name,
@@ -133,7 +133,7 @@ def _apply(installation: Installation, *objects: dict[str, Any]) -> None:
     installation.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
 
 
-def test_chromium_in_the_pod_opens_the_page_and_four_artifacts_come_out(installation: Installation) -> None:
+def test_pipeline_reads_a_page_with_chromium_and_writes_four_artifacts(installation: Installation) -> None:
     launcher = installation.launcher
     run_id = launcher.run("page")["run_id"]
     with connect_sse(launcher.client, "GET", f"/jobs/{run_id}/logs", timeout=180) as stream:
@@ -157,23 +157,23 @@ def test_chromium_in_the_pod_opens_the_page_and_four_artifacts_come_out(installa
     assert not any(KEY in line for line in lines)
 
 
-def test_a_page_at_a_private_address_is_refused_and_the_run_goes_on(installation: Installation) -> None:
+def test_private_address_is_refused_and_the_run_continues(installation: Installation) -> None:
     run = installation.launcher.wait(installation.launcher.run("metadata")["run_id"], seconds=180)
     log = installation.launcher.log(run["run_id"]).decode()
     assert run["status"] == "completed", log
-    assert "169.254.169.254:80 is no place on the public web" in log
+    assert "169.254.169.254:80 is not on the public web" in log
 
 
-def test_a_posting_that_does_not_exist_is_a_reason_of_its_own(installation: Installation) -> None:
+def test_missing_posting_has_its_own_reason(installation: Installation) -> None:
     run = installation.launcher.wait(installation.launcher.run("no-such-posting")["run_id"], seconds=60)
     assert (run["status"], run["reason"], run["exit_code"]) == ("failed", "PostingNotFound", 3)
 
 
-def test_while_a_page_hangs_no_key_is_to_be_seen_and_the_run_leaves_when_told(installation: Installation) -> None:
+def test_run_with_a_hanging_page_reveals_no_key_and_can_be_cancelled(installation: Installation) -> None:
     run_id = installation.launcher.run("hangs")["run_id"]
     until(lambda: "hanging" in installation.kubectl("logs", "site"), seconds=120)
-    place = (f"--namespace={installation.namespace}", f"job/{run_id}")
-    shown = installation.cluster.kubectl("exec", *place, "--", "python3", "-c", LOOK).splitlines()
+    target = (f"--namespace={installation.namespace}", f"job/{run_id}")
+    shown = installation.cluster.kubectl("exec", *target, "--", "python3", "-c", INSPECT).splitlines()
     init = next(line for line in shown if line.split()[1] == "1")
     assert init.startswith("hidden 1 tini -- python scripts/run_pipeline.py"), shown
     assert [line for line in shown if "run_pipeline" in line and not line.startswith("hidden")] == [], shown

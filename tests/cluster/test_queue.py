@@ -1,4 +1,4 @@
-"""The queue on the cluster: never over the limit, in order, no slot idle by the quota, few writes."""
+"""The queue on the cluster: within the limit, in order, no slot left idle because of the quota, few writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checkers.collecting import check_outcome
 from checkers.findings import report
 from checkers.queue import QueuedRun, QueueHistory, Spread, check, idle_seconds
 from checkers.watching import Watched
-from cluster.runs import PIPELINES, let_go, recorded, until
+from cluster.runs import PIPELINES, finish_held_run, recorded, until
 from launching.installation import Installation
 
 RUNS = 30
@@ -29,11 +29,11 @@ def queued(run: dict[str, Any], priority: int = 0) -> QueuedRun:
     )
 
 
-def ended(watched: Watched, count: int) -> bool:
+def finished(watched: Watched, count: int) -> bool:
     return len({pod.run_id for pod in watched.pods if pod.phase in ("Succeeded", "Failed")}) == count
 
 
-def test_thirty_runs_in_three_slots_are_never_over_in_order_and_refused_by_no_quota(installation: Installation) -> None:
+def test_thirty_runs_keep_the_limit_and_the_order_and_never_hit_the_quota(installation: Installation) -> None:
     launcher = installation.launcher
     with installation.watcher() as watcher:
         launcher.client.post("/queue/pause").raise_for_status()
@@ -44,26 +44,26 @@ def test_thirty_runs_in_three_slots_are_never_over_in_order_and_refused_by_no_qu
             runs += [queued(launcher.run(f"urgent-{n}", pipeline="hello", priority=5), 5) for n in range(5)]
             assert launcher.client.get("/health").json()["paused"]
             until(lambda: launcher.client.get("/health").json()["queued"] == RUNS)
-            # The order is that of the runs which the operator knows of: news of a Job takes it some milliseconds.
+            # The operator orders the runs that it knows of, and learns of a new Job some milliseconds later.
             until(lambda: all((installation.data / "archive" / run.run_id / "run.json").exists() for run in runs))
             last = launcher.status(runs[RUNS - 6].run_id)["queue"]
             assert (last["position"], last["why"]) == (RUNS, "The queue is paused.")
         finally:
             launcher.client.post("/queue/resume").raise_for_status()
-        watched = watcher.wait_until(lambda watched: ended(watched, RUNS), 300)
+        watched = watcher.wait_until(lambda watched: finished(watched, RUNS), 300)
     history = QueueHistory(limit=SLOTS, runs=runs, **vars(watched))
     findings = check(history)
     for run in runs:
         assert launcher.wait(run.run_id)["status"] == "completed"
-        until(lambda: recorded(installation, run.run_id))  # noqa: B023 - awaited before the next turn
+        until(lambda: recorded(installation, run.run_id))  # noqa: B023 - called before the next iteration
         findings += check_outcome(installation, run.run_id)
     assert not findings, report(findings)
     print(f"idle slots: {Spread.of(idle_seconds(history))}")
 
 
-def test_a_run_costs_three_writes_and_kopf_costs_none(installation: Installation) -> None:
-    own = installation.cluster.can_control
-    offset = installation.cluster.audit_log.stat().st_size if own else None
+def test_run_needs_three_writes_and_kopf_adds_none(installation: Installation) -> None:
+    cluster = installation.cluster
+    offset = cluster.audit_log.stat().st_size if cluster.can_control else None
     run_id = installation.launcher.run("writes", pipeline="hello")["run_id"]
     assert installation.launcher.wait(run_id)["status"] == "completed"
     until(lambda: recorded(installation, run_id))
@@ -73,18 +73,18 @@ def test_a_run_costs_three_writes_and_kopf_costs_none(installation: Installation
     assert not [name for name in job["metadata"].get("finalizers", []) if "kopf" in name]
     events = installation.json("get", "events")["items"]
     assert not [event for event in events if "kopf" in event.get("reportingComponent", "")]
-    if offset is not None:  # only the API server of our own cluster tells what was written
-        ours = [
+    if offset is not None:  # only the test cluster has an audit log
+        from_slipway = [
             event
-            for event in installation.cluster.audit_events(offset)
+            for event in cluster.audit_events(offset)
             if event["objectRef"].get("namespace") == installation.namespace and "slipway-" in event["user"]["username"]
         ]
-        writes = Counter((event["verb"], event["objectRef"]["resource"]) for event in ours)
-        del writes["patch", "leases"]  # the heartbeat is no run's: it is the same whether none or thirty run
+        writes = Counter((event["verb"], event["objectRef"]["resource"]) for event in from_slipway)
+        del writes["patch", "leases"]  # the heartbeat does not depend on the number of runs
         assert writes == {("create", "jobs"): 1, ("patch", "jobs"): 2}
 
 
-def test_the_switch_survives_restarts_of_both(installation: Installation) -> None:
+def test_paused_queue_survives_restarts_of_launcher_and_operator(installation: Installation) -> None:
     launcher, operator = installation.launcher, installation.operator
     launcher.client.post("/queue/pause").raise_for_status()
     try:
@@ -103,22 +103,22 @@ def test_the_switch_survives_restarts_of_both(installation: Installation) -> Non
     assert launcher.wait(run_id)["status"] == "completed"
 
 
-def test_a_full_queue_says_so_and_a_place_counts_down(installation: Installation) -> None:
+def test_waiting_runs_show_their_places_and_run_when_slots_are_free(installation: Installation) -> None:
     launcher = installation.launcher
     held = [launcher.run(f"held-{n}", pipeline="held")["run_id"] for n in range(SLOTS)]
     for run_id in held:
-        until(lambda: launcher.status(run_id)["status"] == "running")  # noqa: B023 - awaited before the next turn
+        until(lambda: launcher.status(run_id)["status"] == "running")  # noqa: B023 - called before the next iteration
     waiting = [launcher.run(f"waiting-{n}", pipeline="hello")["run_id"] for n in range(2)]
     until(lambda: [(launcher.status(run_id)["queue"] or {}).get("position") for run_id in waiting] == [1, 2])
     assert (
         launcher.client.get("/health").json() | {"active_runs": 3, "queued": 2} == launcher.client.get("/health").json()
     )
     for run_id in held:
-        let_go(installation, run_id)
+        finish_held_run(installation, run_id)
     assert [launcher.wait(run_id)["status"] for run_id in (*held, *waiting)] == ["completed"] * 5
 
 
-def test_more_than_may_wait_are_refused_with_429(cluster: Any, tmp_path: Path) -> None:
+def test_full_queue_refuses_with_429(cluster: Any, tmp_path: Path) -> None:
     with Installation(cluster, tmp_path, PIPELINES, MAX_QUEUED="2") as narrow:
         narrow.launcher.client.post("/queue/pause").raise_for_status()
         codes = [

@@ -1,4 +1,4 @@
-"""Launcher, operator and stores may be killed at any moment: nothing is lost, doubled or reordered."""
+"""The operator can be killed at any moment: no line is lost, duplicated or reordered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from servers.redis_server import RedisServer
 LINES = 7500
 
 
-def test_ten_kills_of_the_operator_lose_and_double_no_line(
+def test_ten_kills_of_the_operator_lose_and_duplicate_no_line(
     cluster: Cluster, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     redis_server.revive()

@@ -1,4 +1,4 @@
-"""Each store beside its twin: every test of this folder runs against both."""
+"""Each store and its in-memory double: every test in this folder runs against both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Opened = Callable[[], AbstractAsyncContextManager[Any]]
 
 @pytest.fixture(params=["memory", "redis", "mongodb"])
 def run_store(request: pytest.FixtureRequest) -> Opened:
-    """A way to open an empty `RunStore`."""
+    """A function that opens an empty `RunStore`."""
     match request.param:
         case "redis":
             url = request.getfixturevalue("redis_url")
@@ -48,7 +48,7 @@ def run_store(request: pytest.FixtureRequest) -> Opened:
 
 @pytest.fixture(params=["memory", "redis"])
 def log_tail(request: pytest.FixtureRequest) -> Opened:
-    """A way to open an empty `LogTail`."""
+    """A function that opens an empty `LogTail`."""
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
 
@@ -68,15 +68,15 @@ def log_tail(request: pytest.FixtureRequest) -> Opened:
 
 
 class Items:
-    """Work items to mark, and a way to look at them."""
+    """Work items to mark, and a function that reads one."""
 
-    def __init__(self, marks: WorkItems, look: Callable[[Any], Awaitable[dict[str, Any]]]) -> None:
-        self.marks, self.look = marks, look
+    def __init__(self, marks: WorkItems, read: Callable[[Any], Awaitable[dict[str, Any]]]) -> None:
+        self.marks, self.read = marks, read
 
 
 @pytest.fixture(params=["memory", "mongodb"])
 def work_items(request: pytest.FixtureRequest) -> Opened:
-    """A way to open `WorkItems` that hold one item `jobId: 4711` and one `jobId: "abc"`."""
+    """A function that opens `WorkItems` with one item `jobId: 4711` and one `jobId: "abc"`."""
     if request.param == "mongodb":
         uri = request.getfixturevalue("mongodb_uri")
 
@@ -84,24 +84,26 @@ def work_items(request: pytest.FixtureRequest) -> Opened:
         async def opened() -> AsyncIterator[Items]:
             async with mongodb.connect(uri) as client:
                 collection = client["jobs"]["level-2"]
-                await collection.insert_many([{"jobId": 4711, "title": "kept"}, {"jobId": "abc", "title": "kept"}])
+                await collection.insert_many(
+                    [{"jobId": 4711, "title": "unchanged"}, {"jobId": "abc", "title": "unchanged"}]
+                )
 
-                async def look(job_id: Any) -> dict[str, Any]:
+                async def read(job_id: Any) -> dict[str, Any]:
                     found = await collection.find_one({"jobId": job_id}, {"_id": 0, "jobId": 0})
                     assert found is not None
                     return found
 
-                yield Items(mongodb.MongoWorkItems(client), look)
+                yield Items(mongodb.MongoWorkItems(client), read)
 
     else:
 
         @asynccontextmanager
         async def opened() -> AsyncIterator[Items]:
-            items: dict[str, dict[str, Any]] = {"4711": {"title": "kept"}, "abc": {"title": "kept"}}
+            items: dict[str, dict[str, Any]] = {"4711": {"title": "unchanged"}, "abc": {"title": "unchanged"}}
 
-            async def look(job_id: Any) -> dict[str, Any]:
+            async def read(job_id: Any) -> dict[str, Any]:
                 return items[str(job_id)]
 
-            yield Items(InMemoryWorkItems(items), look)
+            yield Items(InMemoryWorkItems(items), read)
 
     return opened

@@ -1,4 +1,4 @@
-"""What every `Attempts` does: memory, MongoDB."""
+"""What every `Attempts` guarantees, in memory and in MongoDB."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from frontend.attempts import ALL, OF_ALL, OF_VISITOR, Attempts, AttemptsInMemory, AttemptsInMongoDB, Limit, exceeded
 
 LIMIT = Limit(3, 900)
-START = 900.0 * 2_000_000  # a window's first second, in the future: no TTL index clears it meanwhile
+START = 900.0 * 2_000_000  # the first second of a window, in the future so that no TTL index deletes it meanwhile
 
 
 class Time:
@@ -26,7 +26,7 @@ def clock() -> Time:
 
 @pytest.fixture(params=["memory", "mongodb"])
 def instance(request: pytest.FixtureRequest, clock: Time) -> Iterator[Callable[[], Attempts]]:
-    """A way to get what each instance of the front end has; in memory there is one instance."""
+    """A function that returns the `Attempts` of another front-end instance; in memory there is only one."""
     if request.param == "memory":
         only = AttemptsInMemory(clock)
         yield lambda: only
@@ -43,7 +43,7 @@ def instance(request: pytest.FixtureRequest, clock: Time) -> Iterator[Callable[[
         each.close()
 
 
-def test_instances_count_together_and_the_limit_is_exact(instance: Callable[[], Attempts]) -> None:
+def test_instances_share_one_exact_count(instance: Callable[[], Attempts]) -> None:
     first, second = instance(), instance()
     counted = []
     for each in (first, second, first, second, first):
@@ -52,7 +52,7 @@ def test_instances_count_together_and_the_limit_is_exact(instance: Callable[[], 
     assert not second.spent("b", LIMIT) and second.count("b", LIMIT)
 
 
-def test_the_next_window_begins_at_zero(instance: Callable[[], Attempts], clock: Time) -> None:
+def test_the_next_window_starts_at_zero(instance: Callable[[], Attempts], clock: Time) -> None:
     attempts = instance()
     clock.now += LIMIT.seconds - 1
     assert [attempts.count("a", LIMIT) for _ in range(4)] == [True] * 3 + [False]
@@ -60,7 +60,7 @@ def test_the_next_window_begins_at_zero(instance: Callable[[], Attempts], clock:
     assert not attempts.spent("a", LIMIT) and attempts.count("a", LIMIT)
 
 
-def test_what_is_forgotten_is_counted_from_zero_and_nothing_else_is(instance: Callable[[], Attempts]) -> None:
+def test_forgetting_a_visitor_resets_only_its_own_count(instance: Callable[[], Attempts]) -> None:
     attempts = instance()
     for who in ("a", "b"):
         assert [attempts.count(who, LIMIT) for _ in range(3)] == [True] * 3
@@ -69,20 +69,20 @@ def test_what_is_forgotten_is_counted_from_zero_and_nothing_else_is(instance: Ca
     assert (attempts.spent("a", LIMIT), attempts.spent("b", LIMIT)) == (False, True)
 
 
-def test_two_limits_of_one_name_are_counted_apart(instance: Callable[[], Attempts]) -> None:
+def test_two_limits_on_one_name_are_counted_separately(instance: Callable[[], Attempts]) -> None:
     attempts = instance()
     other = Limit(1, 3600)
     assert attempts.count("a", other) and not attempts.count("a", other)
     assert attempts.count("a", LIMIT) and not attempts.spent("a", LIMIT)
 
 
-def test_one_visitor_cannot_use_up_the_attempts_of_all(instance: Callable[[], Attempts]) -> None:
+def test_one_visitor_cannot_use_up_everyones_attempts(instance: Callable[[], Attempts]) -> None:
     attempts = instance()
     refused = [exceeded(attempts, "192.0.2.1", known=False) for _ in range(2 * OF_VISITOR.most)]
     assert refused == [None] * OF_VISITOR.most + [OF_VISITOR] * OF_VISITOR.most
     left = OF_ALL.most - OF_VISITOR.most
     assert [exceeded(attempts, f"visitor {n}", known=False) for n in range(left)] == [None] * left
     assert exceeded(attempts, "one more", known=False) == OF_ALL
-    assert not attempts.spent("one more", Limit(1, OF_VISITOR.seconds)), "it is not even noted"
+    assert not attempts.spent("one more", Limit(1, OF_VISITOR.seconds)), "a refused attempt is not counted"
     assert exceeded(attempts, "browser x", known=True) is None
     assert attempts.spent(ALL, OF_ALL)

@@ -1,4 +1,4 @@
-"""Which item a job_id names, wherever one is looked up: the text itself, or the integer whose decimal form it is."""
+"""Which item a job_id matches in each store: the one with that text, or with that integer in decimal form."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pipeline_runner.posting_sources import load_posting
 from pipeline_runner.settings import Settings
 
 STORED: tuple[int | str, ...] = (7, "007", "+7", 0, -5, 2**63 - 1, "9" * 30, "\u0667")
-NAMED = {str(job_id): job_id for job_id in STORED}
-NOTHING = ["07", "-7", "7.0", "7e0", "0x7", "7_", "-0", "00", "-05", "5", "\uff17", str(2**63), "8" * 30]
+BY_TEXT = {str(job_id): job_id for job_id in STORED}
+UNMATCHED = ["07", "-7", "7.0", "7e0", "0x7", "7_", "-0", "00", "-05", "5", "\uff17", str(2**63), "8" * 30]
 PADDED = [" 7", "7 ", "7\n"]
-Found = Callable[[str], set[Any]]
+Lookup = Callable[[str], set[Any]]
 
 
 def run_of(job_id: str) -> Run:
@@ -38,7 +38,7 @@ def marked_in_memory(job_id: str) -> set[Any]:
     return {each for each in STORED if items.items[str(each)]}
 
 
-def marked_in(uri: str) -> Found:
+def marked_in_mongodb(uri: str) -> Lookup:
     async def mark(job_id: str) -> set[Any]:
         async with mongodb.connect(uri) as client:
             await mongodb.MongoWorkItems(client).mark(run_of(job_id), {})
@@ -48,7 +48,7 @@ def marked_in(uri: str) -> Found:
     return lambda job_id: asyncio.run(mark(job_id))
 
 
-def read_by_pipeline(**environ: str) -> Found:
+def read_by_pipeline(**environ: str) -> Lookup:
     def read(job_id: str) -> set[Any]:
         try:
             return {json.loads(load_posting(job_id, Settings.from_environment(environ)).title)}
@@ -58,7 +58,7 @@ def read_by_pipeline(**environ: str) -> Found:
     return read
 
 
-def shown_on_pages(postings: Postings) -> Found:
+def shown_on_pages(postings: Postings) -> Lookup:
     def show(job_id: str) -> set[Any]:
         found, _ = postings.find(PostingQuery(text=job_id))
         return {json.loads(posting.title) for posting in found if posting.job_id == job_id}
@@ -67,8 +67,8 @@ def shown_on_pages(postings: Postings) -> Found:
 
 
 @pytest.fixture(params=["memory", "mongodb", "pipeline folder", "pipeline mongodb", "pages folder", "pages mongodb"])
-def found(request: pytest.FixtureRequest, tmp_path: Path) -> Found:
-    """Which of the stored items a job_id names."""
+def lookup(request: pytest.FixtureRequest, tmp_path: Path) -> Lookup:
+    """A function that returns the stored items that a job_id matches."""
     documents = [{"jobId": job_id, "title": json.dumps(job_id)} for job_id in STORED]
     for number, document in enumerate(documents):
         (tmp_path / f"item-{number}.json").write_text(json.dumps(document))
@@ -81,7 +81,7 @@ def found(request: pytest.FixtureRequest, tmp_path: Path) -> Found:
         case ["memory"]:
             return marked_in_memory
         case ["mongodb"]:
-            return marked_in(uri)
+            return marked_in_mongodb(uri)
         case ["pipeline", _]:
             return read_by_pipeline(MONGODB_URI=uri) if uri else read_by_pipeline(POSTINGS_DIR=str(tmp_path))
     postings = PostingsInMongoDB(uri) if uri else PostingsInFolder(str(tmp_path))
@@ -89,11 +89,11 @@ def found(request: pytest.FixtureRequest, tmp_path: Path) -> Found:
     return shown_on_pages(postings)
 
 
-def test_an_integer_is_named_by_its_own_decimal_form_alone(found: Found) -> None:
-    for job_id in NOTHING + PADDED:
-        assert found(job_id) == set(), job_id
+def test_an_integer_matches_only_its_own_decimal_form(lookup: Lookup) -> None:
+    for job_id in UNMATCHED + PADDED:
+        assert lookup(job_id) == set(), job_id
 
 
-@pytest.mark.parametrize("job_id", NAMED)
-def test_each_item_is_named_by_its_own_text(found: Found, job_id: str) -> None:
-    assert found(job_id) == {NAMED[job_id]}
+@pytest.mark.parametrize("job_id", BY_TEXT)
+def test_each_item_matches_its_own_text(lookup: Lookup, job_id: str) -> None:
+    assert lookup(job_id) == {BY_TEXT[job_id]}

@@ -1,4 +1,4 @@
-"""What every `LogTail` does: memory, Redis."""
+"""What every `LogTail` guarantees, in memory and in Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def lines(first: int, last: int) -> list[LogLine]:
     return [LogLine(n, stamp, LineKind.LINE, b"line %d \xff\x00\r" % n) for n in range(first, last + 1)]
 
 
-def test_lines_come_back_as_they_were_published(log_tail: Any) -> None:
+def test_lines_are_read_back_as_published(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             await tail.publish("a", lines(1, 10))
@@ -27,7 +27,7 @@ def test_lines_come_back_as_they_were_published(log_tail: Any) -> None:
     asyncio.run(check())
 
 
-def test_a_number_is_kept_once(log_tail: Any) -> None:
+def test_a_line_published_twice_is_stored_once(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             await tail.publish("a", lines(1, 10))
@@ -39,18 +39,18 @@ def test_a_number_is_kept_once(log_tail: Any) -> None:
     asyncio.run(check())
 
 
-def test_only_the_newest_are_kept(log_tail: Any) -> None:
+def test_only_the_newest_lines_are_kept(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             await tail.publish("a", lines(1, 2000))
-            kept = await tail.read("a", 0, wait_seconds=0)
-            assert LIMIT <= len(kept) <= LIMIT + 200  # Redis trims whole nodes
-            assert kept == lines(2001 - len(kept), 2000)
+            found = await tail.read("a", 0, wait_seconds=0)
+            assert LIMIT <= len(found) <= LIMIT + 200  # Redis trims whole nodes
+            assert found == lines(2001 - len(found), 2000)
 
     asyncio.run(check())
 
 
-def test_a_reader_that_waits_is_woken_by_a_line(log_tail: Any) -> None:
+def test_a_new_line_wakes_waiting_readers(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             waiting = [asyncio.create_task(tail.read("a", 0, wait_seconds=30)) for _ in range(3)]
@@ -63,7 +63,7 @@ def test_a_reader_that_waits_is_woken_by_a_line(log_tail: Any) -> None:
     asyncio.run(check())
 
 
-def test_a_reader_waits_no_longer_than_asked(log_tail: Any) -> None:
+def test_a_reader_waits_no_longer_than_its_limit(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             async with asyncio.timeout(10):
@@ -72,7 +72,7 @@ def test_a_reader_waits_no_longer_than_asked(log_tail: Any) -> None:
     asyncio.run(check())
 
 
-def test_a_finished_log_may_be_read_or_be_gone_but_never_wrong(log_tail: Any) -> None:
+def test_a_finished_log_is_read_whole_or_not_at_all(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             await tail.publish("a", lines(1, 3))
@@ -82,12 +82,12 @@ def test_a_finished_log_may_be_read_or_be_gone_but_never_wrong(log_tail: Any) ->
     asyncio.run(check())
 
 
-def test_lines_that_do_not_follow_leave_no_hole(log_tail: Any) -> None:
+def test_replacing_lines_leaves_no_hole(log_tail: Any) -> None:
     async def check() -> None:
         async with log_tail() as tail:
             await tail.publish("a", lines(1, 20))
             await tail.publish("a", lines(100, 110), replace=True)
-            await tail.publish("a", lines(15, 112))  # the fence stands: what is older is not taken any more
+            await tail.publish("a", lines(15, 112))  # older lines are no longer accepted
             assert await tail.read("a", 0, wait_seconds=0) == lines(100, 112)
 
     asyncio.run(check())

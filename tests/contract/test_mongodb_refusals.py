@@ -1,4 +1,4 @@
-"""A document that MongoDB itself refuses is not an outage, and concerns its own run alone."""
+"""A document that MongoDB rejects is not an outage and affects only its own run."""
 
 from __future__ import annotations
 
@@ -18,38 +18,40 @@ from launcher.stores import mongodb
 from launcher.stores.archive import Archive
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
-REFUSED, TAKEN = (Run(run_id=f"{job_id}-a", job_id=job_id, created_at=AT, updated_at=AT) for job_id in ("4711", "4712"))
+REJECTED, ACCEPTED = (
+    Run(run_id=f"{job_id}-a", job_id=job_id, created_at=AT, updated_at=AT) for job_id in ("4711", "4712")
+)
 
 
 @asynccontextmanager
-async def picky(uri: str) -> AsyncIterator[mongodb.Client]:
-    """A MongoDB that refuses to write this one run's id: another item has it, and it must be unique."""
+async def mongodb_with_a_conflict(uri: str) -> AsyncIterator[mongodb.Client]:
+    """A MongoDB that rejects the id of one run: it must be unique, and another item has it."""
     async with mongodb.connect(uri) as client:
         items = client[mongodb.DATABASE]["level-2"]
         await items.create_index("pipeline_run_id", unique=True)
         others = [{"jobId": 4711, "pipeline_run_id": "before-1"}, {"jobId": 4712, "pipeline_run_id": "before-2"}]
-        await items.insert_many([{"jobId": 1, "pipeline_run_id": REFUSED.run_id}, *others])
+        await items.insert_many([{"jobId": 1, "pipeline_run_id": REJECTED.run_id}, *others])
         yield client
 
 
-def test_a_document_that_mongodb_refuses_is_no_outage(mongodb_uri: str) -> None:
+def test_a_rejected_document_is_not_an_outage(mongodb_uri: str) -> None:
     async def check() -> None:
-        async with picky(mongodb_uri) as client:
+        async with mongodb_with_a_conflict(mongodb_uri) as client:
             with pytest.raises(WriteError):
-                await mongodb.MongoWorkItems(client).mark(REFUSED, {})
-            assert await mongodb.MongoWorkItems(client).mark(TAKEN, {})
+                await mongodb.MongoWorkItems(client).mark(REJECTED, {})
+            assert await mongodb.MongoWorkItems(client).mark(ACCEPTED, {})
 
     asyncio.run(check())
 
 
-def test_a_refused_work_item_costs_neither_the_runs_record_nor_another_run(mongodb_uri: str, tmp_path: Path) -> None:
+def test_a_rejected_work_item_affects_neither_its_runs_record_nor_other_runs(mongodb_uri: str, tmp_path: Path) -> None:
     async def check() -> None:
-        async with picky(mongodb_uri) as client, asyncio.timeout(20):
+        async with mongodb_with_a_conflict(mongodb_uri) as client, asyncio.timeout(20):
             mirror = Mirror("mongodb", mongodb.MongoRunStore(client), items=mongodb.MongoWorkItems(client))
             recorder = Recorder(Archive(tmp_path), [mirror])
             recorder.start()
-            recorder.record(REFUSED)
-            recorder.record(TAKEN)
+            recorder.record(REJECTED)
+            recorder.record(ACCEPTED)
             while mirror.backlog:
                 await asyncio.sleep(0.01)
             await recorder.stop()

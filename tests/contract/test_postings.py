@@ -1,4 +1,4 @@
-"""What every `Postings` does: a folder of files, MongoDB's `level-2`."""
+"""What every `Postings` guarantees, in a folder and in MongoDB's `level-2`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOCUMENTS: list[dict[str, Any]] = [
 
 @pytest.fixture(params=["folder", "mongodb"])
 def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Filled]:
-    """A way to get postings that hold these documents."""
+    """A function that returns postings with these documents."""
     opened: list[Postings] = []
 
     def fill(documents: list[dict[str, Any]]) -> Postings:
@@ -51,7 +51,7 @@ def ids(postings: Postings, **query: Any) -> set[str]:
     return {posting.job_id for posting in found}
 
 
-def test_a_posting_shows_its_fields_whatever_they_are_called(filled: Filled) -> None:
+def test_alternative_field_names_are_read(filled: Filled) -> None:
     found, total = filled(DOCUMENTS).find(PostingQuery())
     assert total == 3
     by_id = {posting.job_id: posting for posting in found}
@@ -61,7 +61,7 @@ def test_a_posting_shows_its_fields_whatever_they_are_called(filled: Filled) -> 
     assert by_id["4712"].company == "Hafenwerk"
 
 
-def test_every_word_must_occur_somewhere_and_signs_mean_themselves(filled: Filled) -> None:
+def test_a_search_matches_every_word_literally(filled: Filled) -> None:
     postings = filled(DOCUMENTS)
     assert ids(postings, text="ANALYST") == {"abc", "4712"}
     assert ids(postings, text="analyst hafen") == {"4712"}
@@ -73,14 +73,14 @@ def test_every_word_must_occur_somewhere_and_signs_mean_themselves(filled: Fille
     assert ids(postings, text=".*") == set()
 
 
-def test_they_are_filtered_by_status(filled: Filled) -> None:
+def test_postings_are_filtered_by_status(filled: Filled) -> None:
     postings = filled([*DOCUMENTS, {"jobId": 5, "pipeline_status": {"$gt": ""}, "pipeline_run_id": "x"}])
     assert ids(postings, status="new") == {"4711", "5"}
     assert ids(postings, status="failed") == {"abc"}
     assert ids(postings, status="running") == set()
 
 
-def test_pages_show_each_posting_once_in_one_order(filled: Filled) -> None:
+def test_pages_show_each_posting_once(filled: Filled) -> None:
     postings = filled([{"jobId": number, "title": "Job"} for number in range(7)])
     pages = [postings.find(PostingQuery(page=page, per_page=3)) for page in (1, 2, 3, 4)]
     assert [len(found) for found, _ in pages] == [3, 3, 1, 0]
@@ -97,39 +97,39 @@ def test_pages_show_each_posting_once_in_one_order(filled: Filled) -> None:
         {"jobId": ["4711"], "url": ["https://a.example"]},
     ],
 )
-def test_hostile_fields_count_as_missing_or_are_cut(filled: Filled, document: dict[str, Any]) -> None:
+def test_hostile_fields_are_ignored_or_truncated(filled: Filled, document: dict[str, Any]) -> None:
     [posting], total = filled([document]).find(PostingQuery())
     assert total == 1 and posting.job_id == "" and posting.last_run == LastRun()
     assert len(posting.title) <= 300 and not posting.url.startswith("javascript")
 
 
-def test_a_posting_with_half_an_emoji_is_shown_without_it(tmp_path: Path) -> None:
+def test_half_an_emoji_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text('{"jobId": "1", "title": "Half \\ud83d", "company": "a\\udcfcb"}')
     [posting] = PostingsInFolder(str(tmp_path)).find(PostingQuery())[0]
     assert (posting.job_id, posting.title, posting.company) == ("1", "Half \ufffd", "a\ufffdb")
 
 
-def test_a_number_is_found_by_its_own_decimal_form_alone(filled: Filled) -> None:
+def test_an_integer_is_found_only_by_its_own_decimal_form(filled: Filled) -> None:
     postings = filled([{"jobId": 7, "title": "int"}, {"jobId": "007", "title": "str"}])
     assert ids(postings, text="7") == {"7"}
     assert ids(postings, text="007") == {"007"}
 
 
-def test_an_empty_place_has_none(filled: Filled) -> None:
+def test_an_empty_source_has_no_postings(filled: Filled) -> None:
     assert filled([]).find(PostingQuery(text="x")) == ([], 0)
 
 
-def test_places_that_are_not_there_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_source_is_reported_with_its_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frontend.postings._TIMEOUT_MS", 200)
-    away = PostingsInMongoDB("mongodb://127.0.0.1:9/")
+    unreachable = PostingsInMongoDB("mongodb://127.0.0.1:9/")
     missing, unnamed = PostingsInFolder(str(tmp_path / "none")), PostingsInFolder("")
-    for postings, said in ((away, "MONGODB_URI"), (missing, "POSTINGS_DIR"), (unnamed, "MONGODB_URI")):
-        with pytest.raises(PostingsUnavailable, match=said):
+    for postings, setting in ((unreachable, "MONGODB_URI"), (missing, "POSTINGS_DIR"), (unnamed, "MONGODB_URI")):
+        with pytest.raises(PostingsUnavailable, match=setting):
             postings.find(PostingQuery())
         postings.close()
 
 
-def test_a_folder_takes_runs_from_who_knows_them_and_passes_broken_files_over(tmp_path: Path) -> None:
+def test_a_folder_gets_its_runs_from_a_callback_and_skips_broken_files(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('\ufeff{"jobId": 4711}')
     (tmp_path / "b.json").write_text("[1]")
     (tmp_path / "c.json").write_text("{")

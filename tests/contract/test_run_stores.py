@@ -1,4 +1,4 @@
-"""What every `RunStore` does: memory, Redis, MongoDB."""
+"""What every `RunStore` guarantees, in memory, in Redis and in MongoDB."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ def queued(name: str, *, minutes: int = 0, **fields: Any) -> Run:
 
 def completed(run: Run, *, minutes: int = 1) -> Run:
     at = run.created_at + timedelta(minutes=minutes)
-    outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="It ended well.", exit_code=0)
+    outcome = Outcome(
+        status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="The pipeline finished successfully.", exit_code=0
+    )
     gap = Gap(first=3, last=3, why="The disk refused lines.")
     receipt = Receipt(lines=4, bytes=99, complete=False, gaps=(gap,))
     return run.started(at).ended(outcome, at, receipt, {"cv_md_url": "firma/rolle/CV.md"})
 
 
-def test_a_run_comes_back_as_it_was_put(run_store: Any) -> None:
+def test_a_stored_run_is_read_back_unchanged(run_store: Any) -> None:
     async def check() -> None:
         async with run_store() as store:
             run = completed(queued("a-1", profile_ref="senior", params={"ü": "✓", "n": 1.5, "yes": True}, priority=-3))
@@ -52,7 +54,7 @@ def test_a_terminal_state_never_changes(run_store: Any) -> None:
     asyncio.run(check())
 
 
-def test_states_in_any_order_leave_the_latest(run_store: Any) -> None:
+def test_the_latest_state_is_kept_whatever_the_order(run_store: Any) -> None:
     async def check() -> None:
         async with run_store() as store:
             for number in range(10):
@@ -61,26 +63,26 @@ def test_states_in_any_order_leave_the_latest(run_store: Any) -> None:
                 random.Random(number).shuffle(states)
                 for state in states:
                     await store.put(state)
-                kept = await store.get(run.run_id)
-                assert kept is not None and kept.revision == 3
+                stored = await store.get(run.run_id)
+                assert stored is not None and stored.revision == 3
 
     asyncio.run(check())
 
 
-def test_of_two_writers_at_once_one_wins(run_store: Any) -> None:
+def test_one_of_several_concurrent_writers_wins(run_store: Any) -> None:
     async def check() -> None:
         async with run_store() as store:
             run = queued("a-1")
             await store.put(run)
             rivals = [completed(run, minutes=minutes) for minutes in range(1, 9)]
-            kept = await asyncio.gather(*(store.put(rival) for rival in rivals))
-            assert kept.count(True) == 1
-            assert await store.get("a-1") == rivals[kept.index(True)]
+            accepted = await asyncio.gather(*(store.put(rival) for rival in rivals))
+            assert accepted.count(True) == 1
+            assert await store.get("a-1") == rivals[accepted.index(True)]
 
     asyncio.run(check())
 
 
-def test_the_newest_are_found_first_page_by_page(run_store: Any) -> None:
+def test_runs_are_listed_newest_first_page_by_page(run_store: Any) -> None:
     async def check() -> None:
         async with run_store() as store:
             for minutes in range(7):
@@ -95,7 +97,7 @@ def test_the_newest_are_found_first_page_by_page(run_store: Any) -> None:
     asyncio.run(check())
 
 
-def test_revisions_tell_what_is_kept(run_store: Any) -> None:
+def test_revisions_of_stored_runs_are_returned(run_store: Any) -> None:
     async def check() -> None:
         async with run_store() as store:
             await store.put(queued("a-1").started(AT))
@@ -105,7 +107,7 @@ def test_revisions_tell_what_is_kept(run_store: Any) -> None:
     asyncio.run(check())
 
 
-def test_only_what_ended_before_is_deleted(run_store: Any) -> None:
+def test_only_runs_that_finished_before_the_cutoff_are_deleted(run_store: Any) -> None:
     async def check() -> None:
         async with run_store() as store:
             old, new, waiting = completed(queued("a-1")), completed(queued("a-2"), minutes=60), queued("a-3")
@@ -142,7 +144,7 @@ def test_runs_are_counted_between_edges_by_status_to_the_microsecond(run_store: 
     asyncio.run(check())
 
 
-def test_a_record_in_redis_that_cannot_be_read_concerns_its_own_run_alone(redis_url: str) -> None:
+def test_an_unreadable_record_in_redis_affects_only_its_own_run(redis_url: str) -> None:
     async def check() -> None:
         async with redis.connect(redis_url) as client:
             store = redis.RedisRunStore(client, ttl_seconds=3600)

@@ -1,4 +1,4 @@
-"""What every `WorkItems` does: memory, MongoDB's `level-2`."""
+"""What every `WorkItems` guarantees, in memory and in MongoDB's `level-2`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ AT = datetime(2026, 11, 24, 8, 0, 0, 123000, tzinfo=UTC)
 URLS = {"cv_md_url": "/artifacts/a/CV.md"}
 
 
-def asked(name: str, *, job_id: str = "4711", microseconds: int = 0) -> Run:
+def queued(name: str, *, job_id: str = "4711", microseconds: int = 0) -> Run:
     at = AT + timedelta(microseconds=microseconds)
     return Run(run_id=name, job_id=job_id, created_at=at, updated_at=at)
 
 
-def test_the_five_fields_are_written_and_nothing_else_changes(work_items: Any) -> None:
+def test_five_fields_are_written_and_nothing_else_changes(work_items: Any) -> None:
     async def check() -> None:
         async with work_items() as items:
-            run = asked("a").started(AT)
+            run = queued("a").started(AT)
             assert await items.marks.mark(run, {})
-            assert await items.look(4711) == {
-                "title": "kept",
+            assert await items.read(4711) == {
+                "title": "unchanged",
                 "pipeline_run_id": "a",
                 "pipeline_status": "running",
                 "pipeline_run_at": AT,
@@ -36,7 +36,7 @@ def test_the_five_fields_are_written_and_nothing_else_changes(work_items: Any) -
                 "artifact_urls": {},
             }
             assert await items.marks.mark(run.ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt()), URLS)
-            item = await items.look(4711)
+            item = await items.read(4711)
             assert item["pipeline_status"] == "failed"
             assert item["pipeline_completed_at"] == AT
             assert item["artifact_urls"] == URLS
@@ -47,20 +47,20 @@ def test_the_five_fields_are_written_and_nothing_else_changes(work_items: Any) -
 def test_a_job_id_matches_as_int_and_as_str(work_items: Any) -> None:
     async def check() -> None:
         async with work_items() as items:
-            assert await items.marks.mark(asked("a", job_id="4711"), {})
-            assert await items.marks.mark(asked("b", job_id="abc"), {})
-            assert not await items.marks.mark(asked("c", job_id="nobody"), {})
-            assert not await items.marks.mark(asked("d", job_id="9" * 40), {})
+            assert await items.marks.mark(queued("a", job_id="4711"), {})
+            assert await items.marks.mark(queued("b", job_id="abc"), {})
+            assert not await items.marks.mark(queued("c", job_id="nobody"), {})
+            assert not await items.marks.mark(queued("d", job_id="9" * 40), {})
 
     asyncio.run(check())
 
 
 @pytest.mark.parametrize("job_id", ["04711", "+4711", "-4711", "4711.0", "4711 ", "4_711", "٤٧١١", "-0", "00", "abC"])
-def test_an_int_is_matched_by_its_own_decimal_form_alone(work_items: Any, job_id: str) -> None:
+def test_an_int_matches_only_its_own_decimal_form(work_items: Any, job_id: str) -> None:
     async def check() -> None:
         async with work_items() as items:
-            assert not await items.marks.mark(asked("a", job_id=job_id), {})
-            assert "pipeline_run_id" not in await items.look(4711)
+            assert not await items.marks.mark(queued("a", job_id=job_id), {})
+            assert "pipeline_run_id" not in await items.read(4711)
 
     asyncio.run(check())
 
@@ -68,32 +68,32 @@ def test_an_int_is_matched_by_its_own_decimal_form_alone(work_items: Any, job_id
 def test_an_older_run_never_overwrites_a_newer_one(work_items: Any) -> None:
     async def check() -> None:
         async with work_items() as items:
-            older, newer = asked("a"), asked("b", microseconds=5_000)
+            older, newer = queued("a"), queued("b", microseconds=5_000)
             assert await items.marks.mark(newer, {})
             assert not await items.marks.mark(older.started(AT), {})
-            assert (await items.look(4711))["pipeline_run_id"] == "b"
-            assert await items.marks.mark(asked("c", microseconds=9_000), {})
-            assert (await items.look(4711))["pipeline_run_id"] == "c"
+            assert (await items.read(4711))["pipeline_run_id"] == "b"
+            assert await items.marks.mark(queued("c", microseconds=9_000), {})
+            assert (await items.read(4711))["pipeline_run_id"] == "c"
 
     asyncio.run(check())
 
 
-def test_of_two_runs_in_one_millisecond_one_wins_in_any_order(work_items: Any) -> None:
+def test_of_two_runs_in_one_millisecond_the_same_one_always_wins(work_items: Any) -> None:
     async def check() -> None:
         async with work_items() as items:
-            await items.marks.mark(asked("b"), {})
-            await items.marks.mark(asked("a"), {})
-            assert (await items.look(4711))["pipeline_run_id"] == "b"
+            await items.marks.mark(queued("b"), {})
+            await items.marks.mark(queued("a"), {})
+            assert (await items.read(4711))["pipeline_run_id"] == "b"
 
     asyncio.run(check())
 
 
-def test_an_end_is_not_overwritten_by_a_late_state_of_the_same_run(work_items: Any) -> None:
+def test_a_late_state_does_not_overwrite_the_outcome_of_the_same_run(work_items: Any) -> None:
     async def check() -> None:
         async with work_items() as items:
-            run = asked("a")
+            run = queued("a")
             await items.marks.mark(run.ended(cancelled_before_start(), AT, Receipt()), {})
             assert not await items.marks.mark(run.started(AT), {})
-            assert (await items.look(4711))["pipeline_status"] == "cancelled"
+            assert (await items.read(4711))["pipeline_status"] == "cancelled"
 
     asyncio.run(check())

@@ -1,4 +1,4 @@
-"""Whatever a run leaves in its folder and prints: it ends, its stream ends, and the launcher answers meanwhile."""
+"""Whatever a run writes and prints, it finishes, its stream ends, and the launcher keeps responding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from launching import shapes as pipeline
 from launching.launcher import Launcher
 from launching.shapes import Entry
 
-HEALTH_SECONDS = 0.5  # ten times what it may wait for, on a machine that is busy with other things
+HEALTH_SECONDS = 0.5  # ten times its own limit, because the machine may be busy
 MAX_PARAM = 4096  # characters
 
 
@@ -35,7 +35,9 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=shapes, output=outputs, exit_code=st.sampled_from([0, 3]))
-def test_any_run_ends_and_its_stream_too(launcher: Launcher, shape: list[Entry], output: bytes, exit_code: int) -> None:
+def test_any_run_finishes_and_its_stream_ends(
+    launcher: Launcher, shape: list[Entry], output: bytes, exit_code: int
+) -> None:
     params = {"shape": json.dumps(shape), "output": base64.b64encode(output).decode(), "exit_code": exit_code}
     assume(all(len(str(value)) <= MAX_PARAM for value in params.values()))
     run_id = launcher.run("1", pipeline="any", params=params)["run_id"]

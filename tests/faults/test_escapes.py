@@ -1,4 +1,4 @@
-"""What pipelines leave running, and how they hide it: whatever they do, nothing of a run outlives it."""
+"""Pipelines that leave processes running and hide them: no process of a run outlives it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import pytest
 
 from launching.launcher import Launcher
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Subreapers are Linux's.")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Subreapers exist only on Linux.")
 
 PROLOGUE = """
 import ctypes, json, os, signal, subprocess, sys, threading, time
 libc, token, run = ctypes.CDLL(None), sys.argv[1], os.environ['APPLICATIONS_DIR']
 sleeps = 'import time; time.sleep(120)'
-end = time.time() + 60  # even where nobody stops it
+end = time.time() + 60  # even if nobody stops it
 def ready(): open(run + '/ready', 'w').close()
 def detach():
-    # Go on as a daemon in a session of its own, without files; the pipeline itself goes on after it in `finish`.
+    # Continue as a daemon in its own session, without open files; the pipeline itself continues in `finish`.
     if os.fork(): finish()
     os.setsid()
     if os.fork(): os._exit(0)
@@ -54,7 +54,7 @@ subprocess.Popen([sys.executable, '-c', sleeps, token], env={}, start_new_sessio
 ready()
 finish()
 """,
-    "moves-on-every-10-ms": """
+    "forks-every-10-ms": """
 detach()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 ready()
@@ -94,17 +94,17 @@ os.setsid()
 if os.fork(): os._exit(0)
 become_another()
 """,
-    "bomb": """
+    "fork-bomb": """
 detach()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-places, more = os.pipe()
-os.write(more, bytes(40))
-os.set_blocking(places, False)
+forks, refill = os.pipe()
+os.write(refill, bytes(40))
+os.set_blocking(forks, False)
 ready()
 while time.time() < end:
-    try: place = os.read(places, 1)
-    except BlockingIOError: place = b''
-    if place and os.fork() == 0: os.setsid()
+    try: allowed = os.read(forks, 1)
+    except BlockingIOError: allowed = b''
+    if allowed and os.fork() == 0: os.setsid()
     elif os.fork() == 0: os._exit(0)
     else: os.wait()
 """,
@@ -129,7 +129,7 @@ while time.time() < end:
     os.kill(shim, signal.SIGSTOP)
     time.sleep(0.0001)
 """,
-    "crowds": """
+    "forking-chains": """
 for n in range(5):
     if os.fork() == 0:
         os.setsid()
@@ -145,7 +145,7 @@ ATTACKS_ON_THE_SHIM = {"kills-its-shim", "stops-its-shim", "keeps-its-shim-stopp
 
 @pytest.fixture
 def token() -> Iterator[str]:
-    """A job id that is in the command line of whatever a run starts; nothing that has it is left behind."""
+    """A job id in the command line of every process of a run; any that are left are killed after the test."""
     name = f"escape-{secrets.token_hex(6)}"
     yield name
     for _ in range(50):
@@ -172,7 +172,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 
 def processes_with(token: str) -> set[int]:
     found = set()
-    for file in Path("/proc").glob("[0-9]*/task/*/cmdline"):  # of each thread: the first one may have ended
+    for file in Path("/proc").glob("[0-9]*/task/*/cmdline"):  # of every thread: the first one may have exited
         with contextlib.suppress(OSError):
             if token.encode() in file.read_bytes():
                 found.add(int(file.parts[2]))
@@ -180,22 +180,22 @@ def processes_with(token: str) -> set[int]:
 
 
 def left_running(token: str) -> set[int]:
-    """Look several times: what moves on is not seen each time."""
+    """Look several times: a process that keeps forking is not found every time."""
     return set().union(*(processes_with(token) for _ in range(5)))
 
 
-def until(true: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.02)
 
 
-def staying(launcher: Launcher, token: str, pipeline: str, **options: Any) -> str:
-    """Launch a run whose pipeline stays; return its id when the pipeline and what it started are up."""
+def launch_and_wait(launcher: Launcher, token: str, pipeline: str, **options: Any) -> str:
+    """Launch a run that keeps running; return its id once the pipeline and its escaped processes are up."""
     run_id: str = launcher.run(token, pipeline=pipeline, params={"stays": True}, **options)["run_id"]
     until(lambda: b"ready" in launcher.log(run_id))
-    until(lambda: len(processes_with(token)) > 2)  # the shim, the pipeline, and what hides from single looks
+    until(lambda: len(processes_with(token)) > 2)  # the shim, the pipeline and an escaped process
     return run_id
 
 
@@ -209,32 +209,32 @@ def test_a_run_that_completes_leaves_nothing_running(launcher: Launcher, token: 
 
 @pytest.mark.parametrize("pipeline", sorted(ESCAPES.keys() - {"kills-its-shim"}))
 def test_a_cancelled_run_leaves_nothing_running(launcher: Launcher, token: str, pipeline: str) -> None:
-    run_id = staying(launcher, token, pipeline)
+    run_id = launch_and_wait(launcher, token, pipeline)
     launcher.client.delete(f"/jobs/{run_id}")
     assert launcher.wait(run_id)["status"] == "cancelled"
     assert left_running(token) == set()
 
 
 def test_a_run_over_its_limits_leaves_nothing_running(launcher: Launcher, token: str) -> None:
-    late = staying(launcher, token, "ignores-sigterm", timeout_seconds=2)
-    large = staying(launcher, token, "moves-on-every-10-ms")
+    late = launch_and_wait(launcher, token, "ignores-sigterm", timeout_seconds=2)
+    large = launch_and_wait(launcher, token, "forks-every-10-ms")
     (launcher.directory / "applications" / large / "large").write_bytes(bytes(200_000))
     reasons = [launcher.wait(run_id)["reason"] for run_id in (late, large)]
     assert left_running(token) == set()
     assert reasons == ["TimedOut", "ArtifactsTooLarge"]
 
 
-def test_a_run_that_stops_its_shim_ends_at_its_timeout(launcher: Launcher, token: str) -> None:
+def test_a_run_that_stops_its_shim_times_out(launcher: Launcher, token: str) -> None:
     run = launcher.wait(launcher.run(token, pipeline="stops-its-shim", timeout_seconds=1)["run_id"])
     assert left_running(token) == set()
     assert (run["status"], run["reason"]) == ("failed", "TimedOut")
 
 
-def test_a_run_that_kills_its_shim_fails_and_leaves_nothing_running_but_other_runs(
+def test_a_run_that_kills_its_shim_fails_and_leaves_only_other_runs_running(
     launcher: Launcher, token: str, tmp_path: Path
 ) -> None:
     with Launcher(tmp_path, pipelines()) as other_launcher:
-        others = [(at, staying(at, f"{token}-other", "daemon")) for at in (launcher, other_launcher)]
+        others = [(at, launch_and_wait(at, f"{token}-other", "daemon")) for at in (launcher, other_launcher)]
         run = launcher.wait(launcher.run(f"{token}-killer", pipeline="kills-its-shim")["run_id"])
         assert left_running(f"{token}-killer") == set()
         assert (run["status"], run["reason"], run["exit_code"]) == ("failed", "KilledBySignal", 137)
@@ -244,19 +244,21 @@ def test_a_run_that_kills_its_shim_fails_and_leaves_nothing_running_but_other_ru
         assert launcher.wait(others[0][1])["status"] == "cancelled"
 
 
-def test_a_killed_launchers_runs_end_at_once(token: str, tmp_path: Path) -> None:
-    names = sorted(ESCAPES.keys() - ATTACKS_ON_THE_SHIM, key="bomb".__eq__)  # the others take long beside it
+def test_killing_the_launcher_stops_its_runs_at_once(token: str, tmp_path: Path) -> None:
+    names = sorted(
+        ESCAPES.keys() - ATTACKS_ON_THE_SHIM, key="fork-bomb".__eq__
+    )  # last, because it slows the others down
     with Launcher(tmp_path, pipelines(), MAX_CONCURRENCY=str(len(names)), TERMINATION_GRACE_SECONDS="30") as launcher:
-        runs = [staying(launcher, token, name) for name in names]
+        runs = [launch_and_wait(launcher, token, name) for name in names]
         launcher.kill()
         until(lambda: not left_running(token))
         launcher.start()
         assert {launcher.status(run_id)["reason"] for run_id in runs} == {"LauncherLost"}
 
 
-def test_a_launcher_that_starts_again_at_once_finds_nothing_running(token: str, tmp_path: Path) -> None:
+def test_a_launcher_restarted_at_once_finds_nothing_running(token: str, tmp_path: Path) -> None:
     with Launcher(tmp_path, pipelines()) as launcher:
-        run_id = staying(launcher, token, "stops-its-shim")
+        run_id = launch_and_wait(launcher, token, "stops-its-shim")
         launcher.kill()
         launcher.start()
         assert launcher.status(run_id)["reason"] == "LauncherLost"

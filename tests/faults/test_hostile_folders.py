@@ -1,4 +1,4 @@
-"""A run that misuses its folder: only its own files are served, and nobody else is delayed."""
+"""A run that misuses its folder: only its own files are served, and no other request is delayed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ARTIFACTS = {
     "latin-1-name": {"report_url": "*.pdf"},
     "newline-name": {"line_url": "new*", "odd_url": "odd*"},
 }
-QUICKLY = 5.0  # seconds, on a busy machine
+MAX_SECONDS = 5.0  # because the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 def swapping(launcher: Launcher, request: pytest.FixtureRequest) -> Iterator[str]:
     """A run that keeps swapping its artifact for something else during the test."""
     if sys.platform != "linux":
-        pytest.skip("renameat2 is Linux's")
+        pytest.skip("renameat2 exists only on Linux")
     run_id = launcher.run("1", pipeline=request.param)["run_id"]
     deadline = time.monotonic() + 20
     while b"swapping" not in launcher.log(run_id):
@@ -79,13 +79,13 @@ def test_swapped_artifact_never_serves_another_file(launcher: Launcher, swapping
 
     with ThreadPoolExecutor(4) as clients:
         answers = clients.map(get, range(600))
-        others = [timed(launcher, path) for path in ["/health", f"/jobs/{swapping}/status", "/livez"] * 5]
+        others = [seconds_to_get(launcher, path) for path in ["/health", f"/jobs/{swapping}/status", "/livez"] * 5]
         found = set(answers)
     assert found == {(200, SWAPPED), (404, "")}
-    assert max(others) < QUICKLY
+    assert max(others) < MAX_SECONDS
 
 
-def timed(launcher: Launcher, path: str) -> float:
+def seconds_to_get(launcher: Launcher, path: str) -> float:
     began = time.monotonic()
     launcher.client.get(path).raise_for_status()
     return time.monotonic() - began
@@ -93,13 +93,13 @@ def timed(launcher: Launcher, path: str) -> float:
 
 def test_launcher_stops_while_a_run_swaps_its_artifact_for_a_fifo(tmp_path: Path) -> None:
     if sys.platform != "linux":
-        pytest.skip("renameat2 is Linux's")
+        pytest.skip("renameat2 exists only on Linux")
     pipelines = {"swap-fifo": {"command": ["python", "-c", PROGRAMS["swap-fifo"]], "artifacts": {}}}
     with Launcher(tmp_path, pipelines) as launcher:
         run_id = launcher.run("1", pipeline="swap-fifo")["run_id"]
         statuses: set[int] = set()
         deadline = time.monotonic() + 20
-        while len(statuses) < 2:  # until both have been seen
+        while len(statuses) < 2:  # until both have occurred
             statuses.add(launcher.client.get(f"/artifacts/{run_id}/CV.md").status_code)
             assert time.monotonic() < deadline
         began = time.monotonic()
@@ -108,7 +108,7 @@ def test_launcher_stops_while_a_run_swaps_its_artifact_for_a_fifo(tmp_path: Path
     assert statuses == {200, 404}
 
 
-def test_deeply_nested_folders_fail_neither_run_nor_restart(launcher: Launcher) -> None:
+def test_deeply_nested_folders_break_neither_the_run_nor_a_restart(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="deep-folder")["run_id"]
     try:
         run = launcher.wait(run_id)
@@ -121,13 +121,13 @@ def test_deeply_nested_folders_fail_neither_run_nor_restart(launcher: Launcher) 
         assert asyncio.run(ArtifactFolder(launcher.directory / "applications").delete(run_id))
 
 
-def test_too_many_files_fail_the_run_with_the_limit_named(launcher: Launcher) -> None:
+def test_too_many_files_fail_the_run_and_its_message_names_the_limit(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("1", pipeline="many-files")["run_id"])
     assert (run["status"], run["reason"]) == ("failed", "ArtifactsTooLarge")
     assert "more than 10000 files and folders (MAX_ARTIFACT_FILES)" in run["message"]
 
 
-def test_name_that_is_not_utf_8_is_served_also_after_a_restart(launcher: Launcher) -> None:
+def test_non_utf_8_name_is_served_even_after_a_restart(launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("1", pipeline="latin-1-name")["run_id"])
     url = f"/artifacts/{run['run_id']}/M%5Cxfcller.pdf"
     assert (run["status"], run["artifacts"]) == ("completed", {"report_url": url})
@@ -150,7 +150,7 @@ def test_name_with_a_line_break_is_served_and_injects_no_header(launcher: Launch
         assert "x-odd" not in answer.headers
 
 
-def test_file_that_shrinks_while_it_is_sent_is_incomplete_for_the_client(launcher: Launcher) -> None:
+def test_file_that_shrinks_during_a_download_is_incomplete_for_the_client(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("1", pipeline="newline-name")["run_id"])["run_id"]
     path = launcher.directory / "applications" / run_id / "large"
     with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What a pipeline may do to us, and what a run makes of it: the right outcome, a readable log, a true receipt."""
+"""Whatever a pipeline does, its run gets the right outcome, a readable log and a correct receipt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.domain.log_lines import receipt_of
+from launcher.domain.log_lines import LineKind, receipt_of
 from launcher.stores.archive import Archive
 from launching.launcher import Launcher
 
@@ -97,19 +97,26 @@ def archive_of(launcher: Launcher) -> Archive:
     return Archive(Path(launcher.directory) / "archive")
 
 
-def finished(launcher: Launcher, pipeline: str, **options: Any) -> dict[str, Any]:
+def run_to_end(launcher: Launcher, pipeline: str, **options: Any) -> dict[str, Any]:
     run = launcher.run("4711", pipeline=pipeline, **options)
     return launcher.wait(run["run_id"], seconds=60)
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.02)
 
 
-def assert_receipt_is_true(launcher: Launcher, run: dict[str, Any]) -> None:
+def last_kind(launcher: Launcher, run_id: str) -> LineKind | None:
+    """Return the kind of the last line that the archive has."""
+    archive = archive_of(launcher)
+    lines = archive.read(run_id, max(0, archive.last_number(run_id) - 1))
+    return lines[-1].kind if lines else None
+
+
+def assert_receipt_matches_the_log(launcher: Launcher, run: dict[str, Any]) -> None:
     lines = archive_of(launcher).read(run["run_id"], 0, 10_000_000, 1 << 40)
     counted = receipt_of(lines, complete=True)
     assert (run["log"]["lines"], run["log"]["bytes"], run["log"]["complete"]) == (
@@ -134,18 +141,18 @@ def assert_receipt_is_true(launcher: Launcher, run: dict[str, Any]) -> None:
         ("megabyte", {}, "completed", "Completed", 0),
     ],
 )
-def test_each_end_has_its_own_outcome(
+def test_each_way_a_pipeline_exits_has_its_own_outcome(
     launcher: Launcher, pipeline: str, options: dict[str, Any], status: str, reason: str, exit_code: int | None
 ) -> None:
-    run = finished(launcher, pipeline, **options)
+    run = run_to_end(launcher, pipeline, **options)
     assert (run["status"], run["reason"], run["exit_code"]) == (status, reason, exit_code)
     assert run["message"].endswith(".")
-    assert_receipt_is_true(launcher, run)
+    assert_receipt_matches_the_log(launcher, run)
     assert b"Starting pipeline" in launcher.log(run["run_id"]).splitlines()[0]
 
 
 @pytest.mark.parametrize("pipeline", ["stubborn", "polite", "grandchildren"])
-def test_cancelled_means_that_nothing_runs_any_more(launcher: Launcher, pipeline: str) -> None:
+def test_a_cancelled_run_has_no_processes_left(launcher: Launcher, pipeline: str) -> None:
     run_id = launcher.run("4711", pipeline=pipeline)["run_id"]
     until(lambda: len(launcher.log(run_id).splitlines()) >= 2)
     before = {process.pid for process in psutil.process_iter() if run_id in _environment(process)}
@@ -154,55 +161,55 @@ def test_cancelled_means_that_nothing_runs_any_more(launcher: Launcher, pipeline
     run = launcher.wait(run_id)
     assert (run["status"], run["reason"]) == ("cancelled", "Cancelled")
     assert not [pid for pid in before if _alive(pid)]
-    assert_receipt_is_true(launcher, run)
+    assert_receipt_matches_the_log(launcher, run)
     assert launcher.client.delete(f"/jobs/{run_id}").json() == run  # a finished run does not change
 
 
-def test_what_forks_and_leaves_is_ended_with_the_run(launcher: Launcher) -> None:
-    run = finished(launcher, "forks")
+def test_a_daemon_is_stopped_with_its_run(launcher: Launcher) -> None:
+    run = run_to_end(launcher, "forks")
     assert (run["status"], run["exit_code"]) == ("completed", 0)
     pid = int((Path(launcher.directory) / "applications" / run["run_id"] / "daemon.pid").read_text())
     assert not _alive(pid)
-    assert_receipt_is_true(launcher, run)
+    assert_receipt_matches_the_log(launcher, run)
 
 
-def test_a_megabyte_without_a_newline_is_kept_in_marked_parts(launcher: Launcher) -> None:
-    run = finished(launcher, "megabyte")
+def test_a_megabyte_without_a_newline_is_streamed_in_marked_parts(launcher: Launcher) -> None:
+    run = run_to_end(launcher, "megabyte")
     assert launcher.log(run["run_id"]).splitlines()[1] == b"x" * (1 << 20)
     parts = [data for number, name, data in launcher.events(run["run_id"]) if name == "message"][1:]
     assert [part.endswith(" [line continues]") for part in parts] == [True] * (len(parts) - 1) + [False]
     assert "".join(part.removesuffix(" [line continues]") for part in parts) == "x" * (1 << 20)
 
 
-def test_the_archive_keeps_the_bytes_and_the_stream_keeps_its_form(launcher: Launcher) -> None:
-    run = finished(launcher, "binary")
+def test_the_archive_keeps_raw_bytes_and_the_stream_stays_valid(launcher: Launcher) -> None:
+    run = run_to_end(launcher, "binary")
     assert launcher.log(run["run_id"]).split(b"\n", 1)[1] == bytes(range(256)) * 20 + b"\n"
     numbers = [int(number) for number, name, _ in launcher.events(run["run_id"]) if name == "message"]
     assert numbers == list(range(1, run["log"]["lines"] + 1))
 
-    run = finished(launcher, "ansi")
+    run = run_to_end(launcher, "ansi")
     assert "\x1b[31mred\x1b[0m <script>alert(1)</script>" in [data for _, _, data in launcher.events(run["run_id"])]
 
-    run = finished(launcher, "crlf")
+    run = run_to_end(launcher, "crlf")
     lines = [data for _, name, data in launcher.events(run["run_id"]) if name == "message"]
     assert lines[1:] == ["one", "three"]
     assert launcher.log(run["run_id"]).endswith(b"one\r\ntwo\rthree\r\n")
 
 
-def test_a_line_that_redraws_itself_is_shown_while_it_does_and_its_last_frame_stays(launcher: Launcher) -> None:
+def test_a_progress_bar_is_streamed_as_it_changes_and_its_last_frame_stays(launcher: Launcher) -> None:
     run_id = launcher.run("1", pipeline="redraws")["run_id"]
     events = launcher.events(run_id)
     frames = [f"{n:3d} % |{'#' * (n // 5):20}|" for n in range(101)]
     assert [data for _, name, data in events if name == "message"][1:] == [frames[-1]]
     partial = [json.loads(data)["text"] for _, name, data in events if name == "partial"]
     assert 2 <= len(partial) <= 20
-    assert [frame for frame in frames if frame in partial] == partial  # some of them, in order, none twice
+    assert [frame for frame in frames if frame in partial] == partial  # some of them, in order, without duplicates
     assert launcher.log(run_id).split(b"\n", 1)[1] == "".join(f"\r{frame}" for frame in frames).encode() + b"\n"
-    assert_receipt_is_true(launcher, launcher.wait(run_id))
+    assert_receipt_matches_the_log(launcher, launcher.wait(run_id))
 
 
-def test_a_flood_of_lines_is_kept_to_the_last(launcher: Launcher) -> None:
-    run = finished(launcher, "chatty")
+def test_a_flood_of_lines_is_stored_completely(launcher: Launcher) -> None:
+    run = run_to_end(launcher, "chatty")
     expected = b"".join(b"%06d " % n + b"y" * 112 + b"\n" for n in range(300_000))
     log = launcher.log(run["run_id"]).split(b"\n", 1)[1]
     assert hashlib.sha256(log).hexdigest() == hashlib.sha256(expected).hexdigest()
@@ -210,46 +217,50 @@ def test_a_flood_of_lines_is_kept_to_the_last(launcher: Launcher) -> None:
     assert run["log"]["complete"]
 
 
-def test_past_the_cap_one_marker_stands_and_the_pipeline_goes_on(launcher: Launcher) -> None:
-    run = finished(launcher, "endless", timeout_seconds=4)
-    assert (run["status"], run["reason"]) == ("failed", "TimedOut")
+def test_past_the_log_limit_one_gap_is_recorded_and_the_pipeline_continues(launcher: Launcher) -> None:
+    run_id = launcher.run("4711", pipeline="endless", timeout_seconds=120)["run_id"]
+    until(lambda: last_kind(launcher, run_id) is LineKind.GAP, 60)
+    assert launcher.status(run_id)["status"] == "running"
+    launcher.client.delete(f"/jobs/{run_id}")
+    run = launcher.wait(run_id)
+    assert run["status"] == "cancelled"
     assert not run["log"]["complete"]
     assert len(run["log"]["gaps"]) == 1
     assert run["log"]["gaps"][0]["from"] == run["log"]["lines"]
-    assert run["log"]["bytes"] <= (64 << 20) + 200
-    assert_receipt_is_true(launcher, run)
+    assert (63 << 20) < run["log"]["bytes"] <= (64 << 20) + 200
+    assert_receipt_matches_the_log(launcher, run)
 
 
-def test_the_pipeline_sees_its_own_variables_and_none_of_the_launchers(launcher: Launcher) -> None:
-    run = finished(launcher, "environment")
+def test_the_pipeline_gets_its_own_variables_and_none_of_the_launchers(launcher: Launcher) -> None:
+    run = run_to_end(launcher, "environment")
     log = launcher.log(run["run_id"])
-    seen = json.loads(log.splitlines()[1])
-    assert seen["OPENAI_API_KEY"] == "for-the-pipeline"
-    assert "RUNNER_API_SECRET" not in seen
+    variables = json.loads(log.splitlines()[1])
+    assert variables["OPENAI_API_KEY"] == "for-the-pipeline"
+    assert "RUNNER_API_SECRET" not in variables
     assert launcher.secret.encode() not in log
 
 
 def test_params_reach_the_pipeline(launcher: Launcher) -> None:
-    run = finished(launcher, "parameters", params={"depth": 3, "name": "Ünï"})
+    run = run_to_end(launcher, "parameters", params={"depth": 3, "name": "Ünï"})
     assert json.loads(launcher.log(run["run_id"]).splitlines()[1]) == {"depth": 3, "name": "Ünï"}
 
 
-def test_never_more_than_the_limit_run_and_the_order_is_kept(tmp_path: Path) -> None:
+def test_runs_start_in_order_and_never_exceed_the_limit(tmp_path: Path) -> None:
     program = "import time; time.sleep(0.3)"
     with Launcher(tmp_path, {"short": {"command": ["python", "-c", program]}}, MAX_CONCURRENCY="2") as launcher:
         launcher.client.post("/queue/pause")
-        asked = [launcher.run(str(n), pipeline="short", priority=n % 2)["run_id"] for n in range(8)]
+        run_ids = [launcher.run(str(n), pipeline="short", priority=n % 2)["run_id"] for n in range(8)]
         launcher.client.post("/queue/resume")
-        runs = [launcher.wait(run_id) for run_id in asked]
+        runs = [launcher.wait(run_id) for run_id in run_ids]
     expected = [run["run_id"] for run in sorted(runs, key=lambda run: -(int(run["job_id"]) % 2))]
-    began = sorted(runs, key=lambda run: run["started_at"])
-    assert [run["run_id"] for run in began] == expected
+    by_start = sorted(runs, key=lambda run: run["started_at"])
+    assert [run["run_id"] for run in by_start] == expected
     for run in runs:
         together = [o for o in runs if o["started_at"] <= run["started_at"] < o["completed_at"]]
         assert len(together) <= 2
 
 
-def test_after_a_crash_running_runs_are_lost_and_queued_ones_go_on(tmp_path: Path) -> None:
+def test_after_a_crash_running_runs_are_lost_and_queued_ones_start(tmp_path: Path) -> None:
     pipelines = {name: {"command": ["python", "-c", PROGRAMS[name]]} for name in ("sleeps", "exit3", "forks")}
     with Launcher(tmp_path, pipelines, MAX_CONCURRENCY="1") as launcher:
         running = launcher.run("1", pipeline="sleeps")["run_id"]
@@ -258,16 +269,16 @@ def test_after_a_crash_running_runs_are_lost_and_queued_ones_go_on(tmp_path: Pat
         left = [process.pid for process in psutil.process_iter() if running in _environment(process)]
         launcher.kill()
         launcher.start()
-        lost, went_on = launcher.wait(running), launcher.wait(waiting)
+        lost, started = launcher.wait(running), launcher.wait(waiting)
         assert (lost["status"], lost["reason"], lost["log"]["complete"]) == ("failed", "LauncherLost", False)
         assert [gap["from"] for gap in lost["log"]["gaps"]] == [3]
-        assert (went_on["status"], went_on["exit_code"]) == ("failed", 3)
+        assert (started["status"], started["exit_code"]) == ("failed", 3)
         assert left
         assert not [pid for pid in left if _alive(pid)]
-        assert_receipt_is_true(launcher, lost)
+        assert_receipt_matches_the_log(launcher, lost)
 
 
-def test_two_launchers_leave_each_others_runs_of_the_same_name_alone(tmp_path: Path) -> None:
+def test_two_launchers_do_not_touch_each_others_run_with_the_same_id(tmp_path: Path) -> None:
     pipelines = {"sleeps": {"command": ["python", "-c", PROGRAMS["sleeps"]]}}
     with Launcher(tmp_path / "one", pipelines) as one, Launcher(tmp_path / "other", pipelines) as other:
         key = {"Idempotency-Key": "the same"}
@@ -279,7 +290,7 @@ def test_two_launchers_leave_each_others_runs_of_the_same_name_alone(tmp_path: P
         assert other.status(run_id)["status"] == "running"
 
 
-def test_a_launcher_that_is_told_to_stop_ends_its_runs_and_says_so(tmp_path: Path) -> None:
+def test_stopping_the_launcher_stops_its_runs_and_records_the_reason(tmp_path: Path) -> None:
     with Launcher(tmp_path, {"sleeps": {"command": ["python", "-c", PROGRAMS["sleeps"]]}}) as launcher:
         run_id = launcher.run("1", pipeline="sleeps")["run_id"]
         until(lambda: b"asleep" in launcher.log(run_id))

@@ -1,4 +1,4 @@
-"""What is old goes: record, log, artifacts, history; what waits or runs stays."""
+"""Old runs are deleted with their record, log, artifacts and history; newer ones stay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from launching.launcher import Launcher
 PIPELINES: dict[str, dict[str, Any]] = {"hello": {"command": ["python", "-c", "print('hello')"]}}
 
 
-def test_old_runs_are_forgotten_everywhere(tmp_path: Path, redis_url: str, mongodb_uri: str) -> None:
+def test_old_runs_are_deleted_everywhere(tmp_path: Path, redis_url: str, mongodb_uri: str) -> None:
     with Launcher(tmp_path, PIPELINES, REDIS_URL=redis_url, MONGODB_URI=mongodb_uri, RETENTION_DAYS="1") as launcher:
         old, new = launcher.run("1", pipeline="hello")["run_id"], launcher.run("2", pipeline="hello")["run_id"]
         for run_id in (old, new):

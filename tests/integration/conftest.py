@@ -1,4 +1,4 @@
-"""One running launcher for all tests of this folder that do not stop it."""
+"""One running launcher, shared by all tests in this folder that do not stop it."""
 
 from __future__ import annotations
 

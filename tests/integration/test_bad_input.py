@@ -1,4 +1,4 @@
-"""Mistaken and malicious requests: each has a clear answer, and never a 500."""
+"""Invalid and malicious requests: each gets a clear answer, and never a 500."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def files(launcher: Launcher) -> str:
         ("%00", 403),
     ],
 )
-def test_no_path_leaves_the_artifacts_folder(launcher: Launcher, files: str, name: str, status: int) -> None:
+def test_no_path_escapes_the_artifacts_folder(launcher: Launcher, files: str, name: str, status: int) -> None:
     raw = http.client.HTTPConnection(urlsplit(launcher.url).netloc, timeout=10)  # does not normalize paths
     with contextlib.closing(raw) as connection:
         connection.request("GET", f"/artifacts/{files}/{name}", headers=launcher.headers)
@@ -157,7 +157,7 @@ def test_no_path_leaves_the_artifacts_folder(launcher: Launcher, files: str, nam
 @pytest.mark.parametrize(
     "credential", ["", "Bearer", "Bearer x", "Basic x", "Bearer " + "x" * 20_000, "Bearer ..", "x"]
 )
-def test_without_a_valid_credential_nothing_is_revealed(launcher: Launcher, credential: str) -> None:
+def test_invalid_credential_reveals_nothing(launcher: Launcher, credential: str) -> None:
     calls = [("POST", "/jobs/run"), ("POST", "/jobs/run-bulk"), ("GET", "/jobs"), ("GET", "/jobs/x/status")]
     calls += [("GET", "/jobs/x/logs"), ("GET", "/jobs/x/log"), ("GET", "/artifacts/x/y"), ("DELETE", "/jobs/x")]
     calls += [("POST", "/jobs/x/ticket"), ("POST", "/queue/pause"), ("POST", "/queue/resume")]
@@ -170,7 +170,7 @@ def test_without_a_valid_credential_nothing_is_revealed(launcher: Launcher, cred
             assert answer.headers["content-type"] == PROBLEM
 
 
-def test_without_a_strong_secret_the_launcher_does_not_start(tmp_path: Path) -> None:
+def test_launcher_does_not_start_without_a_strong_secret(tmp_path: Path) -> None:
     for secret in (None, "", "short", "x" * 64):
         launcher = Launcher(tmp_path, RUNNER_API_SECRET=secret)
         with pytest.raises(LauncherError, match=r"RUNNER_API_SECRET.*openssl rand -hex 32"):
@@ -180,11 +180,11 @@ def test_without_a_strong_secret_the_launcher_does_not_start(tmp_path: Path) -> 
         launcher.client.close()
 
 
-def test_occupied_port_is_one_line(launcher: Launcher, tmp_path: Path) -> None:
+def test_occupied_port_is_reported_in_one_line(launcher: Launcher, tmp_path: Path) -> None:
     environment = Launcher(tmp_path, PORT=launcher.environment["PORT"])
     environment.client.close()
     command = [sys.executable, "-m", "launcher.main", "serve"]
-    ended = subprocess.run(
+    done = subprocess.run(
         command,
         cwd=ROOT,
         env=environment.environment,
@@ -193,11 +193,11 @@ def test_occupied_port_is_one_line(launcher: Launcher, tmp_path: Path) -> None:
         timeout=START_SECONDS,
         check=False,
     )
-    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert "Address already in use" in ended.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Address already in use" in done.stderr
 
 
-def test_second_launcher_is_refused_the_same_archive(launcher: Launcher) -> None:
+def test_second_launcher_cannot_use_the_same_archive(launcher: Launcher) -> None:
     second = Launcher(launcher.directory, PORT="0")
     with pytest.raises(LauncherError, match=r"Another process writes to .*ARCHIVE_DIR"):
         second.start()

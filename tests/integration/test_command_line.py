@@ -99,7 +99,7 @@ def answer(launcher: Launcher, *arguments: str, schema: str | None = None, input
     return document
 
 
-def test_run_follow_status_artifacts_retry_and_cancel(launcher: Launcher, tmp_path: Path) -> None:
+def test_commands_launch_follow_show_retry_and_cancel_a_run(launcher: Launcher, tmp_path: Path) -> None:
     followed = slipway(launcher, "run", "4711", "--profile", "senior", "--follow")
     assert followed.returncode == 0, followed.stderr
     assert followed.stdout.startswith("Starting pipeline default for job 4711, profile senior\n")
@@ -123,7 +123,7 @@ def test_run_follow_status_artifacts_retry_and_cancel(launcher: Launcher, tmp_pa
     assert answer(launcher, "ps", schema="RunPage")["total"] >= 3
 
 
-def test_a_bulk_repeated_with_its_key_launches_no_second_run(launcher: Launcher) -> None:
+def test_repeated_bulk_with_the_same_key_launches_no_second_run(launcher: Launcher) -> None:
     options = ("--pipeline", "hello", "--key", "once")
     first = answer(launcher, "run-bulk", "b1", *options, schema="BulkView")
     both = answer(launcher, "run-bulk", "--file", "-", *options, schema="BulkView", input="b1\n\nb2\n")
@@ -165,12 +165,12 @@ def test_version_is_printed_without_a_launcher(launcher: Launcher) -> None:
     assert slipway(launcher, "--version", RUNNER_URL="http://127.0.0.1:9").stdout == f"slipway {VERSION}\n"
 
 
-def test_following_exits_with_the_exit_code_of_the_run(launcher: Launcher) -> None:
+def test_followed_run_determines_the_exit_code(launcher: Launcher) -> None:
     assert slipway(launcher, "run", "t", "--pipeline", "three", "--follow").returncode == 3
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "code", "says"),
+    ("arguments", "environ", "code", "message"),
     [
         (["status", "nobody"], {}, 65, "Run nobody not found"),
         (["status"], {}, 65, "Specify one run"),
@@ -185,12 +185,12 @@ def test_following_exits_with_the_exit_code_of_the_run(launcher: Launcher) -> No
         (["token"], {"RUNNER_API_SECRET": ""}, 65, "is not set"),
     ],
 )
-def test_a_failure_is_a_sentence_and_an_exit_code(
-    launcher: Launcher, arguments: list[str], environ: dict[str, str], code: int, says: str
+def test_failure_has_a_message_and_an_exit_code(
+    launcher: Launcher, arguments: list[str], environ: dict[str, str], code: int, message: str
 ) -> None:
     done = slipway(launcher, *arguments, **environ)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
-    assert says in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_failure_is_a_sentence_and_an_exit_code(
         (["no-such-command"], {}, 2, None),
     ],
 )
-def test_with_json_a_failure_is_a_problem(
+def test_failure_with_json_is_a_problem(
     launcher: Launcher, arguments: list[str], environ: dict[str, str], code: int, status: int | None
 ) -> None:
     done = slipway(launcher, *arguments, "--json", **environ)
@@ -217,7 +217,7 @@ def test_with_json_a_failure_is_a_problem(
     assert (done.returncode, problem["exit_code"], problem["status"], done.stdout) == (code, code, status, "")
 
 
-def test_with_json_a_followed_run_is_one_event_per_line(launcher: Launcher) -> None:
+def test_followed_run_with_json_prints_one_event_per_line(launcher: Launcher) -> None:
     done = slipway(launcher, "run", "e", "--pipeline", "progress", "--follow", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     for event in events:
@@ -227,7 +227,7 @@ def test_with_json_a_followed_run_is_one_event_per_line(launcher: Launcher) -> N
     assert {"status", "progress", "end"} <= {event["event"] for event in events}
 
 
-def test_a_log_of_many_megabytes_is_printed_in_little_memory(launcher: Launcher) -> None:
+def test_large_log_is_printed_in_little_memory(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("big", pipeline="big")["run_id"], SECONDS)["run_id"]
     for arguments in (("logs", run_id), ("logs", run_id, "--json")):
         limited = ["bash", "-c", 'ulimit -v "$1"; shift; exec "$@"', "bash", str(160 << 10), *command(*arguments)]
@@ -242,7 +242,7 @@ def test_a_log_of_many_megabytes_is_printed_in_little_memory(launcher: Launcher)
         assert printed > BIG_BYTES
 
 
-def test_a_token_is_limited_to_its_scopes(launcher: Launcher) -> None:
+def test_token_is_limited_to_its_scopes(launcher: Launcher) -> None:
     token = answer(launcher, "token", "--scope", "read")["token"]
     assert slipway(launcher, "ps", RUNNER_API_SECRET=token).returncode == 0
     assert slipway(launcher, "pause", RUNNER_API_SECRET=token).returncode == 77
@@ -252,7 +252,7 @@ def test_a_token_is_limited_to_its_scopes(launcher: Launcher) -> None:
     assert "is a token" in slipway(launcher, "token", RUNNER_API_SECRET=token).stderr
 
 
-def test_the_doctor_reports_a_paused_queue(launcher: Launcher) -> None:
+def test_doctor_reports_a_paused_queue(launcher: Launcher) -> None:
     assert answer(launcher, "pause") == {"paused": True}
     done = json.loads(slipway(launcher, "doctor", "--json", PATH="/nowhere").stdout)
     assert answer(launcher, "resume") == {"paused": False}
@@ -262,36 +262,36 @@ def test_the_doctor_reports_a_paused_queue(launcher: Launcher) -> None:
     assert (checks["credential"]["state"], checks["cluster"]["state"]) == ("ok", "skip")
 
 
-def test_a_hostile_line_is_unchanged_in_a_pipe_and_harmless_at_a_terminal(launcher: Launcher) -> None:
+def test_hostile_line_is_unchanged_in_a_pipe_and_escaped_in_a_terminal(launcher: Launcher) -> None:
     piped = slipway(launcher, "run", "h", "--pipeline", "hostile", "--follow")
     assert HOSTILE in piped.stdout
-    shown = at_a_terminal(launcher, "run", "h", "--pipeline", "hostile", "--follow")[1]
+    shown = in_a_terminal(launcher, "run", "h", "--pipeline", "hostile", "--follow")[1]
     assert b"\x1b]0;" not in shown
     assert b"owned" in shown
 
 
-def test_a_line_that_redraws_itself_is_shown_live_at_a_terminal(launcher: Launcher) -> None:
-    code, shown = at_a_terminal(launcher, "run", "redraws", "--pipeline", "redraws", "--follow")
+def test_line_that_redraws_itself_is_shown_live_in_a_terminal(launcher: Launcher) -> None:
+    code, shown = in_a_terminal(launcher, "run", "redraws", "--pipeline", "redraws", "--follow")
     frames = [int(found) for found in re.findall(rb"(\d+) %", shown)]
     assert (code, frames[-1]) == (0, 100), shown
-    assert len(set(frames)) > 3  # some of them before the last, each replaced by the next
+    assert len(set(frames)) > 3  # some intermediate frames were shown, too
     assert b"whole line" in shown and "\N{SYMBOL FOR CARRIAGE RETURN}".encode() not in shown
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
-def test_in_a_pipe_a_followed_line_is_printed_when_it_is_finished(launcher: Launcher, as_json: list[str]) -> None:
+def test_followed_line_is_printed_to_a_pipe_only_when_it_is_complete(launcher: Launcher, as_json: list[str]) -> None:
     done = slipway(launcher, "run", "piped", "--pipeline", "redraws", "--follow", *as_json)
-    said = done.stdout + done.stderr
-    assert (done.returncode, "partial" in said, said.count(" %")) == (0, False, 1), said
+    output = done.stdout + done.stderr
+    assert (done.returncode, "partial" in output, output.count(" %")) == (0, False, 1), output
     assert "100 %" in done.stdout
 
 
-def test_a_whole_log_keeps_its_bytes_in_a_pipe_and_shows_last_frames_at_a_terminal(launcher: Launcher) -> None:
+def test_log_keeps_its_bytes_in_a_pipe_and_shows_last_frames_in_a_terminal(launcher: Launcher) -> None:
     run_id = launcher.wait(launcher.run("whole", pipeline="redraws")["run_id"])["run_id"]
     raw = subprocess.run(command("logs", run_id), cwd=ROOT, env=environment(launcher), capture_output=True, check=True)
     assert raw.stdout == launcher.log(run_id)
     assert b"a\rwhole line\n\r  0 %\r  4 %" in raw.stdout
-    _, shown = at_a_terminal(launcher, "logs", run_id)
+    _, shown = in_a_terminal(launcher, "logs", run_id)
     assert [line.strip() for line in shown.decode().splitlines()][1:] == ["whole line", "100 %"]
 
 
@@ -299,7 +299,7 @@ def test_a_whole_log_keeps_its_bytes_in_a_pipe_and_shows_last_frames_at_a_termin
     "job_id",
     ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "👩\u200d👩\u200d👧", "🏴\U000e0067\U000e0062\U000e007f"],
 )
-def test_a_job_id_of_joined_characters_is_launched_and_found(launcher: Launcher, job_id: str) -> None:
+def test_job_id_with_joined_characters_is_launched_and_found(launcher: Launcher, job_id: str) -> None:
     run = answer(launcher, "run", job_id, "--pipeline", "hello")
     assert run["job_id"] == job_id
     assert answer(launcher, "status", "--job-id", job_id)["run_id"] == run["run_id"]
@@ -317,9 +317,7 @@ def test_a_job_id_of_joined_characters_is_launched_and_found(launcher: Launcher,
         (["run-bulk", "-F", "-"], b"a\xff\n"),
     ],
 )
-def test_bytes_that_are_not_text_are_refused_with_a_sentence(
-    launcher: Launcher, arguments: list[str], input_bytes: bytes
-) -> None:
+def test_invalid_text_is_refused_with_a_message(launcher: Launcher, arguments: list[str], input_bytes: bytes) -> None:
     done = subprocess.run(
         command(*arguments), cwd=ROOT, env=environment(launcher), input=input_bytes, capture_output=True, check=False
     )
@@ -327,7 +325,7 @@ def test_bytes_that_are_not_text_are_refused_with_a_sentence(
     assert done.stderr.strip()
 
 
-def test_every_line_is_printed_once_across_a_restart_of_the_launcher(tmp_path: Path) -> None:
+def test_every_line_is_printed_once_across_a_launcher_restart(tmp_path: Path) -> None:
     with Launcher(tmp_path, PIPELINES) as launcher:
         run_id = launcher.run("s", pipeline="slow")["run_id"]
         with subprocess.Popen(
@@ -336,7 +334,7 @@ def test_every_line_is_printed_once_across_a_restart_of_the_launcher(tmp_path: P
             env=environment(launcher),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            bufsize=0,  # `communicate` does not see what a buffer has read ahead
+            bufsize=0,  # `communicate` would miss lines that a buffer has read ahead
         ) as follower:
             assert follower.stdout is not None
             seen = [follower.stdout.readline() for _ in range(40)]
@@ -351,15 +349,15 @@ def test_every_line_is_printed_once_across_a_restart_of_the_launcher(tmp_path: P
     assert [line for line in printed if line.startswith(b"line ")] == numbered
 
 
-def test_ctrl_c_asks_and_cancels(launcher: Launcher) -> None:
-    code, shown = at_a_terminal(
+def test_ctrl_c_asks_and_cancels_the_run(launcher: Launcher) -> None:
+    code, shown = in_a_terminal(
         launcher, "run", "c", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"y\n")]
     )
     assert code == 130, shown
 
 
-def test_ctrl_c_and_no_leaves_the_run_running_and_says_how_to_follow_it(launcher: Launcher) -> None:
-    code, shown = at_a_terminal(
+def test_ctrl_c_answered_with_no_keeps_the_run_and_shows_how_to_follow_it(launcher: Launcher) -> None:
+    code, shown = in_a_terminal(
         launcher, "run", "c4", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"n\n")]
     )
     run = answer(launcher, "status", "--job-id", "c4")
@@ -368,8 +366,8 @@ def test_ctrl_c_and_no_leaves_the_run_running_and_says_how_to_follow_it(launcher
     launcher.client.delete(f"/jobs/{run['run_id']}")
 
 
-def test_a_second_ctrl_c_leaves_the_run_running(launcher: Launcher) -> None:
-    code, shown = at_a_terminal(
+def test_second_ctrl_c_keeps_the_run(launcher: Launcher) -> None:
+    code, shown = in_a_terminal(
         launcher, "run", "c2", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"\x03")]
     )
     assert (code, b"The run continues" in shown) == (75, True), shown
@@ -378,7 +376,7 @@ def test_a_second_ctrl_c_leaves_the_run_running(launcher: Launcher) -> None:
     launcher.client.delete(f"/jobs/{run['run_id']}")
 
 
-def test_an_interrupt_without_a_terminal_leaves_the_run_running_and_says_so(launcher: Launcher) -> None:
+def test_interrupt_without_a_terminal_keeps_the_run_and_reports_it(launcher: Launcher) -> None:
     with subprocess.Popen(
         command("run", "c3", "--pipeline", "sleep", "-f"),
         cwd=ROOT,
@@ -391,15 +389,15 @@ def test_an_interrupt_without_a_terminal_leaves_the_run_running_and_says_so(laun
         while b"up" not in follower.stdout.readline():
             assert follower.poll() is None
         follower.send_signal(signal.SIGINT)
-        _, said = follower.communicate(timeout=SECONDS)
-    assert (follower.returncode, b"The run continues" in said) == (75, True), said
+        _, errors = follower.communicate(timeout=SECONDS)
+    assert (follower.returncode, b"The run continues" in errors) == (75, True), errors
     launcher.client.delete(f"/jobs/{answer(launcher, 'status', '--job-id', 'c3')['run_id']}")
 
 
-def at_a_terminal(
+def in_a_terminal(
     launcher: Launcher, *arguments: str, presses: list[tuple[bytes, bytes]] | None = None
 ) -> tuple[int, bytes]:
-    """Run at a terminal of its own, and press keys after each awaited text."""
+    """Run in a pseudo-terminal and press keys after each expected text; return the exit code and the output."""
     waiting = list(presses or [])
     pid, terminal = pty.fork()
     if pid == 0:

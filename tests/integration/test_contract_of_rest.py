@@ -36,11 +36,11 @@ def test_run_has_every_field_of_the_contract(launcher: Launcher) -> None:
 
 
 def test_runs_are_listed_newest_first_by_filter_and_page(launcher: Launcher) -> None:
-    asked = [launcher.run("listed", pipeline="hello")["run_id"] for _ in range(5)]
-    for run_id in asked:
+    launched = [launcher.run("listed", pipeline="hello")["run_id"] for _ in range(5)]
+    for run_id in launched:
         launcher.wait(run_id)
     found = launcher.client.get("/jobs", params={"job_id": "listed", "per_page": 2, "page": 2}).json()
-    assert [run["run_id"] for run in found["runs"]] == asked[::-1][2:4]
+    assert [run["run_id"] for run in found["runs"]] == launched[::-1][2:4]
     assert (found["total"], found["page"], found["per_page"]) == (5, 2, 2)
     empty = launcher.client.get("/jobs", params={"job_id": "listed", "status": "failed"}).json()
     assert empty["total"] == 0
@@ -48,7 +48,7 @@ def test_runs_are_listed_newest_first_by_filter_and_page(launcher: Launcher) -> 
     assert launcher.client.get("/jobs", params={"page": 0}).status_code == 422
 
 
-def test_every_run_is_counted_on_its_day_by_its_status(tmp_path: Path) -> None:
+def test_stats_count_every_run_by_day_and_status(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     today = datetime.now(UTC).date()
 
@@ -74,7 +74,7 @@ def test_every_run_is_counted_on_its_day_by_its_status(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("query", "error"),
     [
         ({"days": 0}, "days: "),
         ({"days": 367}, "days: "),
@@ -89,12 +89,12 @@ def test_every_run_is_counted_on_its_day_by_its_status(tmp_path: Path) -> None:
         ({"tz": "tzdata.zi"}, "tz: not a time zone"),
     ],
 )
-def test_invalid_days_or_time_zone_are_refused(launcher: Launcher, asked: dict[str, Any], said: str) -> None:
-    answer = launcher.client.get("/jobs/stats", params=asked)
-    assert answer.status_code == 422 and said in answer.json()["detail"]
+def test_invalid_days_or_time_zone_are_refused(launcher: Launcher, query: dict[str, Any], error: str) -> None:
+    answer = launcher.client.get("/jobs/stats", params=query)
+    assert answer.status_code == 422 and error in answer.json()["detail"]
 
 
-def test_stats_is_not_a_run(launcher: Launcher) -> None:
+def test_stats_is_not_a_run_id(launcher: Launcher) -> None:
     assert launcher.client.get("/jobs/stats", params={"days": 366}).status_code == 200
     for method, path in (("GET", "/jobs/stats/status"), ("GET", "/jobs/stats/log"), ("DELETE", "/jobs/stats")):
         assert launcher.client.request(method, path).status_code == 404
@@ -106,7 +106,7 @@ def test_stats_is_not_a_run(launcher: Launcher) -> None:
 def test_repeated_request_returns_the_same_run(launcher: Launcher) -> None:
     answers: list[dict[str, Any]] = []
 
-    def ask() -> None:
+    def launch() -> None:
         body = {"job_id": "once", "pipeline": "hello"}
         answer = httpx.post(
             f"{launcher.url}/jobs/run",
@@ -116,7 +116,7 @@ def test_repeated_request_returns_the_same_run(launcher: Launcher) -> None:
         )
         answers.append(answer.json())
 
-    threads = [threading.Thread(target=ask) for _ in range(20)]
+    threads = [threading.Thread(target=launch) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -129,13 +129,13 @@ def test_repeated_request_returns_the_same_run(launcher: Launcher) -> None:
 
 
 def test_repeated_bulk_launches_the_rest(launcher: Launcher) -> None:
-    def ask(*job_ids: str) -> list[str]:
+    def launch(*job_ids: str) -> list[str]:
         body = {"job_ids": list(job_ids), "pipeline": "hello"}
         answer = launcher.client.post("/jobs/run-bulk", json=body, headers={"Idempotency-Key": "bulk-1"})
         return list(answer.json()["run_ids"])
 
-    first = ask("m1", "m2")
-    second = ask("m1", "m2", "m3")
+    first = launch("m1", "m2")
+    second = launch("m1", "m2", "m3")
     assert second[:2] == first
     assert len(set(second)) == 3
 
@@ -150,8 +150,8 @@ def test_queued_runs_have_a_place_and_can_be_cancelled(launcher: Launcher) -> No
         assert launcher.status(second["run_id"])["queue"]["position"] == 1
         place = launcher.status(first["run_id"])["queue"]
         assert (place["position"], place["why"]) == (2, "The queue is paused.")
-        gone = launcher.client.delete(f"/jobs/{second['run_id']}").json()
-        assert (gone["status"], gone["started_at"], gone["exit_code"]) == ("cancelled", None, None)
+        cancelled = launcher.client.delete(f"/jobs/{second['run_id']}").json()
+        assert (cancelled["status"], cancelled["started_at"], cancelled["exit_code"]) == ("cancelled", None, None)
         assert [name for _, name, _ in launcher.events(second["run_id"])] == ["status", "end"]
     finally:
         launcher.client.post("/queue/resume")
@@ -245,7 +245,7 @@ def test_configured_origins_are_allowed(launcher: Launcher) -> None:
     assert "access-control-allow-origin" not in preflight("https://evil.example.com").headers
 
 
-def test_probes_metrics_and_documentation_answer(launcher: Launcher) -> None:
+def test_probes_metrics_and_documentation_are_served(launcher: Launcher) -> None:
     for path in ("/livez", "/readyz", "/docs"):
         assert launcher.client.get(path, headers={"Authorization": ""}).status_code == 200
     metrics = launcher.client.get("/metrics").text

@@ -1,4 +1,4 @@
-"""The doctor names each problem between this machine and the cluster, and how to fix it."""
+"""The doctor reports each problem between this machine and the cluster, and how to fix it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HEALTH = {
 
 
 def doctor(folder: Path = ROOT, **environ: str) -> dict[str, dict[str, str]]:
-    """Return the findings by check. There is no kubectl in PATH unless a test adds one."""
+    """Return the findings by check. kubectl is not in PATH unless a test adds one."""
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment |= {"PATH": "/nowhere"} | environ
     done = subprocess.run(
@@ -54,8 +54,8 @@ def doctor(folder: Path = ROOT, **environ: str) -> dict[str, dict[str, str]]:
 
 
 @contextmanager
-def answering(health: Any, certificate: Path | None = None) -> Iterator[str]:
-    """A real server that answers every call with this, as some other launcher or program might."""
+def health_server(health: Any, certificate: Path | None = None) -> Iterator[str]:
+    """Run a server that answers every request with this, like another version or program."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -70,7 +70,7 @@ def answering(health: Any, certificate: Path | None = None) -> Iterator[str]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: Any, client_address: Any) -> None:
-            pass  # a caller that does not trust the certificate hangs up
+            pass  # a client that does not trust the certificate disconnects
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if certificate:
@@ -102,25 +102,25 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("runner.example.com", "is not a valid URL", "RUNNER_URL"),
     ],
 )
-def test_an_unreachable_launcher_is_reported_with_its_cause(url: str, found: str, do: str) -> None:
+def test_unreachable_launcher_is_reported_with_its_cause(url: str, found: str, do: str) -> None:
     check = doctor(RUNNER_URL=url)["launcher"]
     assert check["state"] == "fail"
     assert found in check["found"] and do in check["do"]
 
 
 def test_each_tls_error_has_its_own_advice(certificate: Path) -> None:
-    with answering(HEALTH, certificate) as url:
+    with health_server(HEALTH, certificate) as url:
         untrusted = doctor(RUNNER_URL=url)["launcher"]
         assert "certificate is not trusted" in untrusted["found"] and "SSL_CERT_FILE" in untrusted["do"]
         assert doctor(RUNNER_URL=url, SSL_CERT_FILE=f"{certificate}.crt")["launcher"]["state"] == "ok"
         plain = doctor(RUNNER_URL=url.replace("https", "http"))["launcher"]
         assert plain["state"] == "fail" and "https://" in plain["do"]
-    with answering(HEALTH) as url:
+    with health_server(HEALTH) as url:
         assert "http://" in doctor(RUNNER_URL=url.replace("http", "https"))["launcher"]["do"]
 
 
 @pytest.mark.parametrize(
-    ("health", "check", "state", "says"),
+    ("health", "check", "state", "message"),
     [
         (HEALTH, "version", "warn", "too old to report"),
         (HEALTH | {"version": "99.0"}, "version", "warn", "99.0"),
@@ -137,10 +137,10 @@ def test_each_tls_error_has_its_own_advice(certificate: Path) -> None:
         (["not", "an", "object"], "launcher", "fail", "is not a launcher"),
     ],
 )
-def test_the_answer_of_another_version_or_program_is_checked(health: Any, check: str, state: str, says: str) -> None:
-    with answering(health) as url:
+def test_response_of_another_version_or_program_is_checked(health: Any, check: str, state: str, message: str) -> None:
+    with health_server(health) as url:
         found = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[check]
-    assert (found["state"], says in found["found"]) == (state, True), found
+    assert (found["state"], message in found["found"]) == (state, True), found
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_the_answer_of_another_version_or_program_is_checked(health: Any, check:
         ({}, "health", "warn", "See the launcher's log"),
     ],
 )
-def test_each_problem_of_the_launcher_is_shown_once_with_what_to_do(
+def test_each_problem_of_the_launcher_is_reported_once_with_what_to_do(
     changes: dict[str, Any], check: str, state: str, do: str
 ) -> None:
     sentences = {
@@ -162,21 +162,21 @@ def test_each_problem_of_the_launcher_is_shown_once_with_what_to_do(
         "lost lines": "The disk refused log lines, 12 since the launcher started.",
         "health": "The records of 2 runs cannot be read.",
     }
-    with answering(HEALTH | changes | {"problems": [sentences[check]]}) as url:
+    with health_server(HEALTH | changes | {"problems": [sentences[check]]}) as url:
         checks = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)
     assert (checks[check]["state"], checks[check]["found"]) == (state, sentences[check])
     assert do in checks[check]["do"]
     assert [each["found"] for each in checks.values()].count(sentences[check]) == 1
 
 
-def test_lines_lost_a_while_ago_are_reported_though_the_launcher_is_healthy() -> None:
-    with answering(HEALTH | {"problems": [], "lost_lines": 7}) as url:
+def test_lines_lost_earlier_are_reported_even_if_the_launcher_is_healthy() -> None:
+    with health_server(HEALTH | {"problems": [], "lost_lines": 7}) as url:
         found = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)["lost lines"]
     assert "log lines, 7 since the launcher started" in found["found"]
 
 
 @pytest.mark.parametrize(
-    ("secret", "state", "says"),
+    ("secret", "state", "message"),
     [
         ("hunter\n", "fail", "ends with a line break, which echo adds"),
         ("'hunter'", "fail", "quotation marks around it that were meant for a shell"),
@@ -185,25 +185,25 @@ def test_lines_lost_a_while_ago_are_reported_though_the_launcher_is_healthy() ->
         ("hunter", "warn", "has fewer than 32 bytes"),
     ],
 )
-def test_an_unusable_a_missing_and_a_weak_secret_are_distinguished(secret: str, state: str, says: str) -> None:
-    with answering(HEALTH) as url:
+def test_invalid_missing_and_weak_secrets_are_distinguished(secret: str, state: str, message: str) -> None:
+    with health_server(HEALTH) as url:
         checks = doctor(RUNNER_URL=url, RUNNER_API_SECRET=secret)
-    assert (checks["secret"]["state"], says in checks["secret"]["found"]) == (state, True), checks["secret"]
-    assert checks["launcher"]["state"] == "ok", "it answers without a credential"
+    assert (checks["secret"]["state"], message in checks["secret"]["found"]) == (state, True), checks["secret"]
+    assert checks["launcher"]["state"] == "ok", "the launcher answers without a credential"
     assert checks["credential"]["state"] == ("skip" if state == "fail" else "ok")
     assert "hunter" not in json.dumps(checks)
 
 
-def test_a_url_with_a_password_is_refused_and_not_shown() -> None:
+def test_url_with_a_password_is_refused_and_not_shown() -> None:
     checks = doctor(RUNNER_URL="https://me:hunter@runner.example.com", RUNER_URL="x")
     assert checks["launcher"]["state"] == "fail"
     assert "must not contain a user name or a password" in checks["launcher"]["found"]
     assert "hunter" not in json.dumps(checks)
 
 
-def test_lines_of_env_that_a_shell_misreads_are_named(tmp_path: Path) -> None:
+def test_env_lines_that_a_shell_misreads_are_reported(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAX_CONCURRENCY=3\nMONGODB_URI=mongodb://u:hunter@h/?a=b&w=1\n")
-    with answering(HEALTH) as url:
+    with health_server(HEALTH) as url:
         check = doctor(tmp_path, RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)[".env"]
         assert (check["state"], "hunter" in str(check)) == ("fail", False)
         assert ".env:2 sets MONGODB_URI to a value" in check["found"] and "single quotes" in check["do"]
@@ -212,20 +212,20 @@ def test_lines_of_env_that_a_shell_misreads_are_named(tmp_path: Path) -> None:
         assert doctor(tmp_path, RUNNER_URL=url, MAX_CONCURRENCY="3")[".env"]["found"] == "loaded"
 
 
-def test_an_operator_that_is_down_is_reported_with_where_to_look() -> None:
-    with answering(HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"}) as url:
+def test_operator_that_is_down_is_reported_with_commands_to_inspect_it() -> None:
+    with health_server(HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"}) as url:
         do = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64, KUBE_NAMESPACE="other")["operator"]["do"]
     assert "kubectl -n other get pods" in do and "kubectl -n other logs deployment/slipway-operator" in do
-    with answering(HEALTH) as url:
+    with health_server(HEALTH) as url:
         assert "operator" not in doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)  # the local engine has none
 
 
-def test_a_wrong_secret_and_unreachable_stores_are_reported_together(tmp_path: Path) -> None:
-    away: dict[str, Any] = {
+def test_wrong_secret_and_unreachable_stores_are_reported_together(tmp_path: Path) -> None:
+    unreachable: dict[str, Any] = {
         "REDIS_URL": "redis://127.0.0.1:9/0",
         "MONGODB_URI": "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200",
     }
-    with Launcher(tmp_path, **away) as launcher:
+    with Launcher(tmp_path, **unreachable) as launcher:
         none = doctor(RUNNER_URL=launcher.url)["credential"]
         assert none["state"] == "fail" and "This launcher requires a credential" in none["found"]
         checks = doctor(RUNNER_URL=launcher.url, RUNNER_API_SECRET="w" * 64)
@@ -236,10 +236,10 @@ def test_a_wrong_secret_and_unreachable_stores_are_reported_together(tmp_path: P
         assert {right[name]["state"] for name in ("launcher", "version", "credential", "secret", "queue")} == {"ok"}
 
 
-def test_unreachable_kubernetes_is_reported_in_its_own_words(tmp_path: Path) -> None:
+def test_unreachable_kubernetes_is_reported_with_kubectls_message(tmp_path: Path) -> None:
     kubectl = tmp_path / "kubectl"
     kubectl.write_text("#!/bin/sh\necho 'The connection to the server 127.0.0.1:9 was refused' >&2; exit 1\n")
     kubectl.chmod(0o755)
-    with answering(HEALTH) as url:
+    with health_server(HEALTH) as url:
         check = doctor(RUNNER_URL=url, PATH=f"{tmp_path}:/bin", KUBECONFIG=str(tmp_path / "config"))["cluster"]
     assert (check["state"], "was refused" in check["found"], "KUBECONFIG" in check["do"]) == ("fail", True, True)

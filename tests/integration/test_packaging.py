@@ -1,4 +1,4 @@
-"""The wheel: each part installs with its extra and starts, and the command line alone brings none of the services."""
+"""The wheel: each part installs with its extra and starts; the command line installs without the services."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def installed(folder: Path, wheel: Path, *locks: str, extras: str = "") -> Path:
-    """Install what the lock files pin, then the wheel, whose requirements must be met by that; return the `bin`."""
+def install(folder: Path, wheel: Path, *locks: str, extras: str = "") -> Path:
+    """Install the locked packages, then the wheel, which must need no others; return the `bin` folder."""
     python = str(folder / "bin/python")
     uv("venv", "--quiet", "--python", sys.executable, str(folder))
     for lock in locks:
@@ -72,15 +72,15 @@ def run(script: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
 
 @pytest.fixture(scope="module")
 def command_line(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("base"), wheel)
+    return install(tmp_path_factory.mktemp("base"), wheel)
 
 
 @pytest.fixture(scope="module")
 def everything(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("all"), wheel, "requirements.lock", extras="[all]")
+    return install(tmp_path_factory.mktemp("all"), wheel, "requirements.lock", extras="[all]")
 
 
-def test_the_command_line_installs_without_the_services(command_line: Path) -> None:
+def test_command_line_installs_without_the_services(command_line: Path) -> None:
     find = "import importlib.util, sys; print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
     assert run(command_line / "python", "-c", find, *SERVICES).stdout == "[]\n"
     assert run(command_line / "slipway", "--help").returncode == 0
@@ -93,9 +93,7 @@ def test_the_command_line_installs_without_the_services(command_line: Path) -> N
 @pytest.mark.parametrize(
     ("script", "extra"), [("slipway-launcher serve", "launcher"), ("slipway-frontend", "frontend,serve")]
 )
-def test_a_service_that_is_not_installed_says_which_extra_installs_it(
-    command_line: Path, script: str, extra: str
-) -> None:
+def test_missing_service_says_which_extra_installs_it(command_line: Path, script: str, extra: str) -> None:
     name, *arguments = script.split()
     done = run(command_line / name, *arguments)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
@@ -110,7 +108,7 @@ def test_every_command_starts_from_the_wheel(everything: Path) -> None:
 
 @contextmanager
 def started(script: Path, folder: Path, *arguments: str, **environ: str) -> Iterator[str]:
-    """Run a service in an empty folder until the test is done; yield its URL, which ends its first line."""
+    """Run a service in an empty folder while the block runs; yield its URL, the last word of its first line."""
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]} | environ
     with subprocess.Popen(
         [script, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
@@ -125,10 +123,10 @@ def started(script: Path, folder: Path, *arguments: str, **environ: str) -> Iter
 def test_launcher_and_front_end_serve_from_the_wheel(everything: Path, tmp_path: Path) -> None:
     secret = secrets.token_hex(32)
     settings = {"RUNNER_API_SECRET": secret, "PORT": "0", "PIPELINE_DIR": str(ROOT / "pipeline-image")}
-    ours = {"RUNNER_API_SECRET": secret, "FRONTEND_PASSWORD": "open sesame, please"}
+    credentials = {"RUNNER_API_SECRET": secret, "FRONTEND_PASSWORD": "open sesame, please"}
     with (
         started(everything / "slipway-launcher", tmp_path, "serve", "--quiet", **settings) as launcher,
-        started(everything / "slipway-frontend", tmp_path, "--port=0", RUNNER_URL=launcher, **ours) as pages,
+        started(everything / "slipway-frontend", tmp_path, "--port=0", RUNNER_URL=launcher, **credentials) as pages,
         httpx.Client(trust_env=False, timeout=30) as client,
     ):
         assert client.get(f"{launcher}/health").json()["status"] == "healthy"
@@ -139,14 +137,14 @@ def test_launcher_and_front_end_serve_from_the_wheel(everything: Path, tmp_path:
         assert json.loads(listed.stdout)["total"] == 0
 
 
-def test_the_lock_of_the_launchers_image_holds_launcher_and_operator(wheel: Path, tmp_path: Path) -> None:
-    scripts = installed(tmp_path, wheel, "requirements-launcher.lock", extras="[launcher,operator]")
+def test_lock_of_the_launchers_image_is_complete_for_launcher_and_operator(wheel: Path, tmp_path: Path) -> None:
+    scripts = install(tmp_path, wheel, "requirements-launcher.lock", extras="[launcher,operator]")
     for module in ("launcher.serving", "pipeline_operator.handlers"):
         imported = run(scripts / "python", "-c", f"import {module}")
         assert imported.returncode == 0, imported.stderr
 
 
-def test_the_wheel_holds_packages_and_nothing_else(wheel: Path) -> None:
+def test_wheel_contains_only_packages(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {
         *("launcher", "pipeline_operator", "frontend", "slipway_runs")

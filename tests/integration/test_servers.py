@@ -1,4 +1,4 @@
-"""The servers of the tests do what other tests rely on."""
+"""The test servers do what other tests rely on."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ from servers.redis_server import RedisServer
 from servers.server import Server, ServerError
 
 SUPPORT = Path(__file__).parents[1] / "support"
-GONE_SECONDS = 10.0
+WAIT_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def mongodb_client(server: MongodbServer) -> MongoClient[dict[str, Any]]:
     return MongoClient(server.url, serverSelectionTimeoutMS=300, socketTimeoutMS=300)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = GONE_SECONDS) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
@@ -65,7 +65,7 @@ def alive(pids: list[int]) -> list[int]:
     return [process.pid for process in processes if server_module.is_alive(process)]
 
 
-def test_redis_keeps_its_data_when_killed(own_redis: RedisServer) -> None:
+def test_redis_keeps_its_data_when_it_is_killed(own_redis: RedisServer) -> None:
     url = own_redis.url
     with redis_client(own_redis) as client:
         client.set("word", "kept")
@@ -78,7 +78,7 @@ def test_redis_keeps_its_data_when_killed(own_redis: RedisServer) -> None:
     assert own_redis.url == url
 
 
-def test_redis_starts_empty_when_asked(own_redis: RedisServer) -> None:
+def test_redis_starts_empty_without_keep_data(own_redis: RedisServer) -> None:
     with redis_client(own_redis) as client:
         client.set("word", "forgotten")
         own_redis.stop()
@@ -86,7 +86,7 @@ def test_redis_starts_empty_when_asked(own_redis: RedisServer) -> None:
         assert client.get("word") is None
 
 
-def test_redis_hangs_and_comes_back(own_redis: RedisServer) -> None:
+def test_paused_redis_hangs_until_it_is_resumed(own_redis: RedisServer) -> None:
     with redis_client(own_redis) as client:
         client.set("word", "kept")
         own_redis.pause()
@@ -96,7 +96,7 @@ def test_redis_hangs_and_comes_back(own_redis: RedisServer) -> None:
         assert client.get("word") == "kept"
 
 
-def test_mongodb_keeps_its_data_when_killed(own_mongodb: MongodbServer) -> None:
+def test_mongodb_keeps_its_data_when_it_is_killed(own_mongodb: MongodbServer) -> None:
     url = own_mongodb.url
     with mongodb_client(own_mongodb) as client:
         items = client.jobs.items
@@ -112,7 +112,9 @@ def test_mongodb_keeps_its_data_when_killed(own_mongodb: MongodbServer) -> None:
     assert own_mongodb.url == url
 
 
-def test_mongodb_hangs_and_comes_back_and_starts_empty_when_asked(own_mongodb: MongodbServer) -> None:
+def test_paused_mongodb_hangs_until_it_is_resumed_and_starts_empty_without_keep_data(
+    own_mongodb: MongodbServer,
+) -> None:
     with mongodb_client(own_mongodb) as client:
         client.jobs.items.insert_one({"word": "kept"})
         own_mongodb.pause()
@@ -127,8 +129,8 @@ def test_mongodb_hangs_and_comes_back_and_starts_empty_when_asked(own_mongodb: M
 
 @pytest.mark.parametrize("kind", [RedisServer, MongodbServer])
 @pytest.mark.parametrize("end", [Server.stop, Server.kill])
-@pytest.mark.parametrize("paused", [False, True], ids=["working", "paused"])
-def test_nothing_is_left_when_it_ends(
+@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
+def test_stopped_or_killed_server_leaves_no_process(
     tmp_path: Path, kind: type[Server], end: Callable[[Server], None], paused: bool
 ) -> None:
     server = kind(tmp_path)
@@ -142,14 +144,14 @@ def test_nothing_is_left_when_it_ends(
     assert not alive(pids)
 
 
-def test_every_listener_is_on_loopback(own_redis: RedisServer, own_mongodb: MongodbServer) -> None:
+def test_servers_listen_only_on_loopback(own_redis: RedisServer, own_mongodb: MongodbServer) -> None:
     for server in (own_redis, own_mongodb):
         connections = [each for pid in server.pids for each in psutil.Process(pid).net_connections("inet")]
         listeners = {each.laddr for each in connections if each.status == psutil.CONN_LISTEN}
         assert listeners == {("127.0.0.1", server.port)}
 
 
-def test_the_servers_die_with_the_tests(tmp_path: Path) -> None:
+def test_servers_are_killed_with_the_tests(tmp_path: Path) -> None:
     program = f"""
 import pathlib, signal
 from servers.mongodb_server import MongodbServer
@@ -170,17 +172,17 @@ signal.pause()
     wait_until(lambda: not alive(pids))
 
 
-def test_a_server_that_does_not_start_tells_why(own_redis: RedisServer, tmp_path: Path) -> None:
+def test_server_that_does_not_start_reports_why(own_redis: RedisServer, tmp_path: Path) -> None:
     rival = RedisServer(tmp_path / "rival")
     rival.port = own_redis.port
     rival.directory.mkdir()
     rival.data.write_text("not a folder")
-    with pytest.raises(ServerError, match=r"(?s)redis ended.*Not a directory"):
+    with pytest.raises(ServerError, match=r"(?s)redis exited.*Not a directory"):
         rival.start()
     assert not rival.pids
 
 
-def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starting_a_server_that_does_not_answer_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "START_SECONDS", 0.2)
     monkeypatch.setattr(RedisServer, "_answers", lambda _: False)
     server = RedisServer(tmp_path)
@@ -189,7 +191,7 @@ def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: 
     assert not server.pids
 
 
-def test_what_is_not_installed_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_server_is_reported_with_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ServerError, match="run `make servers`, or set MONGODB_TEST_URI"):
         MongodbServer(tmp_path / "mongodb").start()
@@ -199,20 +201,20 @@ def test_what_is_not_installed_is_said_in_a_sentence(tmp_path: Path, monkeypatch
     assert mongodb_module.INSTALL.exists()
 
 
-def test_a_test_finds_redis_empty_and_working(redis_server: RedisServer, request: pytest.FixtureRequest) -> None:
+def test_redis_url_is_an_empty_working_redis(redis_server: RedisServer, request: pytest.FixtureRequest) -> None:
     with redis_client(redis_server) as client:
-        client.set("word", "of an earlier test")
+        client.set("word", "from an earlier test")
         redis_server.kill()
         url = request.getfixturevalue("redis_url")
         assert url == redis_server.url
         assert client.dbsize() == 0
 
 
-def test_a_test_finds_mongodb_without_the_database_of_another(
+def test_mongodb_uri_has_no_database_of_an_earlier_test(
     mongodb_server: MongodbServer, request: pytest.FixtureRequest
 ) -> None:
     with mongodb_client(mongodb_server) as client:
-        client.jobs.items.insert_one({"word": "of an earlier test"})
+        client.jobs.items.insert_one({"word": "from an earlier test"})
         mongodb_server.pause()
         uri = request.getfixturevalue("mongodb_uri")
         assert uri == mongodb_server.url

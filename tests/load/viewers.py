@@ -1,9 +1,9 @@
-"""Many viewers of one stream in one process: bare sockets, each event checked as it comes.
+"""Many viewers of one stream in one process: bare sockets, each event checked as it arrives.
 
-`python viewers.py PORT SECRET RUN_ID COUNT DROPPING SEED` prints one JSON object: how many viewers saw the whole log
-once and in order, what the first one in the wrong saw, and how often viewers came back. Each viewer begins anew with
-`Last-Event-ID` when its connection ends before the `end` event, as a browser does; every DROPPINGth also drops its
-connection itself, at random moments, in the middle of events too.
+`python viewers.py PORT SECRET RUN_ID COUNT DROPPING SEED` prints one JSON object: how many viewers received
+the whole log, the hashes of what they received, their errors, and how often they connected. A viewer reconnects with
+`Last-Event-ID` when its connection closes before the `end` event, as a browser does; every DROPPINGth one also drops
+its connection itself at random moments, even in the middle of an event.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _DEADLINE_SECONDS = 240
 
 
 class Viewer:
-    """One browser: its position, the hash of what it has seen, and its end."""
+    """One browser: its position, the hash of what it has received, and its end event."""
 
     def __init__(self, number: int, drops: bool, seed: int) -> None:
         self.last = 0
         self.hash = hashlib.sha256()
-        self.wrong: str | None = None
+        self.error: str | None = None
         self.end: dict[str, Any] | None = None
         self.connections = 0
         self.drops = drops
         self.random = random.Random(seed * 100_003 + number)
 
     async def watch(self, port: int, secret: str, run_id: str) -> None:
-        """Come back until the run has ended."""
-        while self.end is None and self.wrong is None:
+        """Reconnect until the run has finished."""
+        while self.end is None and self.error is None:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._connect(port, secret, run_id)
             if self.end is None:
@@ -45,7 +45,7 @@ class Viewer:
     async def _connect(self, port: int, secret: str, run_id: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
         self.connections += 1
-        leave = self.random.randrange(1 << 16, 1 << 21) if self.drops else None
+        drop_after = self.random.randrange(1 << 16, 1 << 21) if self.drops else None
         try:
             writer.write(
                 f"GET /jobs/{run_id}/logs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
@@ -60,17 +60,17 @@ class Viewer:
                 if size == 0:
                     return
                 body = (await reader.readexactly(size + 2))[:-2]
-                if leave is not None and (leave := leave - size) < 0:
+                if drop_after is not None and (drop_after := drop_after - size) < 0:
                     body = body[: self.random.randrange(len(body))]
-                rest = self._take(rest + body)
-                if leave is not None and leave < 0:
+                rest = self._consume(rest + body)
+                if drop_after is not None and drop_after < 0:
                     return
-        except ValueError:  # the connection ended inside a chunk's length
+        except ValueError:  # the connection closed inside a chunk's length
             return
         finally:
             writer.transport.abort()
 
-    def _take(self, body: bytes) -> bytes:
+    def _consume(self, body: bytes) -> bytes:
         whole, found, rest = body.rpartition(b"\n\n")
         if not found:
             return body
@@ -78,7 +78,7 @@ class Viewer:
         for match in _EVENT.finditer(whole):
             number = int(match[3])
             if number != self.last + 1:
-                self.wrong = f"after {self.last} came {number}"
+                self.error = f"after {self.last} came {number}"
                 return b""
             self.last = number
             if match[1] is None:  # a line; a gap has its number too
@@ -89,16 +89,16 @@ class Viewer:
 
 
 async def main(port: int, secret: str, run_id: str, count: int, dropping: int, seed: int) -> dict[str, Any]:
-    """Let all viewers watch, and count."""
+    """Run all viewers and add up their results."""
     viewers = [Viewer(number, number % dropping == 0, seed) for number in range(count)]
     async with asyncio.timeout(_DEADLINE_SECONDS):
         await asyncio.gather(*(viewer.watch(port, secret, run_id) for viewer in viewers))
     return {
         "hashes": sorted({viewer.hash.hexdigest() for viewer in viewers}),
         "last": sorted({viewer.last for viewer in viewers}),
-        "wrong": [viewer.wrong for viewer in viewers if viewer.wrong],
+        "errors": [viewer.error for viewer in viewers if viewer.error],
         "statuses": sorted({viewer.end["status"] for viewer in viewers if viewer.end}),
-        "ended": sum(viewer.end is not None for viewer in viewers),
+        "finished": sum(viewer.end is not None for viewer in viewers),
         "connections": sum(viewer.connections for viewer in viewers),
     }
 

@@ -1,1 +1,1 @@
-"""Pictures of each page, for the documentation."""
+"""Screenshots of each page for the documentation."""

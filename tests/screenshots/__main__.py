@@ -1,4 +1,4 @@
-"""Takes each page light, dark and as wide as a phone, from a real launcher and front end, into docs/screenshots."""
+"""Takes screenshots of each page (light, dark, phone) from a real launcher and front end into docs/screenshots."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from launching.launcher import ROOT
 from launching.site import Site
 
 FOLDER = ROOT / "docs/screenshots"
-MOST_BYTES = 150_000
-DESK, PHONE = {"width": 1200, "height": 800}, {"width": 390, "height": 844}
+MAX_BYTES = 150_000
+DESKTOP, PHONE = {"width": 1200, "height": 800}, {"width": 390, "height": 844}
 LOOKS: list[tuple[str, Literal["light", "dark"], dict[str, int]]] = [
-    ("light", "light", DESK),
-    ("dark", "dark", DESK),
+    ("light", "light", DESKTOP),
+    ("dark", "dark", DESKTOP),
     ("phone", "light", PHONE),
 ]
 LIVE = r"""
@@ -39,7 +39,7 @@ PIPELINES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all screenshots."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         more = [str(number) for number in range(4801, 4810)]
@@ -59,9 +59,11 @@ def main() -> None:
 
 
 def _pages(site: Site) -> dict[str, tuple[str, Callable[[Page], None]]]:
-    """Runs that make the pages worth a look, and where each page is and when it is ready."""
+    """Launch runs to fill the pages; return each page's path and a function that waits until it is ready."""
     launcher = site.launcher
-    ended = [launcher.wait(launcher.run(job_id)["run_id"], 60)["run_id"] for job_id in ("4711", "4712", "4801", "4802")]
+    finished = [
+        launcher.wait(launcher.run(job_id)["run_id"], 60)["run_id"] for job_id in ("4711", "4712", "4801", "4802")
+    ]
     launcher.wait(launcher.run("4803", pipeline="broken")["run_id"])
     running, _, waiting = (launcher.run(job_id, pipeline="live")["run_id"] for job_id in ("4804", "4805", "4806"))
 
@@ -85,8 +87,8 @@ def _pages(site: Site) -> dict[str, tuple[str, Callable[[Page], None]]]:
         "jobs": ("/jobs", slots),
         "run-live": (f"/runs/{running}", badge("running")),
         "run-waiting": (f"/runs/{waiting}", badge("queued")),
-        "run-ended": (f"/runs/{ended[0]}", badge("completed")),
-        "preview": (f"/runs/{ended[0]}", preview),
+        "run-ended": (f"/runs/{finished[0]}", badge("completed")),
+        "preview": (f"/runs/{finished[0]}", preview),
         "runs": ("/runs", slots),
         "error": ("/runs/no-such-run", lambda page: expect(page.get_by_role("heading", level=1)).to_be_visible()),
     }
@@ -95,7 +97,7 @@ def _pages(site: Site) -> dict[str, tuple[str, Callable[[Page], None]]]:
 def _take(page: Page, name: str) -> None:
     file = FOLDER / f"{name}.png"
     page.screenshot(path=file, animations="disabled", caret="hide")
-    assert file.stat().st_size < MOST_BYTES, f"{file} is too large for the repository"
+    assert file.stat().st_size < MAX_BYTES, f"{file} is too large for the repository"
     print(file.relative_to(ROOT))
 
 

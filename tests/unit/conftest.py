@@ -1,4 +1,4 @@
-"""What makes unit tests quick on a busy machine: no waiting for the disk, and no time limit for generated examples."""
+"""Settings of all unit tests: they do not wait for the disk, and generated examples have no time limit."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def disk_without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test cuts the power, so nothing needs to be on the disk before a test goes on."""
+    """No test cuts the power, so nothing needs to be on the disk before a test continues."""
     monkeypatch.setattr(os, "fsync", lambda _: None)

@@ -1,4 +1,4 @@
-"""The lock file of each part against the one of all, and against what the part requires."""
+"""The lock file of each component, compared with the complete one and with what the component requires."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def locked(file: str) -> dict[str, set[tuple[str, str, frozenset[str]]]]:
 
 
 def needed(requirements: list[str]) -> set[str]:
-    """All packages that these require on this machine, themselves included."""
+    """All packages that these require on this machine, including themselves."""
     found: set[str] = set()
     done: set[tuple[str, str]] = set()
     left = [(Requirement(text), "") for text in requirements]
@@ -58,7 +58,7 @@ def needed(requirements: list[str]) -> set[str]:
         ("requirements-build.lock", PYPROJECT["build-system"]["requires"]),
     ],
 )
-def test_a_lock_file_holds_what_its_part_requires_and_nothing_else(file: str, requirements: list[str]) -> None:
+def test_a_lock_file_contains_exactly_what_its_component_requires(file: str, requirements: list[str]) -> None:
     pins = locked(file)
     assert all(hashes for versions in pins.values() for _, _, hashes in versions)
     if "build" in file:  # none of it is installed here
@@ -75,7 +75,7 @@ def test_a_lock_file_holds_what_its_part_requires_and_nothing_else(file: str, re
 @pytest.mark.parametrize(
     "file", ["requirements-launcher.lock", "requirements-pipeline.lock", "frontend/requirements.txt"]
 )
-def test_the_lock_file_of_a_part_has_the_versions_and_hashes_of_the_whole(file: str) -> None:
+def test_a_components_lock_file_has_the_versions_and_hashes_of_the_complete_one(file: str) -> None:
     whole = locked("requirements.lock")
     for name, versions in locked(file).items():
         assert {(version, hashes) for version, _, hashes in versions} <= {

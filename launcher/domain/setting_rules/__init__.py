@@ -14,7 +14,7 @@ from functools import partial
 from .cluster import image, kubernetes_name, kubernetes_names, kubernetes_namespace, quantity
 from .stores import mongodb_uri, redis_url
 from .texts import MAKE_ONE, MIN_SECRET_BYTES, Unusable, number, password, plain, secret, strong_secret
-from .web import http_url, origins
+from .web import host_names, http_url, origins
 
 __all__ = [
     "KEYS",
@@ -44,6 +44,7 @@ RULES: Mapping[str, Rule] = {
     "MONGODB_URI": mongodb_uri,
     **dict.fromkeys(("RUNNER_URL", "RUNNER_PUBLIC_URL"), http_url),
     "CORS_ORIGINS": origins,
+    "FRONTEND_HOSTS": host_names,
     "PIPELINE_IMAGE": image,
     "PIPELINE_EPHEMERAL_STORAGE": quantity,
     "KUBE_NAMESPACE": kubernetes_namespace,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from .hosts import HOST, check_host
+from .hosts import HOST, check_host, is_host_name, is_ip_address
 from .texts import Unusable, plain
 
 _PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
@@ -18,6 +18,17 @@ def http_url(name: str, value: str) -> str:
     if not _PATH.fullmatch(parts.path) or "?" in value or "#" in value:
         raise Unusable(f"{name} must not contain a query, a fragment or spaces")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
+
+
+def host_names(name: str, value: str) -> str:
+    """Return comma-separated host names or addresses; a leading dot includes subdomains."""
+    plain(name, value)
+    hosts = [each for part in value.split(",") if (each := part.strip())]
+    for host in hosts:
+        text = host.removeprefix(".")
+        if not (is_ip_address(text[1:-1]) if text.startswith("[") else is_host_name(text)):
+            raise Unusable(f"{name}: write hosts without a scheme or a port, for example app.example.com, .example.com")
+    return ",".join(hosts)
 
 
 def origins(name: str, value: str) -> str:

@@ -45,8 +45,8 @@ PIPELINES: dict[str, dict[str, Any]] = {
 }
 
 
-def started(directory: Path, **environment: str | None) -> Launcher:
-    """A launcher with the pipelines above, whose `held` runs wait for a file in the folder `gates`."""
+def make_launcher(directory: Path, **environment: str | None) -> Launcher:
+    """Create a launcher with the pipelines above; a `held` run waits for a file in the folder `gates`."""
     (directory / "gates").mkdir()
     return Launcher(directory, PIPELINES, GATES=str(directory / "gates"), **environment)
 
@@ -57,23 +57,25 @@ def release(launcher: Launcher, *job_ids: str) -> None:
         (launcher.directory / "gates" / job_id).touch()
 
 
-def until(true: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
     """Wait for a condition, at most `seconds`."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
 @pytest.fixture(scope="package")
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with started(tmp_path_factory.mktemp("wide"), MAX_CONCURRENCY="4") as running:
+    with make_launcher(tmp_path_factory.mktemp("wide"), MAX_CONCURRENCY="4") as running:
         yield running
 
 
 @pytest.fixture(scope="package")
 def _narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with started(tmp_path_factory.mktemp("narrow"), MAX_CONCURRENCY="1", MAX_QUEUED="3", MAX_BULK_ITEMS="6") as running:
+    with make_launcher(
+        tmp_path_factory.mktemp("narrow"), MAX_CONCURRENCY="1", MAX_QUEUED="3", MAX_BULK_ITEMS="6"
+    ) as running:
         yield running
 
 

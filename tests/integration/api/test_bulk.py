@@ -45,19 +45,19 @@ def total(launcher: Launcher, job_id: str) -> int:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "with every option"])
 @pytest.mark.parametrize("header", [None, "of all"])
-def test_key_is_one_run_for_single_and_bulk_requests(
+def test_key_names_one_run_for_single_and_bulk_requests(
     launcher: Launcher, options: dict[str, Any], header: str | None
 ) -> None:
     name = f"{header}-{options.get('profile_ref')}".replace(" ", "-")
     one, two = f"one-{name}", f"two-{name}"
-    ended = launcher.wait(single(launcher, one, f"k {one}", **options).json()["run_id"])
+    finished = launcher.wait(single(launcher, one, f"k {one}", **options).json()["run_id"])
     both = [item(one, f"k {one}"), item(two, f"k {two}")]
     first = bulk(launcher, both, header, **options)
-    assert first[0]["run"] == ended
+    assert first[0]["run"] == finished
     launcher.wait(first[1]["run_id"])
     assert single(launcher, two, f"k {two}", **options).json() == launcher.status(first[1]["run_id"])
     again = bulk(launcher, [*reversed(both), both[0]], **options)  # with or without a header, which does not matter
-    assert [each["run_id"] for each in again] == [first[1]["run_id"], ended["run_id"], ended["run_id"]]
+    assert [each["run_id"] for each in again] == [first[1]["run_id"], finished["run_id"], finished["run_id"]]
     assert [total(launcher, job_id) for job_id in (one, two)] == [1, 1]
 
 
@@ -81,7 +81,7 @@ def test_different_keys_launch_different_runs_of_a_job(launcher: Launcher) -> No
     assert len({each["run_id"] for each in results[:3]}) == total(launcher, "twice") == 3
 
 
-def test_key_that_is_no_header_value_rejects_only_its_item(launcher: Launcher) -> None:
+def test_invalid_key_rejects_only_its_item(launcher: Launcher) -> None:
     bad, good = bulk(launcher, [item("bad", "x" * 256), item("good", "y" * 255)], pipeline="hello")
     assert bad["problem"]["status"] == 422 and "job_ids.0: idempotency_key" in bad["problem"]["detail"]
     assert good["run_id"] == single(launcher, "good", "y" * 255, pipeline="hello").json()["run_id"]
@@ -105,7 +105,7 @@ def test_concurrent_single_and_bulk_requests_launch_each_job_once(launcher: Laun
     run_ids: list[str] = []
     together = threading.Barrier(12)
 
-    def ask(number: int) -> None:
+    def launch(number: int) -> None:
         job = jobs[number % 3]
         together.wait()
         if number % 2:
@@ -114,7 +114,7 @@ def test_concurrent_single_and_bulk_requests_launch_each_job_once(launcher: Laun
             answers = [single(launcher, job, f"k {job}", pipeline="hello").json()]
         run_ids.extend(answer["run_id"] for answer in answers)
 
-    threads = [threading.Thread(target=ask, args=[number]) for number in range(12)]
+    threads = [threading.Thread(target=launch, args=[number]) for number in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -8,6 +8,7 @@ import selectors
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,30 @@ def closed(connection: socket.socket, seconds: float = 10) -> bytes:
     return answer
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"SSH-2.0-x\r\n",
+        b"\x16\x03\x01\x02",
+        b"GET /health HTTP/1.1\r\nX: " + b"a" * 200_000,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=["ssh", "tls", "huge header", "http/2"],
+)
+def test_what_is_no_request_is_answered_with_a_problem(service: Service, sent: bytes) -> None:
+    with service.connect(sent) as connection:
+        head, _, body = closed(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" in head
+    assert json.loads(body)["status"] == 400
+
+
+def test_upgrade_that_is_not_supported_leaves_no_warning(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+    with service.connect(b"GET /health HTTP/1.1\r\nHost: x\r\n" + upgrade) as connection:
+        assert closed(connection).startswith(b"HTTP/1.1 200 ")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def trickle(connection: socket.socket, byte: bytes, seconds: float = 30) -> float:
     """Send a byte now and then until the connection is closed; return how long that took."""
     began = time.monotonic()
@@ -126,7 +151,7 @@ def test_half_open_connections_delay_nobody_and_are_closed(service: Service, mon
         for half in halves:
             changed.register(half, selectors.EVENT_READ)
         assert service.client.get("/health").status_code == 200
-        assert not changed.select(0), "it was answered only after some were closed"
+        assert not changed.select(0), "the request was answered only after some connections were closed"
         monkeypatch.setattr(Quick, "head_seconds", 0)
         began = time.monotonic()
         assert [closed(half) for half in halves] == [b""] * HALF_OPEN
@@ -208,16 +233,32 @@ def test_buffer_of_a_stalled_viewer_is_bounded(service: Service, monkeypatch: py
     assert max(sizes) < 512 << 10
 
 
-def test_slow_viewer_is_served(service: Service) -> None:
+def test_slow_viewer_is_served_until_it_stalls(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = time.monotonic()  # the server's, so that a busy machine is not a slow viewer
+    read_at: dict[tuple[str, int], float] = {}
+
+    def timed_out(self: BoundedHttp, now: float) -> bool:
+        found = BoundedHttp.timed_out(self, clock)
+        assert self.client is not None
+        read_at[self.client] = self._read_at
+        return found
+
+    monkeypatch.setattr(Quick, "timed_out", timed_out)
+    monkeypatch.setattr(server, "_SWEEP_TICKS", 1)
     run_id = service.run("loud")
+    until(lambda: service.client.get(f"/jobs/{run_id}/log").content.count(b"\n") > 400)
     with service.follow(run_id) as connection:
-        connection.settimeout(10)
-        began, taken = time.monotonic(), 0
-        while time.monotonic() - began < 2 * Quick.stalled_seconds + 0.5:
-            taken += len(connection.recv(1 << 18))
-            time.sleep(0.1)  # a slow viewer
-        assert taken > 0
+        viewer = connection.getsockname()
+
+        def progressed(at: float) -> bool:
+            return len(connection.recv(1 << 17)) > 0 and read_at.get(viewer) == at
+
+        for _ in range(2):
+            clock += 0.9 * Quick.stalled_seconds
+            until(partial(progressed, clock))
         assert service.services.stream_limit.open == 1
+        clock += 1.1 * Quick.stalled_seconds
+        until(lambda: service.services.stream_limit.open == 0)
 
 
 def test_quiet_stream_does_not_time_out(service: Service) -> None:
@@ -242,11 +283,11 @@ def test_streams_end_as_soon_as_the_server_shuts_down(tmp_path: Path) -> None:
 
 async def _broken(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
     yield b": first\n\n"
-    raise RuntimeError("nobody thought of this")
+    raise RuntimeError("unexpected")
 
 
 async def _broken_at_once(run_id: str, after: int) -> AsyncGenerator[bytes, None]:
-    raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "nobody thought of this")
+    raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "unexpected")
     yield b""
 
 

@@ -41,7 +41,7 @@ HOSTILE: dict[str, Callable[[str], str]] = {
     "no algorithm, but signed": lambda secret: signed(secret, {"alg": "none"}),
     "another HMAC": lambda secret: signed(secret, {"alg": "HS512"}),
     "an algorithm of public keys": lambda secret: signed(secret, {"alg": "RS256"}),
-    "an algorithm that is no text": lambda secret: signed(secret, {"alg": ["HS256"]}),
+    "an algorithm that is not text": lambda secret: signed(secret, {"alg": ["HS256"]}),
     "an empty key": lambda secret: signed(""),
     "another key": lambda secret: signed(secret[::-1]),
     "a key of its own": lambda secret: signed("k", {"jwk": {"kty": "oct", "k": "aw"}, "kid": "../../dev/null"}),
@@ -52,9 +52,9 @@ HOSTILE: dict[str, Callable[[str], str]] = {
         [signed(secret).split(".")[0], part({"sub": "x", "scope": "admin"}).decode(), signed(secret).split(".")[2]]
     ),
     "expired": lambda secret: signed(secret, exp=int(time.time()) - 60),
-    "not yet good": lambda secret: signed(secret, nbf=int(time.time()) + 600),
+    "not yet valid": lambda secret: signed(secret, nbf=int(time.time()) + 600),
     "without an expiry": lambda secret: signed(secret, leave_out="exp"),
-    "without a beginning": lambda secret: signed(secret, leave_out="iat"),
+    "without an issue time": lambda secret: signed(secret, leave_out="iat"),
     "without a subject": lambda secret: signed(secret, leave_out="sub"),
     "without an audience": lambda secret: signed(secret, leave_out="aud"),
     "without scopes": lambda secret: signed(secret, leave_out="scope"),
@@ -63,7 +63,7 @@ HOSTILE: dict[str, Callable[[str], str]] = {
     "an endless expiry": lambda secret: signed(secret, exp=1e999),
     "a subject that is a list": lambda secret: signed(secret, sub=["someone"]),
     "scopes that are a list": lambda secret: signed(secret, scope=["admin"]),
-    "a body that is no object": lambda secret: part({"alg": "HS256"}).decode() + "." + part(b"[]").decode() + ".x",
+    "a body that is not an object": lambda secret: part({"alg": "HS256"}).decode() + "." + part(b"[]").decode() + ".x",
     "deep nesting": lambda secret: part(b"[" * 3000).decode() + "." + part(b"[" * 2000).decode() + ".x",
     "the secret and a space within": lambda secret: f"{secret} {secret}",
     "half the secret": lambda secret: secret[:32],
@@ -101,8 +101,8 @@ def test_credential_is_accepted_only_in_the_header(launcher: Launcher) -> None:
         {"headers": {"X-Api-Key": launcher.secret, "Authorization": ""}},
         {"headers": {"Authorization": f"Token {launcher.secret}"}},
     ):
-        asked: dict[str, Any] = {"headers": {"Authorization": ""}, **way}
-        assert launcher.client.get("/jobs", **asked).status_code == 401
+        options: dict[str, Any] = {"headers": {"Authorization": ""}, **way}
+        assert launcher.client.get("/jobs", **options).status_code == 401
 
 
 def test_unauthenticated_caller_cannot_tell_what_exists(launcher: Launcher) -> None:
@@ -126,7 +126,7 @@ def test_public_routes_reveal_no_secret_and_no_run(launcher: Launcher) -> None:
             assert private not in answer.text
 
 
-def test_rate_limited_caller_is_told_when_to_retry(tmp_path: Path) -> None:
+def test_rate_limited_response_has_retry_after(tmp_path: Path) -> None:
     with Launcher(tmp_path, RATE_LIMIT_PER_MINUTE="5") as launcher:
         for _ in range(5):
             assert launcher.client.get("/jobs").status_code == 200

@@ -8,7 +8,7 @@ import pytest
 
 from launching.launcher import Launcher
 
-from .conftest import started
+from .conftest import make_launcher
 
 PROBLEM = "application/problem+json"
 RUN = {"job_id": "dev", "pipeline": "hello"}
@@ -18,7 +18,7 @@ RUN = {"job_id": "dev", "pipeline": "hello"}
 def open_launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     directory = tmp_path_factory.mktemp("development")
     settings = {"SLIPWAY_ENV": "development", "CORS_ORIGINS": "https://app.example.com"}
-    with started(directory, RUNNER_API_SECRET=None, **settings) as running:
+    with make_launcher(directory, RUNNER_API_SECRET=None, **settings) as running:
         yield running
 
 
@@ -79,7 +79,7 @@ def test_page_of_another_origin_cannot_change_anything(open_launcher: Launcher, 
     assert not open_launcher.client.get("/health").json()["paused"]
 
 
-def test_programs_own_pages_and_configured_origins_are_allowed(open_launcher: Launcher) -> None:
+def test_programs_the_launchers_own_pages_and_configured_origins_are_allowed(open_launcher: Launcher) -> None:
     own = f"http://127.0.0.1:{port(open_launcher)}"
     for headers in (
         {},

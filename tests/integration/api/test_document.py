@@ -49,7 +49,7 @@ def references(node: Any) -> Iterator[str]:
             yield from references(value)
 
 
-def faults(document: dict[str, Any], schema: str, value: Any) -> list[str]:
+def schema_errors(document: dict[str, Any], schema: str, value: Any) -> list[str]:
     """Return the errors of a value against a named schema."""
     whole = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
     return [fault.message for fault in jsonschema_rs.validator_for(whole).iter_errors(value)]
@@ -86,14 +86,14 @@ def test_schemas_are_valid_and_examples_match_them(document: dict[str, Any]) -> 
         for example in schema.get("examples", []):
             examples += 1
             whole = {**dict.fromkeys(schema.get("required", [])), **example}  # FastAPI leaves nulls out of examples
-            assert faults(document, name, whole) == [], name
+            assert schema_errors(document, name, whole) == [], name
     assert examples >= 3
 
 
 def test_responses_match_the_document(launcher: Launcher, document: dict[str, Any]) -> None:
     run = launcher.run("doc", pipeline="hello")
     run_id = run["run_id"]
-    keyed = {"job_id": "doc", "idempotency_key": "of its own"}
+    keyed = {"job_id": "doc", "idempotency_key": "own-key"}
     answers = {
         "RunView": [run, launcher.wait(run_id), launcher.client.delete(f"/jobs/{run_id}").json()],
         "RunPage": [launcher.client.get("/jobs").json(), launcher.client.get("/jobs", params={"job_id": "no"}).json()],
@@ -103,7 +103,7 @@ def test_responses_match_the_document(launcher: Launcher, document: dict[str, An
     }
     for schema, values in answers.items():
         for value in values:
-            assert faults(document, schema, value) == [], (schema, value)
+            assert schema_errors(document, schema, value) == [], (schema, value)
 
 
 def test_documented_request_limits_are_enforced(launcher: Launcher, document: dict[str, Any]) -> None:
@@ -121,4 +121,4 @@ def test_documented_request_limits_are_enforced(launcher: Launcher, document: di
     ]
     for body in bodies:
         taken = launcher.client.post("/jobs/run", json=body).status_code == 200
-        assert taken == (faults(document, "RunRequest", body) == []), body
+        assert taken == (schema_errors(document, "RunRequest", body) == []), body

@@ -10,7 +10,7 @@ import pytest
 
 from launching.launcher import Launcher
 
-from .conftest import release, started, until
+from .conftest import make_launcher, release, until
 
 ORIGIN = "https://app.example.com"
 
@@ -51,7 +51,7 @@ def test_head_without_a_get_route_is_method_not_allowed(launcher: Launcher, path
 
 
 def test_head_of_a_live_stream_opens_none_and_keeps_the_connection(tmp_path: Path) -> None:
-    with started(tmp_path, CORS_ORIGINS=ORIGIN) as launcher:
+    with make_launcher(tmp_path, CORS_ORIGINS=ORIGIN) as launcher:
         run_id = launcher.run("h", pipeline="held")["run_id"]
         until(lambda: launcher.status(run_id)["status"] == "running")
         answers = [launcher.client.head(f"/jobs/{run_id}/logs", headers={"Origin": ORIGIN}) for _ in range(5)]

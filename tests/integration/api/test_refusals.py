@@ -14,7 +14,7 @@ from pymongo import MongoClient
 
 from launching.launcher import Launcher
 
-from .conftest import started, until
+from .conftest import make_launcher, until
 
 PROBLEM = "application/problem+json"
 JSON = {"Content-Type": "application/json"}
@@ -57,11 +57,11 @@ def get_raw(launcher: Launcher, path: bytes, method: bytes = b"GET") -> tuple[in
         "true",
     ],
     ids=[
-        "half a character",
-        "half characters within",
-        "no number",
+        "lone surrogate",
+        "lone surrogates inside text",
+        "not a number",
         "infinite",
-        "too great",
+        "too large",
         "4000 digits",
         "200 deep",
         "500 deep",
@@ -91,7 +91,10 @@ def test_params_must_be_json_numbers(launcher: Launcher, value: str) -> None:
 
 
 def test_integers_beyond_mongodbs_range_do_not_block_records(tmp_path: Path, mongodb_uri: str) -> None:
-    with started(tmp_path, MONGODB_URI=mongodb_uri) as launcher, MongoClient[dict[str, Any]](mongodb_uri) as mongo:
+    with (
+        make_launcher(tmp_path, MONGODB_URI=mongodb_uri) as launcher,
+        MongoClient[dict[str, Any]](mongodb_uri) as mongo,
+    ):
         runs = mongo["jobs"]["pipeline_runs"]
         until(lambda: launcher.client.get("/health").json()["mongodb"] == "ok")
         for value in (2**63, -(10**30)):
@@ -299,7 +302,7 @@ def test_launchers_own_files_are_not_served(launcher: Launcher, named: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"),
+    ("requested", "status"),
     [
         ("bytes=0-1", 206),
         ("bytes=-1", 206),
@@ -309,9 +312,9 @@ def test_launchers_own_files_are_not_served(launcher: Launcher, named: dict[str,
         ("lines=1", 200),
     ],
 )
-def test_range_of_an_artifact_is_served(launcher: Launcher, named: dict[str, Any], asked: str, status: int) -> None:
+def test_range_of_an_artifact_is_served(launcher: Launcher, named: dict[str, Any], requested: str, status: int) -> None:
     url = f"/artifacts/{named['run_id']}/{quote('a b&c=d.md')}"
-    assert launcher.client.get(url, headers={"Range": asked}).status_code == status
+    assert launcher.client.get(url, headers={"Range": requested}).status_code == status
 
 
 def test_no_refusal_was_logged_as_an_error(launcher: Launcher) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from launching.launcher import Launcher
 
-from .conftest import release, started, until
+from .conftest import make_launcher, release, until
 
 PROBLEM = "application/problem+json"
 
@@ -43,7 +43,7 @@ def test_running_and_queued_runs_show_their_state(narrow: Launcher) -> None:
     assert (now["status"], now["queue"], now["completed_at"]) == ("running", None, None)
     health = narrow.client.get("/health").json()
     assert (health["active_runs"], health["max_concurrency"], health["queued"]) == (1, 1, 1)
-    assert (health["status"], health["kubernetes"], health["operator"]) == ("healthy", "off", "off")  # none is needed
+    assert (health["status"], health["kubernetes"], health["operator"]) == ("healthy", "off", "off")  # neither is used
     release(narrow, "w1")
     assert narrow.wait(waiting["run_id"])["queue"] is None
 
@@ -64,14 +64,14 @@ def test_lists_are_filtered_by_each_field_and_all_fields(narrow: Launcher) -> No
 
 def test_every_run_is_on_exactly_one_page(launcher: Launcher) -> None:
     items = [f"p{n}" for n in range(7)]
-    asked = launcher.client.post("/jobs/run-bulk", json={"job_ids": items, "pipeline": "hello"}).json()["run_ids"]
-    for run_id in asked:
+    launched = launcher.client.post("/jobs/run-bulk", json={"job_ids": items, "pipeline": "hello"}).json()["run_ids"]
+    for run_id in launched:
         launcher.wait(run_id)
     total = launcher.client.get("/jobs", params={"per_page": 1}).json()["total"]
     pages = [listed(launcher, per_page=3, page=page) for page in range(1, total // 3 + 2)]
     everything = [run_id for page in pages for run_id in page]
     assert len(everything) == len(set(everything)) == total
-    assert everything[:7] == asked[::-1]
+    assert everything[:7] == launched[::-1]
 
 
 def test_cancelled_run_keeps_its_log(narrow: Launcher) -> None:
@@ -79,18 +79,18 @@ def test_cancelled_run_keeps_its_log(narrow: Launcher) -> None:
     answer = narrow.client.delete(f"/jobs/{run_id}")
     assert answer.status_code == 200
     assert answer.json()["run_id"] == run_id
-    ended = narrow.wait(run_id)
-    assert (ended["status"], ended["reason"], ended["log"]["complete"]) == ("cancelled", "Cancelled", True)
+    finished = narrow.wait(run_id)
+    assert (finished["status"], finished["reason"], finished["log"]["complete"]) == ("cancelled", "Cancelled", True)
     assert narrow.log(run_id) == b"Starting pipeline held for job c1\nline 2\n"
     again = narrow.client.delete(f"/jobs/{run_id}")
-    assert (again.status_code, again.json()) == (200, ended)
+    assert (again.status_code, again.json()) == (200, finished)
     until(lambda: narrow.client.get("/health").json()["active_runs"] == 0)
 
 
 def test_cancelling_a_finished_run_changes_nothing(launcher: Launcher) -> None:
-    ended = launcher.wait(launcher.run("c2", pipeline="hello")["run_id"])
-    answer = launcher.client.delete(f"/jobs/{ended['run_id']}")
-    assert (answer.status_code, answer.json()) == (200, ended)
+    finished = launcher.wait(launcher.run("c2", pipeline="hello")["run_id"])
+    answer = launcher.client.delete(f"/jobs/{finished['run_id']}")
+    assert (answer.status_code, answer.json()) == (200, finished)
 
 
 def test_concurrent_cancels_give_one_outcome(narrow: Launcher) -> None:
@@ -124,7 +124,7 @@ def test_full_queue_refuses_with_retry_after_until_it_has_room(narrow: Launcher)
 def test_partly_refused_bulk_is_completed_by_a_retry(narrow: Launcher) -> None:
     narrow.client.post("/queue/pause")
     body = {"job_ids": [f"b{n}" for n in range(5)], "pipeline": "hello"}
-    headers = {"Idempotency-Key": "bulk in part"}
+    headers = {"Idempotency-Key": "partial bulk"}
     first = narrow.client.post("/jobs/run-bulk", json=body, headers=headers).json()
     assert [(item["problem"] or {}).get("status") for item in first["runs"]] == [None, None, None, 429, 429]
     assert (first["accepted"], first["refused"]) == (3, 2)
@@ -158,18 +158,18 @@ def test_invalid_options_reject_the_whole_bulk(narrow: Launcher) -> None:
 
 
 def test_key_returns_the_same_run_while_the_run_exists(tmp_path: Path) -> None:
-    def ask(body: dict[str, Any]) -> httpx.Response:
+    def launch(body: dict[str, Any]) -> httpx.Response:
         return launcher.client.post("/jobs/run", json={"pipeline": "hello", **body}, headers={"Idempotency-Key": "k"})
 
-    with started(tmp_path) as launcher:
-        run_id = ask({"job_id": "k1"}).json()["run_id"]
-        ended = launcher.wait(run_id)
-        assert ask({"job_id": "k1"}).json() == ended
+    with make_launcher(tmp_path) as launcher:
+        run_id = launch({"job_id": "k1"}).json()["run_id"]
+        finished = launcher.wait(run_id)
+        assert launch({"job_id": "k1"}).json() == finished
         launcher.kill()
         launcher.start()
-        assert ask({"job_id": "k1"}).json() == ended
+        assert launch({"job_id": "k1"}).json() == finished
         for other in ({"job_id": "k2"}, {"job_id": "k1", "priority": 1}, {"job_id": "k1", "params": {"a": 1}}):
-            conflict = ask(other)
+            conflict = launch(other)
             assert (conflict.status_code, conflict.headers["content-type"]) == (409, PROBLEM)
         assert listed(launcher) == [run_id]
         bulk = launcher.client.post(
@@ -181,7 +181,7 @@ def test_key_returns_the_same_run_while_the_run_exists(tmp_path: Path) -> None:
 def test_concurrent_bulks_launch_each_item_once(launcher: Launcher) -> None:
     answers: list[list[str]] = []
 
-    def ask() -> None:
+    def launch() -> None:
         answer = httpx.post(
             f"{launcher.url}/jobs/run-bulk",
             json={"job_ids": ["r1", "r2", "r3"], "pipeline": "hello"},
@@ -191,7 +191,7 @@ def test_concurrent_bulks_launch_each_item_once(launcher: Launcher) -> None:
         )
         answers.append(answer.json()["run_ids"])
 
-    together(ask, 10)
+    together(launch, 10)
     assert len(answers) == 10
     assert all(answer == answers[0] for answer in answers)
     assert [len(listed(launcher, job_id=job_id)) for job_id in ("r1", "r2", "r3")] == [1, 1, 1]

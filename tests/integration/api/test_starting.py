@@ -19,7 +19,7 @@ def refusal(directory: Path, **environment: str | None) -> str:
     """Start a launcher that cannot start; return its output."""
     launcher = Launcher(directory, None, **environment)
     launcher.client.close()
-    ended = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "launcher.main", "serve", "--quiet"],
         cwd=ROOT,
         env=launcher.environment,
@@ -28,14 +28,14 @@ def refusal(directory: Path, **environment: str | None) -> str:
         timeout=REFUSE_SECONDS,
         check=False,
     )
-    assert launcher.secret not in ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr, ended.stderr[-2000:]
-    assert ended.returncode == 2
-    return ended.stderr
+    assert launcher.secret not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert done.returncode == 2
+    return done.stderr
 
 
 def test_all_errors_are_reported_at_once_with_how_to_make_a_secret(tmp_path: Path) -> None:
-    said = refusal(
+    output = refusal(
         tmp_path,
         RUNNER_API_SECRET=None,
         PORT="no port",
@@ -45,8 +45,8 @@ def test_all_errors_are_reported_at_once_with_how_to_make_a_secret(tmp_path: Pat
         PIPELINE_DIR="/no/such/folder",
     )
     for name in ("RUNNER_API_SECRET", "PORT", "MAX_CONCURRENCY", "RETENTION_DAYS", "PIPELINES_FILE", "PIPELINE_DIR"):
-        assert said.count(f"  {name}") == 1, said
-    assert "openssl rand -hex 32" in said
+        assert output.count(f"  {name}") == 1, output
+    assert "openssl rand -hex 32" in output
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,12 @@ def test_all_errors_are_reported_at_once_with_how_to_make_a_secret(tmp_path: Pat
 def test_invalid_setting_is_named(tmp_path: Path, environment: dict[str, str | None], named: str) -> None:
     file = tmp_path / "file"
     file.touch()
-    said = refusal(tmp_path, **{name: text and text.replace("{file}", str(file)) for name, text in environment.items()})
-    assert named in said
-    assert "p@ss" not in said
-    assert len(said.splitlines()) <= 3
+    output = refusal(
+        tmp_path, **{name: text and text.replace("{file}", str(file)) for name, text in environment.items()}
+    )
+    assert named in output
+    assert "p@ss" not in output
+    assert len(output.splitlines()) <= 3
 
 
 READ_ONLY = """
@@ -103,7 +105,7 @@ exec "$@"
 def test_read_only_folders_are_listed_with_the_other_errors(tmp_path: Path, module: str) -> None:
     launcher = Launcher(tmp_path, None, MAX_CONCURRENCY="0")
     launcher.client.close()
-    ended = subprocess.run(
+    done = subprocess.run(
         ["unshare", "-m", "sh", "-c", READ_ONLY, "sh", tmp_path, sys.executable, "-m", *module.split()],
         cwd=ROOT,
         env=launcher.environment | {"PYTHONPATH": "operator"},
@@ -112,8 +114,8 @@ def test_read_only_folders_are_listed_with_the_other_errors(tmp_path: Path, modu
         timeout=REFUSE_SECONDS,
         check=False,
     )
-    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
-    first, *faults = ended.stderr.splitlines()
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    first, *faults = done.stderr.splitlines()
     assert first == "The settings are not valid:"
     assert [fault.split()[0].rstrip(":") for fault in faults] == ["MAX_CONCURRENCY", "ARCHIVE_DIR", "APPLICATIONS_DIR"]
     assert all("Read-only file system" in fault for fault in faults[1:])
@@ -124,7 +126,7 @@ def test_occupied_probe_port_is_one_sentence(tmp_path: Path) -> None:
     launcher.client.close()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ended = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "pipeline_operator.main", "--quiet"],
             cwd=ROOT,
             env=launcher.environment | {"PYTHONPATH": "operator", "PROBE_PORT": port},
@@ -133,9 +135,9 @@ def test_occupied_probe_port_is_one_sentence(tmp_path: Path) -> None:
             timeout=REFUSE_SECONDS,
             check=False,
         )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use")
-    assert ended.stderr.endswith("(PROBE_HOST, PROBE_PORT)\n") and ended.stderr.count("\n") == 1
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert done.stderr.endswith("(PROBE_HOST, PROBE_PORT)\n") and done.stderr.count("\n") == 1
 
 
 def test_setting_lost_from_an_unquoted_env_file_is_named(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_setting_lost_from_an_unquoted_env_file_is_named(tmp_path: Path) -> None
     lines += ["MONGODB_URI=mongodb+srv://u:hunter@c.example.net/jobs?retryWrites=true&w=majority", ""]
     (tmp_path / ".env").write_text("\n".join(lines))
     load = 'set -a; . ./.env; set +a; exec "$@"'
-    ended = subprocess.run(
+    done = subprocess.run(
         ["sh", "-c", load, "sh", sys.executable, "-m", "launcher.main", "serve", "--quiet"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PIPELINE_DIR": str(ROOT / "pipeline-image")},
@@ -154,18 +156,18 @@ def test_setting_lost_from_an_unquoted_env_file_is_named(tmp_path: Path) -> None
         timeout=REFUSE_SECONDS,
         check=False,
     )
-    assert ended.returncode == 2, ended.stderr
+    assert done.returncode == 2, done.stderr
     assert (
         f".env:{len(lines) - 1} sets MONGODB_URI to a value that a shell, Compose and systemd read differently"
-        in ended.stderr
+        in done.stderr
     )
-    assert "hunter" not in ended.stderr
+    assert "hunter" not in done.stderr
 
 
 def test_mistyped_setting_is_only_noted(tmp_path: Path) -> None:
     with Launcher(tmp_path, MAX_CONCURENCY="2") as launcher:
-        said = (launcher.directory / "launcher.log").read_text()
-    assert "Note: MAX_CONCURENCY is not a setting of Slipway; did you mean MAX_CONCURRENCY?" in said
+        output = (launcher.directory / "launcher.log").read_text()
+    assert "Note: MAX_CONCURENCY is not a setting of Slipway; did you mean MAX_CONCURRENCY?" in output
 
 
 @pytest.mark.parametrize(
@@ -187,9 +189,9 @@ def test_mistyped_setting_is_only_noted(tmp_path: Path) -> None:
 def test_invalid_pipelines_file_is_named(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_bytes(text)
-    said = refusal(tmp_path, PIPELINES_FILE=str(file))
-    assert "PIPELINES_FILE" in said
-    assert str(file) in said
+    output = refusal(tmp_path, PIPELINES_FILE=str(file))
+    assert "PIPELINES_FILE" in output
+    assert str(file) in output
 
 
 def test_development_needs_no_secret_on_loopback(tmp_path: Path) -> None:
@@ -211,18 +213,18 @@ def test_development_enforces_a_short_secret(tmp_path: Path) -> None:
 
 def test_archive_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
     (tmp_path / "var/archive/.lock").mkdir(parents=True)
-    said = refusal(tmp_path, ARCHIVE_DIR=str(tmp_path / "var/archive"))
-    assert said.startswith(f"ARCHIVE_DIR: {tmp_path}/var/archive/.lock cannot be locked: Is a directory")
-    assert said.count("\n") == 1
+    output = refusal(tmp_path, ARCHIVE_DIR=str(tmp_path / "var/archive"))
+    assert output.startswith(f"ARCHIVE_DIR: {tmp_path}/var/archive/.lock cannot be locked: Is a directory")
+    assert output.count("\n") == 1
 
 
 def test_failed_start_exits_with_a_sentence(tmp_path: Path) -> None:
-    said = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
-    assert "The launcher cannot start: No cluster is configured: " in said
-    assert "set KUBECONFIG" in said
+    output = refusal(tmp_path, ENGINE="kubernetes", KUBECONFIG=str(tmp_path / "missing"))
+    assert "The launcher cannot start: No cluster is configured: " in output
+    assert "set KUBECONFIG" in output
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux has it.")
+@pytest.mark.skipif(sys.platform != "linux", reason="requires Linux")
 def test_other_processes_of_its_user_cannot_inspect_the_launcher(tmp_path: Path) -> None:
     """The kernel makes root the owner of the files in /proc of such a process."""
     code = (
@@ -234,5 +236,5 @@ def test_other_processes_of_its_user_cannot_inspect_the_launcher(tmp_path: Path)
     )
     if os.getuid() != 0:
         pytest.skip("Only root can become another user.")
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert said.stdout.split() == ["65534", "0"]
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert output.stdout.split() == ["65534", "0"]

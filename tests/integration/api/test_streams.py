@@ -17,7 +17,7 @@ import pytest
 from launcher.api.auth import Authenticator, Scope
 from launching.launcher import Launcher
 
-from .conftest import release, started, until
+from .conftest import make_launcher, release, until
 
 CLOSE_SECONDS = 2.0
 PING_SECONDS = 15.0
@@ -34,7 +34,7 @@ def fields_of(event: bytes) -> dict[str, str]:
     for line in re.split(r"\r\n|\r|\n", event.decode()):
         name, _, value = line.partition(":")
         assert name in ("id", "event", "data", "retry"), line
-        assert name not in fields, "a line of the log made a field of its own"
+        assert name not in fields, "a line of the log created a field"
         fields[name] = value.removeprefix(" ")
     return fields
 
@@ -90,8 +90,8 @@ def test_stream_resumes_from_any_line(launcher: Launcher) -> None:
         resumed = events_of(wire(launcher, run_id, **{"Last-Event-ID": str(after)}))
         assert messages(resumed) == whole[after:]
         assert resumed[-1]["event"] == "end"
-        asked = launcher.client.get(f"/jobs/{run_id}/logs", params={"after": after}).content
-        assert messages(events_of(asked)) == whole[after:]
+        received = launcher.client.get(f"/jobs/{run_id}/logs", params={"after": after}).content
+        assert messages(events_of(received)) == whole[after:]
 
 
 def test_reconnecting_browser_resumes_from_its_last_event_id(launcher: Launcher) -> None:
@@ -212,7 +212,7 @@ def test_comments_keep_a_quiet_stream_open(narrow: Launcher) -> None:
 
 
 def test_stream_resumes_after_stop_and_crash_with_every_line_once(tmp_path: Path) -> None:
-    with started(tmp_path, MAX_CONCURRENCY="1") as launcher:
+    with make_launcher(tmp_path, MAX_CONCURRENCY="1") as launcher:
         launcher.client.post("/queue/pause")
         run_id = launcher.run("1", pipeline="held")["run_id"]
         seen: list[str] = []
@@ -240,10 +240,10 @@ def test_stream_resumes_after_stop_and_crash_with_every_line_once(tmp_path: Path
         viewer = threading.Thread(target=lambda: closed.append(follow()))
         viewer.start()
         assert opened.wait(10)
-        told = time.monotonic()
+        stopped_at = time.monotonic()
         launcher.stop()
         viewer.join(10)
-        assert closed[0] - told < CLOSE_SECONDS
+        assert closed[0] - stopped_at < CLOSE_SECONDS
         launcher.start()
         assert launcher.client.get("/health").json()["paused"]
         launcher.client.post("/queue/resume")

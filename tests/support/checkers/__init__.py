@@ -1,6 +1,6 @@
-"""Checkers: pure functions over what was recorded of runs, which return every promise that was broken.
+"""Checkers: pure functions that take the records of runs and return every broken promise.
 
-`logs.check` judges one run's log, `outcomes.check` one run's end, `queue.check` the queue. They know the contract and
-Kubernetes, and nothing of the launcher's code. `printer` is the pipeline whose lines can be checked; `watching` records
+`logs.check` checks a run's log, `outcomes.check` its outcome, `queue.check` the queue. They know the contract and
+Kubernetes, but none of the launcher's code. `printer` is the pipeline whose lines can be checked; `watching` records
 what Kubernetes does.
 """

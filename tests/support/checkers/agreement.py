@@ -1,4 +1,4 @@
-"""Agreement: one run has one outcome, and every store tells the same one."""
+"""Agreement: a run has one outcome, and it is the same in every store."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def agreement_faults(records: RunRecords) -> Iterator[Finding]:
 
 
 def _status_faults(records: RunRecords, outcome: Document) -> Iterator[Finding]:
-    ends = {
+    outcomes = {
         (document["status"], document.get("reason"), document.get("exit_code"))
         for document in records.documents.values()
         if document is not None and document["status"] in TERMINAL
     }
-    if len(ends) > 1:
-        yield records.finding(OutcomeFault.MANY_OUTCOMES, f"{sorted(ends, key=repr)}")
+    if len(outcomes) > 1:
+        yield records.finding(OutcomeFault.MANY_OUTCOMES, f"{sorted(outcomes, key=repr)}")
     status, reason = outcome["status"], outcome.get("reason")
-    due = REASON_OF_STATUS.get(status)
-    if not reason or (due and reason != due) or (not due and reason in REASON_OF_STATUS.values()):
+    expected = REASON_OF_STATUS.get(status)
+    if not reason or (expected and reason != expected) or (not expected and reason in REASON_OF_STATUS.values()):
         yield records.finding(OutcomeFault.STATUS_AND_REASON, f"{status}, {reason}")
 
 
@@ -54,15 +54,15 @@ def _item_faults(records: RunRecords, outcome: Document) -> Iterator[Finding]:
     if records.item is None:
         yield records.finding(OutcomeFault.MISSING_RECORD, ITEM)
         return
-    due = {
+    expected = {
         "pipeline_run_id": records.run_id,
         "pipeline_status": outcome["status"],
         "pipeline_run_at": outcome.get("created_at"),
         "pipeline_completed_at": outcome.get("completed_at"),
     }
     if records.rest is not None:
-        due["artifact_urls"] = records.rest.get("artifacts")  # the archive holds paths, not URLs
-    for field, value in due.items():
+        expected["artifact_urls"] = records.rest.get("artifacts")  # the archive holds paths, not URLs
+    for field, value in expected.items():
         found = records.item.get(field)
         if not _same(field, found, value, milliseconds=True):
             yield records.finding(OutcomeFault.ITEM_DIFFERS, f"{field}: {found!r}, the run has {value!r}")
@@ -75,7 +75,7 @@ def _same(field: str, one: Any, other: Any, *, milliseconds: bool = False) -> bo
 
 
 def _moment(value: str | datetime, milliseconds: bool) -> datetime:
-    """Read a time; BSON's have no zone, mean UTC, and have milliseconds only."""
+    """Read a time; BSON's are UTC without a time zone, in milliseconds."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000) if milliseconds else moment

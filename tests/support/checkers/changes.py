@@ -1,8 +1,8 @@
-"""Changes that Kubernetes reports of pods, Jobs and Events, as small values.
+"""Changes to pods, Jobs and Events that Kubernetes reports, as small values.
 
-Kubernetes' own times have whole seconds, so `seen` is the collector's wall clock, for durations; which change came
-first is told by the resource version alone. All objects of a cluster count theirs in one number (etcd's revision, and
-k3s' row), so pods and Jobs can be ordered among each other.
+Kubernetes' own times have whole seconds, so durations use `seen`, the wall clock of the watcher. The order of changes
+comes only from resource versions. All objects of a cluster share one counter (etcd's revision, k3s' row), so changes
+to pods and Jobs can be ordered relative to each other.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from checkers.podends import main_container
+from checkers.pod_termination import main_container
 from checkers.records import CANCEL_ANNOTATION
 
 RUN_LABEL = "slipway.dev/run"
 JOB_LABEL = "batch.kubernetes.io/job-name"
 DELETED = "DELETED"
-ENDED_PHASES = frozenset({"Succeeded", "Failed"})
+TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PodChange:
-    """A pod as it was after a change. `started` and `finished` are its first container's times, in whole seconds."""
+    """A pod after a change. `started` and `finished` are its first container's times, in whole seconds."""
 
     seen: float
     kind: str
@@ -40,13 +40,13 @@ class PodChange:
 
     @property
     def alive(self) -> bool:
-        """Whether it takes a slot: it is there, and in no terminal phase; one that is being deleted still does."""
-        return self.kind != DELETED and self.phase not in ENDED_PHASES
+        """Whether it takes a slot: it exists and its phase is not terminal, even if it is being deleted."""
+        return self.kind != DELETED and self.phase not in TERMINAL_PHASES
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobChange:
-    """A run's Job as it was after a change."""
+    """A run's Job after a change."""
 
     seen: float
     kind: str
@@ -59,13 +59,13 @@ class JobChange:
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits to be released."""
+        """Whether it is waiting to be released."""
         return self.suspended and not (self.cancelled or self.finished or self.kind == DELETED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterEvent:
-    """A Kubernetes Event and what it is about."""
+    """A Kubernetes Event and the object it is about."""
 
     seen: float
     kind: str
@@ -85,7 +85,7 @@ C = TypeVar("C", bound=_Change)
 
 
 def in_order(changes: Iterable[C]) -> list[C]:
-    """Sort changes by resource version; equal ones, as after a second listing, stay in the order they were seen."""
+    """Sort changes by resource version; equal ones, as after a second listing, keep their order."""
     return sorted(changes, key=lambda change: change.resource_version)
 
 

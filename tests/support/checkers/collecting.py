@@ -1,4 +1,4 @@
-"""What the checkers judge, collected from an installation: of one run everything that anybody says of it."""
+"""Collects a run's records from an installation, in every store, for the checkers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pymongo import MongoClient
 
 from checkers import logs, outcomes
 from checkers.findings import Finding
-from checkers.loghistory import LogHistory
+from checkers.log_history import LogHistory
 from checkers.records import RunRecords
 from launching.installation import Installation
 
@@ -32,7 +32,7 @@ def check_log(
     streams: list[list[Event]] | None = None,
     **options: Any,
 ) -> list[Finding]:
-    """Judge a run's log: the archive, Redis where there is one, and what viewers saw."""
+    """Check a run's log: the archive, Redis if it is used, and what viewers received."""
     launcher = installation.launcher
     url = launcher.environment.get("REDIS_URL")
     history = LogHistory(
@@ -48,8 +48,8 @@ def check_log(
     return logs.check(history)
 
 
-def check_outcome(installation: Installation, run_id: str, **seen: Any) -> list[Finding]:
-    """Judge a run's outcome by all who record it; `seen` gives what Kubernetes no longer has."""
+def check_outcome(installation: Installation, run_id: str, **watched: Any) -> list[Finding]:
+    """Check a run's outcome in every store; `watched` has objects that Kubernetes may have deleted."""
     environment = installation.launcher.environment
     archive = json.loads((installation.data / "archive" / run_id / "run.json").read_text())
     records: dict[str, Any] = {"redis": None, "pipeline_runs": None, "item": None}
@@ -68,8 +68,8 @@ def check_outcome(installation: Installation, run_id: str, **seen: Any) -> list[
             unused.discard("level-2")
     else:
         unused.add("pipeline_runs")
-    job = seen.pop("job", None) or installation.job(run_id)
-    pods = seen.pop("pods", None) or installation.pods(run_id)
+    job = watched.pop("job", None) or installation.job(run_id)
+    pods = watched.pop("pods", None) or installation.pods(run_id)
     return outcomes.check(
         RunRecords(
             run_id=run_id,
@@ -79,6 +79,6 @@ def check_outcome(installation: Installation, run_id: str, **seen: Any) -> list[
             rest=installation.launcher.status(run_id),
             unused=frozenset(unused),
             **records,
-            **seen,
+            **watched,
         )
     )

@@ -1,4 +1,4 @@
-"""A finding: one promise that was broken, of which run, and how."""
+"""A finding: one broken promise, the run it concerns, and the details."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHOWN = 50
 
 @dataclass(frozen=True)
 class Finding:
-    """`kind` is a member of the checker's own enumeration; `detail` is for people."""
+    """One broken promise. `kind` is a member of the checker's enumeration; `detail` is for people."""
 
     kind: StrEnum
     run_id: str
@@ -19,7 +19,7 @@ class Finding:
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """Say all findings, one a line, for an assertion's message; only the first fifty in full."""
+    """Format findings for an assertion message, one per line; only the first fifty."""
     if not findings:
         return "nothing found"
     lines = [f"{finding.kind}: {finding.run_id}: {finding.detail}" for finding in findings[:_SHOWN]]
@@ -29,7 +29,7 @@ def report(findings: Sequence[Finding]) -> str:
 
 
 def spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Gather numbers into spans, first and last, so that a thousand lost lines are one finding."""
+    """Group consecutive numbers into (first, last) pairs, so that a thousand lost lines are one finding."""
     found: list[tuple[int, int]] = []
     for number in sorted(numbers):
         if found and number <= found[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""Generated runs that do anything in their folder and print anything, and what must be true of each afterwards."""
+"""Generated runs that write arbitrary files and output, and the checks that each must pass."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ outputs = st.lists(_lines, max_size=12).map(b"\n".join)
 
 
 def check_events(events: Iterable[tuple[str, str, str]]) -> None:
-    """Check a stream of `(id, event, data)`: lines numbered from 1 without a hole, strict JSON, and one `end`."""
+    """Check a stream of `(id, event, data)`: lines numbered from 1 without gaps, strict JSON, and one `end`."""
     kinds = list(events)
     assert kinds[-1][1] == "end", kinds[-3:]
     assert [name for _, name, _ in kinds].count("end") == 1

@@ -1,4 +1,4 @@
-"""The log checker: is each line of the printer kept once, in order and unchanged, and does everybody have the same?"""
+"""The log checker: every line of the printer is kept once, in order and unchanged, and all copies are equal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from checkers.copies import stream_faults, tail_faults
 from checkers.findings import Finding, spans
-from checkers.loghistory import FIRST_LINE, ArchivedLine, LogFault, LogHistory, archived
+from checkers.log_history import FIRST_LINE, ArchivedLine, LogFault, LogHistory, archived
 from checkers.printer import STDERR, STDOUT, end_line, line, stream_of
 
 
 def check(history: LogHistory) -> list[Finding]:
-    """Return all that is wrong with the log; nothing where it is exact to the line."""
+    """Return everything that is wrong with the log."""
     lines = archived(history.text)
     findings: list[Finding] = []
     body = lines
@@ -32,20 +32,20 @@ def check(history: LogHistory) -> list[Finding]:
 
 @dataclass
 class _Walk:
-    """One of the printer's streams, looked through from its first line; lines are given by their place in it."""
+    """Goes through one of the printer's streams from its first line; lines are identified by their index in it."""
 
     present: set[int] = field(default_factory=set)
     top: int = -1
     gaps: list[int] = field(default_factory=list)  # numbers of the markers since the last line in order
     seen: set[int] = field(default_factory=set)
     lost: list[int] = field(default_factory=list)
-    doubled: list[int] = field(default_factory=list)
+    duplicated: list[int] = field(default_factory=list)
     disordered: list[int] = field(default_factory=list)
-    excused: set[int] = field(default_factory=set)  # markers that stand for something
+    justified: set[int] = field(default_factory=set)  # markers that replace missing lines
 
     def line(self, place: int, gaps_allowed: bool) -> None:
         if place in self.seen:
-            self.doubled.append(place)
+            self.duplicated.append(place)
             return
         self.seen.add(place)
         if place < self.top:
@@ -53,14 +53,14 @@ class _Walk:
             return
         if missing := [other for other in range(self.top + 1, place) if other not in self.present]:
             if gaps_allowed and self.gaps:
-                self.excused.update(self.gaps)
+                self.justified.update(self.gaps)
             else:
                 self.lost += missing
         self.top, self.gaps = place, []
 
 
 class _Body:
-    """What came after the first line."""
+    """The log after its first line."""
 
     def __init__(self, history: LogHistory, lines: Sequence[ArchivedLine]) -> None:
         self._history, self._lines = history, lines
@@ -76,14 +76,14 @@ class _Body:
             yield self._history.finding(LogFault.ALTERED, "the last line has no newline")
         for file, walk in walks.items():
             if self._count is None:
-                walk.excused.update(walk.gaps)  # what the printer would have said there nobody knows
+                walk.justified.update(walk.gaps)  # what the printer would have printed is unknown
             else:
                 walk.line(self._lines_in(file, self._count) + (file == STDOUT), self._history.gaps_allowed)
             yield from self._walk_faults(file, walk)
         yield from self._gap_faults(walks)
 
     def _take(self, walks: dict[int, _Walk]) -> Iterator[Finding]:
-        """Lead each line to its walk."""
+        """Pass each line to the walk of its stream."""
         found = [(one, self._place(one.data)) for one in self._joined()]
         for _, place in found:
             if place:
@@ -101,11 +101,11 @@ class _Body:
         for one in self._lines:
             if one.gap is not None and not self._history.gaps_allowed:
                 yield self._history.finding(LogFault.GAP, f"number {one.number}: {one.gap}")
-            elif one.gap is not None and not any(one.number in walk.excused for walk in walks.values()):
-                yield self._history.finding(LogFault.GAP_FOR_NOTHING, f"number {one.number}: {one.gap}")
+            elif one.gap is not None and not any(one.number in walk.justified for walk in walks.values()):
+                yield self._history.finding(LogFault.UNNEEDED_GAP, f"number {one.number}: {one.gap}")
 
     def _walk_faults(self, file: int, walk: _Walk) -> Iterator[Finding]:
-        kinds = {LogFault.LOST: walk.lost, LogFault.DOUBLED: walk.doubled, LogFault.OUT_OF_ORDER: walk.disordered}
+        kinds = {LogFault.LOST: walk.lost, LogFault.DUPLICATED: walk.duplicated, LogFault.OUT_OF_ORDER: walk.disordered}
         end = None if self._count is None or file != STDOUT else self._lines_in(file, self._count)
         for kind, places in kinds.items():
             if end in places:
@@ -114,7 +114,7 @@ class _Body:
                 yield self._history.finding(kind, f"{self._seq(file, first)} to {self._seq(file, last)}")
 
     def _joined(self) -> Iterator[ArchivedLine]:
-        """Put the parts of long lines together again: what counts here is what was printed."""
+        """Join the parts of long lines, to compare what was printed."""
         parts = b""
         for one in self._lines:
             parts += one.data
@@ -123,7 +123,7 @@ class _Body:
                 parts = b""
 
     def _place(self, data: bytes) -> tuple[int, int] | None:
-        """Return a line's stream and its place in there, from 0; None where the printer did not print it so."""
+        """Return a line's stream and its index in it, from 0; None if the printer did not print this line."""
         run_id = self._history.run_id
         if self._count is not None and data == end_line(run_id, self._count):
             return STDOUT, self._lines_in(STDOUT, self._count)
@@ -143,7 +143,7 @@ class _Body:
         return place + 1 if len(self._files) == 1 else 2 * place + (1 if file == STDOUT else 2)
 
     def _torn(self, data: bytes, walks: dict[int, _Walk]) -> bool:
-        """Say whether it is the beginning of a line that may come next."""
+        """Whether it is the beginning of a line that could come next."""
         run_id, width = self._history.run_id, self._history.width
         following = [line(run_id, self._seq(file, walk.top + 1), width) for file, walk in walks.items()]
         return any(whole.startswith(data) for whole in [*following, f"{run_id} END ".encode()])
@@ -152,15 +152,15 @@ class _Body:
 def _receipt_faults(history: LogHistory, lines: Sequence[ArchivedLine], missing: bool) -> Iterator[Finding]:
     receipt = history.receipt
     if receipt["lines"] != len(lines):
-        yield history.finding(LogFault.RECEIPT_LINES, f"{receipt['lines']}, but there are {len(lines)}")
+        yield history.finding(LogFault.RECEIPT_LINES, f"{receipt['lines']}, but the log has {len(lines)}")
     if receipt["bytes"] != len(history.text):
-        yield history.finding(LogFault.RECEIPT_BYTES, f"{receipt['bytes']}, but there are {len(history.text)}")
+        yield history.finding(LogFault.RECEIPT_BYTES, f"{receipt['bytes']}, but the log has {len(history.text)}")
     markers = [(one.number, one.gap) for one in lines if one.gap is not None]
     missing = missing or bool(markers)
     if receipt["complete"] and missing:
         yield history.finding(LogFault.RECEIPT_COMPLETE, f"{len(markers)} gaps")
     if not receipt["complete"] and not missing:
-        yield history.finding(LogFault.RECEIPT_INCOMPLETE, "every line is there")
+        yield history.finding(LogFault.RECEIPT_INCOMPLETE, "no line is missing")
     gaps = receipt["gaps"]
     same = len(gaps) == len(markers) and all(
         gap["from"] <= number <= gap["to"] and gap["why"] == why

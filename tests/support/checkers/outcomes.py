@@ -1,4 +1,4 @@
-"""The outcome checker: has a run exactly one outcome, the same everywhere, equal to what Kubernetes says?"""
+"""The outcome checker: a run has exactly one outcome, in every store the same, equal to what Kubernetes reports."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from checkers.verdicts import verdict_faults
 _ORDER = {"queued": 0, "running": 1, **dict.fromkeys(TERMINAL, 2)}
 
 Observation = tuple[float | datetime, str, str | None]
-"""When it was seen, the run's status then, and its reason."""
+"""The time, and the run's status and reason then."""
 
 
 def check(records: RunRecords) -> list[Finding]:
-    """Return all that is wrong with the end of a run that should have ended."""
+    """Return everything that is wrong with the outcome of a run that should have finished."""
     return [*agreement_faults(records), *verdict_faults(records)]
 
 
 def check_observations(run_id: str, observed: Sequence[Observation]) -> list[Finding]:
-    """Return where a run's state, as one observer saw it over time, went back or changed after its end."""
+    """Return where a run's state, as one observer saw it, moved backwards or changed after it was terminal."""
     findings: list[Finding] = []
     reached: Observation | None = None
     for seen in observed:
@@ -37,7 +37,7 @@ def check_observations(run_id: str, observed: Sequence[Observation]) -> list[Fin
                     findings.append(Finding(OutcomeFault.TERMINAL_CHANGED, run_id, detail))
                 continue
             if _ORDER[status] < _ORDER[reached[1]]:
-                findings.append(Finding(OutcomeFault.WENT_BACK, run_id, detail))
+                findings.append(Finding(OutcomeFault.MOVED_BACKWARDS, run_id, detail))
                 continue
         reached = seen
     return findings

@@ -1,8 +1,8 @@
-"""A pipeline that prints lines whose loss, doubling, order and change can be seen.
+"""A pipeline whose lines reveal when one is lost, duplicated, reordered or changed.
 
 A line is `RUN_ID SEQ HASH PADDING`; HASH is the first 16 hexadecimal digits of sha256("RUN_ID:SEQ"), PADDING repeats it
-up to the width. The last line is `RUN_ID END COUNT`. The run id comes from SLIPWAY_RUN_ID. The text of this file is
-given to `python3 -c` inside pods: one file, the standard library only, Python 3.11.
+up to the width. The last line is `RUN_ID END COUNT`. The run id comes from SLIPWAY_RUN_ID. Pods run the text of this
+file with `python3 -c`: one file, only the standard library, Python 3.11.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import time
 WIDTH_BYTES = 120
 STDOUT, STDERR = 1, 2
 BLOCK_LINES = 2000
-BATCH_SECONDS = 0.005  # lines that are due within this time are written together
+BATCH_SECONDS = 0.005  # lines due within this time are written together
 SIGTERM_EXIT_CODE = 143
 
 
 def line(run_id: str, seq: int, width: int = WIDTH_BYTES) -> bytes:
-    """Return a line without its newline: `width` bytes, or what the rest needs and one byte of padding."""
+    """Return a line without its newline: `width` bytes, or more if that leaves no byte for padding."""
     digest = hashlib.sha256(f"{run_id}:{seq}".encode()).hexdigest()[:16]
     head = f"{run_id} {seq} {digest} "
     return (head + (digest * (width // 16 + 1))[: max(1, width - len(head))]).encode()
@@ -34,19 +34,19 @@ def end_line(run_id: str, count: int) -> bytes:
 
 
 def stream_of(seq: int, alternating: bool) -> int:
-    """Return the file that a line goes to: stdout; where the streams alternate, stderr for the even ones."""
+    """Return the file of a line: stdout, or stderr for even lines if the streams alternate."""
     return STDERR if alternating and seq % 2 == 0 else STDOUT
 
 
 def write(file: int, data: bytes) -> None:
-    """Write all of it, past Python's buffers."""
-    left = memoryview(data)
-    while left:
-        left = left[os.write(file, left) :]
+    """Write all data, bypassing Python's buffers."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def print_lines(run_id: str, count: int, rate: float, width: int, alternating: bool) -> None:
-    """Print all lines and the last one, `rate` a second; 0 means in big blocks as fast as they are taken."""
+    """Print all lines and the end line, `rate` per second; 0 means in large blocks as fast as possible."""
     start, done = time.monotonic(), 0
     while done < count:
         due = done + BLOCK_LINES
@@ -62,11 +62,11 @@ def print_lines(run_id: str, count: int, rate: float, width: int, alternating: b
 
 
 def main() -> int:
-    """Print as the command line says; SIGTERM ends it at once, as PID 1 too, where a signal has no other effect."""
+    """Print as the command line says; exit at once on SIGTERM, which PID 1 would otherwise ignore."""
     parser = argparse.ArgumentParser()
     parser.add_argument("count", type=int)
-    parser.add_argument("--rate", type=float, default=0, help="lines a second; 0: as fast as possible")
-    parser.add_argument("--width", type=int, default=WIDTH_BYTES, help="bytes of a line, without its newline")
+    parser.add_argument("--rate", type=float, default=0, help="lines per second; 0: as fast as possible")
+    parser.add_argument("--width", type=int, default=WIDTH_BYTES, help="bytes per line, without its newline")
     parser.add_argument("--alternate", action="store_true", help="even lines go to stderr")
     parser.add_argument("--exit-code", type=int, default=0)
     options = parser.parse_args()

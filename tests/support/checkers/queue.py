@@ -1,7 +1,7 @@
-"""The queue checker: is the limit kept, is the order kept, and how long does a slot stay free while somebody waits?
+"""The queue checker: the limit and the order are kept; also measures how long a slot stays free while runs wait.
 
-Which change came first is told by resource versions alone: the count of living pods and the order of releases need no
-clock and no tolerance. Durations come from the collector's own clock, as Kubernetes' times have whole seconds.
+The order of changes comes only from resource versions, so counting live pods and ordering releases needs no clock and
+no tolerance. Durations use the watcher's clock, as Kubernetes' times have whole seconds.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ class QueueFault(StrEnum):
     """What can be wrong with a queue."""
 
     LIMIT_EXCEEDED = "more pods alive than the limit"
-    OUT_OF_ORDER = "released before one that was earlier in the queue"
-    FAILED_CREATE = "Kubernetes refused a pod"
-    HOLE = "the watch was interrupted: what happened meanwhile is not known"
+    OUT_OF_ORDER = "released before a run that was ahead of it"
+    FAILED_CREATE = "Kubernetes rejected a pod"
+    HOLE = "the watch was interrupted: changes in the meantime are unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedRun:
-    """A run and its place in the order of the queue.
+    """A run and its position in the queue's order.
 
-    `queued_at` is in microseconds, as its annotation says; `queued` in seconds, when it was in the queue for sure,
-    which is later. `left` is when it left the queue without a release (cancelled).
+    `queued_at` is in microseconds, from its annotation; `queued` in seconds, a later time when it was certainly in the
+    queue. `left` is when it left the queue without being released (cancelled).
     """
 
     run_id: str
@@ -40,13 +40,13 @@ class QueuedRun:
 
     @property
     def key(self) -> tuple[int, int, str]:
-        """Higher priority first, then who came first, then the run id."""
+        """Higher priority first, then earlier queued-at, then the run id."""
         return -self.priority, self.queued_at, self.run_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueHistory:
-    """What the collector saw, and what was asked for. `until` is when it stopped looking."""
+    """What the watcher recorded, and the runs that were launched. `until` is when it stopped watching."""
 
     limit: int
     runs: Sequence[QueuedRun]
@@ -60,7 +60,7 @@ class QueueHistory:
 
 @dataclass(frozen=True)
 class Spread:
-    """Seconds, by nearest rank; zeros where there were none."""
+    """Percentiles of seconds, by nearest rank; zeros if there are none."""
 
     count: int
     p50: float
@@ -69,20 +69,20 @@ class Spread:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Spread:
-        """Count them."""
+        """Compute the percentiles."""
         ranked = sorted(seconds) or [0.0]
         p50, p95 = (ranked[max(0, math.ceil(share * len(ranked)) - 1)] for share in (0.5, 0.95))
         return cls(len(seconds), p50, p95, ranked[-1])
 
 
 def check(history: QueueHistory) -> list[Finding]:
-    """Return all that is wrong with a queue; free slots are not in it, see `idle_seconds`."""
+    """Return everything that is wrong with a queue, except idle slots: see `idle_seconds`."""
     found = [*_limit_faults(history)]
     found += _release_faults(history) if history.jobs else _creation_faults(history)
-    mine = {run.run_id for run in history.runs}
+    run_ids = {run.run_id for run in history.runs}
     refused = {event.uid: event for event in history.events if event.reason == "FailedCreate"}
     for event in refused.values():
-        if event.about_kind == "Job" and event.about_name in mine:
+        if event.about_kind == "Job" and event.about_name in run_ids:
             found.append(Finding(QueueFault.FAILED_CREATE, event.about_name, event.message))
     if not history.holes_allowed:
         found += [Finding(QueueFault.HOLE, "-", hole) for hole in history.holes]
@@ -102,7 +102,7 @@ def _limit_faults(history: QueueHistory) -> Iterator[Finding]:
 
 
 def _release_faults(history: QueueHistory) -> Iterator[Finding]:
-    """Judge each release: who waited at that moment, by resource versions, and was earlier in the order?"""
+    """Check each release: which waiting runs were ahead of it at that resource version?"""
     runs = {run.run_id: run for run in history.runs}
     waiting: dict[str, QueuedRun] = {}
     settled: set[str] = set()
@@ -121,10 +121,10 @@ def _release_faults(history: QueueHistory) -> Iterator[Finding]:
 
 
 def _creation_faults(history: QueueHistory) -> Iterator[Finding]:
-    """Judge each pod's creation instead, where no Jobs were watched.
+    """Check each pod's creation instead, if no Jobs were watched.
 
-    The Job controller may create the pods of two Jobs that were released together in either order: watch Jobs where
-    more than one slot can be free at once.
+    The Job controller may create the pods of two Jobs released together in either order: watch Jobs if more than one
+    slot can be free at once.
     """
     runs = {run.run_id: run for run in history.runs}
     started: set[str] = set()
@@ -140,7 +140,7 @@ def _creation_faults(history: QueueHistory) -> Iterator[Finding]:
 def _ahead(run: QueuedRun, ahead: Sequence[QueuedRun], moment: str) -> Iterator[Finding]:
     if ahead:
         first = min(ahead, key=lambda other: other.key)
-        detail = f"at {moment}, key {run.key}; {len(ahead)} waited before it, first {first.key}"
+        detail = f"at {moment}, key {run.key}; {len(ahead)} were ahead of it, first {first.key}"
         yield Finding(QueueFault.OUT_OF_ORDER, run.run_id, detail)
 
 
@@ -149,10 +149,10 @@ def _waiting(history: QueueHistory, started: set[str], moment: float) -> list[Qu
 
 
 def idle_seconds(history: QueueHistory) -> list[float]:
-    """Return, for each slot that got free while somebody waited for it, how long it stayed free.
+    """Return, for each slot that became free while a run was waiting, how long it stayed free.
 
-    From the moment the pod's end was seen until the next pod was seen. A slot that was not taken at all counts until
-    the history's end, as long as somebody waits.
+    From when a pod was seen to be finished until the next pod was seen. A slot that was never taken counts until the
+    end of the history, if a run is still waiting.
     """
     idle: list[float] = []
     freed: list[float] = []

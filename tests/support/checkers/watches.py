@@ -1,4 +1,4 @@
-"""One watch: a kubectl that follows one kind of object, begun anew when it ends."""
+"""One watch: a kubectl that watches one kind of object, and is restarted when it exits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, Generic, TypeVar
 
 from checkers.changes import DELETED, ClusterEvent, JobChange, Object, PodChange
-from checkers.jsonstream import JsonStream
+from checkers.json_stream import JsonStream
 
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
@@ -23,14 +23,14 @@ _ERROR_LINES = 20
 
 
 class WatchError(RuntimeError):
-    """kubectl does not watch; the message ends with what it printed."""
+    """kubectl is not watching; the message ends with its output."""
 
 
 C = TypeVar("C", PodChange, JobChange, ClusterEvent)
 
 
 class Watch(Generic[C]):
-    """One kind of object, followed by one kubectl at a time, in a thread."""
+    """Watches one kind of object with one kubectl at a time, in a thread."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class Watch(Generic[C]):
         self._stopping, self._ready = threading.Event(), threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: list[str] = []
-        self._there: dict[str, C] = {}  # by uid
+        self._present: dict[str, C] = {}  # by uid
         self._thread = threading.Thread(target=self._run, name=f"watch {arguments[0]}", daemon=True)
         self.changes: list[C] = []
-        self.last: dict[str, Object] = {}  # by uid, also what is gone
+        self.last: dict[str, Object] = {}  # by uid, including deleted ones
         self.holes: list[str] = []
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class Watch(Generic[C]):
 
     def wait(self, deadline: float) -> None:
         if not self._ready.wait(max(0.0, deadline - time.monotonic())):
-            raise WatchError("\n".join([f"{' '.join(self._list)} did not begin to watch:", *self._errors]))
+            raise WatchError("\n".join([f"{' '.join(self._list)} did not start to watch:", *self._errors]))
 
     def stop(self) -> None:
         self._stopping.set()
@@ -69,35 +69,35 @@ class Watch(Generic[C]):
     def _signal(self, number: signal.Signals) -> None:
         with self._news, contextlib.suppress(ProcessLookupError):
             if self._process is not None and self._process.poll() is None:
-                os.killpg(self._process.pid, number)  # its group is its own: kubectl may be wrapped
+                os.killpg(self._process.pid, number)  # it has its own process group, as kubectl may be wrapped
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                ended = self._follow()
+                cause = self._follow()
             except OSError as exc:
-                ended = f"{exc}"
-                self._errors = [ended]
+                cause = f"{exc}"
+                self._errors = [cause]
             if self._ready.is_set() and not self._stopping.is_set():
                 self._ready.clear()
-                self.holes.append(f"{time.time():.3f} s: {ended}")
+                self.holes.append(f"{time.time():.3f} s: {cause}")
             self._stopping.wait(RETRY_SECONDS)
 
     def _follow(self) -> str:
-        """Follow until kubectl ends; say how it did."""
-        # at this verbosity kubectl tells that a watch was answered, which is when it has begun
-        words = [*self._list, "--watch", "--output-watch-events", "-v=6"]
+        """Watch until kubectl exits; return why it did."""
+        # At this verbosity kubectl prints the response to a watch request, which is when the watch has started.
+        command = [*self._list, "--watch", "--output-watch-events", "-v=6"]
         pipe = subprocess.PIPE
         with self._news:
             if self._stopping.is_set():
                 return "stopped"
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
             )
             self._process = process
         with process:
             assert process.stdout is not None and process.stderr is not None
-            errors = threading.Thread(target=self._listen, args=(process.stderr,), daemon=True)
+            errors = threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True)
             errors.start()
             stream = JsonStream()
             while chunk := os.read(process.stdout.fileno(), 1 << 16):
@@ -106,45 +106,44 @@ class Watch(Generic[C]):
                     self._take(change["type"], change["object"], seen)
             errors.join()
             code = process.wait()
-        return f"kubectl ended with {code}: {self._errors[-1] if self._errors else ''}"
+        return f"kubectl exited with {code}: {self._errors[-1] if self._errors else ''}"
 
-    def _listen(self, errors: IO[bytes]) -> None:
+    def _read_errors(self, errors: IO[bytes]) -> None:
         for line in errors:
             text = line.decode("utf-8", "replace").strip()
             self._errors = [*self._errors, text][-_ERROR_LINES:]
             if "watch=true" in text and "200 OK" in text:
                 if self.holes:
-                    self._forget_vanished()
+                    self._record_vanished()
                 self._ready.set()
 
     def _take(self, kind: str, found: Object, seen: float) -> None:
-        if "uid" not in found.get("metadata", {}):  # no object: an error of the watch itself
+        if "uid" not in found.get("metadata", {}):  # not an object: an error of the watch itself
             return
         uid, change = found["metadata"]["uid"], self._read(kind, found, seen)
         with self._news:
             if kind == DELETED:
-                self._there.pop(uid, None)
+                self._present.pop(uid, None)
             else:
-                self._there[uid] = change
+                self._present[uid] = change
             self.last[uid] = found
             self.changes.append(change)
             self._news.notify_all()
 
-    def _forget_vanished(self) -> None:
-        """Record as deleted what was there before the hole and is not listed any more."""
+    def _record_vanished(self) -> None:
+        """Record as deleted what existed before the hole and is no longer listed."""
         with self._news:
-            before = dict(self._there)
-        words = self._list
+            before = dict(self._present)
         try:
             listed = subprocess.run(
-                words, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=START_SECONDS
+                self._list, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=START_SECONDS
             )
-        except subprocess.SubprocessError:  # nobody answers again: the watch will end too, and be begun anew
+        except subprocess.SubprocessError:  # the API server is down again: the watch will exit too, and be restarted
             return
         listed_uids = {item["metadata"]["uid"] for item in json.loads(listed.stdout)["items"]}
         with self._news:
             for uid, change in before.items():
-                if uid not in listed_uids and uid in self._there:
-                    del self._there[uid]
+                if uid not in listed_uids and uid in self._present:
+                    del self._present[uid]
                     self.changes.append(dataclasses.replace(change, kind=DELETED, seen=time.time()))
             self._news.notify_all()

@@ -1,8 +1,8 @@
-"""Watching: records what Kubernetes does with pods, Jobs and Events, by `kubectl get -w`, until it is stopped.
+"""Records what Kubernetes does with pods, Jobs and Events, using `kubectl get -w`, until it is stopped.
 
-kubectl lists first and then follows, so nothing is missed after `start` has returned. A watch that ends (the API server
-was restarted) is begun anew and noted as a hole; what vanished meanwhile is recorded as deleted right after its last
-change: such a history may show too few pods alive, never too many.
+kubectl lists first and then watches, so nothing is missed after `start` has returned. A watch that ends (the API server
+restarted) is restarted and noted as a hole; objects that vanished meanwhile are recorded as deleted right after their
+last change. Such a history may show too few live pods, never too many.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from checkers.watches import START_SECONDS, Watch, WatchError
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What was seen so far, in the order it was seen."""
+    """The changes so far, in the order in which they were seen."""
 
     pods: Sequence[PodChange]
     jobs: Sequence[JobChange]
@@ -39,7 +39,7 @@ class Watched:
 
 
 class Watcher:
-    """Watches a namespace's runs; `kubectl` is the command's beginning, with its options for the cluster."""
+    """Watches a namespace's runs; `kubectl` is the command with its options for the cluster."""
 
     def __init__(self, kubectl: Sequence[str], namespace: str, selector: str = RUN_LABEL) -> None:
         self._news = threading.Condition()
@@ -50,7 +50,7 @@ class Watcher:
         self._watches = (self._pods, self._jobs, self._events)
 
     def start(self) -> None:
-        """Begin, and return once everything that happens from now on will be seen."""
+        """Start; return once every later change will be recorded."""
         deadline = time.monotonic() + START_SECONDS
         for watch in self._watches:
             watch.start()
@@ -62,12 +62,12 @@ class Watcher:
             raise
 
     def stop(self) -> None:
-        """End all kubectls."""
+        """Stop every kubectl."""
         for watch in self._watches:
             watch.stop()
 
     def watched(self) -> Watched:
-        """Return what was seen so far."""
+        """Return the changes so far."""
         with self._news:
             return Watched(
                 pods=list(self._pods.changes),
@@ -77,24 +77,24 @@ class Watcher:
             )
 
     def last_pods(self, run_id: str) -> list[Object]:
-        """Return a run's pods as they were last seen, also those that are gone."""
+        """Return the last known state of a run's pods, including deleted ones."""
         with self._news:
             pods = list(self._pods.last.values())
         return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(JOB_LABEL) == run_id]
 
     def last_job(self, run_id: str) -> Object | None:
-        """Return a run's Job as it was last seen, also where it is gone."""
+        """Return the last known state of a run's Job, even if it was deleted."""
         with self._news:
             return next((job for job in self._jobs.last.values() if job["metadata"]["name"] == run_id), None)
 
-    def wait_until(self, true: Callable[[Watched], bool], seconds: float) -> Watched:
-        """Return what was seen once it is as wanted; changes still under way would be missed by stopping."""
+    def wait_until(self, condition: Callable[[Watched], bool], seconds: float) -> Watched:
+        """Wait until the recorded changes meet a condition, and return them."""
         deadline = time.monotonic() + seconds
         with self._news:
-            while not true(watched := self.watched()):
+            while not condition(watched := self.watched()):
                 if not self._news.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                     raise WatchError(
-                        f"This was not seen within {seconds:g} s; {len(watched.pods)} changes of pods were."
+                        f"The condition was not met within {seconds:g} s, after {len(watched.pods)} changes to pods."
                     )
             return watched
 

@@ -1,6 +1,6 @@
 """A real Kubernetes for the tests.
 
-`install` brings what it needs onto the machine, `up` and `down` start and end it, `Cluster` is how a test uses it and
-how it breaks it, `fixtures` hands it to pytest. They know nothing of Slipway except how its images are built. `runs`,
-`ends`, `scenario` and `viewers` are what the tests of Slipway on it share.
+`install` installs what it needs, `up` and `down` start and stop it, tests use it and break it through `Cluster`, and
+`fixtures` provides it to pytest. They know nothing of Slipway except how its images are built. `runs`, `verifier`,
+`scenario` and `viewers` are shared by the tests that run Slipway on it.
 """

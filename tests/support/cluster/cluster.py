@@ -1,4 +1,4 @@
-"""The cluster that the tests run on: a real Kubernetes of one node, whose parts can be stopped and started again."""
+"""The test cluster: a real Kubernetes with one node, whose components can be stopped and started."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PIPELINE_IMAGE = "localhost/slipway-pipeline:test"
 TESTS_IMAGE = "localhost/slipway-tests:test"  # Python and a shell
 OWN_GATEWAY = "10.44.0.1"
 NODE = "node1"
-UP_SECONDS = 3600.0  # a machine that has nothing yet builds all of it
-DOWN_SECONDS = 180.0  # a busy disk takes long to remove all containers
+UP_SECONDS = 3600.0  # a new machine builds everything first
+DOWN_SECONDS = 180.0  # removing all containers takes long on a busy disk
 COMMAND_SECONDS = 120.0
 CONTROL_SECONDS = 120.0
 REPLACED_SECONDS = 90.0
@@ -37,29 +37,29 @@ T = TypeVar("T")
 
 
 class ClusterError(RuntimeError):
-    """The cluster does not do what it was told; the message says why."""
+    """A cluster operation failed; the message says why."""
 
 
 class Cluster:
-    """The cluster of the tests. `stop`, `start` and what else needs control work where `can_control` says so."""
+    """The test cluster. `stop`, `start` and other control methods require `can_control`."""
 
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
         self.can_control = kubeconfig == STATE / "kubeconfig"
         self._hold: socket.socket | None = None
 
-    # --- coming and going --------------------------------------------------------------------------------------------
+    # --- lifecycle ---------------------------------------------------------------------------------------------------
     @classmethod
     def take(cls) -> Cluster:
-        """Bring the cluster up, if it is not, and hold it until `release()`."""
+        """Start the cluster if it is not running, and hold it until `release()`."""
         cluster = cls(Path(_run([HERE / "up", "--until-unused"], UP_SECONDS).strip().splitlines()[-1]))
         if cluster.can_control:
             cluster.revive()
         return cluster
 
     def revive(self) -> None:
-        """Bring it back to work, whatever a test did to it."""
-        self._must_be_own()
+        """Make it work again, whatever a test did to it."""
+        self._require_own()
         while not self._holds():
             if self._hold is not None:
                 self._hold.close()
@@ -68,36 +68,36 @@ class Cluster:
                 try:
                     self._hold = _ask({"do": "hold"})
                 except OSError:
-                    continue  # others, who were the last to use it, ended it just now
-                self._hold.recv(1024)  # counted
+                    continue  # its last users have just shut it down
+                self._hold.recv(1024)  # our hold is counted
         for component, runs in _answer({"do": "status"})["components"].items():
             if not runs:
                 self.start(component)
 
     def release(self) -> None:
-        """Let go of it. The last one to do so ends it, unless it was asked to stay."""
+        """Release it. The last holder shuts it down, unless `up` was told to keep it."""
         if self._hold is None:
             return
         with self._hold, _locked():
-            if self._holds() and self.held_by_us_alone:
+            if self._holds() and self.is_only_holder:
                 _run([HERE / "down", "--locked"], DOWN_SECONDS)
         self._hold = None
 
     @property
-    def held_by_us_alone(self) -> bool:
-        """Whether nobody else uses it, and nobody asked it to stay: then it ends with us."""
+    def is_only_holder(self) -> bool:
+        """Whether nobody else holds it and `up` was not told to keep it: our release then shuts it down."""
         return self.can_control and self.holders == 1 and not (STATE / "keep").exists()
 
     @property
     def holders(self) -> int:
-        """How many hold it."""
-        self._must_be_own()
+        """The number of its holders."""
+        self._require_own()
         return int(_answer({"do": "status"})["holders"])
 
     # --- using it ----------------------------------------------------------------------------------------------------
     @cached_property
     def gateway(self) -> str:
-        """The address of this machine under which pods find servers of the tests."""
+        """The address of this machine at which pods reach test servers."""
         if self.can_control:
             return OWN_GATEWAY
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -106,7 +106,7 @@ class Cluster:
             return address
 
     def kubectl(self, *args: str, input: str | None = None, kubeconfig: Path | None = None) -> str:
-        """Run kubectl as the administrator, or as whom `kubeconfig` names, and return what it prints."""
+        """Run kubectl as the administrator, or with another `kubeconfig`, and return its output."""
         return _run(
             [*self.kubectl_command, "--kubeconfig", kubeconfig or self.kubeconfig, *args], COMMAND_SECONDS, input
         )
@@ -117,22 +117,22 @@ class Cluster:
         return result
 
     def apply(self, *objects: dict[str, Any]) -> None:
-        """Create or change objects."""
+        """Create or update objects."""
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
 
     def make_namespace(self, name: str) -> None:
-        """Create a namespace that enforces *restricted*, and wait until pods can be made in it.
+        """Create a namespace that enforces *restricted*, and wait until pods can be created in it.
 
-        The controller that gives it its service account begins with its node, or after it was killed.
+        The controller that creates its service account may only just have started.
         """
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         self.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=90s")
 
     def wait_for_rollout(self, deployment: str, namespace: str) -> None:
-        """Wait until a Deployment's newest pods are ready and nothing is left of the older ones.
+        """Wait until a Deployment's newest pods are ready and the older ones are deleted.
 
-        `kubectl rollout status` returns while an older pod still terminates, and still gets connections.
+        `kubectl rollout status` returns while an older pod is still terminating and receiving connections.
         """
         here = f"--namespace={namespace}"
         self.kubectl("rollout", "status", f"deployment/{deployment}", here, f"--timeout={REPLACED_SECONDS:.0f}s")
@@ -142,14 +142,14 @@ class Cluster:
         def pods() -> int:
             return len(self.json("get", "pods", f"--selector={selector}", here)["items"])
 
-        wait_until(lambda: pods() <= spec["replicas"], REPLACED_SECONDS, f"the end of {deployment}'s older pods")
+        wait_until(lambda: pods() <= spec["replicas"], REPLACED_SECONDS, f"the deletion of {deployment}'s older pods")
 
     def load_image(self, archive: Path) -> None:
         """Load the images of an archive into the node."""
         _run([HERE / "load", archive], COMMAND_SECONDS)
 
     def service_account_kubeconfig(self, namespace: str, name: str, path: Path) -> Path:
-        """Write a kubeconfig with a token of this service account, good for a day."""
+        """Write a kubeconfig with a token of this service account, valid for a day."""
         token = self.kubectl("create", "token", name, f"--namespace={namespace}", "--duration=24h").strip()
         config = yaml.safe_load(self.kubectl("config", "view", "--raw", "--minify", "--flatten"))
         config["users"] = [{"name": name, "user": {"token": token}}]
@@ -160,14 +160,14 @@ class Cluster:
 
     # --- breaking it -------------------------------------------------------------------------------------------------
     def stop(self, component: str) -> None:
-        """End a component: apiserver, controller-manager, scheduler, kubelet, proxy, etcd or containerd."""
+        """Stop a component: apiserver, controller-manager, scheduler, kubelet, proxy, etcd or containerd."""
         self._control("stop", component)
 
     def start(self, component: str) -> None:
-        """Start a component and wait until it is well; after the kubelet's, until the node is ready.
+        """Start a component and wait until it is healthy; for the kubelet, until the node is ready.
 
-        After the API server, those that work through it begin anew, as in k3s, where they are one process, and so does
-        the cluster's DNS. Left as they are, they would look for what they missed up to a minute later.
+        After the API server, its clients are restarted too, as in k3s, where they are one process, and so is the
+        cluster's DNS. Otherwise they would take up to a minute to notice what they missed.
         """
         self._control("start", component)
         if component == "apiserver":
@@ -180,15 +180,15 @@ class Cluster:
             wait_for_service(lambda: _resolves(address), REPLACED_SECONDS, "the cluster's DNS")
         if component == "kubelet":
             self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
-            wait_until(self._reaches_kubelet, REPLACED_SECONDS, "an answer from the kubelet")  # Ready may be old news
+            wait_until(self._reaches_kubelet, REPLACED_SECONDS, "a response from the kubelet")  # Ready may be outdated
 
     def kill(self, component: str) -> None:
-        """End a component as a crash would (SIGKILL). It is started again a second later, as nobody asked for it."""
+        """Kill a component (SIGKILL), like a crash. It is restarted a second later."""
         self._control("kill", component)
 
     @contextmanager
     def without(self, component: str) -> Iterator[None]:
-        """Stop a component, and start it again at the end."""
+        """Stop a component while the block runs."""
         self.stop(component)
         try:
             yield
@@ -196,13 +196,13 @@ class Cluster:
             self.start(component)
 
     def running(self, component: str) -> bool:
-        """Whether a component runs."""
-        self._must_be_own()
+        """Whether a component is running."""
+        self._require_own()
         return bool(_answer({"do": "status"})["components"][component])
 
     @contextmanager
     def log_rotation(self, size: str | None) -> Iterator[None]:
-        """Restart the kubelet so that it rotates logs of this size (None: its own 10Mi), and as before at the end."""
+        """Make the kubelet rotate logs at this size (None: its default of 10Mi) while the block runs."""
         setting = STATE / "kubelet.d/10-log-rotation.conf"
         before = setting.read_text() if setting.exists() else None
         lines = ["apiVersion: kubelet.config.k8s.io/v1beta1", "kind: KubeletConfiguration"]
@@ -215,12 +215,12 @@ class Cluster:
 
     @property
     def audit_log(self) -> Path:
-        """Where the API server writes down every create, update, patch and delete: one line of JSON each."""
-        self._must_be_own()
+        """Where the API server records every create, update, patch and delete as one line of JSON."""
+        self._require_own()
         return STATE / "audit.log"
 
     def audit_events(self, offset: int = 0) -> list[dict[str, Any]]:
-        """Return what was written since the audit log had `offset` bytes, with `user`, `verb` and `objectRef` each."""
+        """Return the writes recorded after `offset` bytes of the audit log, each with `user`, `verb`, `objectRef`."""
         with self.audit_log.open("rb") as log:
             log.seek(offset)
             return [json.loads(line) for line in log if line.endswith(b"\n")]
@@ -228,7 +228,7 @@ class Cluster:
     @property
     def pod_logs(self) -> Path:
         """The node's folder of containers' log files."""
-        self._must_be_own()
+        self._require_own()
         return STATE / "podlogs"
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -243,14 +243,14 @@ class Cluster:
         raise ClusterError(f"KUBECONFIG names the cluster {self.kubeconfig}, and kubectl is not installed.")
 
     def _holds(self) -> bool:
-        """Whether our hold is on a node that is there: a node that ended has closed the connection."""
+        """Whether we hold a running node: a node that stopped has closed the connection."""
         if self._hold is None:
             return False
-        ended, _, _ = select.select([self._hold], [], [], 0)  # nothing is ever sent but the end
-        return not ended
+        closed, _, _ = select.select([self._hold], [], [], 0)  # readable only at the end, as nothing is ever sent
+        return not closed
 
     def _reaches_kubelet(self) -> bool:
-        """Whether the API server reaches the kubelet, as it has to for logs and commands."""
+        """Whether the API server reaches the kubelet, which logs and exec require."""
         try:
             return self.kubectl("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/healthz") == "ok"
         except ClusterError:
@@ -265,45 +265,45 @@ class Cluster:
         self.start("kubelet")
 
     def _control(self, do: str, component: str) -> None:
-        self._must_be_own()
+        self._require_own()
         answer = _answer({"do": do, "component": component})
         if not answer["ok"]:
             raise ClusterError(f"{do} {component}: {answer['error']}")
 
-    def _must_be_own(self) -> None:
+    def _require_own(self) -> None:
         if not self.can_control:
-            raise ClusterError(f"The cluster of {self.kubeconfig} is somebody else's, which is not ours to control.")
+            raise ClusterError(f"The cluster of {self.kubeconfig} is external: the tests do not control it.")
 
 
 def wait_until(condition: Callable[[], T], seconds: float, what: str) -> T:
-    """Ask again until the condition holds, and return what it said."""
+    """Wait until the condition returns something true, and return that."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         if time.monotonic() > deadline:
-            raise ClusterError(f"{what}: not within {seconds:.0f} seconds")
+            raise ClusterError(f"timed out after {seconds:.0f} s waiting for {what}")
         time.sleep(POLL_SECONDS)
     return result
 
 
 def wait_for_service(answers: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until a Service answers many times in a row; `answers` makes a connection of its own each time.
+    """Wait until a Service answers many times in a row; `answers` opens a new connection each time.
 
-    As long as kube-proxy sends some connections to a pod that is gone, one answer says nothing about the next.
+    While kube-proxy still routes some connections to a deleted pod, one answer does not guarantee the next.
     """
     wait_until(lambda: all(answers() for _ in range(ANSWERS_IN_A_ROW)), seconds, what)
 
 
 def _resolves(address: str) -> bool:
-    """Whether this DNS server knows the API server's name."""
+    """Whether this DNS server resolves the API server's name."""
     labels = (b"kubernetes", b"default", b"svc", b"cluster", b"local", b"")
     name = b"".join(bytes([len(label)]) + label for label in labels)
     query = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + name + b"\x00\x01\x00\x01"  # one question: its A record
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.settimeout(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(1)
         try:
-            asking.connect((address, 53))
-            asking.send(query)
-            answer = asking.recv(512)
+            client.connect((address, 53))
+            client.send(query)
+            answer = client.recv(512)
         except OSError:
             return False
     return answer[:2] == query[:2] and int.from_bytes(answer[6:8]) > 0
@@ -313,7 +313,7 @@ def _run(command: Sequence[str | Path], seconds: float, input: str | None = None
     try:
         done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(f"{' '.join(map(str, command))}: no end within {seconds:.0f} seconds") from error
+        raise ClusterError(f"{' '.join(map(str, command))}: did not finish within {seconds:.0f} s") from error
     if done.returncode:
         raise ClusterError(f"{' '.join(map(str, command))}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
@@ -343,7 +343,7 @@ def _answer(request: dict[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """Keep out whoever brings the cluster up or down."""
+    """Prevent others from starting or stopping the cluster."""
     with LOCK.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

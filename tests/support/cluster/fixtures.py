@@ -1,7 +1,7 @@
 """The cluster as a pytest fixture.
 
-Where a cluster cannot be had, tests fail rather than skip: a green run has talked to a real Kubernetes. Only
-`CLUSTER=none` leaves them out.
+Without a cluster, tests fail rather than skip, so that a green run has always used a real Kubernetes. Only
+`CLUSTER=none` skips them.
 """
 
 import os
@@ -16,9 +16,9 @@ __all__ = ["cluster"]
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Kubernetes, with this checkout's images loaded. What a test stops it starts again: see `Cluster.without`."""
+    """Kubernetes with this checkout's images. A test must restart what it stops: see `Cluster.without`."""
     if os.environ.get("CLUSTER") == "none":
-        pytest.skip("CLUSTER=none leaves out what needs Kubernetes.")
+        pytest.skip("CLUSTER=none skips tests that need Kubernetes.")
     try:
         taken = Cluster.take()
     except ClusterError as error:

@@ -1,4 +1,4 @@
-"""The pipelines of the cluster's tests, and what becomes of their runs."""
+"""Pipelines for the cluster tests, and helpers for their runs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ PIPELINES: dict[str, dict[str, Any]] = {
 }
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something, at most so long."""
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for a condition, at most `seconds`."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
 
 
-def let_go(installation: Installation, run_id: str) -> None:
-    """Let a `held` run end."""
+def finish_held_run(installation: Installation, run_id: str) -> None:
+    """Let a `held` run finish."""
     folder: Path = installation.data / "applications" / run_id
     (folder / "go").touch()
 
 
 def recorded(installation: Installation, run_id: str) -> bool:
-    """Whether the operator has written the run's end onto its Job, or the Job is gone."""
+    """Whether the operator has recorded the run's outcome on its Job, or the Job is deleted."""
     job = installation.job(run_id)
     return job is None or job["metadata"]["labels"].get("slipway.dev/phase") == "recorded"

@@ -1,4 +1,4 @@
-"""The seed's scenario, as a caller of the REST API lives it, whichever way the calls go."""
+"""The main scenario as a REST client sees it, directly or through a proxy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from launching.launcher import ROOT
 from servers.mongodb_server import MongodbServer
 
 
-def a_posting_becomes_a_cv(client: httpx.Client, mongodb_server: MongodbServer) -> str:
-    """Launch a posting that is in MongoDB, follow it, fetch its CV, find all of it in MongoDB; return the run's id."""
+def process_posting(client: httpx.Client, mongodb_server: MongodbServer) -> str:
+    """Launch a run for a posting in MongoDB, follow it, fetch its CV, check MongoDB; return the run id."""
     posting = json.loads((ROOT / "pipeline-image/samples/postings/4711.json").read_text())
     with MongoClient[dict[str, Any]](mongodb_server.url) as mongo:
         items = mongo["jobs"]["level-2"]

@@ -1,15 +1,15 @@
-"""Supervises the components of the node, as its process 1, and starts and stops them when it is told to.
+"""Supervises the node's components, as its process 1, and starts and stops them on request.
 
-It listens on a socket in the state folder; one line of JSON is a request, one line of JSON the answer:
+It listens on a socket in the state folder. A request is one line of JSON, and so is the response:
 
     {"do": "start", "component": "kubelet"}   started and healthy
-    {"do": "stop", "component": "kubelet"}    ended, and not started again until asked
-    {"do": "kill", "component": "kubelet"}    ended, and started again a second later
+    {"do": "stop", "component": "kubelet"}    stopped, until a request starts it
+    {"do": "kill", "component": "kubelet"}    killed, and restarted a second later
     {"do": "status"}                          {"ok": true, "components": {"kubelet": true, …}, "holders": 1}
     {"do": "hold"}                            the cluster is in use for as long as this connection stays open
 
-When the last holder goes, the node ends, unless there is a file `keep` in the state folder: tests that are killed
-leave no cluster behind. With process 1 everything in the node ends; nothing needs to be stopped one by one.
+When the last holder disconnects, the node exits, unless the state folder has a file `keep`: killed tests leave no
+cluster behind. Everything in the node exits with process 1; nothing needs to be stopped individually.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Component:
-    """A program of the node, and where it says that it is well."""
+    """A program of the node, and where to check its health."""
 
     command: tuple[str, ...]
     health: str  # a URL, or the path of a socket
@@ -110,32 +110,34 @@ def components(state: Path, programs: Path, node_ip: str) -> dict[str, Component
 
 
 class Supervisor:
-    """Holds the components; `reap` is for the main thread, everything else for the threads of the requests."""
+    """Manages the components; `reap` runs in the main thread, everything else in the threads of requests."""
 
     def __init__(self, state: Path, programs: Path, node_ip: str) -> None:
         self._state = state
         self._components = components(state, programs, node_ip)
         self._tls = ssl.create_default_context(cafile=str(state / "pki/ca.crt"))
         self._tls.load_cert_chain(state / "pki/admin.crt", state / "pki/admin.key")
-        # Some components make themselves a certificate that nobody signed; they listen on loopback alone.
+        # Some components use self-signed certificates; they listen only on loopback.
         self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
         self._changed = threading.Condition()
         self._wanted: set[str] = set()
         self._pids: dict[str, int] = {}
         self._holders = 0
 
-    # --- what requests ask for ---------------------------------------------------------------------------------------
+    # --- actions -----------------------------------------------------------------------------------------------------
     def start(self, name: str) -> None:
-        """Start it if it does not run, and wait until it is well."""
+        """Start it if it is not running, and wait until it is healthy."""
         component = self._components[name]
         with self._changed:
             self._wanted.add(name)
             if name not in self._pids:
                 self._spawn(name)
-        self._until(lambda: name in self._pids and self._is_well(component), START_SECONDS, f"{name} is not well")
+        self._until(
+            lambda: name in self._pids and self._is_healthy(component), START_SECONDS, f"{name} did not become healthy"
+        )
 
     def stop(self, name: str) -> None:
-        """Ask it to end, end it if it does not, and leave it ended."""
+        """Stop it, killing it if necessary, and do not restart it."""
         with self._changed:
             self._wanted.discard(name)
             for number in (signal.SIGTERM, signal.SIGKILL):
@@ -144,14 +146,14 @@ class Supervisor:
                     self._changed.wait_for(lambda: name not in self._pids, STOP_SECONDS)
 
     def kill(self, name: str) -> None:
-        """End it as a crash would."""
+        """Kill it, like a crash."""
         with self._changed:
             if pid := self._pids.get(name):
                 os.kill(pid, signal.SIGKILL)
                 self._changed.wait_for(lambda: self._pids.get(name) != pid, STOP_SECONDS)
 
     def status(self) -> dict[str, Any]:
-        """Say what runs, and how many use the cluster."""
+        """Return which components are running and how many holders there are."""
         with self._changed:
             return {
                 "ok": True,
@@ -160,14 +162,14 @@ class Supervisor:
             }
 
     def hold(self, connection: socket.socket) -> None:
-        """Count somebody who uses the cluster, until the connection ends."""
+        """Count a holder of the cluster until its connection closes."""
         self._count_holders(+1)
         connection.sendall(b'{"ok": true}\n')
         try:
             while connection.recv(1024):
                 pass
         except OSError:
-            pass  # gone all the same
+            pass  # closed either way
         self._count_holders(-1)
 
     def _count_holders(self, difference: int) -> None:
@@ -179,7 +181,7 @@ class Supervisor:
 
     # --- processes ---------------------------------------------------------------------------------------------------
     def reap(self) -> None:
-        """Collect ended processes, those that containers left included, and start again what ended uninvited."""
+        """Reap exited processes, including orphans of containers, and restart components that crashed."""
         while True:
             try:
                 pid, status = os.waitpid(-1, 0)
@@ -193,10 +195,10 @@ class Supervisor:
                 del self._pids[name]
                 self._changed.notify_all()
                 if name in self._wanted:
-                    print(f"{name} ended with status {status}, starting it again", file=sys.stderr, flush=True)
-                    threading.Timer(RESTART_SECONDS, self._start_again, (name,)).start()
+                    print(f"{name} exited with status {status}, restarting it", file=sys.stderr, flush=True)
+                    threading.Timer(RESTART_SECONDS, self._restart, (name,)).start()
 
-    def _start_again(self, name: str) -> None:
+    def _restart(self, name: str) -> None:
         with self._changed:
             if name in self._wanted and name not in self._pids:
                 self._spawn(name)
@@ -206,10 +208,10 @@ class Supervisor:
             process = subprocess.Popen(
                 self._components[name].command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
             )
-        process.returncode = 0  # `reap` collects it, which Popen need not try
+        process.returncode = 0  # `reap` waits for it, so Popen must not
         self._pids[name] = process.pid
 
-    def _is_well(self, component: Component) -> bool:
+    def _is_healthy(self, component: Component) -> bool:
         if component.health.startswith("/"):
             with socket.socket(socket.AF_UNIX) as probe:
                 return probe.connect_ex(component.health) == 0
@@ -221,16 +223,16 @@ class Supervisor:
         except OSError:
             return False
 
-    def _until(self, condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    def _until(self, condition: Callable[[], bool], seconds: float, failure: str) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{otherwise} within {seconds:.0f} seconds, see {self._state}/log")
+                raise TimeoutError(f"{failure} within {seconds:.0f} seconds, see {self._state}/log")
             time.sleep(POLL_SECONDS)
 
     # --- requests ----------------------------------------------------------------------------------------------------
     def answer(self, connection: socket.socket) -> None:
-        """Read one request and answer it."""
+        """Read one request and send the response."""
         with connection, connection.makefile("rb") as lines:
             try:
                 request = json.loads(lines.readline())
@@ -243,27 +245,27 @@ class Supervisor:
             try:
                 connection.sendall(json.dumps(answer).encode() + b"\n")
             except OSError:
-                return  # who asked is gone
+                return  # the client has disconnected
 
     def _do(self, what: str, component: str | None) -> dict[str, Any]:
         if what == "status":
             return self.status()
         actions = {"start": self.start, "stop": self.stop, "kill": self.kill}
         if what not in actions:
-            raise ValueError(f"nothing is known of {what!r}")
+            raise ValueError(f"unknown request {what!r}")
         if component not in self._components:
-            raise ValueError(f"there is no {component!r} but {', '.join(self._components)}")
+            raise ValueError(f"unknown component {component!r}, choose from {', '.join(self._components)}")
         actions[what](component)
         return {"ok": True}
 
     def listen(self, server: socket.socket) -> None:
-        """Answer each request in a thread of its own."""
+        """Answer each request in its own thread."""
         while True:
             connection, _ = server.accept()
             threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
 
     def start_all(self) -> None:
-        """Start every component; those that only need the API server come up side by side."""
+        """Start every component; those that only need the API server start in parallel."""
         first = ("containerd", "etcd", "apiserver")
         for name in first:
             self.start(name)
@@ -273,7 +275,7 @@ class Supervisor:
 
 
 def main() -> None:
-    """Run until the node ends."""
+    """Run until the node exits."""
     state, programs, node_ip = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     supervisor = Supervisor(state, programs, node_ip)
     server = socket.socket(socket.AF_UNIX)

@@ -1,4 +1,4 @@
-"""One who follows a run as a browser does."""
+"""A viewer that follows a run as a browser does."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from httpx_sse import connect_sse
 from checkers.collecting import Event
 
 
-class Reached(Protocol):
-    """A launcher that can be called."""
+class Endpoint(Protocol):
+    """A launcher's address and credentials."""
 
     url: str
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a caller sends."""
+        """The headers that authenticate a client."""
 
 
 class Viewer(threading.Thread):
-    """One who follows a run to its end, coming back with `Last-Event-ID` whenever the stream breaks."""
+    """Follows a run to its end, reconnecting with `Last-Event-ID` whenever the stream breaks."""
 
-    def __init__(self, launcher: Reached, run_id: str) -> None:
+    def __init__(self, launcher: Endpoint, run_id: str) -> None:
         super().__init__(name=f"viewer {run_id}", daemon=True)
         self._launcher, self._run_id = launcher, run_id
         self.events: list[Event] = []
@@ -37,7 +37,7 @@ class Viewer(threading.Thread):
         return httpx.Client(base_url=self._launcher.url, trust_env=False, timeout=30)
 
     def run(self) -> None:
-        """Follow."""
+        """Follow the run to its end."""
         last = ""
         while not self.ended:
             headers = {**self._launcher.headers, **({"Last-Event-ID": last} if last else {})}

@@ -1,1 +1,1 @@
-"""The real launcher, as a process of its own, for tests to start, call, stop and kill."""
+"""Launcher, operator, front end and browser for tests to start, stop and kill, and a fake cluster."""

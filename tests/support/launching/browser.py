@@ -1,4 +1,4 @@
-"""A real headless Chromium, and what a person does first in it: sign in."""
+"""A real headless Chromium, and the steps that tests share, such as signing in."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ new PerformanceObserver((list) => {
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start one; ends with the block."""
+    """Run Chromium while the block runs."""
     program = shutil.which("chromium")
     assert program, "No Chromium: run `make servers`"
     with sync_playwright() as playwright:
@@ -43,7 +43,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def sign_in(page: Page, frontend: Frontend) -> None:
-    """Sign in as a person does."""
+    """Sign in as a user does."""
     page.goto(f"{frontend.url}/login")
     page.get_by_label("Password").fill(frontend.password)
     page.get_by_role("button", name="Sign in").click()
@@ -51,7 +51,7 @@ def sign_in(page: Page, frontend: Frontend) -> None:
 
 
 def wait_for_lines(page: Page, lines: int, milliseconds: float = SECONDS) -> None:
-    """Wait until so many lines have come; the page's own policy forbids what Playwright waits with."""
+    """Wait until the page has this many lines. Its CSP forbids Playwright's `wait_for_function`."""
     deadline = time.monotonic() + milliseconds / 1000
     while (count := page.evaluate(_COUNT)) < lines:
         assert time.monotonic() < deadline, f"{count} of {lines} lines"
@@ -59,10 +59,10 @@ def wait_for_lines(page: Page, lines: int, milliseconds: float = SECONDS) -> Non
 
 
 def watch_tasks(page: Page) -> None:
-    """Note the longest task of each page that is opened from here on."""
+    """Measure the longest task of each page opened from now on."""
     page.add_init_script(_LONGEST)
 
 
 def longest_task_ms(page: Page) -> float:
-    """The longest task of the page so far, in milliseconds; 0 where none was longer than 50."""
+    """The page's longest task so far, in milliseconds; 0 if none was longer than 50."""
     return float(page.evaluate("() => window.longest"))

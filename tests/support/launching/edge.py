@@ -1,6 +1,6 @@
-"""What stands before Slipway on a VPS: k3s's Traefik, set up by k8s/traefik.yaml; and a test certificate authority.
+"""The edge of a VPS: k3s's Traefik, configured by k8s/traefik.yaml, and a test certificate authority.
 
-Traefik gets the very arguments that it has on k3s, and two more: where the authority is, and whom to trust for that.
+Traefik gets the arguments that it has on k3s, and two more: the authority's address and its certificate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MANIFESTS = HERE / "manifests"
 CONFIG = ROOT / "k8s/traefik.yaml"
 TRAEFIK = "--namespace=kube-system"
 START_SECONDS = 90
-K3S_ARGUMENTS = [  # what Traefik's chart makes of k3s's values; the same from version 37 to 41 of it
+K3S_ARGUMENTS = [  # rendered by Traefik's chart from k3s's values; the same in versions 37 to 41
     "--entryPoints.metrics.address=:9100/tcp",
     "--entryPoints.traefik.address=:8080/tcp",
     "--entryPoints.web.address=:8000/tcp",
@@ -47,10 +47,10 @@ K3S_ARGUMENTS = [  # what Traefik's chart makes of k3s's values; the same from v
 
 
 def added_arguments(config: str) -> list[str]:
-    """Return the arguments that a HelmChartConfig adds. Raises `ValueError` where it sets anything else."""
+    """Return the arguments that a HelmChartConfig adds. Raises `ValueError` if it sets anything else."""
     values = yaml.safe_load(yaml.safe_load(config)["spec"]["valuesContent"])
     if unknown := values.keys() - {"persistence", "additionalArguments"}:
-        raise ValueError(f"The tests' Traefik does not follow {', '.join(sorted(unknown))}: use additionalArguments.")
+        raise ValueError(f"The tests' Traefik does not support {', '.join(sorted(unknown))}: use additionalArguments.")
     arguments: list[str] = values["additionalArguments"]
     return arguments
 
@@ -62,11 +62,11 @@ def _any_certificate() -> ssl.SSLContext:
 
 
 ANY_CERTIFICATE = _any_certificate()
-"""For whether anybody answers at all: a Traefik that has just started shows a certificate of its own."""
+"""For checking that Traefik responds at all: after its start it has only a self-signed certificate."""
 
 
 class Routed(httpx.HTTPTransport):
-    """Connects to one address whatever name is called; the certificate must still be that name's."""
+    """Connects to one address for every host name, and still checks the certificate for that name."""
 
     def __init__(self, address: str, trust: ssl.SSLContext) -> None:
         super().__init__(verify=trust)
@@ -103,15 +103,15 @@ class Edge:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        gone = ("--ignore-not-found", "--wait=false")
-        self.cluster.kubectl("delete", f"--filename={MANIFESTS / 'traefik.yaml'}", *gone)
-        self.cluster.kubectl("delete", "configmap", "slipway-test-authority", TRAEFIK, *gone)
-        self.cluster.kubectl("delete", "namespace", self.authority_namespace, *gone)
+        options = ("--ignore-not-found", "--wait=false")
+        self.cluster.kubectl("delete", f"--filename={MANIFESTS / 'traefik.yaml'}", *options)
+        self.cluster.kubectl("delete", "configmap", "slipway-test-authority", TRAEFIK, *options)
+        self.cluster.kubectl("delete", "namespace", self.authority_namespace, *options)
         self._folder.cleanup()
 
     @property
     def arguments(self) -> list[str]:
-        """What Traefik is told on k3s, and where the tests' authority is."""
+        """Traefik's arguments on k3s, and the address of the test authority."""
         acme = "--certificatesResolvers.letsencrypt.acme"
         return [
             *K3S_ARGUMENTS,
@@ -121,7 +121,7 @@ class Edge:
         ]
 
     def configure(self, arguments: Sequence[str]) -> None:
-        """Start Traefik with these arguments, in the place of what there was."""
+        """Start or replace Traefik with these arguments."""
         objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
         [deployment] = [each for each in objects if each["kind"] == "Deployment"]
         [container] = deployment["spec"]["template"]["spec"]["containers"]
@@ -130,21 +130,21 @@ class Edge:
         self._wait_for_traefik()
 
     def restart(self) -> None:
-        """Replace Traefik's pod by another."""
+        """Replace Traefik's pod."""
         self.cluster.kubectl("rollout", "restart", "deployment/traefik", TRAEFIK)
         self._wait_for_traefik()
 
     def trust_only(self, root: Path) -> None:
-        """Trust this root and no other from now on."""
+        """Trust only this root from now on."""
         self.root, self.trust = root, ssl.create_default_context(cafile=root)
 
     def client(self, headers: Mapping[str, str], *, scheme: str = "https") -> httpx.Client:
-        """Return a client that calls the public name, trusts the test authority alone and follows no redirect."""
+        """Return a client for the public name that trusts only the test authority and follows no redirects."""
         transport = Routed(self.address, self.trust)
         return httpx.Client(base_url=f"{scheme}://{HOST}", headers=headers, transport=transport, timeout=30)
 
     def certificate(self) -> Mapping[str, Any]:
-        """Return what Traefik shows for the public name, once its chain is checked."""
+        """Return Traefik's certificate for the public name, after checking its chain."""
         with (
             socket.create_connection((self.address, 443), timeout=10) as plain,
             self.trust.wrap_socket(plain, server_hostname=HOST) as secured,
@@ -154,12 +154,12 @@ class Edge:
         return shown
 
     def wait_for_certificate(self) -> Mapping[str, Any]:
-        """Return the certificate as soon as it is one of the authority's."""
+        """Wait until Traefik's certificate is one of the authority's, and return it."""
 
         def issued() -> Mapping[str, Any] | None:
             try:
                 return self.certificate()
-            except OSError:  # until it has one, Traefik shows a certificate of its own; or its pod was just replaced
+            except OSError:  # Traefik still has its self-signed certificate, or its pod was just replaced
                 return None
 
         found = wait_until(issued, START_SECONDS, f"a certificate for {HOST}")
@@ -167,18 +167,18 @@ class Edge:
         return found
 
     def wait_for_launcher(self) -> None:
-        """Wait until Traefik shows a certificate that is trusted, and has the launcher behind it."""
+        """Wait until Traefik has a trusted certificate and routes to the launcher."""
         wait_for_service(
             lambda: self._answer("https", "/health", self.trust) == 200, START_SECONDS, f"{self.url}/health"
         )
 
     def access_log(self) -> list[dict[str, Any]]:
-        """Return what Traefik's newest pod has written of requests."""
+        """Return the access log of Traefik's newest pod."""
         lines = self.log().splitlines()
         return [entry for line in lines if line.startswith("{") and "RequestMethod" in (entry := json.loads(line))]
 
     def log(self) -> str:
-        """Return all that Traefik's newest pod has written."""
+        """Return the whole log of Traefik's newest pod."""
         return self.cluster.kubectl("logs", "deployment/traefik", TRAEFIK)
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Edge:
     def _start(self) -> None:
         edge = subprocess.run([HERE / "install", "--where", "edge"], check=True, capture_output=True, text=True)
         definitions = Path(edge.stdout.strip()) / "crds.yaml"
-        # On the server's side: the definitions are larger than what kubectl may note on an object.
+        # Server-side, as the definitions are too large for kubectl's last-applied annotation.
         self.cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={definitions}")
         objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
         self.cluster.apply(*(each for each in objects if each["kind"] == "Service"))
@@ -206,7 +206,7 @@ class Edge:
         self.configure(self.arguments)
 
     def _start_authority(self) -> Path:
-        """Start pebble, take its root, and return the certificate that it shows itself."""
+        """Start Pebble, trust its root, and return its own server certificate."""
         here = f"--namespace={self.authority_namespace}"
         certificate, key = make_certificate(Path(self._folder.name), self._authority_name)
         self.cluster.apply(
@@ -229,7 +229,7 @@ class Edge:
             try:
                 with httpx.Client(transport=Routed(address, ssl.create_default_context(cafile=certificate))) as client:
                     return client.get(f"https://{self._authority_name}:15000/roots/0").raise_for_status().text
-            except httpx.HTTPError:  # its Service knows the pod a moment after it is ready
+            except httpx.HTTPError:  # the Service routes to the pod shortly after it is ready
                 return ""
 
         self.root.write_text(wait_until(root, START_SECONDS, "the test authority's root"))
@@ -237,7 +237,7 @@ class Edge:
         return certificate
 
     def _wait_for_traefik(self) -> None:
-        """Wait until every connection to the two ports goes to the newest Traefik."""
+        """Wait until all connections to both ports go to the newest Traefik."""
         self.cluster.wait_for_rollout("traefik", "kube-system")
 
         def answers() -> bool:
@@ -246,7 +246,7 @@ class Edge:
         wait_for_service(answers, START_SECONDS, "Traefik")
 
     def _answer(self, scheme: str, path: str, trust: ssl.SSLContext) -> int | None:
-        """Return the status code of the answer on a new connection, or None."""
+        """Return the status code of a response on a new connection, or None."""
         try:
             with httpx.Client(transport=Routed(self.address, trust), timeout=5) as client:
                 return client.get(f"{scheme}://{HOST}{path}").status_code
@@ -255,7 +255,7 @@ class Edge:
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a certificate for a name that vouches for itself, and its key."""
+    """Create a self-signed certificate for a name, and its key."""
     certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
     openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     about = ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]

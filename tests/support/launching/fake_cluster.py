@@ -48,7 +48,7 @@ class FakeCluster:
         self._notify(kind, kept, deleted=False)
         return copy.deepcopy(kept)
 
-    def take_away(self, kind: str, name: str) -> None:
+    def remove(self, kind: str, name: str) -> None:
         self._version += 1
         kept = self.objects.pop((kind, name))
         kept["metadata"]["resourceVersion"] = str(self._version)
@@ -97,7 +97,7 @@ class FakeCluster:
         self._call(f"delete {kind} {name}")
         if self._kept(kind, name)["metadata"]["uid"] != uid:
             raise ObjectChanged("Precondition failed: UID in precondition")
-        self.take_away(kind, name)
+        self.remove(kind, name)
 
     @asynccontextmanager
     async def log(

@@ -33,7 +33,7 @@ class FakeKubelet:
             return
         if job["spec"]["suspend"]:
             if pod is not None:
-                self._cluster.take_away("Pod", f"{name}-x")
+                self._cluster.remove("Pod", f"{name}-x")
         elif pod is None:
             self._put(name, job, {"phase": "Running", **running()})
             self._cluster.say(f"{name}-x", "a line")

@@ -1,4 +1,4 @@
-"""One unexpected exception, raised at one call of one method."""
+"""Raises one unexpected exception at one call of a method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real front end as a process of its own, before a launcher that a test has started."""
+"""The real front end as a separate process, in front of a launcher that a test started."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ READY = re.compile(r"Slipway's pages are on (\S+)\n")
 
 
 class FrontendError(RuntimeError):
-    """The front end does not do what it was told; the message ends with what it printed."""
+    """The front end did not start or stop; the message ends with its output."""
 
 
 class Frontend:
-    """One front end before the launcher at `runner_url`; `environment` overrides settings, None unsets one."""
+    """A front end for the launcher at `runner_url`; `environment` overrides settings, None unsets one."""
 
     def __init__(self, directory: Path, runner_url: str, secret: str, **environment: str | None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ class Frontend:
 
     @property
     def printed(self) -> str:
-        """What it printed so far."""
+        """Its output so far."""
         return self._output.read_text(errors="replace") if self._output.exists() else ""
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ class Frontend:
         self.url = found[1]
 
     def stop(self) -> None:
-        """Tell it to stop (SIGTERM) and wait until it has."""
+        """Stop it (SIGTERM) and wait until it has exited."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         try:

@@ -1,4 +1,4 @@
-"""Pipelines that mean harm, or just do something odd, as entries of PIPELINES_FILE."""
+"""Hostile or unusual pipelines, as entries of PIPELINES_FILE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ open('CV.md', 'w').write('harmless\\n' * 2000)
 libc, end = ctypes.CDLL(None), time.time() + 60
 print('swapping', flush=True)
 while time.time() < end and not os.path.exists('go'):
-    libc.renameat2(-100, b'CV.md', -100, b'other', 2)  # RENAME_EXCHANGE: one name, now this, now that
+    libc.renameat2(-100, b'CV.md', -100, b'other', 2)  # RENAME_EXCHANGE: swaps the two files
 """
 _PROGRAMS: dict[str, str] = {
     "swap-link": _SWAP.format(other="os.symlink('/proc/self/environ', 'other')"),

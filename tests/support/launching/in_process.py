@@ -1,4 +1,4 @@
-"""The launcher's application on a real server in a thread of this process, for what no environment variable can set."""
+"""The launcher on a real server in a thread of this process, for tests that change its internals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def application(directory: Path, **environment: str) -> FastAPI:
-    """Make the application, with folders of its own."""
+    """Create the application with its own folders."""
     folders = {"ARCHIVE_DIR": str(directory / "archive"), "APPLICATIONS_DIR": str(directory / "applications")}
     settings = Settings.from_environment({"RUNNER_API_SECRET": SECRET, **folders, **environment})
     return create_app(settings, {})

@@ -1,7 +1,7 @@
-"""Slipway in a namespace of its own: its rights, quota and volume in the cluster, launcher and operator beside it.
+"""Slipway in its own namespace: permissions, quota and volume in the cluster, launcher and operator outside it.
 
-Launcher and operator are processes of this machine, signed in as their service accounts, so that they can be killed and
-measured; run pods share their folder through a volume.
+Launcher and operator are processes on this machine that use their service accounts, so that tests can kill and measure
+them; run pods share their folder through a volume.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PIPELINE_IMAGE = "localhost/slipway-pipeline:test"
 
 
 class Installation:
-    """One installation; `environment` is for launcher and operator both."""
+    """One installation; `environment` is for both launcher and operator."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Installation:
         )
 
     def json(self, *args: str) -> dict[str, Any]:
-        """Ask kubectl for objects of this namespace."""
+        """Run kubectl in this namespace and parse its JSON."""
         return self.cluster.json(*args, f"--namespace={self.namespace}")
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
@@ -74,7 +74,7 @@ class Installation:
         return self.cluster.kubectl(*args, f"--namespace={self.namespace}", input=input)
 
     def job(self, run_id: str) -> dict[str, Any] | None:
-        """Return a run's Job, if it is there."""
+        """Return a run's Job, or None."""
         found = [job for job in self.json("get", "jobs")["items"] if job["metadata"]["name"] == run_id]
         return found[0] if found else None
 
@@ -84,7 +84,7 @@ class Installation:
         return items
 
     def watcher(self) -> Watcher:
-        """Return who records what Kubernetes does with the runs."""
+        """Return a watcher of this namespace's runs."""
         kubectl = [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
         return Watcher(kubectl, self.namespace)
 
@@ -97,19 +97,19 @@ class Installation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            print(self.state())
+            print(self.diagnostics())
         with contextlib.ExitStack() as stack:
             stack.callback(self._uninstall)
             if self.operator.running:
                 stack.callback(self.operator.stop)
             self.launcher.__exit__(kind, error, trace)
 
-    def state(self) -> str:
-        """Tell what the cluster and the operator say, for whoever has to find out why a test failed."""
-        said = self.operator.log.read_text(errors="replace") if self.operator.log.exists() else ""
+    def diagnostics(self) -> str:
+        """Return the state of the cluster and the operator's last lines, to find out why a test failed."""
+        log = self.operator.log.read_text(errors="replace") if self.operator.log.exists() else ""
         objects = self.kubectl("get", "jobs,pods", "--output=wide")
         events = self.kubectl("get", "events", "--sort-by=.metadata.creationTimestamp")
-        return f"{objects}\n{events[-3000:]}\nThe operator's last lines:\n{said[-5000:]}"
+        return f"{objects}\n{events[-3000:]}\nThe operator's last lines:\n{log[-5000:]}"
 
     def _install(self) -> None:
         self.cluster.make_namespace(self.namespace)
@@ -146,7 +146,7 @@ class Installation:
         self.cluster.apply(volume)
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all([*objects, claim]))
         self.kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/slipway-data", "--timeout=90s")
-        # Pods are refused until the controller has counted, which takes its time after an API server's absence.
+        # Pods are rejected until the quota's usage is counted, which takes a while after an API server outage.
         counted = "--for=jsonpath={.status.used.pods}=0"
         self.kubectl("wait", counted, "resourcequota/slipway-runs", "--timeout=90s")
 

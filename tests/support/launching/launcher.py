@@ -1,4 +1,4 @@
-"""The real launcher as a process of its own, and a client that calls it."""
+"""The real launcher as a separate process, and a client for it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS
 
 
 class LauncherError(RuntimeError):
-    """The launcher does not do what it was told; the message ends with what it printed."""
+    """The launcher did not start or stop, or refused a request; the message ends with its output."""
 
 
 class Launcher:
-    """One launcher with folders of its own; its port and its secret stay the same over restarts.
+    """A launcher with its own folders; its port and secret stay the same across restarts.
 
     `pipelines` maps names to entries as in PIPELINES_FILE; `environment` overrides settings, None unsets one.
     """
@@ -63,7 +63,7 @@ class Launcher:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a caller sends."""
+        """The headers that authenticate a client."""
         return {"Authorization": f"Bearer {self.secret}"}
 
     def start(self) -> None:
@@ -92,7 +92,7 @@ class Launcher:
         self.environment["PORT"] = self.url.rsplit(":", 1)[1]
         self.client.close()
         self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=30)
-        while True:  # the port listens before the application is up
+        while True:  # the port listens before the application is ready
             try:
                 self.client.get("/readyz").raise_for_status()
                 return
@@ -103,7 +103,7 @@ class Launcher:
                 time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Tell it to stop (SIGTERM) and wait until it has."""
+        """Stop it (SIGTERM) and wait until it has exited."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -114,7 +114,7 @@ class Launcher:
             raise LauncherError(f"The launcher did not stop within {STOP_SECONDS:.0f} s:\n{printed}") from exc
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL)."""
+        """Kill it (SIGKILL), like a crash."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
@@ -124,15 +124,15 @@ class Launcher:
         return _body(self.client.post("/jobs/run", json={"job_id": job_id, **options}))
 
     def status(self, run_id: str) -> dict[str, Any]:
-        """Return a run as it stands."""
+        """Return the current state of a run."""
         return _body(self.client.get(f"/jobs/{run_id}/status"))
 
     def wait(self, run_id: str, seconds: float = 30) -> dict[str, Any]:
-        """Return a run once it has ended."""
+        """Wait until a run has finished, and return it."""
         deadline = time.monotonic() + seconds
         while (run := self.status(run_id))["status"] in ("queued", "running"):
             if time.monotonic() > deadline:
-                raise LauncherError(f"The run did not end within {seconds:.0f} s: {run}")
+                raise LauncherError(f"The run did not finish within {seconds:.0f} s: {run}")
             time.sleep(POLL_SECONDS)
         return run
 

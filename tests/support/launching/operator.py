@@ -1,4 +1,4 @@
-"""The real operator as a process of its own."""
+"""The real operator as a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLL_SECONDS = 0.02
 
 
 class Operator:
-    """One operator; it may be stopped, killed and started again."""
+    """An operator that can be stopped, killed and restarted."""
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self.log = directory / "operator.log"
@@ -25,7 +25,7 @@ class Operator:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it is about to watch."""
+        """Start it and wait until it begins to watch."""
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -35,7 +35,7 @@ class Operator:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                umask=0,  # its folders are written by pods of another user than the tests'
+                umask=0,  # pods with a different user than the tests' write to its folders
             )
         deadline = time.monotonic() + START_SECONDS
         while READY not in (printed := self.log.read_text(errors="replace")[before:]):
@@ -45,7 +45,7 @@ class Operator:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> int:
-        """Tell it to stop (SIGTERM), wait until it has, return its exit code."""
+        """Stop it (SIGTERM), wait until it has exited, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -55,12 +55,12 @@ class Operator:
             raise LauncherError(f"The operator did not stop:\n{self.log.read_text(errors='replace')}") from exc
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL)."""
+        """Kill it (SIGKILL), like a crash."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     @property
     def running(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
         return self.process is not None and self.process.poll() is None

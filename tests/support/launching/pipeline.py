@@ -1,4 +1,4 @@
-"""The pipeline's script as a process of its own: fixtures, the samples, and a world in a temporary folder."""
+"""Fixtures that run the pipeline's script as a separate process, with the samples and a temporary folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def samples() -> Path:
 
 @pytest.fixture
 def sample_environment(tmp_path: Path) -> dict[str, str]:
-    """Everything that a run on the samples needs, and nothing of the developer's own environment."""
+    """Everything that a run with the samples needs, and nothing from the developer's environment."""
     return {
         "PATH": os.environ["PATH"],
         "MASTER_CV": str(SAMPLES / "master-cv.md"),
@@ -36,7 +36,7 @@ def sample_environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Start the script as the launcher does, from a folder of its own."""
+    """Start the script as the launcher does, in its own folder."""
 
     def start_script(*arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -53,7 +53,7 @@ def start(tmp_path: Path) -> Start:
 
 @pytest.fixture
 def run(start: Start) -> Run:
-    """Run the script to its end."""
+    """Run the script until it exits."""
 
     def run_script(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         with start(*arguments, environment=environment) as process:

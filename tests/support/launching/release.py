@@ -1,4 +1,4 @@
-"""Slipway in the cluster itself, installed from the chart as a person would: with helm."""
+"""Slipway installed in the cluster from the chart, with helm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VALUES: dict[str, Any] = {
 
 
 class Release:
-    """A release of the chart in a namespace of its own, with the Secrets and the ConfigMap that its values name."""
+    """A release of the chart in its own namespace, with the Secrets and the ConfigMap that its values name."""
 
     chart = CHART
 
@@ -48,12 +48,12 @@ class Release:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a caller sends."""
+        """The headers that authenticate a client."""
         return {"Authorization": f"Bearer {self.secret}"}
 
     @property
     def kubectl_command(self) -> list[str]:
-        """The beginning of a kubectl command."""
+        """A kubectl command without its arguments."""
         return [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
 
     def __enter__(self) -> Self:
@@ -77,26 +77,26 @@ class Release:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.client.close()
-        self.helm("uninstall", NAME, "--ignore-not-found")  # what is not in the namespace goes too
+        self.helm("uninstall", NAME, "--ignore-not-found")  # also removes cluster-scoped objects
         self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
 
     def upgrade(self, **changes: Any) -> None:
-        """Install `chart`, or upgrade to it and to changed values, and wait until all is ready."""
+        """Install or upgrade to `chart` with changed values, and wait until everything is ready."""
         self.values |= changes
         self.helm(
             "upgrade", "--install", NAME, str(self.chart), "--values=-", "--wait", f"--timeout={TIMEOUT_SECONDS}s",
             input=yaml.safe_dump(self.values),
         )  # fmt: skip
         address = self.json("get", "service", "slipway-launcher")["spec"]["clusterIP"]
-        if self.url != f"http://{address}":  # after an uninstall it is another one
+        if self.url != f"http://{address}":  # it changes with an uninstall
             self.url = f"http://{address}"
             self.client.close()
             self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=60)
         self.cluster.wait_for_rollout("slipway-launcher", self.namespace)
-        wait_for_service(self._answers, REPLACED_SECONDS, f"an answer from {self.url}")
+        wait_for_service(self._answers, REPLACED_SECONDS, f"a response from {self.url}")
 
     def helm(self, *args: str, input: str | None = None) -> str:
-        """Run helm in this namespace and return what it printed; its errors are the exception's text."""
+        """Run helm in this namespace and return its output. Raises `RuntimeError` with helm's errors."""
         command: list[str] = [
             str(self._helm),
             f"--kubeconfig={self.cluster.kubeconfig}",
@@ -105,15 +105,15 @@ class Release:
         ]
         done = subprocess.run(command, capture_output=True, text=True, input=input, timeout=TIMEOUT_SECONDS + 60)
         if done.returncode:
-            raise RuntimeError(f"helm {args[0]} failed: {done.stderr}{done.stdout}\n{self._state()}")
-        return done.stdout + done.stderr  # what a hook's pod says is on stderr
+            raise RuntimeError(f"helm {args[0]} failed: {done.stderr}{done.stdout}\n{self._diagnostics()}")
+        return done.stdout + done.stderr  # the output of a hook's pod is on stderr
 
     def kubectl(self, *args: str, input: str | None = None) -> str:
         """Run kubectl in this namespace."""
         return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
 
     def json(self, *args: str) -> dict[str, Any]:
-        """Ask kubectl for objects of this namespace."""
+        """Run kubectl in this namespace and parse its JSON."""
         found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
         return found
 
@@ -123,12 +123,12 @@ class Release:
         except httpx.TransportError:
             return False
 
-    def _state(self) -> str:
+    def _diagnostics(self) -> str:
         try:
-            said = self.kubectl("logs", "slipway-test")
+            log = self.kubectl("logs", "slipway-test")
         except ClusterError:  # helm's test did not run
-            said = ""
-        return said + self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
+            log = ""
+        return log + self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
 
 
 def _named(kind: str, name: str, **content: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The scripts of k8s/, run as a person on the server would: kubectl and helm on the PATH, a namespace of their own."""
+"""The scripts of k8s/, run as on a server: kubectl and helm on the PATH, in their own namespace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLUSTER = ("--set", f"redis.image={TESTS_IMAGE}", "--set", "data.storage=1Gi", "
 
 
 class Server:
-    """Where the scripts run: a namespace, a configuration folder, and the programs that they call."""
+    """A server for the scripts: a namespace, a configuration folder, and the programs that they call."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.cluster, self.directory = cluster, directory
@@ -42,7 +42,7 @@ class Server:
         (self._programs / "helm").symlink_to(Path(built.stdout.strip()) / "helm")
 
     def write_env(self, **more: str) -> None:
-        """Write `.env` with the secret, what the runs get, and more."""
+        """Write `.env` with the secret, a variable for runs, and more."""
         variables = {"RUNNER_API_SECRET": self.secret, "FIRECRAWL_API_URL": "http://firecrawl.example", **more}
         (self.config / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
 
@@ -58,21 +58,21 @@ class Server:
         return [str(SCRIPTS / script), *args]
 
     def run(self, script: str, *args: str, fails: bool = False) -> str:
-        """Run a script, and return what it printed."""
+        """Run a script and return its output."""
         done = subprocess.run(
             self.command(script, *args), capture_output=True, text=True, env=self.environment, timeout=SECONDS
         )
         assert (done.returncode != 0) == fails, f"{script}: {done.returncode}\n{done.stdout}{done.stderr}"
         if script in REPLACING and not fails:
-            self.cluster.wait_for_rollout("slipway-launcher", self.namespace)  # `slipway` takes any pod that is there
+            self.cluster.wait_for_rollout("slipway-launcher", self.namespace)  # `slipway` may use any existing pod
         return done.stdout + done.stderr
 
     def install(self, *args: str, fails: bool = False) -> str:
-        """Install with this machine's images, and whatever else."""
+        """Install with this machine's images and further arguments."""
         return self.run("install.sh", "--image-tag", "test", *IMAGES, *CLUSTER, *args, fails=fails)
 
     def slipway(self, *args: str, secret: str | None = None, fails: bool = False) -> str:
-        """Run the launcher's command line inside its pod, with its own secret or another."""
+        """Run `slipway` in the launcher's pod, with its own or another secret."""
         with_secret = [] if secret is None else ["env", f"RUNNER_API_SECRET={secret}"]
         command = [
             "kubectl",
@@ -93,17 +93,17 @@ class Server:
         return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
 
     def json(self, *args: str) -> dict[str, Any]:
-        """Ask kubectl for objects of the namespace."""
+        """Run kubectl in the namespace and parse its JSON."""
         found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
         return found
 
     def versions(self) -> dict[str, str]:
-        """Return the resource version of each object that the configuration folder became."""
+        """Return the resource version of each object made from the configuration folder."""
         items = self.json("get", "secrets,configmaps", "--selector=slipway.dev/config")["items"]
         return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in items}
 
     def remove(self) -> None:
-        """Take all of it out of the cluster."""
+        """Remove everything from the cluster."""
         subprocess.run(
             ["helm", f"--namespace={self.namespace}", "uninstall", "slipway", "--ignore-not-found"],
             env=self.environment, capture_output=True, timeout=SECONDS,

@@ -1,4 +1,4 @@
-"""A pipeline that leaves a folder of any shape and prints any bytes: `python shapes.py`, told by PIPELINE_PARAMS.
+"""A pipeline that writes a folder of any shape and prints any bytes: `python shapes.py`, set by PIPELINE_PARAMS.
 
 Each entry of a shape is `[kind, name, amount]`; a name is the Latin-1 text of its bytes.
 """
@@ -18,10 +18,10 @@ KINDS = ("file", "sparse", "folder", "link", "loop", "fifo", "socket", "deep", "
 
 
 def make(folder: Path, entries: list[Entry]) -> None:
-    """Make a folder's entries, as far as the file system lets them be made."""
+    """Create a folder's entries, as far as the file system permits."""
     for kind, name, amount in entries:
         path = os.path.join(os.fsencode(folder), name.encode("latin-1"))
-        with contextlib.suppress(OSError):  # a name that is there already, or is too long
+        with contextlib.suppress(OSError):  # the name exists already or is too long
             _make(kind, path, amount)
 
 

@@ -1,4 +1,4 @@
-"""Launcher and front end as one site, with postings of their own."""
+"""Launcher and front end as one site, with their own postings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SAMPLES = ROOT / "pipeline-image/samples/postings"
 
 
 class Site:
-    """A launcher, and a front end before it.
+    """A launcher with a front end.
 
-    `public`: browsers reach the launcher themselves. `postings` beside the samples get these jobIds, and the samples'
-    texts. Further settings are the launcher's.
+    `public`: browsers call the launcher directly. `postings` are the jobIds of further postings, with the samples'
+    texts. `environment` is for the launcher.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Site:
                     (folder / f"more-{place}.json").write_text(json.dumps({**json.loads(text), "jobId": job_id}))
         with socket.create_server(
             ("127.0.0.1", 0)
-        ) as free:  # the launcher must know the pages' origin before they are up
+        ) as free:  # the launcher needs the front end's origin before that starts
             port = free.getsockname()[1]
         self.launcher = Launcher(
             directory / "launcher",

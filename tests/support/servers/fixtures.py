@@ -1,6 +1,6 @@
-"""The servers as pytest fixtures: `redis_url` and `mongodb_uri` for a test that wants a clean database and no more.
+"""The servers as pytest fixtures: `redis_url` and `mongodb_uri` for tests that only need an empty database.
 
-Where a server cannot be had, tests fail rather than skip: a green run has talked to real servers.
+Without a server, tests fail rather than skip, so that a green run has always used real servers.
 """
 
 import os
@@ -24,21 +24,21 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Redis, for tests that stop, kill or pause it; otherwise take `redis_url`."""
+    """Redis, for tests that stop, kill or pause it; others use `redis_url`."""
     yield from _started(RedisServer(tmp_path_factory.mktemp("redis")))
 
 
 @pytest.fixture(scope="session")
 def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongodbServer]:
-    """MongoDB, for tests that stop, kill or pause it; otherwise take `mongodb_uri`."""
+    """MongoDB, for tests that stop, kill or pause it; others use `mongodb_uri`."""
     if os.environ.get("MONGODB_TEST_URI"):
-        pytest.skip("MONGODB_TEST_URI names somebody else's server, which is not ours to stop.")
+        pytest.skip("MONGODB_TEST_URI names an external server, which the tests do not stop.")
     yield from _started(MongodbServer(tmp_path_factory.mktemp("mongodb")))
 
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """Return the URL of an empty Redis that works, whatever the test before did to it."""
+    """Return the URL of an empty, working Redis, whatever the previous test did to it."""
     redis_server.revive()
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()

@@ -1,4 +1,4 @@
-"""A port of this machine that pods can reach, forwarded to a server that listens on loopback alone."""
+"""A port that pods can reach, forwarded to a server that listens only on loopback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class Forwarder:
-    """Forwards `host`:`port` to loopback's `target`; `port` is found when it starts."""
+    """Forwards `host`:`port` to port `target` on loopback; `port` is chosen when it starts."""
 
     def __init__(self, host: str, target: int) -> None:
         self.host, self._target = host, target
@@ -22,14 +22,14 @@ class Forwarder:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._serve, self.host, 0))
+        self._server = self._run(asyncio.start_server(self._serve, self.host, 0))
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._do(self._end())
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -47,7 +47,7 @@ class Forwarder:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
 

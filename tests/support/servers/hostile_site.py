@@ -1,4 +1,4 @@
-"""A web site on loopback with one page for each way in which a site can disappoint."""
+"""A web site on loopback with one page for each way in which a site can fail or misbehave."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK = b"x" * (1 << 20)
 
 @dataclass
 class Site:
-    """What was asked of the site; `answers` may hold what further paths answer: content type and body."""
+    """The site's address and the requests it received; `answers` maps further paths to their HTML."""
 
     port: int
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -32,12 +32,12 @@ class Site:
 
     @property
     def url(self) -> str:
-        """Where it begins."""
+        """The site's base URL."""
         return f"http://127.0.0.1:{self.port}"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as the path says."""
+    """Answers according to the path."""
 
     site: ClassVar[Site]
 
@@ -91,12 +91,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def serving(address: str = "127.0.0.1") -> Iterator[Site]:
-    """Serve the site until the end."""
+    """Serve the site while the block runs."""
     site = Site(0)
     with ThreadingHTTPServer((address, 0), type("Handler", (Handler,), {"site": site})) as server:
         server.daemon_threads = True
@@ -114,7 +114,7 @@ def serving(address: str = "127.0.0.1") -> Iterator[Site]:
 
 
 def probing(urls: list[str], sockets: list[str], stun: str) -> str:
-    """A posting whose script tries to get at other places, and writes what it got into the page."""
+    """A posting whose script tries to reach other addresses, and writes the results into the page."""
     return f"""<title>Job</title>{POSTING}<p id=got></p><script>
 const got = [];
 const show = () => document.getElementById('got').textContent = 'GOT ' + got.join(' ') + ' END';

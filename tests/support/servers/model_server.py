@@ -1,7 +1,7 @@
-"""An HTTP server that stands for a language model: OpenAI's wire format, real sockets, and as bad an answer as wanted.
+"""An HTTP server in place of a language model: OpenAI's wire format, real sockets, and answers as bad as requested.
 
-In tests it runs in a thread; in a cluster by itself: ``python model_server.py --port 8080 429 broken hostile``.
-Each request takes the next reply of the row; the last one stays. It needs nothing but Python.
+In tests it runs in a thread; in a cluster as a program: ``python model_server.py --port 8080 429 broken hostile``.
+Each request takes the next of the replies; the last one repeats. It needs only Python.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ KEY = "sk-a-key-of-the-tests-0123456789"
 
 REPLIES = (
     "honest",  # traceable words for every fact
-    "hostile",  # every invention there is, beside honest words
+    "hostile",  # all inventions, and honest words
     "controls",  # honest words with half an emoji and control characters between them
     "429",  # too many requests; Retry-After: 0
-    "429-long",  # the same, with a Retry-After that nobody waits for
+    "429-long",  # the same, with a Retry-After of a day
     "500",
-    "broken",  # a body that is no JSON
-    "prose",  # a message that is no JSON
-    "wrong",  # JSON that has not the form
-    "odd",  # halves of emoji and control characters, in prose
+    "broken",  # a body that is not JSON
+    "prose",  # a message that is not JSON
+    "wrong",  # JSON that does not match the schema
+    "odd",  # half an emoji and control characters, in prose
     "refusal",  # no content at all
     "quota",  # 429 insufficient_quota
     "unknown-model",  # 404
-    "redirect",  # to a place that would receive the key
-    "silent",  # accepts, and never answers
-    "endless",  # a body without end
+    "redirect",  # to an address that would receive the key
+    "silent",  # accepts the request and never answers
+    "endless",  # an endless body
 )
 
 _FAULTS: dict[str, tuple[int, str, dict[str, str]]] = {
@@ -61,14 +61,14 @@ _CONTENTS = {
 
 
 class ModelServer(ThreadingHTTPServer):
-    """The server; as a context it serves in a thread. `requests` has what was asked, with the headers."""
+    """The server; as a context manager it runs in a thread. `requests` has all requests with their headers."""
 
     daemon_threads = True
 
     def __init__(self, replies: Sequence[str] = ("honest",), *, host: str = "127.0.0.1", port: int = 0) -> None:
         unknown = set(replies) - set(REPLIES)
         if unknown:
-            raise ValueError(f"There is no reply {unknown}; there are {', '.join(REPLIES)}.")
+            raise ValueError(f"Unknown replies {unknown}; choose from {', '.join(REPLIES)}.")
         super().__init__((host, port), _Handler)
         self.replies = list(replies)
         self.requests: list[dict[str, Any]] = []
@@ -78,11 +78,11 @@ class ModelServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The base URL that a client is given."""
+        """The base URL for clients."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def next_reply(self, question: dict[str, Any]) -> str:
-        """Keep the question, and take the next reply of the row."""
+        """Store the question and return the next reply."""
         with self._lock:
             self.requests.append(question)
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             while not self.server.stopping.is_set():
                 self.wfile.write(b" " * 65536)
         except OSError:
-            pass  # the client has had enough, as it should
+            pass  # the client gave up, as it should
 
     def _error(
         self, status: int, code: str, headers: Mapping[str, str] | None = None, message: str = "It did not work."
@@ -176,21 +176,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: what was asked is in `ModelServer.requests`."""
+        """Log nothing: requests are in `ModelServer.requests`."""
 
 
 def answer_to(question: Mapping[str, Any], *, hostile: bool) -> dict[str, Any]:
-    """Answer in the form that is asked for, from the facts that stand in the question."""
+    """Answer in the requested schema, with the facts from the question."""
     material = "\n".join(message["content"] for message in question["messages"])
     facts = _FACT.findall(material)
     ids = [found for found, _where, _text in facts]
     match question["response_format"]["json_schema"]["name"]:
         case "requirements":
             lines = [line[2:] for line in material.split("\n") if line.startswith("- ")]
-            asked = [{"requirement": line, "verdict": "met", "facts": ids[:2]} for line in lines]
+            requirements = [{"requirement": line, "verdict": "met", "facts": ids[:2]} for line in lines]
             if hostile:
-                asked.insert(0, {"requirement": "A Doctorate from Harvard", "verdict": "met", "facts": ["F1", "F999"]})
-            return {"requirements": asked}
+                requirements.insert(
+                    0, {"requirement": "A Doctorate from Harvard", "verdict": "met", "facts": ["F1", "F999"]}
+                )
+            return {"requirements": requirements}
         case "chosen":
             ids = ["F999", *reversed(ids)] if hostile else ids[::-1]
             return {"cv": ids, "letter": ids}
@@ -201,18 +203,18 @@ def answer_to(question: Mapping[str, Any], *, hostile: bool) -> dict[str, Any]:
                 cv, letter = _with_inventions(cv), _with_inventions(letter)
             return {"cv": cv, "letter": letter}
         case other:
-            raise ValueError(f"The model of the tests knows no form {other!r}.")
+            raise ValueError(f"The test model does not know the schema {other!r}.")
 
 
 def _with_inventions(sentences: list[dict[str, str]]) -> list[dict[str, str]]:
-    spoilt = []
+    mixed = []
     for number, one in enumerate(sentences):
         invention = _INVENTIONS[number % len(_INVENTIONS)]
-        spoilt.append({"fact": one["fact"], "text": invention})
-        spoilt.append({"fact": one["fact"], "text": f"{one['text']} {invention}"})
+        mixed.append({"fact": one["fact"], "text": invention})
+        mixed.append({"fact": one["fact"], "text": f"{one['text']} {invention}"})
         if number % 2:
-            spoilt.append(one)
-    return [*spoilt, {"fact": "F999", "text": "Doctorate in Physics."}]
+            mixed.append(one)
+    return [*mixed, {"fact": "F999", "text": "Doctorate in Physics."}]
 
 
 def _with_controls(one: Any) -> Any:
@@ -220,7 +222,7 @@ def _with_controls(one: Any) -> Any:
 
 
 def main() -> None:
-    """Serve until ended."""
+    """Serve until the process is stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("replies", nargs="*", default=["honest"], choices=REPLIES)
     parser.add_argument("--port", type=int, default=8080)

@@ -1,8 +1,8 @@
 """A MongoDB server for tests: FerretDB, which speaks MongoDB's protocol, on PostgreSQL with DocumentDB.
 
-Its PostgreSQL was cut out of a newer Debian than the machine's. It is started through that Debian's own dynamic
-loader, with that Debian's libraries, so that neither a chroot nor any privilege is needed. Nothing writes to the
-installation; each server has a data directory of its own, copied from a template.
+Its PostgreSQL is extracted from a newer Debian than the machine's. It is started with that Debian's dynamic loader and
+libraries, so that neither a chroot nor privileges are needed. Nothing writes to the installation; each server has its
+own data directory, copied from a template.
 """
 
 import os
@@ -21,8 +21,8 @@ from servers.server import Command, Server, ServerError
 INSTALL = Path(__file__).with_name("install")
 NOBODY = 65534
 
-# PostgreSQL refuses to run as root, so root's runs as nobody. It may pass by file permissions, for the cache and the
-# tests' folders are root's alone; the secure bit makes access(2), with which it looks for itself, see that too.
+# PostgreSQL refuses to run as root, so root runs it as nobody. Only root can access the cache and the tests' folders,
+# so nobody gets a capability to bypass file permissions; access(2), which it uses, respects that with the secure bit.
 AS_NOBODY = (
     "setpriv", "--pdeathsig", "KILL", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
     "--securebits=+no_setuid_fixup", "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--",
@@ -30,11 +30,11 @@ AS_NOBODY = (
 
 
 class MongodbServer(Server):
-    """A MongoDB 7 without authentication. `stop()` gives clients that are still connected three seconds to leave."""
+    """A MongoDB 7 without authentication. `stop()` gives connected clients three seconds to disconnect."""
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The URL for clients."""
         return f"mongodb://127.0.0.1:{self.port}/"
 
     @cached_property

@@ -9,15 +9,15 @@ from servers.server import Command, Server, ServerError
 
 
 class RedisServer(Server):
-    """A Redis that keeps its data as in production: append-only file, flushed to disk every second.
+    """A Redis that persists data as in production: an append-only file, flushed to disk every second.
 
-    What it has acknowledged survives `kill()`, unless the disk is so slow that a flush is still under way: then Redis
-    itself holds back up to two seconds of writes.
+    Acknowledged writes survive `kill()`, unless the disk is so slow that a flush is still in progress: Redis then
+    delays up to two seconds of writes.
     """
 
     @property
     def url(self) -> str:
-        """Where clients find it: database 0."""
+        """The URL for clients: database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def _commands(self) -> Sequence[Command]:

@@ -1,4 +1,4 @@
-"""What a server of the tests is: a few processes on one loopback port, with their data and logs in one folder."""
+"""The base of the test servers: processes on one loopback port, with their data and logs in one folder."""
 
 import os
 import shutil
@@ -22,12 +22,12 @@ DIE_WITH_THE_TESTS = ("setpriv", "--pdeathsig", "KILL", "--") if sys.platform ==
 
 
 class ServerError(RuntimeError):
-    """A server of the tests does not do what it was told; the message says what its log said last."""
+    """A test server did not start or stop; the message ends with its last log lines."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One program of a server. Of the tests' own environment it sees PATH alone."""
+    """One program of a server. It inherits only PATH from the tests' environment."""
 
     name: str
     arguments: Sequence[str | Path]
@@ -36,10 +36,10 @@ class Command:
 
 
 class Server(ABC):
-    """A server that tests may stop, kill and pause; its port, and so its `url`, stay the same over restarts.
+    """A server that tests can stop, kill and pause; its port and `url` stay the same across restarts.
 
-    Its processes die with the thread that called `start()`, so that a killed test run leaves none behind. Start it
-    from the main thread.
+    Its processes are killed when the thread that called `start()` exits, so that a killed test run leaves none behind.
+    Start it from the main thread.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -51,34 +51,34 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where clients find it."""
+        """The URL for clients."""
 
     @abstractmethod
     def _commands(self) -> Sequence[Command]:
-        """Its programs, in the order in which they start."""
+        """Its programs, in start order."""
 
     @abstractmethod
     def _prepare_data(self) -> None:
-        """Fill the data folder, which does not exist yet."""
+        """Create and fill the data folder."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether it serves clients by now."""
+        """Whether it serves clients."""
 
     @property
     def pids(self) -> list[int]:
-        """Every process of it that is there, children included."""
+        """All its running processes, including children."""
         return [process.pid for process in self._family()]
 
     @property
     def running(self) -> bool:
-        """Whether it was started and nothing of it has ended since."""
-        return bool(self._processes) and not self._ended()
+        """Whether it was started and all its programs are running."""
+        return bool(self._processes) and not self._exited()
 
     def start(self, *, keep_data: bool = True) -> None:
         """Start it and wait until it answers; without `keep_data` it starts empty."""
         if self._processes:
-            raise ServerError(f"{type(self).__name__} is started already: call stop() or kill() first.")
+            raise ServerError(f"{type(self).__name__} is already running: call stop() or kill() first.")
         if not keep_data and self.data.exists():
             shutil.rmtree(self.data)
         if not self.data.exists():
@@ -88,16 +88,16 @@ class Server(ABC):
             self._processes[command.name] = self._spawn(command)
         deadline = time.monotonic() + START_SECONDS
         while not (self._listens() and self._answers()):
-            ended = self._ended()
-            if ended or time.monotonic() > deadline:
+            exited = self._exited()
+            if exited or time.monotonic() > deadline:
                 log = "\n".join(self._log_tail(name) for name in self._processes)
                 self.kill()
-                happened = f"{ended[0]} ended" if ended else f"did not answer within {START_SECONDS:.0f} seconds"
-                raise ServerError(f"{type(self).__name__} on port {self.port}: {happened}.\n{log}")
+                cause = f"{exited[0]} exited" if exited else f"did not answer within {START_SECONDS:.0f} seconds"
+                raise ServerError(f"{type(self).__name__} on port {self.port}: {cause}.\n{log}")
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Ask it to end (SIGTERM), and end it (SIGKILL) if it does not."""
+        """Stop it (SIGTERM), and kill it if it does not stop in time."""
         self.resume()
         for process in reversed(self._processes.values()):
             process.terminate()
@@ -108,7 +108,7 @@ class Server(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL), and wait until nothing of it is left."""
+        """Kill it (SIGKILL), like a crash, and wait until all its processes have exited."""
         family = self._family()
         for member in family:
             try:
@@ -130,11 +130,11 @@ class Server(ABC):
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after `pause()` (SIGCONT)."""
+        """Continue after `pause()` (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
     def revive(self) -> None:
-        """Bring it back to work, whatever a test did to it."""
+        """Make it work again, whatever a test did to it."""
         self.resume()
         if not self.running:
             self.kill()
@@ -149,7 +149,7 @@ class Server(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                process_group=0,  # Ctrl-C is for pytest, which then stops its servers itself
+                process_group=0,  # Ctrl-C should only reach pytest, which then stops its servers
             )
 
     def _signal(self, number: signal.Signals) -> None:
@@ -167,7 +167,7 @@ class Server(ABC):
         return family
 
     def _listens(self) -> bool:
-        """Whether it is this server that has the port: another one that took it would answer just as well."""
+        """Whether this server listens on the port: another one that took it would answer, too."""
         for process in self._processes.values():
             try:
                 connections = psutil.Process(process.pid).net_connections("tcp4")
@@ -177,7 +177,7 @@ class Server(ABC):
                 return True
         return False
 
-    def _ended(self) -> list[str]:
+    def _exited(self) -> list[str]:
         return [name for name, process in self._processes.items() if process.poll() is not None]
 
     def _log(self, name: str) -> Path:
@@ -189,7 +189,7 @@ class Server(ABC):
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs: an ended process that its parent has not asked about (a zombie) does not."""
+    """Whether it is running; a zombie is not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -197,7 +197,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def free_port() -> int:
-    """Find a loopback port that nobody listens on."""
+    """Find an unused loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Findings as an assertion's message shows them."""
+"""Findings as an assertion message shows them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from checkers import findings
 from checkers.findings import Finding, report, spans
-from checkers.loghistory import LogFault
+from checkers.log_history import LogFault
 
 FOLDER = Path(findings.__file__).parent
 
 
-def test_a_report_says_each_finding_in_a_line() -> None:
+def test_a_report_has_one_line_per_finding() -> None:
     assert report([]) == "nothing found"
     assert report([Finding(LogFault.LOST, "4711-a", "3 to 7")]) == "1 found\nline lost: 4711-a: 3 to 7"
     long = report([Finding(LogFault.LOST, "4711-a", str(number)) for number in range(60)])
@@ -25,14 +25,14 @@ def test_a_report_says_each_finding_in_a_line() -> None:
 
 
 @given(st.sets(st.integers(0, 50)))
-def test_spans_hold_exactly_the_numbers(numbers: set[int]) -> None:
+def test_spans_cover_exactly_the_numbers(numbers: set[int]) -> None:
     found = spans(numbers)
     assert {number for first, last in found for number in range(first, last + 1)} == numbers
     assert all(last + 1 < first for (_, last), (first, _) in itertools.pairwise(found))
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
-def test_the_judges_do_not_know_the_judged(path: Path) -> None:
+def test_checkers_do_not_import_the_launcher(path: Path) -> None:
     imported = [
         name
         for node in ast.walk(ast.parse(path.read_text()))

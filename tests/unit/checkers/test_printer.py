@@ -1,4 +1,4 @@
-"""The printer prints what the log checker expects, as the program that runs in pods."""
+"""The printer, run as a program as in a pod, prints what the log checker expects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from checkers.loghistory import LogHistory
+from checkers.log_history import LogHistory
 from checkers.logs import check
 from checkers.printer import line
 from checkers.printing import command
@@ -21,9 +21,9 @@ ENVIRONMENT = {**os.environ, "SLIPWAY_RUN_ID": RUN}
 
 
 def printed(words: list[str], exit_code: int = 0) -> tuple[bytes, bytes]:
-    ended = subprocess.run(words, env=ENVIRONMENT, capture_output=True, check=False, timeout=60)
-    assert ended.returncode == exit_code
-    return ended.stdout, ended.stderr
+    process = subprocess.run(words, env=ENVIRONMENT, capture_output=True, check=False, timeout=60)
+    assert process.returncode == exit_code
+    return process.stdout, process.stderr
 
 
 def history(output: bytes, *, expected: int | None, width: int = 120, alternating: bool = False) -> LogHistory:
@@ -32,7 +32,7 @@ def history(output: bytes, *, expected: int | None, width: int = 120, alternatin
     return LogHistory(run_id=RUN, text=text, receipt=receipt, expected=expected, width=width, alternating=alternating)
 
 
-def test_a_line_is_the_run_id_a_number_its_hash_and_padding() -> None:
+def test_a_line_consists_of_run_id_number_hash_and_padding() -> None:
     run_id, seq, digest, padding = line(RUN, 7).decode().split(" ")
     assert (run_id, seq) == (RUN, "7")
     assert digest == hashlib.sha256(f"{RUN}:7".encode()).hexdigest()[:16]
@@ -43,7 +43,7 @@ def test_a_line_is_the_run_id_a_number_its_hash_and_padding() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 120, 1000])
-def test_what_it_prints_has_no_findings(width: int) -> None:
+def test_its_output_has_no_findings(width: int) -> None:
     out, err = printed(command(5001, width=width, python=sys.executable))
     assert not err
     assert not check(history(out, expected=5001, width=width))
@@ -56,7 +56,7 @@ def test_it_alternates_between_stdout_and_stderr() -> None:
     assert not check(history(err + out, expected=5001, alternating=True))
 
 
-def test_it_exits_as_it_is_told() -> None:
+def test_it_exits_with_the_given_code() -> None:
     assert printed(command(0, exit_code=3, python=sys.executable), exit_code=3) == (f"{RUN} END 0\n".encode(), b"")
 
 
@@ -68,7 +68,7 @@ def test_it_keeps_its_rate() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, 100])
-def test_a_sigterm_ends_it_at_once_even_where_nobody_reads(rate: float) -> None:
+def test_sigterm_stops_it_at_once_even_if_nobody_reads(rate: float) -> None:
     words = command(10_000_000, rate=rate, python=sys.executable)
     with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -76,10 +76,10 @@ def test_a_sigterm_ends_it_at_once_even_where_nobody_reads(rate: float) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 143
         output = first + process.stdout.read()
-    torn = b"" if output.endswith(b"\n") else b"\n"  # as the launcher ends the last line
+    torn = b"" if output.endswith(b"\n") else b"\n"  # as the launcher terminates the last line
     assert not check(history(output + torn, expected=None))
 
 
-def test_it_prints_all_of_many_lines() -> None:
+def test_it_prints_every_one_of_many_lines() -> None:
     out, _ = printed(command(140_000, python=sys.executable))
     assert out.count(b"\n") == 140_001

@@ -1,4 +1,4 @@
-"""The queue checker finds nothing where limit and order are kept, and each single fault."""
+"""The queue checker finds every single fault, and nothing where limit and order are respected."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ PHASES = {"pod": "Pending", "running": "Running", "deleting": "Running", "end": 
 
 
 def history(flow: Sequence[Step] = FLOW, *, shuffled: bool = True, **changes: Any) -> QueueHistory:
-    """Return what is seen where one step happens a second; the order in which it is seen does not matter."""
+    """Return what a watcher records if one step happens per second; the order of recording does not matter."""
     pods: list[PodChange] = []
     jobs: list[JobChange] = []
     for second, (what, name) in enumerate(flow, 1):
-        kind = {"pod": "ADDED", "queued": "ADDED", "gone": "DELETED", "forgotten": "DELETED"}.get(what, "MODIFIED")
+        kind = {"pod": "ADDED", "queued": "ADDED", "gone": "DELETED", "deleted": "DELETED"}.get(what, "MODIFIED")
         common: dict[str, Any] = {"seen": float(second), "kind": kind, "resource_version": 100 + second}
         if what in PHASES:
             deleting = what in ("deleting", "gone")
@@ -47,8 +47,8 @@ def history(flow: Sequence[Step] = FLOW, *, shuffled: bool = True, **changes: An
         else:
             jobs.append(
                 JobChange(
-                    **common, uid=f"job-{name}", run_id=name, suspended=what in ("queued", "cancel", "forgotten"),
-                    cancelled=what in ("cancel", "let go"), finished=what == "finished",
+                    **common, uid=f"job-{name}", run_id=name, suspended=what in ("queued", "cancel", "deleted"),
+                    cancelled=what in ("cancel", "unsuspended"), finished=what == "finished",
                 )
             )  # fmt: skip
     if shuffled:
@@ -75,41 +75,41 @@ def refused(name: str, *, kind: str = "Job", reason: str = "FailedCreate") -> li
     return [event, dataclasses.replace(event, kind="MODIFIED", seen=2.0)]
 
 
-RIGHT = {
-    "the queue in its order": history(),
-    "the queue in its order, Jobs not watched": history(swapped(("pod", "a"), ("pod", "b")), jobs=[]),
-    "an urgent one goes first": history(
+CORRECT = {
+    "the queue in order": history(),
+    "the queue in order, Jobs not watched": history(swapped(("pod", "a"), ("pod", "b")), jobs=[]),
+    "an urgent run goes first": history(
         [*FLOW[:5], ("queued", "u"), ("released", "u"), *FLOW[5:6], ("pod", "u"), ("end", "u"), *FLOW[6:]],
         runs=[*RUNS, URGENT],
     ),
-    "an urgent one came too late": history([*FLOW, ("queued", "u")], runs=[*RUNS, URGENT]),
-    "one was cancelled in the queue": history(
-        [*FLOW[:5], ("queued", "u"), ("cancel", "u"), ("let go", "u"), *FLOW[5:]], runs=[*RUNS, URGENT]
+    "an urgent run came too late": history([*FLOW, ("queued", "u")], runs=[*RUNS, URGENT]),
+    "a run was cancelled in the queue": history(
+        [*FLOW[:5], ("queued", "u"), ("cancel", "u"), ("unsuspended", "u"), *FLOW[5:]], runs=[*RUNS, URGENT]
     ),
-    "one was deleted from the queue": history(
-        [*FLOW[:5], ("queued", "u"), ("forgotten", "u"), *FLOW[5:]], runs=[*RUNS, URGENT]
+    "a run was deleted from the queue": history(
+        [*FLOW[:5], ("queued", "u"), ("deleted", "u"), *FLOW[5:]], runs=[*RUNS, URGENT]
     ),
-    "one was cancelled in the queue, Jobs not watched": history(
+    "a run was cancelled in the queue, Jobs not watched": history(
         swapped(("pod", "a"), ("pod", "b")), jobs=[], runs=[*RUNS, dataclasses.replace(URGENT, left=6.5)]
     ),
-    "pods that were seen again after a second listing": history([*FLOW[:13], ("running", "b"), *FLOW[13:]]),
-    "events of others": history(
+    "pods listed again after the watch restarted": history([*FLOW[:13], ("running", "b"), *FLOW[13:]]),
+    "unrelated events": history(
         events=[*refused("a", reason="SuccessfulCreate"), *refused("other"), *refused("a", kind="ReplicaSet")]
     ),
-    "holes that are allowed": history(holes=["12.0 s"], holes_allowed=True),
-    "nothing": history([], runs=[]),
+    "allowed holes in the watch": history(holes=["12.0 s"], holes_allowed=True),
+    "an empty queue": history([], runs=[]),
 }
-WRONG = {
+FAULTY = {
     "a pod is created before a slot is free": (
         QueueFault.LIMIT_EXCEEDED,
         history(moved(("pod", "c"), before=("end", "a"))),
     ),
-    "a pod is created while one is only being deleted": (
+    "a pod is created while another is still being deleted": (
         QueueFault.LIMIT_EXCEEDED,
         history(moved(("pod", "e"), before=("gone", "c"))),
     ),
     "the limit was lower": (QueueFault.LIMIT_EXCEEDED, history(limit=1)),
-    "a pod of somebody unknown takes a slot": (
+    "an unknown pod takes a slot": (
         QueueFault.LIMIT_EXCEEDED,
         history([*FLOW[:9], ("pod", "x"), *FLOW[9:]]),
     ),
@@ -117,47 +117,47 @@ WRONG = {
         QueueFault.OUT_OF_ORDER,
         history(swapped(("released", "c"), ("released", "d"))),
     ),
-    "an urgent one waits though it came in time": (
+    "an urgent run waits although it came in time": (
         QueueFault.OUT_OF_ORDER,
         history([*FLOW[:5], ("queued", "u"), *FLOW[5:]], runs=[*RUNS, URGENT]),
     ),
-    "one of equal time and lower name waits": (
+    "a run with the same time and a lower name waits": (
         QueueFault.OUT_OF_ORDER,
         history(
             swapped(("released", "d"), ("released", "e")),
             runs=[*RUNS[:3], *[dataclasses.replace(run, queued_at=4) for run in RUNS[3:]]],
         ),
     ),
-    "one is created in the wrong order, Jobs not watched": (
+    "a pod is created in the wrong order, Jobs not watched": (
         QueueFault.OUT_OF_ORDER,
         history([step for step in FLOW if step[1] != "c" or step[0] == "queued"], jobs=[]),
     ),
     "Kubernetes refuses a pod": (QueueFault.FAILED_CREATE, history(events=refused("c"))),
-    "the watch had a hole": (QueueFault.HOLE, history(holes=["12.0 s: kubectl ended with 1"])),
+    "the watch had a hole": (QueueFault.HOLE, history(holes=["12.0 s: kubectl exited with 1"])),
 }
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_a_right_queue_has_no_findings(name: str) -> None:
-    assert not check(RIGHT[name]), report(check(RIGHT[name]))
+@pytest.mark.parametrize("name", CORRECT)
+def test_a_correct_queue_has_no_findings(name: str) -> None:
+    assert not check(CORRECT[name]), report(check(CORRECT[name]))
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_a_single_fault_is_found_and_nothing_else_is(name: str) -> None:
-    fault, one = WRONG[name]
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_single_fault_is_found_and_nothing_else(name: str) -> None:
+    fault, one = FAULTY[name]
     assert {finding.kind for finding in check(one)} == {fault}, report(check(one))
 
 
-def test_each_kind_of_fault_is_tried() -> None:
-    assert {fault for fault, _ in WRONG.values()} == set(QueueFault)
+def test_every_kind_of_fault_is_covered() -> None:
+    assert {fault for fault, _ in FAULTY.values()} == set(QueueFault)
 
 
-def test_a_refusal_that_is_reported_again_is_one_finding() -> None:
+def test_a_repeated_refusal_is_one_finding() -> None:
     assert len(check(history(events=refused("c")))) == 1
 
 
 def test_a_freed_slot_is_idle_until_the_next_pod() -> None:
-    # a ends at 12, c's pod at 15; b at 18, d's at 20; c's pod gone at 22, e's at 24; then nobody waits
+    # a finishes at 12 and c's pod starts at 15; b at 18 and d's at 20; c's pod is deleted at 22 and e's starts at 24
     assert idle_seconds(history()) == [3.0, 2.0, 2.0]
 
 
@@ -165,17 +165,17 @@ def test_a_slot_that_nobody_waits_for_is_not_idle() -> None:
     assert idle_seconds(history([step for step in FLOW if step[1] in "ab"], runs=RUNS[:2])) == []
 
 
-def test_a_slot_that_is_never_taken_is_idle_to_the_end() -> None:
+def test_an_unused_slot_is_idle_to_the_end() -> None:
     stuck = history([step for step in FLOW if step[1] in "ab"], runs=RUNS[:3], until=100.0)
     assert idle_seconds(stuck) == [100.0 - 9.0]
 
 
-def test_a_slot_is_not_idle_for_one_who_left() -> None:
+def test_a_slot_is_not_idle_for_a_run_that_left_the_queue() -> None:
     runs = [*RUNS[:2], dataclasses.replace(RUNS[2], left=13.5)]
     assert idle_seconds(history([step for step in FLOW if step[1] in "ab"], runs=runs, until=100.0)) == []
 
 
-def test_the_spread_is_by_nearest_rank() -> None:
+def test_the_spread_uses_the_nearest_rank() -> None:
     assert Spread.of([]) == Spread(0, 0.0, 0.0, 0.0)
     assert Spread.of([3.0]) == Spread(1, 3.0, 3.0, 3.0)
     assert Spread.of([float(n) for n in range(100, 0, -1)]) == Spread(100, 50.0, 95.0, 100.0)
@@ -183,7 +183,7 @@ def test_the_spread_is_by_nearest_rank() -> None:
 
 @st.composite
 def queues(draw: st.DrawFn) -> tuple[list[QueuedRun], list[Step], int]:
-    """Return a queue that is worked off as it should be: runs, what happens, and the limit."""
+    """Return a correctly processed queue: its runs, its steps, and its limit."""
     priorities = draw(st.lists(st.integers(-2, 2), min_size=1, max_size=8))
     runs = [
         QueuedRun(run_id=f"r{n}", priority=priority, queued_at=n, queued=float(n + 1))
@@ -196,21 +196,21 @@ def queues(draw: st.DrawFn) -> tuple[list[QueuedRun], list[Step], int]:
         while waiting and len(running) < limit:
             running.append(waiting.pop(0).run_id)
             flow += [("released", running[-1]), ("pod", running[-1])]
-        ended = running.pop(draw(st.integers(0, len(running) - 1)))
-        flow.append((draw(st.sampled_from(["end", "gone"])), ended))
+        finished = running.pop(draw(st.integers(0, len(running) - 1)))
+        flow.append((draw(st.sampled_from(["end", "gone"])), finished))
     return runs, flow, limit
 
 
 @given(queues())
-def test_any_queue_that_is_worked_off_in_order_has_no_findings(queue: tuple[list[QueuedRun], list[Step], int]) -> None:
+def test_any_queue_processed_in_order_has_no_findings(queue: tuple[list[QueuedRun], list[Step], int]) -> None:
     runs, flow, limit = queue
-    right = history(flow, runs=runs, limit=limit)
-    assert not check(right), report(check(right))
-    assert len(idle_seconds(right)) == max(0, len(runs) - limit)
+    correct = history(flow, runs=runs, limit=limit)
+    assert not check(correct), report(check(correct))
+    assert len(idle_seconds(correct)) == max(0, len(runs) - limit)
 
 
 @given(queues(), st.data())
-def test_any_two_releases_that_are_swapped_are_found(
+def test_any_two_swapped_releases_are_found(
     queue: tuple[list[QueuedRun], list[Step], int], data: st.DataObject
 ) -> None:
     runs, flow, limit = queue
@@ -224,7 +224,7 @@ def test_any_two_releases_that_are_swapped_are_found(
 
 
 @given(queues(), st.data())
-def test_any_pod_that_comes_before_its_slot_is_free_is_found(
+def test_any_pod_created_before_its_slot_is_free_is_found(
     queue: tuple[list[QueuedRun], list[Step], int], data: st.DataObject
 ) -> None:
     runs, flow, limit = queue
@@ -232,7 +232,7 @@ def test_any_pod_that_comes_before_its_slot_is_free_is_found(
     if not late:
         return
     pod = data.draw(st.sampled_from(late))
-    freed = max(place for place, step in enumerate(flow[: flow.index(pod)]) if step[0] in ("end", "gone"))
+    freed = max(index for index, step in enumerate(flow[: flow.index(pod)]) if step[0] in ("end", "gone"))
     wrong = [step for step in flow if step != pod]
     wrong.insert(freed, pod)
     assert QueueFault.LIMIT_EXCEEDED in {finding.kind for finding in check(history(wrong, runs=runs, limit=limit))}

@@ -1,4 +1,4 @@
-"""The watcher records what a kubectl says, over restarts of its watches; a small program stands for kubectl."""
+"""The watcher records what kubectl prints, across restarts of its watches; a small program stands in for kubectl."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.changes import cluster_event, job_change, pod_change
-from checkers.jsonstream import JsonStream
-from checkers.queue import QueuedRun, QueueHistory, check
+from checkers.json_stream import JsonStream
+from checkers.queue import QueuedRun, QueueFault, QueueHistory, check
 from checkers.watches import WatchError
 from checkers.watching import Watched, Watcher
 
@@ -30,38 +30,38 @@ if "--watch" not in sys.argv:
     sys.exit(0)
 print("GET https://cluster/pods?limit=500 200 OK in 1 milliseconds", file=sys.stderr, flush=True)
 print("GET https://cluster/pods?watch=true 200 OK in 1 milliseconds", file=sys.stderr, flush=True)
-said = 0
+printed = 0
 while not (folder / f"{kind}.stop").exists():
     text = (folder / kind).read_bytes() if (folder / kind).exists() else b""
-    sys.stdout.buffer.write(text[said:])
+    sys.stdout.buffer.write(text[printed:])
     sys.stdout.buffer.flush()
-    said = len(text)
+    printed = len(text)
     time.sleep(0.01)
 (folder / f"{kind}.stop").unlink()
 (folder / kind).unlink()
-print("the server went away", file=sys.stderr)
+print("the server closed the watch", file=sys.stderr)
 sys.exit(1)
 """
 Dict = dict[str, Any]
 
 
 class Cluster:
-    """A folder that the program reads."""
+    """The folder that the program reads."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kubectl = [sys.executable, "-c", KUBECTL, str(folder)]
         self.version = 100
 
-    def say(self, kind: str, change: str, found: Dict) -> None:
+    def emit(self, kind: str, change: str, found: Dict) -> None:
         self.version += 1
         found["metadata"]["resourceVersion"] = str(self.version)
         with (self.folder / kind).open("a") as file:
             file.write(json.dumps({"type": change, "object": found}, indent=4, ensure_ascii=False))
 
-    def cut(self, kind: str, there: list[Dict]) -> None:
-        """End a watch; the next one begins with what is there."""
-        (self.folder / f"{kind}.list").write_text(json.dumps({"items": there}))
+    def interrupt(self, kind: str, existing: list[Dict]) -> None:
+        """Interrupt a watch; the next one starts by listing `existing`."""
+        (self.folder / f"{kind}.list").write_text(json.dumps({"items": existing}))
         (self.folder / f"{kind}.stop").touch()
         deadline = time.monotonic() + 10
         while (self.folder / f"{kind}.stop").exists():
@@ -106,19 +106,19 @@ def watcher(cluster: Cluster) -> Iterator[Watcher]:
         yield watching
 
 
-def pods_seen(count: int) -> Callable[[Watched], bool]:
+def has_pods(count: int) -> Callable[[Watched], bool]:
     return lambda watched: len(watched.pods) >= count
 
 
 def test_it_records_pods_jobs_and_events(cluster: Cluster, watcher: Watcher) -> None:
     before = time.time()
-    cluster.say("jobs", "ADDED", job("a", suspend=True))
-    cluster.say("jobs", "MODIFIED", job("a", suspend=False))
-    cluster.say("pods", "ADDED", pod("a"))
-    cluster.say("pods", "MODIFIED", pod("a", "Running"))
-    cluster.say("pods", "DELETED", pod("a", "Running", deletionTimestamp="2026-11-24T08:00:30Z"))
+    cluster.emit("jobs", "ADDED", job("a", suspend=True))
+    cluster.emit("jobs", "MODIFIED", job("a", suspend=False))
+    cluster.emit("pods", "ADDED", pod("a"))
+    cluster.emit("pods", "MODIFIED", pod("a", "Running"))
+    cluster.emit("pods", "DELETED", pod("a", "Running", deletionTimestamp="2026-11-24T08:00:30Z"))
     about = {"kind": "Job", "name": "a"}
-    cluster.say("events", "ADDED", {"metadata": {"uid": "1"}, "involvedObject": about, "reason": "FailedCreate"})
+    cluster.emit("events", "ADDED", {"metadata": {"uid": "1"}, "involvedObject": about, "reason": "FailedCreate"})
     watched = watcher.wait_until(lambda now: (len(now.pods), len(now.jobs), len(now.events)) == (3, 2, 1), 10)
     assert [(one.kind, one.phase, one.alive, one.deleting) for one in watched.pods] == [
         ("ADDED", "Pending", True, False),
@@ -134,10 +134,10 @@ def test_it_records_pods_jobs_and_events(cluster: Cluster, watcher: Watcher) -> 
     assert not watched.holes
     runs = [QueuedRun(run_id="a", queued_at=1, queued=before)]
     (finding,) = check(QueueHistory(limit=1, runs=runs, **vars(watched)))
-    assert finding.kind == "Kubernetes refused a pod"
+    assert finding.kind is QueueFault.FAILED_CREATE
 
 
-def test_it_asks_kubectl_for_the_runs_of_one_namespace(cluster: Cluster, watcher: Watcher) -> None:
+def test_it_watches_the_runs_of_one_namespace(cluster: Cluster, watcher: Watcher) -> None:
     rest = "-o json --watch --output-watch-events -v=6"
     assert sorted(cluster.calls) == [
         f"get events --namespace slipway {rest}",
@@ -146,12 +146,12 @@ def test_it_asks_kubectl_for_the_runs_of_one_namespace(cluster: Cluster, watcher
     ]
 
 
-def test_it_keeps_the_last_sight_of_what_is_gone(cluster: Cluster, watcher: Watcher) -> None:
-    cluster.say("jobs", "ADDED", job("a", suspend=True))
-    cluster.say("jobs", "DELETED", job("a", suspend=False))
-    cluster.say("pods", "ADDED", pod("a"))
-    cluster.say("pods", "ADDED", pod("b"))
-    cluster.say("pods", "DELETED", pod("a", "Succeeded"))
+def test_it_keeps_the_last_state_of_deleted_objects(cluster: Cluster, watcher: Watcher) -> None:
+    cluster.emit("jobs", "ADDED", job("a", suspend=True))
+    cluster.emit("jobs", "DELETED", job("a", suspend=False))
+    cluster.emit("pods", "ADDED", pod("a"))
+    cluster.emit("pods", "ADDED", pod("b"))
+    cluster.emit("pods", "DELETED", pod("a", "Succeeded"))
     watcher.wait_until(lambda now: (len(now.pods), len(now.jobs)) == (3, 2), 10)
     (last,) = watcher.last_pods("a")
     assert last["status"]["phase"] == "Succeeded"
@@ -160,24 +160,22 @@ def test_it_keeps_the_last_sight_of_what_is_gone(cluster: Cluster, watcher: Watc
     assert not watcher.last_pods("c")
 
 
-def test_a_watch_that_ends_is_begun_anew_and_the_hole_is_noted(cluster: Cluster, watcher: Watcher) -> None:
+def test_a_watch_that_ends_is_restarted_and_the_hole_is_recorded(cluster: Cluster, watcher: Watcher) -> None:
     for name in "ab":
-        cluster.say("pods", "ADDED", pod(name))
-    watcher.wait_until(pods_seen(2), 10)
-    cluster.cut("pods", there=[pod("b"), pod("c")])
-    cluster.say("pods", "ADDED", pod("b", "Running"))
-    cluster.say("pods", "ADDED", pod("c"))
-    watched = watcher.wait_until(pods_seen(5), 10)
+        cluster.emit("pods", "ADDED", pod(name))
+    watcher.wait_until(has_pods(2), 10)
+    cluster.interrupt("pods", existing=[pod("b"), pod("c")])
+    cluster.emit("pods", "ADDED", pod("b", "Running"))
+    cluster.emit("pods", "ADDED", pod("c"))
+    watched = watcher.wait_until(has_pods(5), 10)
     alive = {one.run_id: one.alive for one in watched.pods}
     assert alive == {"a": False, "b": True, "c": True}
     (hole,) = watched.holes
-    assert "the server went away" in hole
-    assert [one.kind for one in check(QueueHistory(limit=2, runs=[], **vars(watched)))] == [
-        "the watch was interrupted: what happened meanwhile is not known"
-    ]
+    assert "the server closed the watch" in hole
+    assert [one.kind for one in check(QueueHistory(limit=2, runs=[], **vars(watched)))] == [QueueFault.HOLE]
 
 
-def test_a_kubectl_that_cannot_watch_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watch_that_cannot_start_raises_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("checkers.watching.START_SECONDS", 0.5)
     failing = [sys.executable, "-c", "import sys; sys.exit('no such cluster')"]
     with pytest.raises(WatchError, match="no such cluster"), Watcher(failing, "slipway"):
@@ -186,12 +184,12 @@ def test_a_kubectl_that_cannot_watch_says_why(tmp_path: Path, monkeypatch: pytes
         pass
 
 
-def test_waiting_for_what_does_not_come_ends(watcher: Watcher) -> None:
-    with pytest.raises(WatchError, match="not seen within"):
-        watcher.wait_until(pods_seen(1), 0.1)
+def test_waiting_is_bounded(watcher: Watcher) -> None:
+    with pytest.raises(WatchError, match="not met within"):
+        watcher.wait_until(has_pods(1), 0.1)
 
 
-def test_objects_with_hardly_anything_in_them_are_read() -> None:
+def test_objects_with_few_fields_are_read() -> None:
     metadata = {"uid": "1", "name": "a", "resourceVersion": "7"}
     assert pod_change("ADDED", {"metadata": metadata}, 1.0).run_id == ""
     assert not job_change("ADDED", {"metadata": metadata}, 1.0).suspended
@@ -202,7 +200,7 @@ documents = st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=5) | 
 
 
 @given(documents, st.sampled_from(["", "\n", "  \n"]), st.sampled_from([None, 4]), st.data())
-def test_documents_come_whole_however_their_bytes_come(
+def test_documents_are_whole_however_their_bytes_arrive(
     sent: list[Dict], between: str, indent: int | None, data: st.DataObject
 ) -> None:
     whole = "".join(json.dumps(one, indent=indent, ensure_ascii=False) + between for one in sent).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from launcher.domain.errors import ArchiveUnavailable, ConfigurationError
-from launcher.domain.log_lines import LineKind, Receipt, TimestampedPiece, as_text, gap_of, receipt_of
+from launcher.domain.log_lines import LineKind, LogLine, Receipt, TimestampedPiece, as_text, gap_of, receipt_of
 from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.runs import Run
 from launcher.stores.archive import Archive, claim
@@ -29,16 +30,16 @@ def pieces(first: int, last: int) -> list[TimestampedPiece]:
     return [TimestampedPiece(STAMP, LineKind.LINE, b"line %d \x00\xff \r" % n) for n in range(first, last + 1)]
 
 
-def written(archive: Archive, count: int) -> None:
+def write_log(archive: Archive, count: int) -> None:
     writer = archive.writer("a")
     writer.append(pieces(1, count))
     writer.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 511, 512, 513, 3000])
-def test_a_reader_gets_what_comes_after_any_line(tmp_path: Path, count: int) -> None:
+def test_a_reader_receives_the_lines_after_any_number(tmp_path: Path, count: int) -> None:
     archive = Archive(tmp_path)
-    written(archive, count)
+    write_log(archive, count)
     assert archive.last_number("a") == count
     for after in {0, 1, 254, 255, 256, 257, 511, 512, count - 1, count, count + 5}:
         lines = archive.read("a", max(after, 0), 300)
@@ -50,19 +51,19 @@ def test_a_reader_gets_what_comes_after_any_line(tmp_path: Path, count: int) -> 
 def test_a_reader_follows_a_growing_log(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
-    seen = 0
+    last = 0
     for n in range(1, 700):
         writer.append(pieces(n, n))
-        for line in archive.read("a", seen):
-            assert line.number == seen + 1
-            seen = line.number
-    assert seen == 699
+        for line in archive.read("a", last):
+            assert line.number == last + 1
+            last = line.number
+    assert last == 699
     writer.close()
 
 
 def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
-    written(archive, 3)
+    write_log(archive, 3)
     whole = (tmp_path / "a" / "log").read_bytes()
     for size in range(len(whole) + 1):
         (tmp_path / "a" / "log").write_bytes(whole[:size])
@@ -114,37 +115,37 @@ DAMAGE = [
     pytest.param(b"2026-\xff\xfe-24T08:00:00Z L text", id="timestamp"),
     pytest.param(b'2026-11-24T08:00:00Z G {"from": 2', id="half a gap"),
     pytest.param(b"2026-11-24T08:00:00Z G [1]", id="no gap"),
-    pytest.param(b"2026-11-24T08:00:00Z L " + b"x" * (1 << 20), id="no record is that long"),
+    pytest.param(b"2026-11-24T08:00:00Z L " + b"x" * (1 << 20), id="too long for a record"),
 ]
 
 
 @pytest.mark.parametrize("damaged", DAMAGE)
-@pytest.mark.parametrize("place", [1, 2, 300])
-def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, damaged: bytes, place: int) -> None:
-    written(Archive(tmp_path), 300)
+@pytest.mark.parametrize("position", [1, 2, 300])
+def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, damaged: bytes, position: int) -> None:
+    write_log(Archive(tmp_path), 300)
     log = tmp_path / "a" / "log"
     whole = log.read_bytes().splitlines(keepends=True)
-    whole[place - 1] = damaged + b"\n"
+    whole[position - 1] = damaged + b"\n"
     log.write_bytes(b"".join(whole))
     archive = Archive(tmp_path)
     lines = archive.read("a", 0)
     assert [line.number for line in lines] == list(range(1, 301))
-    assert gap_of(lines[place - 1].data).to_document() == {
-        "from": place,
-        "to": place,
+    assert gap_of(lines[position - 1].data).to_document() == {
+        "from": position,
+        "to": position,
         "why": "This line of the archive cannot be read.",
     }
-    assert [line.data for line in lines if line.number != place] == [
-        piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != place
+    assert [line.data for line in lines if line.number != position] == [
+        piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != position
     ]
-    assert archive.read("a", place - 1, 1) == lines[place - 1 : place]
+    assert archive.read("a", position - 1, 1) == lines[position - 1 : position]
     assert b"".join(archive.text("a")) == b"".join(as_text(line.kind, line.data) for line in lines)
 
 
 @pytest.mark.parametrize("damaged", DAMAGE)
 def test_opening_a_damaged_log_cuts_off_no_whole_record_and_continues_it(tmp_path: Path, damaged: bytes) -> None:
     archive = Archive(tmp_path)
-    written(archive, 3)
+    write_log(archive, 3)
     log = tmp_path / "a" / "log"
     first, _, third = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(first + damaged + b"\n" + third + b"half a record")
@@ -196,7 +197,7 @@ def test_threads_can_read_a_log_at_the_same_time(tmp_path: Path) -> None:
         assert all(threads.map(read, range(39)))
 
 
-def test_past_the_limit_there_is_one_marker_and_nothing_else(tmp_path: Path) -> None:
+def test_past_the_limit_one_gap_is_written_and_nothing_else(tmp_path: Path) -> None:
     archive = Archive(tmp_path, max_log_bytes=1024)
     writer = archive.writer("a")
     for n in range(100):
@@ -210,7 +211,7 @@ def test_past_the_limit_there_is_one_marker_and_nothing_else(tmp_path: Path) -> 
     assert not receipt.complete
 
 
-def test_a_refused_write_leaves_a_marker_and_no_half_line(tmp_path: Path, mocker: MockerFixture) -> None:
+def test_a_failed_write_leaves_a_gap_and_no_half_line(tmp_path: Path, mocker: MockerFixture) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
     writer.append(pieces(1, 2))
@@ -242,19 +243,76 @@ def test_a_refused_write_leaves_a_marker_and_no_half_line(tmp_path: Path, mocker
     writer.close()
 
 
-def test_a_log_that_was_full_stays_full(tmp_path: Path) -> None:
+def test_whole_records_that_a_full_disk_took_are_kept_as_they_may_have_been_read(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    archive = Archive(tmp_path)
+    writer = archive.writer("a")
+    writer.append(pieces(1, 1))
+    real_write = os.write
+    read: list[LogLine] = []
+
+    def full_disk(file: int, data: bytes) -> int:
+        read[:] = archive.read("a", 0)
+        if len(read) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_write(file, data[: 2 * len(data) // 3])  # a short write comes first
+
+    mocker.patch("launcher.stores.log_file.os.write", full_disk)
+    handled = writer.append(pieces(2, 6))
+    assert archive.last_number("a") == writer.number == 1 + handled == len(read)
+    with pytest.raises(OSError, match="No space left"):
+        writer.append(pieces(2 + handled, 6))
+    writer.drop(5 - handled)
+    mocker.stopall()
+    writer.append(pieces(7, 7))
+    lines = archive.read("a", 0)
+    assert lines[: len(read)] == read
+    assert [line.kind for line in lines[len(read) :]] == [LineKind.GAP, LineKind.LINE]
+    assert writer.receipt(ended=True) == receipt_of(lines, complete=True)
+    writer.close()
+    with contextlib.closing(archive.writer("a")) as again:
+        assert again.receipt(ended=True) == receipt_of(lines, complete=True)
+
+
+def test_a_half_written_record_that_cannot_be_cut_off_at_once_is_cut_off_before_the_next(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    archive = Archive(tmp_path)
+    writer = archive.writer("a")
+    real_write = os.write
+    answers = iter([5])
+
+    def failing_disk(file: int, data: bytes) -> int:
+        for size in answers:
+            return real_write(file, data[:size])
+        raise OSError(errno.EIO, "Input/output error")
+
+    mocker.patch("launcher.stores.log_file.os.write", failing_disk)
+    mocker.patch("launcher.stores.log_file.os.ftruncate", side_effect=OSError(errno.EIO, "Input/output error"))
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            writer.append(pieces(1, 2))
+    mocker.stopall()
+    writer.append(pieces(1, 2))
+    writer.close()
+    assert [line[1:] for line in archive.read("a", 0)] == pieces(1, 2)
+
+
+def test_a_full_log_stays_full_after_it_is_reopened(tmp_path: Path) -> None:
     writer = Archive(tmp_path, max_log_bytes=1024).writer("a")
     writer.append(pieces(1, 200))
     assert writer.full
     writer.close()
-    again = Archive(tmp_path, max_log_bytes=1024).writer("a")
-    assert again.full
-    assert again.append(pieces(201, 201)) == 0
-    assert again.receipt(ended=True) == writer.receipt(ended=True)
-    again.close()
+    reopened = Archive(tmp_path, max_log_bytes=1024).writer("a")
+    assert reopened.full
+    reopened.append(pieces(201, 201))
+    assert reopened.number == writer.number
+    assert reopened.receipt(ended=True) == writer.receipt(ended=True)
+    reopened.close()
 
 
-def test_a_record_is_replaced_atomically_and_never_after_its_end(tmp_path: Path) -> None:
+def test_a_record_is_replaced_atomically_until_it_is_final(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     run = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
     assert archive.get("a") is None
@@ -313,7 +371,7 @@ def test_a_record_that_cannot_be_opened_affects_no_other_run(tmp_path: Path, kin
 
 def test_a_file_in_place_of_a_runs_folder_is_not_a_run(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
-    (tmp_path / "b").write_text("left here by somebody")
+    (tmp_path / "b").write_text("a stray file")
     assert archive.get("b") is None
     assert list(archive.runs()) == []
 
@@ -350,7 +408,7 @@ def test_a_record_whose_times_have_no_zone_is_skipped(tmp_path: Path) -> None:
     assert list(archive.runs()) == [] and archive.unreadable == {"b"}
 
 
-def test_a_deletion_that_is_interrupted_leaves_the_record_so_that_it_is_found_again(
+def test_an_interrupted_deletion_leaves_the_record_and_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = Archive(tmp_path)
@@ -369,3 +427,30 @@ def test_a_deletion_that_is_interrupted_leaves_the_record_so_that_it_is_found_ag
     monkeypatch.undo()
     archive.delete("b")
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["FIFO", "link"])
+def test_log_that_is_no_regular_file_blocks_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    archive = Archive(tmp_path)
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a" / "log")
+    for read in (
+        archive.last_number,
+        lambda run_id: list(archive.text(run_id)),
+        lambda run_id: archive.read(run_id, 0),
+    ):
+        with pytest.raises(ArchiveUnavailable):
+            read("a")
+    with pytest.raises(OSError):
+        archive.writer("a")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/full")])
+def test_record_is_written_whatever_is_in_the_way_of_its_new_version(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    archive, run = Archive(tmp_path), Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a" / "run.new")
+    assert archive.put(run)
+    assert archive.get("a") == run

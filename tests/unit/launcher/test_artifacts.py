@@ -27,7 +27,7 @@ from launcher.domain.runs import Run
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 RUN = Run(run_id="r", job_id="1", created_at=AT, updated_at=AT)
 SECRET = "the launcher's own"
-QUICKLY = 5.0  # seconds; a lease would block for 45, a FIFO forever
+MAX_SECONDS = 5.0  # seconds; a lease would block for 45, a FIFO forever
 
 
 @pytest.fixture(params=["openat2", "components"])
@@ -85,7 +85,7 @@ def link_as_folder(at: Path) -> None:
     (at / "CV.md").symlink_to("/etc")
 
 
-def link_to_itself_as_it_is_open(at: Path) -> None:
+def link_to_proc_self(at: Path) -> None:
     (at / "CV.md").symlink_to("/proc/self/environ")
 
 
@@ -106,7 +106,7 @@ def unix_socket(at: Path) -> None:
 
 def device(at: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root makes devices")
+        pytest.skip("only root can create devices")
     os.mknod(at / "CV.md", 0o20666, os.makedev(1, 5))
 
 
@@ -119,7 +119,7 @@ def nothing(at: Path) -> None:
 
 
 SHAPES = [
-    *(link_out, link_inside, link_loop, link_as_folder, link_to_itself_as_it_is_open),
+    *(link_out, link_inside, link_loop, link_as_folder, link_to_proc_self),
     *(fifo, unix_socket, device, folder_of_that_name, nothing),
 ]
 
@@ -136,7 +136,7 @@ def test_non_regular_files_are_not_served_and_block_nothing(
             text_of(artifacts, name)
     assert discovered(artifacts, cv_md_url="CV.md") == {}
     assert excess(artifacts) == ""
-    assert time.monotonic() - began < QUICKLY
+    assert time.monotonic() - began < MAX_SECONDS
     assert descriptors() <= before + 2  # the pools' own
     assert asyncio.run(artifacts.delete("r"))
     assert (artifacts.of("r").parent.parent / "secret").read_text() == SECRET
@@ -152,7 +152,7 @@ def test_path_outside_folder_is_refused_before_anything_is_opened(artifacts: Art
 
 
 @pytest.mark.parametrize("name", ["", ".", "a", "a/b/x", "x" * 256, "x/" * 3000, "\ud800", "CV.md/x"])
-def test_path_to_nothing_is_not_found(artifacts: ArtifactFolder, name: str) -> None:
+def test_path_to_no_file_is_not_found(artifacts: ArtifactFolder, name: str) -> None:
     (artifacts.make("r") / "a").mkdir()
     (artifacts.make("r") / "CV.md").touch()
     with pytest.raises(ArtifactNotFound):
@@ -197,7 +197,7 @@ def test_other_mounts_are_not_entered(artifacts: ArtifactFolder) -> None:
     assert asyncio.run(artifacts.delete("r"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="leases exist only on Linux")
 def test_write_lease_held_by_the_run_does_not_block(artifacts: ArtifactFolder) -> None:
     path = artifacts.of("r") / "CV.md"
     path.write_text("mine")
@@ -217,7 +217,7 @@ sys.stdin.read()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             text_of(artifacts, "CV.md")
-        assert time.monotonic() - began < QUICKLY
+        assert time.monotonic() - began < MAX_SECONDS
         holder.stdin.close()
     assert text_of(artifacts, "CV.md") == b"mine"
 
@@ -233,7 +233,7 @@ def test_regular_file_with_any_name_is_opened(artifacts: ArtifactFolder) -> None
     assert discovered(artifacts, **wanted) == wanted
 
 
-def test_name_that_is_not_utf_8_is_listed_and_opened_escaped(artifacts: ArtifactFolder) -> None:
+def test_non_utf_8_name_is_listed_and_opened_in_escaped_form(artifacts: ArtifactFolder) -> None:
     raw = os.fsencode(artifacts.of("r"))
     Path(os.fsdecode(raw + b"/f\xfclder")).mkdir()
     for name in (b"M\xfcller.pdf", b"f\xfclder/half-\xed\xa0\xbd.txt"):
@@ -249,12 +249,12 @@ def test_name_that_is_not_utf_8_is_listed_and_opened_escaped(artifacts: Artifact
     assert text_of(artifacts, r"M\xfcller.pdf") == b"the literal name comes first"
 
 
-def test_file_that_no_text_represents_is_not_listed(artifacts: ArtifactFolder) -> None:
+def test_file_whose_name_has_no_text_form_is_not_listed(artifacts: ArtifactFolder) -> None:
     Path(os.fsdecode(os.fsencode(artifacts.of("r")) + b"/\\xfc and \xfc.pdf")).touch()
     assert discovered(artifacts, report_url="*.pdf") == {}
 
 
-def test_pattern_finds_the_least_deep_artifact(artifacts: ArtifactFolder) -> None:
+def test_pattern_finds_the_shallowest_artifact(artifacts: ArtifactFolder) -> None:
     for name in ("deep/er/report-1.pdf", "deep/report-3.pdf", "deep/report-2.pdf", "odd[1].txt"):
         path = artifacts.of("r") / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,18 +265,18 @@ def test_pattern_finds_the_least_deep_artifact(artifacts: ArtifactFolder) -> Non
 
 
 def make_deep(at: Path, levels: int, *, beside: bool = False) -> None:
-    """Folders in folders, further down than any path reaches; `beside` each another one, with a file."""
-    place = os.open(at, os.O_RDONLY)
+    """Create nested folders, deeper than any path can reach. With `beside`, each also has a folder with a file."""
+    current = os.open(at, os.O_RDONLY)
     for _ in range(levels):
-        os.mkdir("d", dir_fd=place)
+        os.mkdir("d", dir_fd=current)
         if beside:
-            os.mkdir("beside", dir_fd=place)
-            os.close(os.open("beside/x", os.O_CREAT | os.O_WRONLY, dir_fd=place))
-        deeper = os.open("d", os.O_RDONLY, dir_fd=place)
-        os.close(place)
-        place = deeper
-    os.close(os.open("deepest.md", os.O_CREAT | os.O_WRONLY, dir_fd=place))
-    os.close(place)
+            os.mkdir("beside", dir_fd=current)
+            os.close(os.open("beside/x", os.O_CREAT | os.O_WRONLY, dir_fd=current))
+        deeper = os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = deeper
+    os.close(os.open("deepest.md", os.O_CREAT | os.O_WRONLY, dir_fd=current))
+    os.close(current)
 
 
 @pytest.mark.parametrize(("levels", "beside"), [(1500, False), (400, True)])
@@ -294,7 +294,7 @@ def test_thousands_of_nested_folders_are_counted_searched_and_removed(
     assert descriptors() <= before + 4
 
 
-def test_exceeded_limit_is_named_in_a_sentence(tmp_path: Path) -> None:
+def test_message_names_the_exceeded_limit(tmp_path: Path) -> None:
     artifacts = ArtifactFolder(tmp_path, max_bytes=1024, max_files=10)
     at = artifacts.make("r")
     (at / "large").write_bytes(bytes(1024))
@@ -309,7 +309,7 @@ def test_exceeded_limit_is_named_in_a_sentence(tmp_path: Path) -> None:
     assert asyncio.run(artifacts.excess("never-made")) == ""
 
 
-def test_sparse_file_counts_its_size_and_allocated_file_its_disk_space(tmp_path: Path) -> None:
+def test_sparse_file_counts_by_size_and_preallocated_file_by_disk_space(tmp_path: Path) -> None:
     artifacts = ArtifactFolder(tmp_path, max_bytes=4 << 20)
     with (artifacts.make("r") / "sparse").open("wb") as file:
         file.truncate(1 << 40)
@@ -387,7 +387,7 @@ def test_walk_completes_while_the_folder_changes(artifacts: ArtifactFolder) -> N
     def move() -> None:
         while not stop.is_set():
             for branch in range(10):
-                for source, target in ((f"{branch}/d/d", f"{branch}/away"), (f"{branch}/away", f"{branch}/d/d")):
+                for source, target in ((f"{branch}/d/d", f"{branch}/moved"), (f"{branch}/moved", f"{branch}/d/d")):
                     (at / source).rename(at / target)
 
     mover = threading.Thread(target=move)
@@ -406,24 +406,24 @@ def test_walk_completes_while_the_folder_changes(artifacts: ArtifactFolder) -> N
 
 
 @contextmanager
-def as_somebody() -> Iterator[Path]:
-    """A folder of an unprivileged user, as which this process runs meanwhile: root can read everything."""
-    place = Path(tempfile.mkdtemp())
+def as_unprivileged_user() -> Iterator[Path]:
+    """Run as an unprivileged user, because root can read everything; yield a folder of that user."""
+    directory = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     try:
         if root:
-            os.chown(place, 10001, 10001)
+            os.chown(directory, 10001, 10001)
             os.seteuid(10001)
-        yield place
+        yield directory
     finally:
         if root:
             os.seteuid(0)
-        shutil.rmtree(place)
+        shutil.rmtree(directory)
 
 
 def test_unreadable_folders_are_counted_and_removed() -> None:
-    with as_somebody() as place:
-        artifacts = ArtifactFolder(place, max_bytes=1024, max_files=100)
+    with as_unprivileged_user() as directory:
+        artifacts = ArtifactFolder(directory, max_bytes=1024, max_files=100)
         at = artifacts.make("r")
         for name in ("a/b/c", "lists/only", "enters/only", "read/only"):
             (at / name).mkdir(parents=True)
@@ -439,19 +439,19 @@ def test_unreadable_folders_are_counted_and_removed() -> None:
         assert not at.exists()
 
 
-@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="only Linux names an entry by a descriptor without reading it")
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="O_PATH exists only on Linux")
 @pytest.mark.parametrize("openat2", [True, False])
 def test_unreadable_file_is_listed_and_served(monkeypatch: pytest.MonkeyPatch, openat2: bool) -> None:
     use_openat2 = openat2 and beneath.kernel_resolves()
     monkeypatch.setattr(beneath, "kernel_resolves", lambda: use_openat2)
-    with as_somebody() as place:
-        artifacts = ArtifactFolder(place)
+    with as_unprivileged_user() as directory:
+        artifacts = ArtifactFolder(directory)
         at = artifacts.make("r")
         (at / "sub").mkdir()
         (at / "sub/CV.md").write_text("mine")
         (at / "sub/CV.md").chmod(0o070)
-        (place / "outside").write_text(SECRET)
-        (place / "outside").chmod(0)
+        (directory / "outside").write_text(SECRET)
+        (directory / "outside").chmod(0)
         (at / "link").symlink_to("../outside")
         os.mkfifo(at / "pipe", 0)
         (at / "folder").mkdir(0)
@@ -461,14 +461,14 @@ def test_unreadable_file_is_listed_and_served(monkeypatch: pytest.MonkeyPatch, o
         for name in ("link", "folder/x", "pipe"):
             with pytest.raises((ArtifactNotFound, ArtifactForbidden)):
                 text_of(artifacts, name)
-        assert [path.stat().st_mode & 0o777 for path in (place / "outside", at / "pipe")] == [0, 0]
+        assert [path.stat().st_mode & 0o777 for path in (directory / "outside", at / "pipe")] == [0, 0]
 
 
 def test_unreadable_file_of_another_user_is_forbidden() -> None:
-    with as_somebody() as place:
+    with as_unprivileged_user() as directory:
         if os.getuid() != 0:
-            pytest.skip("only root makes a file that is another user's")
-        artifacts = ArtifactFolder(place)
+            pytest.skip("only root can create a file of another user")
+        artifacts = ArtifactFolder(directory)
         at = artifacts.make("r")
         os.seteuid(0)
         (at / "CV.md").touch(0o600)
@@ -478,11 +478,11 @@ def test_unreadable_file_of_another_user_is_forbidden() -> None:
         assert (at / "CV.md").stat().st_mode & 0o777 == 0o600
 
 
-def test_removal_reports_what_it_could_not_remove() -> None:
-    with as_somebody() as place:
+def test_removal_reports_that_files_are_left() -> None:
+    with as_unprivileged_user() as directory:
         if os.getuid() != 0:
-            pytest.skip("only root makes a folder that is somebody else's")
-        artifacts = ArtifactFolder(place)
+            pytest.skip("only root can create a folder of another user")
+        artifacts = ArtifactFolder(directory)
         (artifacts.make("r") / "mine").touch()
         os.seteuid(0)
         (artifacts.of("r") / "roots").mkdir(mode=0o755)
@@ -511,7 +511,7 @@ def test_cancelled_open_leaks_no_descriptor(artifacts: ArtifactFolder) -> None:
 
 def test_missing_openat2_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> int:
-        ctypes.set_errno(1)  # EPERM, as a sandbox says it
+        ctypes.set_errno(1)  # EPERM, as in a sandbox
         return -1
 
     monkeypatch.setattr(beneath, "_syscall", lambda: refused)

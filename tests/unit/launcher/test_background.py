@@ -17,11 +17,11 @@ def faults(where: str) -> float:
     return FAULTS.labels(where)._value.get()
 
 
-async def paused(*outcomes: Exception | None, every: float = 5.0, retry: float = 1.0) -> list[float]:
-    """Repeat work that ends in these ways; return the pauses."""
+async def pauses_after(*outcomes: Exception | None, every: float = 5.0, retry: float = 1.0) -> list[float]:
+    """Repeat work with these outcomes; return the pauses between rounds."""
     pauses: list[float] = []
     left = list(outcomes)
-    over = asyncio.Event()
+    finished = asyncio.Event()
 
     async def work() -> None:
         outcome = left.pop(0)
@@ -31,7 +31,7 @@ async def paused(*outcomes: Exception | None, every: float = 5.0, retry: float =
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
         if not left:
-            over.set()
+            finished.set()
             await asyncio.Event().wait()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -39,22 +39,22 @@ async def paused(*outcomes: Exception | None, every: float = 5.0, retry: float =
         loop = asyncio.create_task(
             repeat("work", work, every_seconds=every, expected=(ConnectionError,), retry_seconds=retry)
         )
-        await over.wait()
+        await finished.wait()
         loop.cancel()
     return pauses
 
 
-def test_work_that_fails_for_an_unknown_reason_is_reported_and_retried_less_and_less_often() -> None:
+def test_unexpected_failures_are_reported_and_retried_with_growing_pauses() -> None:
     before = faults("work")
-    pauses = asyncio.run(paused(*[ValueError("what?")] * 8, None, ValueError("what?"), None))
+    pauses = asyncio.run(pauses_after(*[ValueError("what?")] * 8, None, ValueError("what?"), None))
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 5, 1, 5]
     assert faults("work") - before == 9
 
 
-def test_an_expected_error_is_logged_when_it_begins_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_expected_error_is_logged_when_it_starts_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     before = faults("work")
-    pauses = asyncio.run(paused(None, ConnectionError("down"), ConnectionError("down"), None, None))
+    pauses = asyncio.run(pauses_after(None, ConnectionError("down"), ConnectionError("down"), None, None))
     assert pauses == [5, 1, 1, 5, 5]
     assert caplog.messages == ["work: down", "work: works again"]
     assert faults("work") == before
@@ -63,9 +63,9 @@ def test_an_expected_error_is_logged_when_it_begins_and_when_it_is_over(caplog: 
 def test_a_contained_fault_is_reported_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     before = faults("here")
     with contained("here", "run 4711"):
-        raise ValueError("what nobody thought of")
+        raise ValueError("something unforeseen")
     assert faults("here") - before == 1
-    assert "run 4711" in caplog.text and "what nobody thought of" in caplog.text
+    assert "run 4711" in caplog.text and "something unforeseen" in caplog.text
 
 
 def test_a_cancellation_is_not_a_fault() -> None:
@@ -74,32 +74,32 @@ def test_a_cancellation_is_not_a_fault() -> None:
 
 
 def test_a_task_that_fails_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    async def dies() -> None:
-        raise ValueError("what nobody thought of")
+    async def fail() -> None:
+        raise ValueError("something unforeseen")
 
     async def scenario() -> None:
         tasks = Tasks()
-        tasks.start(dies(), "a task")
+        tasks.start(fail(), "a task")
         await tasks.join()
 
     asyncio.run(scenario())
-    assert "task a task died" in caplog.text and "what nobody thought of" in caplog.text
+    assert "task a task died" in caplog.text and "something unforeseen" in caplog.text
 
 
 def test_stop_cancels_every_task_and_join_waits_for_those_started_meanwhile() -> None:
     async def scenario() -> None:
-        tasks, ended = Tasks(), []
+        tasks, finished = Tasks(), []
 
         async def second() -> None:
-            ended.append("second")
+            finished.append("second")
 
         async def first() -> None:
             tasks.start(second(), "second")
-            ended.append("first")
+            finished.append("first")
 
         tasks.start(first(), "first")
         await tasks.join()
-        assert ended == ["first", "second"]
+        assert finished == ["first", "second"]
         forever = tasks.start(asyncio.sleep(3600), "forever")
         await tasks.stop()
         assert forever.cancelled()
@@ -107,7 +107,7 @@ def test_stop_cancels_every_task_and_join_waits_for_those_started_meanwhile() ->
     asyncio.run(scenario())
 
 
-def test_stopping_also_ends_tasks_that_are_started_while_it_stops() -> None:
+def test_stop_also_cancels_tasks_started_while_it_stops() -> None:
     async def scenario() -> None:
         tasks, late = Tasks(), []
 
@@ -136,7 +136,7 @@ def test_a_cancelled_task_waits_for_its_call_in_a_thread() -> None:
             done.set()
 
         task = asyncio.create_task(in_thread(call))
-        while not started.is_set():  # the loop goes on meanwhile
+        while not started.is_set():  # the loop continues meanwhile
             await asyncio.sleep(0.001)
         for _ in range(3):
             task.cancel()

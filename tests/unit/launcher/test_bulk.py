@@ -31,9 +31,9 @@ def test_items_without_keys_use_the_requests_key_and_are_launched_once() -> None
 
 
 def test_items_own_key_is_used_unchanged() -> None:
-    asked = ["a", keyed("k1"), keyed("k1"), keyed("k2"), keyed("k1", "b")]
+    requested = ["a", keyed("k1"), keyed("k1"), keyed("k2"), keyed("k1", "b")]
     own = [ValidItem("a", "k1"), ValidItem("a", "k1"), ValidItem("a", "k2"), ValidItem("b", "k1")]
-    assert parse_items(asked, "k") == [ValidItem("a", "k\na"), *own]
+    assert parse_items(requested, "k") == [ValidItem("a", "k\na"), *own]
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "two words", '"quoted"', "~!"])
@@ -53,9 +53,9 @@ def test_invalid_key_rejects_only_its_item_and_names_the_field(key: Any) -> None
     "item", [{}, {"job_id": 7}, {"job_id": {"job_id": "a"}}, {"job_id": "a", "\ud800": 1}, {"x" * 999: 1}]
 )
 def test_invalid_item_is_rejected_with_a_short_message(item: dict[str, Any]) -> None:
-    [refused] = parse_items([item], "k")
-    assert isinstance(refused, RejectedItem) and refused.problem["status"] == 422
-    assert len(refused.problem["detail"].encode()) < 1000
+    [rejected] = parse_items([item], "k")
+    assert isinstance(rejected, RejectedItem) and rejected.problem["status"] == 422
+    assert len(rejected.problem["detail"].encode()) < 1000
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -64,6 +64,6 @@ def test_single_and_bulk_requests_for_the_same_run_have_the_same_hash(options: d
         return request_hash(job_id, request.model_dump(include=set(LaunchOptions.model_fields)))
 
     single = fingerprint(RunRequest(job_id="a", **options), "a")
-    assert {fingerprint(BulkRequest(job_ids=asked, **options), "a") for asked in (["a"], [keyed("k")])} == {single}
+    assert {fingerprint(BulkRequest(job_ids=ids, **options), "a") for ids in (["a"], [keyed("k")])} == {single}
     assert fingerprint(RunRequest(job_id="a", **options | {"priority": 1}), "a") != single
     assert fingerprint(BulkRequest(job_ids=["b"], **options), "b") != single

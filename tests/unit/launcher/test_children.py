@@ -21,14 +21,14 @@ from launcher.engines.shim import descendants, kill_descendants
 
 T = TypeVar("T")
 KINDS = [GroupChild, *([ShimmedChild] if sys.platform == "linux" else [])]
-linux = pytest.mark.skipif(sys.platform != "linux", reason="Subreapers are Linux's.")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Subreapers exist only on Linux.")
 
 
 def pipeline(kind: type[GroupChild | ShimmedChild], folder: Path, grace_seconds: float = 0.2) -> Child:
     return kind(marks_of(secrets.token_hex(8), folder), grace_seconds)
 
 
-def played(act: Callable[[], Awaitable[T]]) -> T:
+def run_bounded(act: Callable[[], Awaitable[T]]) -> T:
     async def bounded() -> T:
         async with asyncio.timeout(10):
             return await act()
@@ -41,7 +41,7 @@ async def start(child: Child, command: Sequence[str], folder: Path) -> None:
         await child.start(command, folder, {"PATH": os.environ["PATH"]}, output.fileno())
 
 
-async def printed(folder: Path) -> int:
+async def printed_pid(folder: Path) -> int:
     while not (text := (folder / "output").read_text()).endswith("\n"):
         await asyncio.sleep(0.01)
     return int(text)
@@ -59,7 +59,7 @@ def test_the_exit_code_is_the_pipelines_own(
         await child.end()
         return exit_code
 
-    assert played(act) == code
+    assert run_bounded(act) == code
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,27 +68,42 @@ def test_a_command_that_cannot_be_started_is_an_os_error(
     kind: type[GroupChild | ShimmedChild], tmp_path: Path, program: str, error: type[OSError]
 ) -> None:
     with pytest.raises(error):
-        played(lambda: start(pipeline(kind, tmp_path), [program], tmp_path))
+        run_bounded(lambda: start(pipeline(kind, tmp_path), [program], tmp_path))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_end_comes_with_sigterm_and_takes_what_was_started_along(
+def test_end_sends_sigterm_to_the_pipeline_and_its_children(
     kind: type[GroupChild | ShimmedChild], tmp_path: Path
 ) -> None:
     async def act() -> tuple[int, int]:
         child = pipeline(kind, tmp_path)
         await start(child, ["sh", "-c", "sleep 60 & echo $!; wait"], tmp_path)
-        started = await printed(tmp_path)
+        started = await printed_pid(tmp_path)
         await child.end()
         return started, await child.wait()
 
-    started, exit_code = played(act)
+    started, exit_code = run_bounded(act)
     assert exit_code == -signal.SIGTERM
     assert not psutil.pid_exists(started) or psutil.Process(started).status() == psutil.STATUS_ZOMBIE
 
 
 @linux
-def test_a_pipeline_has_default_signals_and_no_file_but_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "script", ["kill -STOP $PPID; exit 3", "kill -STOP $PPID; sleep 1.5; kill -STOP $PPID; exit 3"]
+)
+def test_a_pipeline_that_stops_its_shim_ends_with_its_own_exit_code(tmp_path: Path, script: str) -> None:
+    async def act() -> int:
+        child = pipeline(ShimmedChild, tmp_path)
+        await start(child, ["sh", "-c", script], tmp_path)
+        exit_code = await child.wait()
+        await child.end()
+        return exit_code
+
+    assert run_bounded(act) == 3
+
+
+@linux
+def test_a_pipeline_has_default_signals_and_only_its_own_files(tmp_path: Path) -> None:
     async def act() -> None:
         child = pipeline(ShimmedChild, tmp_path)
         await start(
@@ -97,15 +112,15 @@ def test_a_pipeline_has_default_signals_and_no_file_but_its_own(tmp_path: Path) 
         await child.wait()
         await child.end()
 
-    played(act)
+    run_bounded(act)
     blocked, ignored, files = (tmp_path / "output").read_text().splitlines()
     assert int(blocked.split()[1], 16) == 0
     assert not any(int(ignored.split()[1], 16) >> number - 1 & 1 for number in (signal.SIGPIPE, signal.SIGXFSZ))
-    assert int(files) == 4  # the three of every program, and the folder that `ls` reads
+    assert int(files) == 4  # the three standard streams, and the folder that `ls` reads
 
 
 @linux
-def test_a_run_whose_launcher_is_lost_is_found_by_its_marks(tmp_path: Path) -> None:
+def test_a_run_of_a_lost_launcher_is_found_by_its_marks(tmp_path: Path) -> None:
     async def act() -> tuple[int, int, int]:
         marks = marks_of(secrets.token_hex(8), tmp_path)
         child = GroupChild(marks, 0)
@@ -114,11 +129,11 @@ def test_a_run_whose_launcher_is_lost_is_found_by_its_marks(tmp_path: Path) -> N
         await end_leftovers(marks)
         return before, len(processes_of(marks)), await child.wait()
 
-    assert played(act) == (1, 0, -signal.SIGKILL)
+    assert run_bounded(act) == (1, 0, -signal.SIGKILL)
 
 
 @linux
-def test_what_is_spared_or_older_is_no_descendant_to_kill(tmp_path: Path) -> None:
+def test_spared_and_older_descendants_are_not_killed(tmp_path: Path) -> None:
     async def act() -> None:
         shell = await asyncio.create_subprocess_exec("sh", "-c", "sleep 60 & wait", start_new_session=True)
         deadline = time.monotonic() + 5
@@ -134,4 +149,4 @@ def test_what_is_spared_or_older_is_no_descendant_to_kill(tmp_path: Path) -> Non
         assert kill_descendants(shell.pid) == {sleeping: below[sleeping]}
         await shell.wait()
 
-    played(act)
+    run_bounded(act)

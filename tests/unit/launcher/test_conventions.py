@@ -1,4 +1,4 @@
-"""Conventions that hold the house together."""
+"""Conventions of the code."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ MODULES = sorted(path for name in ("launcher", "operator/pipeline_operator") for
 
 
 def test_python_starts_in_the_root_of_the_repository() -> None:
-    """A folder `operator/` with an `__init__.py` would shadow the standard library for everyone who stands here."""
+    """`operator/__init__.py` would shadow the standard library for any Python that is started here."""
     assert not (ROOT / "operator" / "__init__.py").exists()
     subprocess.run([sys.executable, "-I", "-c", "import collections"], cwd=ROOT, check=True)
     subprocess.run([sys.executable, "-c", "import collections, json.tool"], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_module_says_what_lives_in_it_and_is_not_too_long(path: Path) -> None:
+def test_every_module_has_a_docstring_and_is_not_too_long(path: Path) -> None:
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= 400
     assert path.stem not in {"utils", "helpers", "common", "misc"}
 
 
-def calls_of_httpx(path: Path) -> list[ast.Call]:
-    """Return every call that opens a connection with httpx, by whatever name it was imported."""
+def httpx_calls(path: Path) -> list[ast.Call]:
+    """Return every call that opens a connection with httpx, whatever its imported name."""
     tree = ast.parse(path.read_text())
     opening = {"Client", "AsyncClient", "request", "stream", "get", "post", "put", "patch", "delete", "head", "options"}
     names = {
@@ -50,18 +50,18 @@ def calls_of_httpx(path: Path) -> list[ast.Call]:
     return found
 
 
-def test_no_call_between_our_own_parts_uses_the_environments_proxy_or_leaves_a_certificate_unchecked() -> None:
+def test_internal_calls_ignore_proxy_settings_and_verify_certificates() -> None:
     callers = []
     for folder in ("launcher", "operator", "frontend"):
         for path in (ROOT / folder).rglob("*.py"):
-            for call in calls_of_httpx(path):
+            for call in httpx_calls(path):
                 callers.append(str(path.relative_to(ROOT)))
                 given = {each.arg: each.value for each in call.keywords}
-                place = f"{path}:{call.lineno}"
-                assert isinstance(given.get("trust_env"), ast.Constant), place
-                assert ast.literal_eval(given["trust_env"]) is False, place
+                location = f"{path}:{call.lineno}"
+                assert isinstance(given.get("trust_env"), ast.Constant), location
+                assert ast.literal_eval(given["trust_env"]) is False, location
                 verify = given.get("verify")
-                assert not (isinstance(verify, ast.Constant) and verify.value is False), place
+                assert not (isinstance(verify, ast.Constant) and verify.value is False), location
     assert sorted(callers) == ["frontend/connection.py", "launcher/cli/client.py"]
 
 
@@ -72,14 +72,15 @@ def size():
 import aiohttp, pydantic
 before = size()
 import launcher.cluster.client
-dear = [name for name in sys.modules if name.startswith("kubernetes.") and (".models." in name or ".api." in name)]
-dear += {"requests", "oauthlib", "websocket"} & sys.modules.keys()
-print(size() - before, len(dear), *dear[:3])
+unwanted = [name for name in sys.modules if name.startswith("kubernetes.") and (".models." in name or ".api." in name)]
+unwanted += {"requests", "oauthlib", "websocket"} & sys.modules.keys()
+print(size() - before, len(unwanted), *unwanted[:3])
 """
 
 
-def test_the_kubernetes_client_imports_neither_the_typed_api_which_costs_187_mib_nor_the_synchronous_client() -> None:
+def test_the_kubernetes_client_imports_neither_the_typed_api_nor_the_synchronous_client() -> None:
+    """The typed API costs 187 MiB per process."""
     done = subprocess.run([sys.executable, "-c", CLIENT], cwd=ROOT, check=True, capture_output=True, text=True)
-    kibibytes, dear, *_ = done.stdout.split()
-    assert int(dear) == 0, done.stdout
+    kibibytes, unwanted, *_ = done.stdout.split()
+    assert int(unwanted) == 0, done.stdout
     assert int(kibibytes) < 30 << 10

@@ -1,7 +1,7 @@
 """`.env`: accepted lines mean the same to a shell, Docker Compose, systemd, podman-compose and k8s/config.py.
 
-The shell is the real /bin/sh. The others are their documented rules; launcher/domain/setting_rules/env_file.py has the
-sources.
+The shell is the real /bin/sh. The others follow their documented rules, whose sources are in
+launcher/domain/setting_rules/env_file.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FILE = (
     + "".join(f"{name}={value}\n" for name, value in BARE.items())
     + "".join(f'  {name}="{value}" \n' for name, value in QUOTED.items())
 )
-MEANT = VALUES | BARE | QUOTED
+EXPECTED = VALUES | BARE | QUOTED
 
 
 def shell(text: str, directory: Path) -> dict[str, str]:
@@ -90,42 +90,42 @@ def podman_compose(text: str, directory: Path) -> dict[str, str]:
 def systemd(text: str, _: Path) -> dict[str, str]:  # noqa: C901  # a state machine, as systemd's own is
     """systemd's rules: states of a line, quotes anywhere, a backslash escapes outside single quotes and joins lines."""
     found: dict[str, str] = {}
-    name, value, kept, state = "", "", 0, "name"
-    for sign in text + "\n":
+    name, value, length, state = "", "", 0, "name"
+    for char in text + "\n":
         if state in ("escaped", "escaped in double"):
-            value += sign if state == "escaped" or sign in '"\\`$' else f"\\{sign}"
-            value, kept = value.removesuffix("\n"), len(value)
+            value += char if state == "escaped" or char in '"\\`$' else f"\\{char}"
+            value, length = value.removesuffix("\n"), len(value)
             state = "value" if state == "escaped" else "double"
         elif state == "comment escaped":
             state = "comment"
         elif state == "comment":
-            state = {"\n": "name", "\\": "comment escaped"}.get(sign, state)
+            state = {"\n": "name", "\\": "comment escaped"}.get(char, state)
         elif state in ("single", "double"):
-            if sign == ("'" if state == "single" else '"'):
+            if char == ("'" if state == "single" else '"'):
                 state = "value"
-            elif sign == "\\" and state == "double":
+            elif char == "\\" and state == "double":
                 state = "escaped in double"
             else:
-                value += sign
-            kept = len(value)
-        elif sign == "\n":
+                value += char
+            length = len(value)
+        elif char == "\n":
             if state == "value" and re.fullmatch(r"[A-Za-z_]\w*", name):
-                found[name] = value[:kept]
-            name, value, kept, state = "", "", 0, "name"
+                found[name] = value[:length]
+            name, value, length, state = "", "", 0, "name"
         elif state == "name":
-            if not name and sign in "#;":
+            if not name and char in "#;":
                 state = "comment"
-            elif sign == "=":
+            elif char == "=":
                 name, state = name.rstrip(), "value"
-            elif name or not sign.isspace():
-                name += sign
-        elif sign in "'\"" and not value:
-            state = "single" if sign == "'" else "double"
-        elif sign == "\\":
+            elif name or not char.isspace():
+                name += char
+        elif char in "'\"" and not value:
+            state = "single" if char == "'" else "double"
+        elif char == "\\":
             state = "escaped"
-        elif value or not sign.isspace():
-            value += sign
-            kept = len(value) if not sign.isspace() else kept
+        elif value or not char.isspace():
+            value += char
+            length = len(value) if not char.isspace() else length
     return found
 
 
@@ -146,12 +146,12 @@ Reader = Callable[[str, Path], dict[str, str]]
 @pytest.mark.parametrize("reader", [shell, compose, podman_compose, systemd], ids=lambda each: each.__name__)
 def test_documented_format_is_read_the_same_everywhere(reader: Reader, tmp_path: Path) -> None:
     assert read_env(FILE).faults == []
-    assert read_env(FILE).values == MEANT
-    assert reader(FILE, tmp_path) == MEANT
+    assert read_env(FILE).values == EXPECTED
+    assert reader(FILE, tmp_path) == EXPECTED
 
 
 def test_config_folder_reads_the_same_except_empty_values(tmp_path: Path) -> None:
-    assert folder(FILE, tmp_path) == {name: value for name, value in MEANT.items() if value}
+    assert folder(FILE, tmp_path) == {name: value for name, value in EXPECTED.items() if value}
 
 
 DIFFERENT = [
@@ -186,18 +186,18 @@ DIFFERENT = [
 
 @pytest.mark.parametrize("line", DIFFERENT, ids=ascii)
 def test_ambiguous_line_is_refused_with_its_number(line: str, tmp_path: Path) -> None:
-    """At least two of them really read it differently, and no value is repeated."""
+    """At least two readers really read it differently, and the message repeats no value."""
     found = read_env(f"B='1'\n{line}\n")
     ((_, fault),) = found.faults
     assert fault.startswith(".env:2 ")
     assert "p%40ss" not in fault
-    means = []
+    readings = []
     for reader in (shell, compose, podman_compose, systemd):
         try:
-            means.append(reader(f"B='1'\n{line}\n", tmp_path))
+            readings.append(reader(f"B='1'\n{line}\n", tmp_path))
         except AssertionError:
-            means.append({})
-    assert any(one != means[0] for one in means), means
+            readings.append({})
+    assert any(one != readings[0] for one in readings), readings
     with pytest.raises(ConfigError) as refused:
         folder(f"B='1'\n{line}\n", tmp_path)
     assert ".env:2 " in str(refused.value)
@@ -214,7 +214,7 @@ def test_example_uses_the_documented_format() -> None:
 def test_setting_lost_by_the_shell_is_reported(tmp_path: Path) -> None:
     text = f"RUNNER_API_SECRET='{SECRET}'\nMONGODB_URI={ATLAS}\n"
     environ = shell(text, tmp_path)
-    assert "MONGODB_URI" not in environ, "this is what happens silently"
+    assert "MONGODB_URI" not in environ, "the shell drops it silently"
     assert list(not_loaded(text, environ)) == ["MONGODB_URI"]
     assert not_loaded(text, environ | {"MONGODB_URI": ATLAS}) == {}
     assert not_loaded(text, {"RUNNER_API_SECRET": "from elsewhere"}) == {}

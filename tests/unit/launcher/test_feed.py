@@ -1,4 +1,4 @@
-"""The feed: every viewer sees every line once, in order, whatever the tail does."""
+"""The feed: every viewer receives every line once, in order, whatever the tail does."""
 
 from __future__ import annotations
 
@@ -40,53 +40,53 @@ class FailingArchive(Archive):
 
 
 class FlakyTail(InMemoryLogTail):
-    """A tail each of whose calls can fail."""
+    """A tail whose calls can fail."""
 
-    def __init__(self, limit: int, seed: int, often: float) -> None:
+    def __init__(self, limit: int, seed: int, failure_rate: float) -> None:
         super().__init__(limit)
-        self._random, self._often = random.Random(seed), often
+        self._random, self._failure_rate = random.Random(seed), failure_rate
 
     async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
-        """Fail, or do it."""
+        """Fail, or publish."""
         self._maybe_fail()
         await super().publish(run_id, lines, replace=replace)
 
     async def read(self, run_id: str, after: int, *, wait_seconds: float) -> list[LogLine]:
-        """Fail, or do it."""
+        """Fail, or read."""
         self._maybe_fail()
         return await super().read(run_id, after, wait_seconds=wait_seconds)
 
     def _maybe_fail(self) -> None:
-        if self._random.random() < self._often:
+        if self._random.random() < self._failure_rate:
             raise StoreUnavailable
 
 
 async def numbers(hub: FeedHub, after: int) -> list[int]:
-    seen: list[int] = []
-    ended = False
+    received: list[int] = []
+    finished = False
     async for body in hub.events("a", after):
-        assert not ended
-        seen += [int(number) for number in re.findall(rb"^id: (\d+)$", body, re.M)]
-        ended = b"event: end" in body
-    assert ended
-    return seen
+        assert not finished
+        received += [int(number) for number in re.findall(rb"^id: (\d+)$", body, re.M)]
+        finished = b"event: end" in body
+    assert finished
+    return received
 
 
-@pytest.mark.parametrize(("seed", "often"), [(1, 0.0), (2, 0.0), (3, 0.2), (4, 0.6)])
-def test_viewers_who_join_at_any_line_see_each_line_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, often: float
+@pytest.mark.parametrize(("seed", "failure_rate"), [(1, 0.0), (2, 0.0), (3, 0.2), (4, 0.6)])
+def test_viewers_who_join_at_any_line_receive_each_line_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, failure_rate: float
 ) -> None:
     monkeypatch.setattr(feed, "_AWAY_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(feed, "_RING_BYTES", 4096)  # most viewers fall out of it
+    monkeypatch.setattr(feed, "_RING_BYTES", 4096)  # most viewers fall behind it
     chance = random.Random(seed)
     status = {"status": "running"}
 
-    async def look(run_id: str) -> dict[str, Any]:
+    async def read_status(run_id: str) -> dict[str, Any]:
         return dict(status)
 
     async def scenario() -> None:
-        archive, tail = Archive(tmp_path), FlakyTail(50, seed, often)
-        publisher, hub = Publisher(archive, tail, 50), FeedHub(archive, tail, look)
+        archive, tail = Archive(tmp_path), FlakyTail(50, seed, failure_rate)
+        publisher, hub = Publisher(archive, tail, 50), FeedHub(archive, tail, read_status)
         writer = archive.writer("a")
         viewers = []
         written = 0
@@ -114,14 +114,14 @@ def test_viewers_who_join_at_any_line_see_each_line_once(
 
 
 def test_lines_that_are_no_longer_kept_are_one_gap(tmp_path: Path) -> None:
-    async def look(run_id: str) -> dict[str, Any]:
+    async def read_status(run_id: str) -> dict[str, Any]:
         return {"status": "completed"}
 
     async def scenario() -> bytes:
         archive, tail = Archive(tmp_path), InMemoryLogTail(5)
         lines = [LogLine(n, STAMP, LineKind.LINE, b"x") for n in range(1, 11)]
         await tail.publish("a", lines)
-        return b"".join([body async for body in FeedHub(archive, tail, look).events("a", 0)])
+        return b"".join([body async for body in FeedHub(archive, tail, read_status).events("a", 0)])
 
     body = asyncio.run(scenario())
     assert b'event: gap\ndata: {"from": 1, "to": 5, "why": "These lines are no longer kept."}\nid: 5\n\n' in body
@@ -158,7 +158,7 @@ def test_a_chunk_returns_the_events_after_a_cursor() -> None:
 
 
 @pytest.mark.parametrize("faults", [1, 3])
-def test_a_tail_that_fails_for_an_unknown_reason_is_retried_with_the_next_line_at_the_latest(
+def test_an_unexpected_fault_of_the_tail_is_retried_with_the_next_line_at_the_latest(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, faults: int
 ) -> None:
     class FaultyTail(InMemoryLogTail):
@@ -207,13 +207,13 @@ def waiting(position: int, eta: float | None, status: str = "queued") -> dict[st
         (waiting(1, 0.0), {"status": "running", "queue": None}, True),
     ],
 )
-def test_viewers_are_sent_changes_but_not_each_tick_of_an_eta(
+def test_viewers_receive_changes_but_not_every_tick_of_an_eta(
     old: dict[str, Any] | None, new: dict[str, Any], sent: bool
 ) -> None:
     assert feed._differs(new, old) is sent
 
 
-def redrawn(body: bytes) -> list[str]:
+def partial_texts(body: bytes) -> list[str]:
     return [json.loads(text)["text"] for text in re.findall(rb"^event: partial\ndata: (.*)$", body, re.M)]
 
 
@@ -226,23 +226,23 @@ class Redrawing:
         self.writer = self.archive.writer("a")
         self.status = {"status": "running"}
         self.unfinished: str | None = None
-        self.seen = b""
-        hub = FeedHub(self.archive, self.tail, self._look, lambda run_id: self.unfinished)
+        self.received = b""
+        hub = FeedHub(self.archive, self.tail, self._read_status, lambda run_id: self.unfinished)
         self._viewer = asyncio.create_task(self._follow(hub))
 
-    async def _look(self, run_id: str) -> dict[str, Any]:
+    async def _read_status(self, run_id: str) -> dict[str, Any]:
         return dict(self.status)
 
     async def _follow(self, hub: FeedHub) -> None:
         async for body in hub.events("a", 0):
-            self.seen += body
+            self.received += body
 
     def line(self, text: bytes) -> None:
         self.writer.append([TimestampedPiece(STAMP, LineKind.LINE, text)])
         self.publisher.wake("a")
 
     async def until(self, text: bytes) -> None:
-        while text not in self.seen:
+        while text not in self.received:
             await asyncio.sleep(0.005)
 
     async def end(self) -> bytes:
@@ -251,10 +251,10 @@ class Redrawing:
         await self._viewer
         await self.publisher.stop()
         self.writer.close()
-        return self.seen
+        return self.received
 
 
-def played(scenario: Callable[[Redrawing], Awaitable[None]], folder: Path) -> bytes:
+def stream_of(scenario: Callable[[Redrawing], Awaitable[None]], folder: Path) -> bytes:
     async def play() -> bytes:
         run = Redrawing(folder)
         async with asyncio.timeout(20):
@@ -274,25 +274,25 @@ def test_each_frame_of_an_unfinished_line_is_shown_once(tmp_path: Path) -> None:
         run.line(b"\r10 %\r20 %\rdone")
         await run.until(b"data: done\nid: 2")
 
-    seen = played(scenario, tmp_path)
-    assert redrawn(seen) == ["10 %", "20 %"]
-    assert b"id:" not in seen[seen.index(b"event: partial") : seen.index(b"data: done")]
+    received = stream_of(scenario, tmp_path)
+    assert partial_texts(received) == ["10 %", "20 %"]
+    assert b"id:" not in received[received.index(b"event: partial") : received.index(b"data: done")]
 
 
 def test_the_same_frame_of_a_later_line_is_shown_again(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
         for number in (1, 2, 3):
             run.unfinished = "0 %"
-            while len(redrawn(run.seen)) < number:
+            while len(partial_texts(run.received)) < number:
                 await asyncio.sleep(0.005)
             run.unfinished = None
             run.line(b"\r0 %\r100 %")
             await run.until(b"id: %d\n" % number)
 
-    assert redrawn(played(scenario, tmp_path)) == ["0 %"] * 3
+    assert partial_texts(stream_of(scenario, tmp_path)) == ["0 %"] * 3
 
 
-def test_frames_are_shown_about_five_times_a_second_however_fast_lines_come(tmp_path: Path) -> None:
+def test_frames_are_shown_about_five_times_a_second_however_fast_lines_arrive(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
         loop = asyncio.get_running_loop()
         until, number = loop.time() + 1.0, 0
@@ -302,33 +302,33 @@ def test_frames_are_shown_about_five_times_a_second_however_fast_lines_come(tmp_
             run.line(b"line")
             await asyncio.sleep(0.001)
 
-    assert 1 <= len(redrawn(played(scenario, tmp_path))) <= 7
+    assert 1 <= len(partial_texts(stream_of(scenario, tmp_path))) <= 7
 
 
-def test_a_frame_whose_line_is_not_kept_is_removed(tmp_path: Path) -> None:
+def test_a_frame_whose_line_is_dropped_is_removed(tmp_path: Path) -> None:
     async def scenario(run: Redrawing) -> None:
         run.unfinished = "10 %"
         await run.until(b"10 %")
         run.unfinished = None
         await run.until(b'data: {"text": ""}')
 
-    assert redrawn(played(scenario, tmp_path)) == ["10 %", ""]
+    assert partial_texts(stream_of(scenario, tmp_path)) == ["10 %", ""]
 
 
-def test_a_viewer_that_claims_lines_beyond_the_end_takes_none_from_another(tmp_path: Path) -> None:
+def test_a_viewer_that_starts_beyond_the_end_takes_no_lines_from_others(tmp_path: Path) -> None:
     async def scenario() -> None:
         archive, tail, status = Archive(tmp_path), InMemoryLogTail(50), "queued"
 
-        async def look(run_id: str) -> dict[str, Any]:
+        async def read_status(run_id: str) -> dict[str, Any]:
             return {"status": status, "queue": None}
 
-        hub = FeedHub(archive, tail, look)
+        hub = FeedHub(archive, tail, read_status)
 
-        async def seen(after: int) -> bytes:
+        async def events_after(after: int) -> bytes:
             return b"".join([body async for body in hub.events("a", after)])
 
         async with asyncio.timeout(20):
-            boaster, other = asyncio.create_task(seen(999_999)), asyncio.create_task(seen(0))
+            beyond, other = asyncio.create_task(events_after(999_999)), asyncio.create_task(events_after(0))
             await asyncio.sleep(0)  # both follow
             writer = archive.writer("a")
             writer.append([TimestampedPiece(STAMP, LineKind.LINE, b"one")])
@@ -336,7 +336,7 @@ def test_a_viewer_that_claims_lines_beyond_the_end_takes_none_from_another(tmp_p
             status = "completed"
             assert b"data: one\n" in await other
             assert b"event: gap" not in await other
-            assert b"event: end" in await boaster
+            assert b"event: end" in await beyond
 
     asyncio.run(scenario())
 
@@ -370,32 +370,32 @@ async def streamed(hub: FeedHub, after: int = 0) -> bytes:
         (None, {"from": 1, "to": 1}),
     ],
 )
-def test_an_ended_run_whose_log_cannot_be_read_is_a_gap_and_the_end(
+def test_a_finished_run_with_an_unreadable_log_streams_a_gap_and_the_end(
     tmp_path: Path, log: dict[str, int] | None, gap: dict[str, int]
 ) -> None:
-    async def look(run_id: str) -> dict[str, Any]:
+    async def read_status(run_id: str) -> dict[str, Any]:
         return {"status": "failed", "log": log}
 
     archive = archive_with(tmp_path, 3)
     archive.failures = 1000
-    stream = asyncio.run(streamed(FeedHub(archive, InMemoryLogTail(5), look)))
+    stream = asyncio.run(streamed(FeedHub(archive, InMemoryLogTail(5), read_status)))
     [shown] = re.findall(rb"^event: gap\ndata: (.*)$", stream, re.M)
     assert json.loads(shown) == {**gap, "why": "These lines cannot be read from the archive."}
     assert stream.count(b"event: end\n") == 1
 
 
 @pytest.mark.usefixtures("quick_retries")
-def test_a_live_runs_log_that_cannot_be_read_is_tried_until_it_can(tmp_path: Path) -> None:
+def test_an_unreadable_log_of_a_live_run_is_retried_until_it_can_be_read(tmp_path: Path) -> None:
     status = "running"
 
-    async def look(run_id: str) -> dict[str, Any]:
+    async def read_status(run_id: str) -> dict[str, Any]:
         return {"status": status}
 
     async def scenario() -> bytes:
         nonlocal status
         archive = archive_with(tmp_path, 3)
         archive.failures = 20
-        viewer = asyncio.create_task(streamed(FeedHub(archive, InMemoryLogTail(5), look)))
+        viewer = asyncio.create_task(streamed(FeedHub(archive, InMemoryLogTail(5), read_status)))
         while archive.failures and not viewer.done():
             await asyncio.sleep(0.001)
         status = "completed"
@@ -408,28 +408,28 @@ def test_a_live_runs_log_that_cannot_be_read_is_tried_until_it_can(tmp_path: Pat
 
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("failures", [2, 1000])
-def test_a_viewer_that_is_behind_when_the_disk_fails_gets_its_lines_or_a_gap(
+def test_a_viewer_that_is_behind_when_the_disk_fails_receives_its_lines_or_a_gap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     monkeypatch.setattr(feed, "_RING_BYTES", 1)
     monkeypatch.setattr(feed, "_CHUNK_BYTES", 1)
 
-    async def look(run_id: str) -> dict[str, Any]:
+    async def read_status(run_id: str) -> dict[str, Any]:
         return {"status": "completed"}
 
     async def scenario() -> tuple[bytes, bytes]:
         archive = archive_with(tmp_path, 3)
-        hub = FeedHub(archive, InMemoryLogTail(5), look)
-        stays = hub.events("a", 0)
-        seen = await anext(stays)
+        hub = FeedHub(archive, InMemoryLogTail(5), read_status)
+        open_stream = hub.events("a", 0)
+        received = await anext(open_stream)
         async with asyncio.timeout(10):
             while not hub._feeds["a"].ended:
                 await asyncio.sleep(0.001)
         archive.failures = failures
         behind = await streamed(hub)
         archive.failures = 0
-        await stays.aclose()
-        return seen, behind
+        await open_stream.aclose()
+        return received, behind
 
     _, stream = asyncio.run(scenario())
     assert (b"event: gap" in stream) == (failures > 5)
@@ -437,8 +437,8 @@ def test_a_viewer_that_is_behind_when_the_disk_fails_gets_its_lines_or_a_gap(
     assert stream.count(b"event: end\n") == 1
 
 
-def test_counting_a_long_log_does_not_hold_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(run_id: str) -> dict[str, Any]:
+def test_counting_a_long_log_does_not_block_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_status(run_id: str) -> dict[str, Any]:
         return {"status": "completed"}
 
     async def scenario() -> bytes:
@@ -450,7 +450,7 @@ def test_counting_a_long_log_does_not_hold_the_event_loop(tmp_path: Path, monkey
             return 3
 
         monkeypatch.setattr(archive, "last_number", count)
-        viewer = asyncio.create_task(streamed(FeedHub(archive, InMemoryLogTail(5), look)))
+        viewer = asyncio.create_task(streamed(FeedHub(archive, InMemoryLogTail(5), read_status)))
         while not counting.is_set() and not viewer.done():
             await asyncio.sleep(0.001)
         assert not viewer.done()

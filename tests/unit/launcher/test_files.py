@@ -40,14 +40,14 @@ class Exchange:
         names = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         self.scope = {"type": "http", "method": method, "headers": list(names.items()), "asgi": {"spec_version": "2.3"}}
         self.messages: list[Any] = []
-        self.gone = asyncio.Event()
+        self.disconnected = asyncio.Event()
 
     async def send(self, message: Any) -> None:
         self.messages.append(message)
         await asyncio.sleep(0)
 
     async def receive(self) -> Any:
-        await self.gone.wait()
+        await self.disconnected.wait()
         return {"type": "http.disconnect"}
 
     def answered(self) -> Exchange:
@@ -103,7 +103,7 @@ def test_complete_file_is_sent_with_headers_and_closed(path: Path, readers: Thre
 
 
 @pytest.mark.parametrize(
-    ("asked", "part"),
+    ("header", "part"),
     [
         ("", None),
         ("bytes=0-0", range(1)),
@@ -129,16 +129,16 @@ def test_complete_file_is_sent_with_headers_and_closed(path: Path, readers: Thre
         ("lines=1-2", None),
     ],
 )
-def test_range_header_selects_bytes(asked: str, part: range | None) -> None:
-    found = requested_range(asked, 10)
+def test_range_header_selects_bytes(header: str, part: range | None) -> None:
+    found = requested_range(header, 10)
     assert (found is None) == (part is None)
     assert list(found or []) == list(part or [])
 
 
-@pytest.mark.parametrize(("asked", "status"), [("bytes=0-", 416), ("bytes=-1", 200), ("", 200)])
-def test_empty_file_has_no_range(path: Path, readers: ThreadPoolExecutor, asked: str, status: int) -> None:
+@pytest.mark.parametrize(("header", "status"), [("bytes=0-", 416), ("bytes=-1", 200), ("", 200)])
+def test_empty_file_has_no_range(path: Path, readers: ThreadPoolExecutor, header: str, status: int) -> None:
     path.write_bytes(b"")
-    exchange = Exchange(opened(path, readers), range=asked).answered()
+    exchange = Exchange(opened(path, readers), range=header).answered()
     assert (exchange.status, exchange.complete) == (status, True)
     assert status == 416 or exchange.headers["content-length"] == "0"
 
@@ -201,7 +201,7 @@ def test_head_is_answered_like_get_without_the_body(path: Path, readers: ThreadP
     assert closed(head.file)
 
 
-def test_changed_file_has_another_etag_even_if_its_mtime_is_reset(path: Path, readers: ThreadPoolExecutor) -> None:
+def test_changed_file_has_a_different_etag_even_if_its_mtime_is_reset(path: Path, readers: ThreadPoolExecutor) -> None:
     before = opened(path, readers)
     path.write_bytes(TEXT[::-1])
     os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -212,7 +212,7 @@ def test_changed_file_has_another_etag_even_if_its_mtime_is_reset(path: Path, re
     after.close()
 
 
-def test_file_that_shrinks_meanwhile_closes_the_connection(path: Path, readers: ThreadPoolExecutor) -> None:
+def test_file_that_shrinks_while_it_is_sent_closes_the_connection(path: Path, readers: ThreadPoolExecutor) -> None:
     file = opened(path, readers)
     os.truncate(path, 1000)
     exchange = Exchange(file).answered()
@@ -251,7 +251,7 @@ def test_disconnect_stops_reading(path: Path, readers: ThreadPoolExecutor) -> No
         async with asyncio.timeout(10):
             while len(exchange.messages) < 3:
                 await asyncio.sleep(0.001)
-            exchange.gone.set()
+            exchange.disconnected.set()
             await answer
             while not closed(file):
                 await asyncio.sleep(0.001)
@@ -265,13 +265,13 @@ def test_failed_or_cancelled_response_closes_its_file(path: Path, readers: Threa
         raise ConnectionResetError
 
     async def scenario() -> None:
-        for sends in (broken, None):
+        for send in (broken, None):
             file = opened(path, readers)
             exchange = Exchange(file)
             answer = asyncio.create_task(
-                ArtifactResponse(file)(exchange.scope, exchange.receive, sends or exchange.send)
+                ArtifactResponse(file)(exchange.scope, exchange.receive, send or exchange.send)
             )
-            if sends is None:
+            if send is None:
                 await asyncio.sleep(0)
                 answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
@@ -310,7 +310,8 @@ def test_media_type_follows_the_name(path: Path, readers: ThreadPoolExecutor, na
 )
 def test_file_name_cannot_inject_a_header(path: Path, readers: ThreadPoolExecutor, name: str) -> None:
     exchange = Exchange(opened(path, readers, name)).answered()
-    header = exchange.headers["content-disposition"]
-    assert header == content_disposition(name)
-    assert header.startswith("attachment; filename*=utf-8''") and header.isascii() and header.isprintable()
-    assert not set('"; ') & set(header.removeprefix("attachment; filename*=utf-8''"))
+    disposition = exchange.headers["content-disposition"]
+    assert disposition == content_disposition(name)
+    assert disposition.startswith("attachment; filename*=utf-8''")
+    assert disposition.isascii() and disposition.isprintable()
+    assert not set('"; ') & set(disposition.removeprefix("attachment; filename*=utf-8''"))

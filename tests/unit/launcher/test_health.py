@@ -41,12 +41,12 @@ class FakeEngine:
     """An engine whose fresh state can take forever."""
 
     def __init__(self, state: QueueState = STATE) -> None:
-        self.state, self.asked = state, 0
+        self.state, self.queries = state, 0
         self.hangs: asyncio.Event | None = None
 
     async def queue(self) -> QueueState:
         """See `Engine`."""
-        self.asked += 1
+        self.queries += 1
         if self.hangs:
             await self.hangs.wait()
         return self.state
@@ -60,24 +60,24 @@ def check(
     tmp_path: Path,
     scenario: Callable[[HealthCheck], Awaitable[None]],
     engine: FakeEngine | None = None,
-    look: Callable[[Path], ArchiveState] = archive_state,
+    probe: Callable[[Path], ArchiveState] = archive_state,
 ) -> None:
     """Run a scenario with a health check."""
 
-    async def play() -> None:
+    async def bounded() -> None:
         recorder = Recorder(Archive(tmp_path), [])
-        checked = HealthCheck(cast(Engine, engine or FakeEngine()), recorder, tmp_path, look)
+        checked = HealthCheck(cast(Engine, engine or FakeEngine()), recorder, tmp_path, probe)
         try:
             async with asyncio.timeout(30):
                 await scenario(checked)
         finally:
             await checked.stop()
 
-    asyncio.run(play())
+    asyncio.run(bounded())
 
 
 def skipping_loop() -> asyncio.AbstractEventLoop:
-    """A loop whose waits take no time. Its clock counts only the time that was waited for."""
+    """A loop whose waits take no time. Its clock advances only by the time waited for."""
     selector = SkippingSelector()
     loop = asyncio.SelectorEventLoop(selector)
     loop.time = lambda: selector.now  # type: ignore[method-assign]
@@ -86,24 +86,24 @@ def skipping_loop() -> asyncio.AbstractEventLoop:
 
 @pytest.mark.parametrize("hangs", ["nothing", "disk", "engine", "both"])
 def test_health_never_waits_longer_than_its_bound_whatever_hangs(tmp_path: Path, hangs: str) -> None:
-    ended = threading.Event()
+    finished = threading.Event()
     engine = FakeEngine()
 
-    def look(path: Path) -> ArchiveState:
+    def probe(path: Path) -> ArchiveState:
         if hangs in ("disk", "both"):
-            ended.wait(20)
+            finished.wait(20)
         return "ok"
 
     async def scenario() -> None:
         if hangs in ("engine", "both"):
             engine.hangs = asyncio.Event()
-        checked = HealthCheck(cast(Engine, engine), Recorder(Archive(tmp_path), []), tmp_path, look)
+        checked = HealthCheck(cast(Engine, engine), Recorder(Archive(tmp_path), []), tmp_path, probe)
         loop = asyncio.get_running_loop()
         for _ in range(5):
             began = loop.time()
             await checked.report()
             assert loop.time() - began <= HEALTH_WAIT_SECONDS + 1e-9
-        ended.set()
+        finished.set()
         await checked.stop()
 
     assert HEALTH_WAIT_SECONDS <= 0.05  # so that /health answers within 100 ms
@@ -143,17 +143,17 @@ def test_missing_archive_is_reported_as_unreadable(tmp_path: Path) -> None:
         assert (found["status"], found["archive"]) == ("degraded", "unreadable")
         assert "ARCHIVE_DIR" in found["problems"][0]
 
-    check(tmp_path, scenario, look=lambda path: archive_state(path / "missing"))
+    check(tmp_path, scenario, probe=lambda path: archive_state(path / "missing"))
 
 
 def test_health_reports_a_hanging_disk_and_its_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_DISK_SECONDS", 0.1)
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0.05)
-    hang, looks = threading.Event(), []
+    hang, probes = threading.Event(), []
     engine = FakeEngine()
 
-    def look(path: Path) -> ArchiveState:
-        looks.append(path)
+    def probe(path: Path) -> ArchiveState:
+        probes.append(path)
         hang.wait(20)
         return "ok"
 
@@ -165,7 +165,7 @@ def test_health_reports_a_hanging_disk_and_its_recovery(tmp_path: Path, monkeypa
             found = await checked.report()
         for _ in range(20):
             found = await checked.report()
-        assert (found["status"], found["archive"], len(looks), engine.asked) == ("degraded", "unreadable", 1, 1)
+        assert (found["status"], found["archive"], len(probes), engine.queries) == ("degraded", "unreadable", 1, 1)
         hang.set()
         while found["archive"] != "ok":
             found = await checked.report()
@@ -173,7 +173,7 @@ def test_health_reports_a_hanging_disk_and_its_recovery(tmp_path: Path, monkeypa
         engine.hangs.set()
         assert await checked.liveness_problem() is None
 
-    check(tmp_path, scenario, engine, look)
+    check(tmp_path, scenario, engine, probe)
 
 
 def test_lost_lines_degrade_the_service_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_lost_lines_degrade_the_service_for_a_while(tmp_path: Path, monkeypatch:
 
 
 def test_unavailable_services_degrade_health_but_not_liveness(tmp_path: Path) -> None:
-    away = QueueState(active=0, limit=3, queued=0, paused=False, cluster="away", operator="away")
+    outage = QueueState(active=0, limit=3, queued=0, paused=False, cluster="away", operator="away")
 
     async def scenario(checked: HealthCheck) -> None:
         found = await checked.report()
@@ -197,7 +197,7 @@ def test_unavailable_services_degrade_health_but_not_liveness(tmp_path: Path) ->
         assert all(text.endswith(".") for text in found["problems"])
         assert await checked.liveness_problem() is None
 
-    check(tmp_path, scenario, FakeEngine(away))
+    check(tmp_path, scenario, FakeEngine(outage))
 
 
 @pytest.mark.parametrize("pool", ["asyncio", "anyio"])
@@ -217,7 +217,7 @@ def test_process_without_free_threads_is_not_live_until_one_is_free(
             fault = await checked.liveness_problem()
             assert fault
             assert "thread" in fault
-        assert len(asyncio.all_tasks()) < len(busy) + 8  # probes do not pile up
+        assert len(asyncio.all_tasks()) < len(busy) + 8  # checks do not pile up
         hang.set()
         await asyncio.gather(*busy)
         assert await checked.liveness_problem() is None

@@ -28,7 +28,7 @@ Job = dict[str, Any]
 
 
 def job_of(run: Run = RUN) -> Job:
-    """The Job of a run as Kubernetes gives it back."""
+    """The Job of a run as Kubernetes returns it."""
     job: Job = json.loads(json.dumps(manifests.make_job(run, Pipeline(), SharedSettings.from_environment({}))))
     job["metadata"] |= {"uid": "5f3c", "resourceVersion": "7", "creationTimestamp": "2026-11-24T07:00:00Z"}
     job["spec"] |= {"parallelism": 1, "completions": 1, "completionMode": "NonIndexed", "manualSelector": False}
@@ -41,17 +41,21 @@ def test_a_runs_job_meets_the_requirements() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("change", "field"),
     [
-        pytest.param(lambda spec: spec.update(suspend=False), "spec.suspend", id="runs at once"),
+        pytest.param(lambda spec: spec.update(suspend=False), "spec.suspend", id="not suspended"),
         pytest.param(lambda spec: spec.pop("suspend"), "spec.suspend", id="suspend left out"),
-        pytest.param(lambda spec: spec.update(backoffLimit=1), "spec.backoffLimit", id="would be tried again"),
-        pytest.param(lambda spec: spec.pop("backoffLimit"), "spec.backoffLimit", id="Kubernetes' own backoffLimit"),
+        pytest.param(lambda spec: spec.update(backoffLimit=1), "spec.backoffLimit", id="would be retried"),
+        pytest.param(lambda spec: spec.pop("backoffLimit"), "spec.backoffLimit", id="default backoffLimit"),
         pytest.param(
-            lambda spec: spec.update(ttlSecondsAfterFinished=0), "spec.ttlSecondsAfterFinished", id="gone at its end"
+            lambda spec: spec.update(ttlSecondsAfterFinished=0),
+            "spec.ttlSecondsAfterFinished",
+            id="deleted when it finishes",
         ),
         pytest.param(
-            lambda spec: spec.update(ttlSecondsAfterFinished=60), "spec.ttlSecondsAfterFinished", id="gone soon after"
+            lambda spec: spec.update(ttlSecondsAfterFinished=60),
+            "spec.ttlSecondsAfterFinished",
+            id="deleted soon after it finishes",
         ),
         pytest.param(lambda spec: spec.update(completions=2), "spec.completions", id="several completions"),
         pytest.param(lambda spec: spec.update(parallelism=2), "spec.completions", id="several pods at a time"),
@@ -64,7 +68,7 @@ def test_a_runs_job_meets_the_requirements() -> None:
         pytest.param(
             lambda spec: spec["template"]["spec"].update(restartPolicy="OnFailure"),
             "spec.template.spec.restartPolicy",
-            id="container started again",
+            id="container would be restarted",
         ),
         pytest.param(
             lambda spec: spec["template"]["metadata"].update(labels={"app": "mine"}),
@@ -79,23 +83,23 @@ def test_a_runs_job_meets_the_requirements() -> None:
         pytest.param(
             lambda spec: spec.update(podFailurePolicy={"rules": [{"action": "Ignore", "onExitCodes": {}}]}),
             "spec.podFailurePolicy",
-            id="some failures would be passed over",
+            id="some failures would be ignored",
         ),
         pytest.param(
             lambda spec: spec.update(activeDeadlineSeconds=60),
             "spec.activeDeadlineSeconds",
-            id="the Job's own deadline, which takes the pod away",
+            id="a deadline on the Job, which deletes the pod",
         ),
     ],
 )
-def test_each_requirement_that_is_not_met_is_named(spoil: Callable[[Any], Any], said: str) -> None:
+def test_an_unmet_requirement_is_named(change: Callable[[Any], Any], field: str) -> None:
     job = job_of()
-    spoil(job["spec"])
+    change(job["spec"])
     [fault] = jobs.requirement_faults(job)
-    assert fault.startswith(said)
+    assert fault.startswith(field)
 
 
-def test_all_requirements_that_are_not_met_are_named_together() -> None:
+def test_all_unmet_requirements_are_named_together() -> None:
     job = job_of()
     job["spec"] = {"template": {"metadata": {}, "spec": {"containers": []}}, "ttlSecondsAfterFinished": 1}
     assert [fault.partition(" must ")[0] for fault in jobs.requirement_faults(job)] == [
@@ -126,7 +130,7 @@ runs = st.builds(
     job_id=st.text(min_size=1),
     profile_ref=st.none() | st.text(min_size=1),
     pipeline=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?", fullmatch=True),
-    params=st.dictionaries(st.text(), values, max_size=4).map(clean_json),  # as every request's are
+    params=st.dictionaries(st.text(), values, max_size=4).map(clean_json),  # as in every request
     priority=st.integers(-1000, 1000),
     timeout_seconds=st.integers(1, 86400),
     idempotency_hash=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
@@ -140,7 +144,7 @@ def test_a_run_is_read_from_its_job_unchanged(run: Run) -> None:
 
 
 @given(runs)
-def test_a_cancel_request_shows_in_the_run(run: Run) -> None:
+def test_a_cancellation_request_is_read_from_the_job(run: Run) -> None:
     job = job_of(run)
     job["metadata"]["annotations"] |= manifests.cancel_patch(AT)["metadata"]["annotations"]
     found = jobs.run_of(job, start_grace_seconds=600)
@@ -151,27 +155,27 @@ def test_a_cancel_request_shows_in_the_run(run: Run) -> None:
 def test_only_a_run_with_an_idempotency_key_has_its_label() -> None:
     assert job_of()["metadata"]["labels"] == {"slipway.dev/run": "true", "slipway.dev/phase": "queued"}
     labelled = job_of(replace(RUN, idempotency_hash="0123456789abcdef" * 4))["metadata"]["labels"]
-    assert labelled["slipway.dev/idempotency"] == ("0123456789abcdef" * 4)[:63]  # a label's value has no more room
+    assert labelled["slipway.dev/idempotency"] == ("0123456789abcdef" * 4)[:63]  # the maximum length of a label value
 
 
-def test_a_record_on_the_job_is_the_run() -> None:
+def test_a_run_is_read_from_the_record_on_its_job() -> None:
     from_job = job_of()
     from_job["metadata"]["uid"] = "5f3c"
-    ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
-    patch = manifests.record_patch(from_job, ended, 60)
+    final = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    patch = manifests.record_patch(from_job, final, 60)
     from_job["metadata"]["labels"] |= patch["metadata"]["labels"]
     from_job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
     assert jobs.phase_of(from_job) == "recorded"
-    assert jobs.record_of(from_job) == ended
-    assert jobs.run_of(from_job, start_grace_seconds=600) == ended
+    assert jobs.record_of(from_job) == final
+    assert jobs.run_of(from_job, start_grace_seconds=600) == final
 
 
 @pytest.mark.parametrize("phase", ["released", "recorded"])
 def test_a_copy_of_a_released_or_recorded_job_starts_as_queued(phase: str) -> None:
     original = job_of()
     original["metadata"]["uid"] = "5f3c"
-    ended = RUN.ended(cancelled_before_start(), AT, RUN.log)
-    patches = {"released": manifests.release_patch(original), "recorded": manifests.record_patch(original, ended, 60)}
+    final = RUN.ended(cancelled_before_start(), AT, RUN.log)
+    patches = {"released": manifests.release_patch(original), "recorded": manifests.record_patch(original, final, 60)}
     original["metadata"]["labels"] |= patches[phase]["metadata"]["labels"]
     original["metadata"]["annotations"] |= patches[phase]["metadata"]["annotations"]
     assert jobs.phase_of(original) == phase
@@ -205,7 +209,7 @@ def test_an_unreadable_record_is_ignored(record: str | None) -> None:
                 "slipway.dev/queued-at": "yesterday",
                 "slipway.dev/timeout-seconds": "long",
             },
-            id="words",
+            id="words instead of values",
         ),
         pytest.param(
             {
@@ -217,7 +221,7 @@ def test_an_unreadable_record_is_ignored(record: str | None) -> None:
                 "slipway.dev/timeout-seconds": "",
                 "slipway.dev/record": "",
             },
-            id="nothing in them",
+            id="empty values",
         ),
         pytest.param(
             {
@@ -226,11 +230,11 @@ def test_an_unreadable_record_is_ignored(record: str | None) -> None:
                 "slipway.dev/queued-at": "2026-11-24T06:00:00",
                 "slipway.dev/timeout-seconds": "10m",
             },
-            id="nearly right",
+            id="almost valid",
         ),
     ],
 )
-def test_missing_and_invalid_annotations_have_defaults(annotations: dict[str, str] | None) -> None:
+def test_missing_and_invalid_annotations_get_defaults(annotations: dict[str, str] | None) -> None:
     job = job_of()
     job["metadata"]["name"] = "nightly-28934"
     job["spec"]["template"]["spec"]["activeDeadlineSeconds"] = 900

@@ -34,13 +34,13 @@ from pipeline_operator.cluster_cache import ClusterCache
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue is listed on every call, except where a test says otherwise."""
+def no_caching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is listed on every call, unless a test says otherwise."""
     monkeypatch.setattr(queue_view, "_FRESH_SECONDS", 0.0)
 
 
 class CountedStore(InMemoryRunStore):
-    """Counts the reads, and is away when told."""
+    """Counts its reads, and can fail."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class CountedStore(InMemoryRunStore):
 
 
 class Harness:
-    """An engine, and what it finds around it."""
+    """An engine, its cluster and its stores."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
         self.settings = Settings.from_environment(
@@ -81,12 +81,12 @@ class Harness:
         job = self.cluster.objects["Job", run_id]
         self.cluster.put("Job", merged(job, manifests.release_patch(job)))
 
-    def go_away(self, times: int = 9) -> None:
-        """Make Kubernetes fail to answer its next calls of each kind."""
+    def start_outage(self, times: int = 9) -> None:
+        """Make the next calls of each kind to Kubernetes fail."""
         for call in ("get", "list", "create", "patch"):
             self.cluster.faults[call] = [ClusterUnavailable() for _ in range(times)]
 
-    def come_back(self) -> None:
+    def end_outage(self) -> None:
         self.cluster.faults.clear()
 
 
@@ -99,21 +99,21 @@ def keyed(name: str, request: str = "r") -> Run:
     return requested(name, idempotency_hash="ab" * 32, request_hash=request)
 
 
-def ended(run: Run, seconds: float = 10.0) -> Run:
+def finished(run: Run, seconds: float = 10.0) -> Run:
     at = now()
     return run.started(at - timedelta(seconds=seconds)).ended(completed(), at, Receipt())
 
 
-def play(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
-    async def played() -> None:
+def run_scenario(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
+    async def bounded() -> None:
         async with AsyncExitStack() as stack, asyncio.timeout(20):
             harness = Harness(folder, stack, **environ)
             await scenario(harness)
 
-    asyncio.run(played())
+    asyncio.run(bounded())
 
 
-def test_a_submitted_run_is_a_suspended_job_and_shows_at_once(tmp_path: Path) -> None:
+def test_a_submitted_run_is_a_suspended_job_and_visible_at_once(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         await harness.engine.queue()
         run = await harness.engine.submit(requested("1"))
@@ -124,28 +124,30 @@ def test_a_submitted_run_is_a_suspended_job_and_shows_at_once(tmp_path: Path) ->
         place = await harness.engine.place(run.run_id)
         assert place and (place.position, place.eta_seconds) == (1, None)
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("where", ["its Job", "a store", "the label", "a race"])
-def test_a_retried_request_returns_its_run_and_another_one_under_its_key_conflicts(tmp_path: Path, where: str) -> None:
+def test_a_retried_request_returns_its_run_and_a_different_one_with_its_key_conflicts(
+    tmp_path: Path, where: str
+) -> None:
     async def scenario(harness: Harness) -> None:
         first = keyed("1")
-        again, other = keyed("1"), keyed("1", request="another")
+        retry, different = keyed("1"), keyed("1", request="another")
         if where == "a store":
-            await harness.history.put(ended(first))
+            await harness.history.put(finished(first))
         else:
             await harness.engine.submit(first)
         if where == "the label":  # another job_id: the name differs, the key does not
-            again, other = replace(again, run_id="2-01jd"), replace(other, run_id="2-01jd")
+            retry, different = replace(retry, run_id="2-01jd"), replace(different, run_id="2-01jd")
         if where == "a race":  # both have found nothing before one of them creates the Job
-            again, other = replace(again, idempotency_hash=None), replace(other, idempotency_hash=None)
-        assert (await harness.engine.submit(again)).run_id == first.run_id
+            retry, different = replace(retry, idempotency_hash=None), replace(different, idempotency_hash=None)
+        assert (await harness.engine.submit(retry)).run_id == first.run_id
         with pytest.raises(IdempotencyConflict):
-            await harness.engine.submit(other)
+            await harness.engine.submit(different)
         assert len([kind for kind, _ in harness.cluster.objects if kind == "Job"]) == (0 if where == "a store" else 1)
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
@@ -157,11 +159,11 @@ def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
         harness.release("1-01jd")
         await harness.engine.submit(requested("3"))
 
-    play(tmp_path, scenario, MAX_QUEUED="2")
+    run_scenario(tmp_path, scenario, MAX_QUEUED="2")
 
 
 @pytest.mark.parametrize("where", ["redis", "cluster", "archive", "history"])
-def test_a_run_is_found_wherever_it_is(tmp_path: Path, where: str) -> None:
+def test_a_run_is_found_wherever_it_is_stored(tmp_path: Path, where: str) -> None:
     async def scenario(harness: Harness) -> None:
         run = requested("1")
         match where:
@@ -178,18 +180,18 @@ def test_a_run_is_found_wherever_it_is(tmp_path: Path, where: str) -> None:
             with pytest.raises(RunNotFound):
                 await harness.engine.get(unknown)
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("where", ["redis", "cluster"])
-def test_a_later_state_in_the_archive_counts(tmp_path: Path, where: str) -> None:
+def test_a_later_state_in_the_archive_wins(tmp_path: Path, where: str) -> None:
     async def scenario(harness: Harness) -> None:
         run = requested("1")
         await (harness.redis.put(run) if where == "redis" else harness.engine.submit(run))
         harness.storage.archive.put(run.started(now()))
         assert (await harness.engine.get(run.run_id)).status is RunStatus.RUNNING
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_job_that_is_not_a_run_is_not_found(tmp_path: Path) -> None:
@@ -198,10 +200,10 @@ def test_a_job_that_is_not_a_run_is_not_found(tmp_path: Path) -> None:
         with pytest.raises(RunNotFound):
             await harness.engine.get("backup")
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_a_store_that_did_not_answer_is_not_asked_again_at_once(tmp_path: Path) -> None:
+def test_a_store_that_failed_is_not_queried_again_at_once(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         harness.redis.fault = True
         run = await harness.engine.submit(requested("1"))
@@ -209,15 +211,15 @@ def test_a_store_that_did_not_answer_is_not_asked_again_at_once(tmp_path: Path) 
             await harness.engine.get(run.run_id)
         assert harness.redis.reads == 1
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_the_cluster_away_refuses_new_runs_and_shows_what_the_stores_know(tmp_path: Path) -> None:
+def test_a_cluster_outage_refuses_new_runs_and_shows_the_stored_ones(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         queued = await harness.engine.submit(requested("1"))
         await harness.engine.queue()
-        await harness.history.put(done := ended(requested("2")))
-        harness.go_away()
+        await harness.history.put(done := finished(requested("2")))
+        harness.start_outage()
         with pytest.raises(ClusterUnavailable):
             await harness.engine.submit(requested("3"))
         with pytest.raises(ClusterUnavailable):
@@ -226,14 +228,14 @@ def test_the_cluster_away_refuses_new_runs_and_shows_what_the_stores_know(tmp_pa
         assert await harness.engine.find(RunQuery()) == ([done], 1)
         state = await harness.engine.queue()
         assert (state.cluster, state.queued) == ("away", 1)
-        harness.come_back()
+        harness.end_outage()
         assert (await harness.engine.queue()).cluster == "ok"
         assert (await harness.engine.find(RunQuery()))[1] == 2
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_cancelling_is_stored_on_the_job_once(tmp_path: Path) -> None:
+def test_a_cancellation_is_stored_on_the_job_once(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = await harness.engine.submit(requested("1"))
         assert (await harness.engine.cancel(run.run_id)).cancel_requested
@@ -241,34 +243,36 @@ def test_cancelling_is_stored_on_the_job_once(tmp_path: Path) -> None:
         patches = harness.cluster.calls.count("patch Job")
         assert (await harness.engine.cancel(run.run_id)).cancel_requested
         assert harness.cluster.calls.count("patch Job") == patches
-        await harness.history.put(done := ended(requested("2")))
+        await harness.history.put(done := finished(requested("2")))
         assert await harness.engine.cancel(done.run_id) == done
         with pytest.raises(RunNotFound):
             await harness.engine.cancel("3-01jd")
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_a_run_whose_job_is_deleted_while_it_is_cancelled_is_shown_as_it_ended(tmp_path: Path) -> None:
+def test_cancelling_a_run_whose_job_is_deleted_returns_its_outcome(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = requested("1")
-        await harness.redis.put(run)  # which has not heard of the end
-        harness.storage.archive.put(done := ended(run))
+        await harness.redis.put(run)  # which lacks the outcome
+        harness.storage.archive.put(done := finished(run))
         assert await harness.engine.cancel(run.run_id) == done
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("history", ["there", "away", "faulty", "off"])
-def test_pages_hold_every_run_once_the_live_ones_first(tmp_path: Path, history: str) -> None:
+@pytest.mark.parametrize("history", ["up", "down", "faulty", "off"])
+def test_pages_list_every_run_once_live_ones_first(tmp_path: Path, history: str) -> None:
     async def scenario(harness: Harness) -> None:
-        old = [ended(requested(f"old-{number}", created_at=now() + timedelta(seconds=number))) for number in range(5)]
+        old = [
+            finished(requested(f"old-{number}", created_at=now() + timedelta(seconds=number))) for number in range(5)
+        ]
         for run in old:
             await harness.history.put(run)
             harness.storage.archive.put(run)
         live = await harness.engine.submit(requested("live"))
         other = await harness.engine.submit(requested("other", pipeline="default"))
-        if history == "away":
+        if history == "down":
             harness.history.fault = True
         elif history == "faulty":
             harness.history.find = None  # type: ignore[assignment, method-assign]
@@ -282,12 +286,12 @@ def test_pages_hold_every_run_once_the_live_ones_first(tmp_path: Path, history: 
         [found], total = await harness.engine.find(RunQuery(job_id="live"))
         assert (found.run_id, total) == (live.run_id, 1)
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_places_etas_and_who_has_a_slot(tmp_path: Path) -> None:
+def test_queue_positions_and_etas_depend_on_who_has_a_slot(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.storage.archive.put(ended(requested("before"), seconds=60))
+        harness.storage.archive.put(finished(requested("before"), seconds=60))
         runs = [
             await harness.engine.submit(requested(str(number), created_at=now() + timedelta(seconds=number)))
             for number in range(3)
@@ -305,10 +309,10 @@ def test_places_etas_and_who_has_a_slot(tmp_path: Path) -> None:
         ]
         assert await harness.engine.place("unknown-01jd") is None
 
-    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
-def test_while_the_operator_is_away_every_waiting_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_operator_is_down_every_waiting_run_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OperatorLiveness, "state", "away")
 
     async def scenario(harness: Harness) -> None:
@@ -319,10 +323,10 @@ def test_while_the_operator_is_away_every_waiting_run_says_so(tmp_path: Path, mo
             assert place and place.eta_seconds is None and "operator is away" in place.why
         assert (await harness.engine.queue()).operator == "away"
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_pausing_is_kept_in_the_cluster_and_shown_at_once(tmp_path: Path) -> None:
+def test_a_pause_is_stored_in_the_cluster_and_shown_at_once(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = await harness.engine.submit(requested("1"))
         for paused in (True, False):
@@ -331,12 +335,10 @@ def test_pausing_is_kept_in_the_cluster_and_shown_at_once(tmp_path: Path) -> Non
             place = await harness.engine.place(run.run_id)
             assert place and (place.why == "The queue is paused.") is paused
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_kubernetes_is_listed_once_for_all_who_ask_at_the_same_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_queries_list_the_jobs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_view, "_FRESH_SECONDS", 60.0)
 
     async def scenario(harness: Harness) -> None:
@@ -345,14 +347,14 @@ def test_kubernetes_is_listed_once_for_all_who_ask_at_the_same_time(
         await asyncio.gather(*(harness.engine.place(run.run_id) for _ in range(50)), harness.engine.queue())
         assert harness.cluster.calls.count("list Job") == before == 1
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_runs_are_counted_with_those_that_have_no_record_yet(tmp_path: Path) -> None:
+def test_counts_include_runs_without_a_record(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
-        await harness.history.put(ended(requested("old")))
+        await harness.history.put(finished(requested("old")))
         await harness.engine.submit(requested("new"))
         edges = [now().replace(microsecond=0) - timedelta(hours=1), now() + timedelta(hours=1)]
         assert await harness.engine.count_between(edges) == [{RunStatus.COMPLETED: 1, RunStatus.QUEUED: 1}]
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)

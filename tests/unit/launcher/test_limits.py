@@ -33,7 +33,7 @@ def test_ticket_does_not_use_up_its_issuers_limit() -> None:
     asyncio.run(scenario())
 
 
-def test_refused_calls_take_no_more_memory_than_counted_ones() -> None:
+def test_refused_calls_use_no_more_memory_than_counted_ones() -> None:
     async def scenario() -> None:
         limit = CallLimit(per_minute=2, per_ticket=2)
         for _ in range(200):

@@ -20,6 +20,7 @@ from launcher.domain.errors import (
     RunNotFound,
     StoreUnavailable,
 )
+from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines import local
@@ -37,7 +38,7 @@ PIPELINES = {
 
 
 class Harness:
-    """Launchers one after the other, over the same folders."""
+    """Launchers that use the same folders, one after the other."""
 
     def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
         (folder / "pipelines.yaml").write_text(yaml.safe_dump(PIPELINES))
@@ -71,8 +72,10 @@ def requested(name: str, pipeline: str = "quick", **fields: object) -> Run:
     return Run(**{**values, **fields})  # type: ignore[arg-type]
 
 
-def play(folder: Path, scenario: Callable[[Harness], Awaitable[None]], *, start: bool = True, **environ: str) -> None:
-    async def played() -> None:
+def run_scenario(
+    folder: Path, scenario: Callable[[Harness], Awaitable[None]], *, start: bool = True, **environ: str
+) -> None:
+    async def bounded() -> None:
         async with AsyncExitStack() as stack, asyncio.timeout(20):
             harness = Harness(folder, stack, **environ)
             if start:
@@ -83,10 +86,10 @@ def play(folder: Path, scenario: Callable[[Harness], Awaitable[None]], *, start:
                 await harness.engine.stop()
                 await harness.storage.publisher.stop()
 
-    asyncio.run(played())
+    asyncio.run(bounded())
 
 
-def test_a_run_is_executed_and_its_slot_is_free_again(tmp_path: Path) -> None:
+def test_a_run_is_executed_and_its_slot_is_released(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = await harness.engine.submit(requested("1"))
         done = await harness.until(run.run_id, RunStatus.COMPLETED)
@@ -98,22 +101,22 @@ def test_a_run_is_executed_and_its_slot_is_free_again(tmp_path: Path) -> None:
         with pytest.raises(RunNotFound):
             await harness.engine.get("../1-01jd")
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_a_retried_request_returns_its_run_also_after_a_restart(tmp_path: Path) -> None:
+def test_a_retried_request_returns_its_run_even_after_a_restart(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         first = requested("1", idempotency_hash="ab", request_hash="r")
         await harness.engine.submit(first)
         for _ in range(2):
-            again = requested("2", idempotency_hash="ab", request_hash="r")
-            assert (await harness.engine.submit(again)).run_id == first.run_id
+            retry = requested("2", idempotency_hash="ab", request_hash="r")
+            assert (await harness.engine.submit(retry)).run_id == first.run_id
             with pytest.raises(IdempotencyConflict):
-                await harness.engine.submit(replace(again, request_hash="another"))
+                await harness.engine.submit(replace(retry, request_hash="another"))
             await harness.until(first.run_id, RunStatus.COMPLETED)
             await harness.restart()
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
@@ -123,10 +126,10 @@ def test_a_full_queue_refuses_a_run(tmp_path: Path) -> None:
         with pytest.raises(QueueFull):
             await harness.engine.submit(requested("2"))
 
-    play(tmp_path, scenario, MAX_QUEUED="1")
+    run_scenario(tmp_path, scenario, MAX_QUEUED="1")
 
 
-def test_places_and_etas_go_by_what_runs_took_before(tmp_path: Path) -> None:
+def test_queue_positions_and_etas_are_based_on_previous_runs(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         done = await harness.engine.submit(requested("1"))
         await harness.until(done.run_id, RunStatus.COMPLETED)
@@ -137,38 +140,38 @@ def test_places_and_etas_go_by_what_runs_took_before(tmp_path: Path) -> None:
         assert [place and place.position for place in places] == [1, 2]
         assert [place and place.eta_seconds is not None for place in places] == [True, True]
 
-    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
-def test_cancelling_a_queued_run_a_running_one_and_one_that_has_ended(tmp_path: Path) -> None:
+def test_queued_and_running_runs_can_be_cancelled_and_finished_ones_stay(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         running = await harness.engine.submit(requested("1", "lasting"))
         queued = await harness.engine.submit(requested("2"))
         await harness.until(running.run_id, RunStatus.RUNNING)
-        ended = await harness.engine.cancel(queued.run_id)
-        assert (ended.status, ended.message) == (RunStatus.CANCELLED, "The run was cancelled before it started.")
+        cancelled = await harness.engine.cancel(queued.run_id)
+        assert (cancelled.status, cancelled.message) == (RunStatus.CANCELLED, cancelled_before_start().message)
         assert (await harness.engine.cancel(running.run_id)).cancel_requested
         stopped = await harness.until(running.run_id, RunStatus.CANCELLED)
         assert (stopped.reason, stopped.cancel_requested) == (Reason.CANCELLED, True)
         assert await harness.engine.cancel(running.run_id) == stopped
 
-    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
-def test_a_run_that_is_cancelled_between_its_admission_and_its_start_never_starts(tmp_path: Path) -> None:
+def test_a_run_cancelled_between_its_admission_and_its_start_never_starts(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         run = await harness.engine.submit(requested("1", "lasting"))  # admitted; its task has not run yet
         assert harness.engine.known().active == 1
         cancelling = await harness.engine.cancel(run.run_id)
         assert (cancelling.status, cancelling.cancel_requested) == (RunStatus.QUEUED, True)
-        ended = await harness.until(run.run_id, RunStatus.CANCELLED)
-        assert (ended.started_at, ended.exit_code, ended.cancel_requested) == (None, None, True)
-        assert harness.storage.archive.get(run.run_id) == ended
+        cancelled = await harness.until(run.run_id, RunStatus.CANCELLED)
+        assert (cancelled.started_at, cancelled.exit_code, cancelled.cancel_requested) == (None, None, True)
+        assert harness.storage.archive.get(run.run_id) == cancelled
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_a_restart_keeps_the_queue_and_fails_what_was_running(tmp_path: Path) -> None:
+def test_a_restart_keeps_the_queue_and_fails_running_runs(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         running = await harness.engine.submit(requested("1", "lasting"))
         queued = await harness.engine.submit(requested("2"))
@@ -180,10 +183,10 @@ def test_a_restart_keeps_the_queue_and_fails_what_was_running(tmp_path: Path) ->
         await harness.engine.pause(False)
         await harness.until(queued.run_id, RunStatus.COMPLETED)
 
-    play(tmp_path, scenario, MAX_CONCURRENCY="1")
+    run_scenario(tmp_path, scenario, MAX_CONCURRENCY="1")
 
 
-def test_a_run_that_a_killed_launcher_was_executing_fails_with_a_marker_in_its_log(tmp_path: Path) -> None:
+def test_a_run_of_a_killed_launcher_fails_with_a_marker_in_its_log(tmp_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         harness.storage.archive.put(requested("1").started(now()))
         await harness.engine.start()
@@ -191,14 +194,14 @@ def test_a_run_that_a_killed_launcher_was_executing_fails_with_a_marker_in_its_l
         assert (lost.status, lost.reason, lost.log.complete) == (RunStatus.FAILED, Reason.LAUNCHER_LOST, False)
         assert b"The launcher stopped here" in harness.storage.archive.read("1-01jd", 0)[-1].data
 
-    play(tmp_path, scenario, start=False)
+    run_scenario(tmp_path, scenario, start=False)
 
 
-@pytest.mark.parametrize("away", [False, True])
-def test_queued_runs_come_back_from_redis_where_the_archive_was_lost(tmp_path: Path, away: bool) -> None:
+@pytest.mark.parametrize("redis_down", [False, True])
+def test_queued_runs_are_restored_from_redis_if_the_archive_is_lost(tmp_path: Path, redis_down: bool) -> None:
     class Redis(InMemoryRunStore):
         async def find(self, query: RunQuery) -> tuple[list[Run], int]:
-            if away:
+            if redis_down:
                 raise StoreUnavailable("down")
             return await super().find(query)
 
@@ -207,15 +210,15 @@ def test_queued_runs_come_back_from_redis_where_the_archive_was_lost(tmp_path: P
         await redis.put(requested("1"))
         harness.storage = replace(harness.storage, shared=redis)
         await harness.restart()
-        if away:
+        if redis_down:
             assert harness.engine.known().queued == 0
         else:
             await harness.until("1-01jd", RunStatus.COMPLETED)
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_a_folder_in_the_place_of_the_pause_switch_is_a_clear_error_and_no_pause(
+def test_a_folder_in_place_of_the_pause_file_is_a_clear_error_and_no_pause(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "archive" / "paused").mkdir(parents=True)
@@ -232,12 +235,10 @@ def test_a_folder_in_the_place_of_the_pause_switch_is_a_clear_error_and_no_pause
         await harness.engine.pause(True)
         assert harness.engine.known().paused
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_retention_forgets_what_it_could_delete_and_tries_the_rest_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retention_forgets_deleted_runs_and_retries_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_CLEANING_RETRY_SECONDS", 0.02)
 
     class Redis(InMemoryRunStore):
@@ -253,25 +254,25 @@ def test_retention_forgets_what_it_could_delete_and_tries_the_rest_again(
         old = now() - timedelta(days=9)
         for name in ("1", "2"):
             run = requested(name, created_at=old, updated_at=old, idempotency_hash=name)
-            harness.storage.archive.put(run.ended(local.cancelled_before_start(), old, run.log))
+            harness.storage.archive.put(run.ended(cancelled_before_start(), old, run.log))
         redis, delete = Redis(), harness.storage.artifacts.delete
         harness.storage = replace(harness.storage, recorder=Recorder(harness.storage.archive, [Mirror("redis", redis)]))
 
-        async def hindered(run_id: str) -> bool:
+        async def delete_later(run_id: str) -> bool:
             return await delete(run_id) if run_id == "1-01jd" or redis.rounds else False
 
-        monkeypatch.setattr(harness.storage.artifacts, "delete", hindered)
+        monkeypatch.setattr(harness.storage.artifacts, "delete", delete_later)
         await harness.restart()
         assert (await harness.engine.find(RunQuery()))[1] == 2
         while redis.rounds < 1:
             await asyncio.sleep(0)
         found, _ = await harness.engine.find(RunQuery())
-        assert [run.run_id for run in found] == ["2-01jd"]  # and its key is still taken
-        again = requested("2", idempotency_hash="2")
-        assert (await harness.engine.submit(again)).status is RunStatus.CANCELLED
+        assert [run.run_id for run in found] == ["2-01jd"]  # whose key is still in use
+        retry = requested("2", idempotency_hash="2")
+        assert (await harness.engine.submit(retry)).status is RunStatus.CANCELLED
         while redis.rounds < 3:
             await asyncio.sleep(0.005)
         assert (await harness.engine.find(RunQuery()))[1] == 0
         assert not list(harness.storage.archive.runs())
 
-    play(tmp_path, scenario, RETENTION_DAYS="1")
+    run_scenario(tmp_path, scenario, RETENTION_DAYS="1")

@@ -21,7 +21,9 @@ from launcher.domain.log_lines import (
 )
 
 LIMIT = 16
-lumps = st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"\n")), max_size=12)
+byte_chunks = st.lists(
+    st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"\n")), max_size=12
+)
 
 
 def split(chunks: list[bytes]) -> list[tuple[LineKind, bytes]]:
@@ -29,23 +31,23 @@ def split(chunks: list[bytes]) -> list[tuple[LineKind, bytes]]:
     return [piece for chunk in chunks for piece in splitter.feed(chunk)] + splitter.flush()
 
 
-@given(lumps)
-def test_the_lines_do_not_depend_on_how_the_bytes_come(chunks: list[bytes]) -> None:
+@given(byte_chunks)
+def test_the_lines_do_not_depend_on_how_the_bytes_arrive(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)
     assert split(chunks) == split([whole]) == split([whole[n : n + 1] for n in range(len(whole))])
 
 
-@given(lumps)
-def test_joined_the_lines_are_the_bytes(chunks: list[bytes]) -> None:
+@given(byte_chunks)
+def test_joined_lines_are_the_original_bytes(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)
     pieces = split(chunks)
-    ended = whole if whole.endswith(b"\n") or not whole else whole + b"\n"
-    assert b"".join(as_text(kind, data) for kind, data in pieces) == ended
+    expected = whole if whole.endswith(b"\n") or not whole else whole + b"\n"
+    assert b"".join(as_text(kind, data) for kind, data in pieces) == expected
     assert all(len(data) <= LIMIT for _, data in pieces)
 
 
 @given(st.text(min_size=10, max_size=100))
-def test_no_character_is_cut_in_two(text: str) -> None:
+def test_no_character_is_split(text: str) -> None:
     for _, data in split([text.encode()]):
         data.decode()
 
@@ -56,7 +58,7 @@ def test_a_displayed_line_cannot_break_its_event(data: bytes) -> None:
     assert not set(shown) & {"\r", "\n"}
 
 
-def test_a_line_is_shown_as_people_expect() -> None:
+def test_a_line_is_displayed_as_a_terminal_would() -> None:
     assert as_display(b"caf\xc3\xa9 \xff\r") == "café �"
     assert as_display(b"10%\r20%") == as_display(b"10%\r20%\r\r") == "20%"
     assert as_display(b"\r") == as_display(b"") == ""
@@ -64,7 +66,7 @@ def test_a_line_is_shown_as_people_expect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "good"),
+    ("text", "valid"),
     [
         ('{"step": 2, "of": 7, "label": "Reading"}', True),
         ('{"step": 0, "of": 1, "label": ""}', True),
@@ -82,13 +84,13 @@ def test_a_line_is_shown_as_people_expect() -> None:
         ('{"step": 2, "of": 7, "label": "' + "x" * 5000 + '"}', False),
     ],
 )
-def test_only_a_well_formed_progress_line_is_one(text: str, good: bool) -> None:
+def test_only_a_well_formed_progress_line_is_recognized(text: str, valid: bool) -> None:
     line = b"::progress:: " + text.encode()
-    assert progress_of(line) == (json.loads(text) if good else None)
+    assert progress_of(line) == (json.loads(text) if valid else None)
     assert progress_of(b" " + line) is None
 
 
-def test_a_receipt_counts_what_the_text_holds() -> None:
+def test_a_receipt_counts_the_lines_and_bytes_of_the_text() -> None:
     gap = Gap(first=4, last=4, why="Gone.")
     kinds = [
         (LineKind.SYSTEM, b"Starting"),

@@ -102,7 +102,7 @@ def test_a_plain_run_is_a_suspended_job_with_its_deadline_on_the_pod() -> None:
     }
 
 
-def test_a_run_with_every_setting_shows_them_in_its_job() -> None:
+def test_every_setting_appears_in_the_job() -> None:
     run = Run(
         run_id="engineer-01jd",
         job_id="$(HOME) engineer",
@@ -257,12 +257,12 @@ def test_a_pod_has_a_disk_limit_and_the_pipelines_own_takes_precedence(
                 },
                 "spec": {"suspend": False},
             },
-            id="a release holds for the very Job that was looked at, whatever its version is by now",
+            id="a release is bound to the Job's uid, not to its version",
         ),
         pytest.param(
             manifests.cancel_patch(AT),
             {"metadata": {"annotations": {"slipway.dev/cancel": "2026-11-24T08:00:00.123456+00:00"}}},
-            id="a wish to cancel says when it came",
+            id="a cancellation request has its time",
         ),
         pytest.param(
             manifests.termination_patch(Reason.IMAGE_PULL, "The image a:1 cannot be pulled: not found", suspend=False),
@@ -274,7 +274,7 @@ def test_a_pod_has_a_disk_limit_and_the_pipelines_own_takes_precedence(
                     }
                 }
             },
-            id="an end of the operator's own says why",
+            id="a termination by the operator has its reason",
         ),
         pytest.param(
             manifests.termination_patch(Reason.CANNOT_START, "", suspend=True),
@@ -282,11 +282,13 @@ def test_a_pod_has_a_disk_limit_and_the_pipelines_own_takes_precedence(
                 "metadata": {"annotations": {"slipway.dev/end-for": "CannotStart", "slipway.dev/end-detail": ""}},
                 "spec": {"suspend": True},
             },
-            id="an end without a pod lets none be made",
+            id="a termination without a pod prevents one",
         ),
-        pytest.param(manifests.deadline_patch(), {"spec": {"activeDeadlineSeconds": 1}}, id="a pod is ended now"),
-        pytest.param(manifests.pause_patch(True), {"data": {"paused": "true"}}, id="the queue is held"),
-        pytest.param(manifests.pause_patch(False), {"data": {"paused": "false"}}, id="the queue goes on"),
+        pytest.param(
+            manifests.deadline_patch(), {"spec": {"activeDeadlineSeconds": 1}}, id="a pod is terminated at once"
+        ),
+        pytest.param(manifests.pause_patch(True), {"data": {"paused": "true"}}, id="the queue is paused"),
+        pytest.param(manifests.pause_patch(False), {"data": {"paused": "false"}}, id="the queue is resumed"),
     ],
 )
 def test_each_patch_contains_only_what_changes(patch: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -312,7 +314,7 @@ def test_a_record_can_suspend_its_job() -> None:
 
 
 def expanded(text: str, values: Mapping[str, str]) -> str:
-    """What Kubernetes makes of a command or a value: `$(NAME)` becomes the value where there is one, `$$` a sign.
+    """Expand a command or a value as Kubernetes does: `$(NAME)` becomes its value, if it has one, and `$$` becomes `$`.
 
     https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
     """
@@ -323,15 +325,15 @@ def expanded(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\$|\$\(([^)]*)\)", replaced, text)
 
 
-def test_kubernetes_expands_as_its_documentation_says() -> None:
+def test_the_double_of_kubernetes_expansion_follows_its_documentation() -> None:
     values = {"HOME": "/home/slipway"}
     assert expanded("$(HOME)/a $(NONE) $$(HOME) $HOME $$$(HOME) $(HOME a$$b $", values) == (
         "/home/slipway/a $(NONE) $(HOME) $HOME $/home/slipway $(HOME a$b $"
     )
 
 
-def as_its_container_sees_it(text: str) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment of a run whose job_id, profile, parameters and command bear this text."""
+def expanded_in_the_container(text: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of a run whose job_id, profile, parameters and command contain this text."""
     run = replace(RUN, job_id=text, profile_ref=text, params={"of": text})
     pipeline = Pipeline(command=["write", text, "--for={job_id}", "{profile}"])
     job = manifests.make_job(run, pipeline, SharedSettings.from_environment({}))
@@ -344,7 +346,7 @@ def as_its_container_sees_it(text: str) -> tuple[list[str], dict[str, str]]:
 
 @pytest.mark.parametrize("text", ["pa$$word", "$$(HOME)", "$(HOME)", "$$$", "a$b", "$", "$$$$(HOME)", "$($$HOME)"])
 def test_no_text_is_changed_by_kubernetes_expansion(text: str) -> None:
-    command, environment = as_its_container_sees_it(text)
+    command, environment = expanded_in_the_container(text)
     assert command == ["write", text, f"--for={text}", text]
     assert json.loads(environment["PIPELINE_PARAMS"]) == {"of": text}
     assert environment["HOME"] == "/home/slipway"
@@ -352,6 +354,6 @@ def test_no_text_is_changed_by_kubernetes_expansion(text: str) -> None:
 
 @given(st.text("$()HOME ", min_size=1))
 def test_kubernetes_leaves_any_text_unchanged(text: str) -> None:
-    command, environment = as_its_container_sees_it(text)
+    command, environment = expanded_in_the_container(text)
     assert command == ["write", text, f"--for={text}", text]
     assert json.loads(environment["PIPELINE_PARAMS"]) == {"of": text}

@@ -32,7 +32,7 @@ class Reader:
         self.liveness = OperatorLiveness(self.cluster, lambda: self.at)
 
     def states(self, *reads: tuple[float, Read]) -> list[str]:
-        """Read so many seconds after the previous read; return the state after each."""
+        """Read this many seconds after the previous read; return the state after each."""
         return [self._state(*each) for each in reads]
 
     def _state(self, after: float, read: Read) -> str:
@@ -50,7 +50,7 @@ class Reader:
     ("reads", "states"),
     [
         ([(0, "a"), (5, "a"), (5, "b"), (5, "b"), (5, "c")], ["unknown", "unknown", "up", "up", "up"]),
-        # killed: away exactly when the Lease expires; up with the next renewal
+        # killed: down exactly when the Lease expires; up with the next renewal
         ([(0, "a"), (5, "b"), (29, "b"), (1, "b"), (5, "c")], ["unknown", "up", "up", "away", "up"]),
         # the launcher starts long after the operator stopped: unknown until the Lease expires
         ([(0, "old"), (29, "old"), (1, "old")], ["unknown", "unknown", "away"]),
@@ -67,13 +67,13 @@ class Reader:
         ([(0, ObjectMissing()), (60, ObjectMissing()), (5, "a")], ["unknown", "unknown", "unknown"]),
     ],
 )
-def test_the_operator_is_away_once_its_lease_was_unchanged_for_its_duration(
+def test_the_operator_is_down_once_its_lease_is_unchanged_for_its_duration(
     reads: Sequence[tuple[float, Read]], states: list[str]
 ) -> None:
     assert Reader().states(*reads) == states
 
 
-def test_an_invalid_answer_does_not_stop_the_reader(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_response_does_not_stop_the_reader(caplog: pytest.LogCaptureFixture) -> None:
     reader = Reader()
     assert reader.states((0, "a"), (5, "b"), (5, ValueError("no JSON")), (5, "c")) == ["unknown", "up", "unknown", "up"]
     assert "no JSON" in caplog.text
@@ -95,12 +95,12 @@ class RenewedCluster(FakeCluster):
         super().__init__(ClusterCache())
         self.answers = list(answers)
         self.specs: list[dict[str, Any]] = []
-        self.over = asyncio.Event()
+        self.finished = asyncio.Event()
 
     async def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
         assert (kind, name) == ("Lease", "slipway-operator")
         if not self.answers:
-            self.over.set()
+            self.finished.set()
             await asyncio.Event().wait()
         self.specs.append(patch["spec"])
         if answer := self.answers.pop(0):
@@ -111,20 +111,20 @@ class RenewedCluster(FakeCluster):
 async def renewals(*answers: Exception | None) -> list[dict[str, Any]]:
     cluster = RenewedCluster(*answers)
     task = asyncio.create_task(renew_lease(cluster))
-    over = asyncio.create_task(cluster.over.wait())
-    await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
+    finished = asyncio.create_task(cluster.finished.wait())
+    await asyncio.wait([task, finished], return_when=asyncio.FIRST_COMPLETED)
     assert not task.done(), task
     task.cancel()
     return cluster.specs
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
     monkeypatch.setattr(lease, "_RETRY_SECONDS", 0)
 
 
-def test_every_renewal_has_a_new_time_and_names_its_holder(impatient: None) -> None:
+def test_every_renewal_has_a_new_time_and_names_its_holder(no_delays: None) -> None:
     specs = asyncio.run(renewals(None, None, None))
     assert len({spec["renewTime"] for spec in specs}) == 3
     assert len({spec["acquireTime"] for spec in specs}) == len({spec["holderIdentity"] for spec in specs}) == 1
@@ -134,11 +134,11 @@ def test_every_renewal_has_a_new_time_and_names_its_holder(impatient: None) -> N
     assert all(len(spec["renewTime"]) == len("2026-11-24T08:00:00.000000+00:00") for spec in specs)  # a MicroTime
 
 
-def test_failed_renewals_are_logged_once_and_retried(impatient: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_renewals_are_logged_once_and_retried(no_delays: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "launcher.background")
-    away = ClusterUnavailable("Kubernetes does not answer: refused")
-    fails = (None, away, away, away, None, ClusterError("Kubernetes refused: forbidden"), ValueError("whatever"), None)
-    assert len(asyncio.run(renewals(*fails))) == len(fails)
+    down = ClusterUnavailable("Kubernetes does not answer: refused")
+    faults = (None, down, down, down, None, ClusterError("Kubernetes refused: forbidden"), ValueError("whatever"), None)
+    assert len(asyncio.run(renewals(*faults))) == len(faults)
     assert caplog.messages == [
         "heartbeat: Kubernetes does not answer: refused",
         "heartbeat: works again",

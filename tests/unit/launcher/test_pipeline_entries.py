@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,15 @@ def test_default_pipeline_exists_and_can_be_replaced(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ("[", "cannot be read"),
+        ("[" * 5000, "nested too deep"),
+        ("#" * (2 << 20), "too large"),
+        ("a: {command: ['']}", "the first word must be a program"),
+        ("a: {command: ['{profile}']}", "the first word must be a program"),
+        ('a: {command: [x, "a\\0b"]}', "a.command"),
+        ('a: {command: [x, "\\ud83d"]}', "a.command"),
         ("- a", "must map each pipeline's name"),
         ("text", "must map each pipeline's name"),
         ("a: text", "a: "),
@@ -74,21 +81,28 @@ def test_default_pipeline_exists_and_can_be_replaced(file: Path) -> None:
         ("a: {command: [x], exit_codes: {3: NotFound}}", "a.exit_codes.3"),
     ],
 )
-def test_invalid_file_is_refused_with_the_location_of_the_error(file: Path, text: str, said: str) -> None:
+def test_invalid_file_is_refused_with_the_location_of_the_error(file: Path, text: str, error: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=r"pipelines\.yaml") as refused:
         read_pipelines(file)
-    assert said in refused.value.message
+    assert error in refused.value.message
 
 
 @pytest.mark.parametrize(
-    "wish", ["securityContext: {privileged: true}", "user: root", "runAsUser: 0", "hostNetwork: true", "volumes: []"]
+    "field", ["securityContext: {privileged: true}", "user: root", "runAsUser: 0", "hostNetwork: true", "volumes: []"]
 )
-def test_entry_that_sets_pod_fields_is_refused_with_advice(file: Path, wish: str) -> None:
-    file.write_text(f"a: {{command: [x], {wish}}}")
+def test_entry_that_sets_pod_fields_is_refused_with_advice(file: Path, field: str) -> None:
+    file.write_text(f"a: {{command: [x], {field}}}")
     with pytest.raises(ConfigurationError, match="restricted and runs as user 10001") as refused:
         read_pipelines(file)
-    assert wish.split(":")[0] in refused.value.message
+    assert field.split(":")[0] in refused.value.message
+
+
+def test_file_that_could_block_is_refused(file: Path) -> None:
+    os.mkfifo(file)
+    for path in (file, Path("/dev/zero")):
+        with pytest.raises(ConfigurationError, match="not a regular file"):
+            read_pipelines(path)
 
 
 def test_all_invalid_entries_are_reported_at_once(file: Path) -> None:
@@ -102,8 +116,8 @@ def test_all_invalid_entries_are_reported_at_once(file: Path) -> None:
 def test_exit_code_has_the_meaning_of_its_entry_unless_the_run_was_stopped(file: Path) -> None:
     file.write_text("a: {command: [x], exit_codes: {3: {reason: NothingFound, message: There is nothing.}}}")
     explained = read_pipelines(file)["a"].explained
-    ended = explained(failure(Reason.PIPELINE_ERROR, exit_code=3))
-    assert (ended.status, ended.reason, ended.message, ended.exit_code) == (
+    outcome = explained(failure(Reason.PIPELINE_ERROR, exit_code=3))
+    assert (outcome.status, outcome.reason, outcome.message, outcome.exit_code) == (
         RunStatus.FAILED,
         "NothingFound",
         "There is nothing.",

@@ -1,4 +1,4 @@
-"""Reading a run's state from its pod: why it waits, when it started, how it ended.."""
+"""Reading a run's state from its pod: why it waits, when it started, how it finished."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def running() -> dict[str, Any]:
     return container(running={"startedAt": STARTED})
 
 
-def ended(code: int, reason: str = "Error", message: str | None = None) -> dict[str, Any]:
+def terminated(code: int, reason: str = "Error", message: str | None = None) -> dict[str, Any]:
     state: dict[str, Any] = {
         "exitCode": code,
         "reason": reason,
@@ -93,11 +93,9 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
 
 
 @pytest.mark.parametrize(
-    ("seen", "reason", "words"),
+    ("observed", "reason", "words"),
     [
-        pytest.param(
-            pod(node=None), Reason.UNSCHEDULABLE, ["Waiting for a node."], id="not looked at by the scheduler yet"
-        ),
+        pytest.param(pod(node=None), Reason.UNSCHEDULABLE, ["Waiting for a node."], id="not scheduled yet"),
         pytest.param(
             pod(node=None, **scheduling("False", "Unschedulable", FULL)),
             Reason.UNSCHEDULABLE,
@@ -108,16 +106,16 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
             pod(node=None, **scheduling("False", "SchedulerError", "binding rejected")),
             Reason.UNSCHEDULABLE,
             ["No node can take the pod", "binding rejected"],
-            id="the scheduler itself fails",
+            id="scheduler error",
         ),
         pytest.param(
             pod(node=None, **scheduling("False", "SchedulingGated")),
             Reason.UNSCHEDULABLE,
             ["No node can take the pod", "SchedulingGated"],
-            id="held back by a gate, without a message",
+            id="scheduling gate without a message",
         ),
         pytest.param(
-            pod(**scheduling("True")), Reason.CANNOT_START, ["being created"], id="on a node, not taken up there yet"
+            pod(**scheduling("True")), Reason.CANNOT_START, ["being created"], id="on a node, not started there yet"
         ),
         pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, ["being created"], id="being created"),
         pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, ["being created"], id="being initialized"),
@@ -132,13 +130,13 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
             pod(**waiting("ErrImageNeverPull", f'Container image "{IMAGE}" is not present')),
             Reason.IMAGE_PULL,
             [IMAGE, "not present"],
-            id="never pulled and not there",
+            id="never pulled and not present",
         ),
         pytest.param(
             pod(**waiting("InvalidImageName", "couldn't parse image name")),
             Reason.INVALID_IMAGE,
             [IMAGE],
-            id="no name of an image",
+            id="invalid image name",
         ),
         pytest.param(
             pod(**waiting("CreateContainerConfigError", NO_SECRET)),
@@ -150,105 +148,129 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
             pod(**waiting("CreateContainerError", "context deadline exceeded")),
             Reason.CANNOT_START,
             ["CreateContainerError", "context deadline exceeded"],
-            id="the runtime cannot make it",
+            id="the runtime cannot create it",
         ),
         pytest.param(
-            pod(**waiting("RunContainerError", "failed to start")), Reason.CANNOT_START, ["failed to start"], id="start"
+            pod(**waiting("RunContainerError", "failed to start")),
+            Reason.CANNOT_START,
+            ["failed to start"],
+            id="the runtime cannot start it",
         ),
     ],
 )
-def test_a_pod_without_a_started_container_has_a_waiting_state(seen: Pod, reason: Reason, words: list[str]) -> None:
-    found = pods.waiting_state(seen)
+def test_a_pod_without_a_started_container_has_a_waiting_state(observed: Pod, reason: Reason, words: list[str]) -> None:
+    found = pods.waiting_state(observed)
     assert found is not None
     assert found.reason is reason
-    assert found.slow is ("being created" in words)  # where nothing is known to be wrong, it may take its time
+    assert found.slow is ("being created" in words)  # nothing is known to be wrong, so it may take longer
     for each in words:
         assert each in found.message
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "observed",
     [
-        pytest.param(pod("Running", **running()), id="runs"),
-        pytest.param(pod("Running", **ended(0, "Completed")), id="has just ended"),
-        pytest.param(pod("Succeeded", **ended(0, "Completed")), id="is over"),
-        pytest.param(pod("Failed", reason="OutOfcpu"), id="was refused by the node"),
-        pytest.param(pod("Failed", reason="DeadlineExceeded", **waiting("ImagePullBackOff")), id="ended while waiting"),
+        pytest.param(pod("Running", **running()), id="running"),
+        pytest.param(pod("Running", **terminated(0, "Completed")), id="container has just terminated"),
+        pytest.param(pod("Succeeded", **terminated(0, "Completed")), id="succeeded"),
+        pytest.param(pod("Failed", reason="OutOfcpu"), id="rejected by the node"),
+        pytest.param(
+            pod("Failed", reason="DeadlineExceeded", **waiting("ImagePullBackOff")), id="terminated while waiting"
+        ),
     ],
 )
-def test_a_pod_whose_container_started_or_never_will_has_no_waiting_state(seen: Pod) -> None:
-    assert pods.waiting_state(seen) is None
+def test_a_pod_with_a_started_or_terminated_container_has_no_waiting_state(observed: Pod) -> None:
+    assert pods.waiting_state(observed) is None
 
 
 EVICTED: dict[str, Any] = {"reason": "Evicted", "message": "The node was low on resource: memory."}
-LATE: dict[str, Any] = {"reason": "DeadlineExceeded", "message": DEADLINE_MESSAGE}
+DEADLINE_EXCEEDED: dict[str, Any] = {"reason": "DeadlineExceeded", "message": DEADLINE_MESSAGE}
 NOT_FOUND = 'exec: "pythn": executable file not found in $PATH: unknown'
 FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize(
-    ("seen", "ended_for", "status", "reason", "exit_code"),
+    ("observed", "ended_for", "status", "reason", "exit_code"),
     [
-        pytest.param(pod("Succeeded", **ended(0, "Completed")), None, COMPLETED, Reason.COMPLETED, 0, id="ended well"),
+        pytest.param(pod("Succeeded", **terminated(0, "Completed")), None, COMPLETED, Reason.COMPLETED, 0, id="exit 0"),
         pytest.param(
-            pod("Succeeded", **ended(0, "OOMKilled")), None, COMPLETED, Reason.COMPLETED, 0, id="a child ran out"
+            pod("Succeeded", **terminated(0, "OOMKilled")),
+            None,
+            COMPLETED,
+            Reason.COMPLETED,
+            0,
+            id="a child was OOM-killed, exit 0",
         ),
         pytest.param(
-            pod("Succeeded", **ended(0, "Completed")),
+            pod("Succeeded", **terminated(0, "Completed")),
             Reason.CANCELLED,
             COMPLETED,
             Reason.COMPLETED,
             0,
-            id="ended well before the wish to cancel reached it",
+            id="exit 0 before the cancellation",
         ),
-        pytest.param(pod("Failed", **ended(3)), None, FAILED, Reason.PIPELINE_ERROR, 3, id="exit 3"),
+        pytest.param(pod("Failed", **terminated(3)), None, FAILED, Reason.PIPELINE_ERROR, 3, id="exit 3"),
         pytest.param(
-            pod("Failed", **ended(3)),
+            pod("Failed", **terminated(3)),
             Reason.CANCELLED,
             FAILED,
             Reason.PIPELINE_ERROR,
             3,
-            id="exit 3 before the wish to cancel reached it",
+            id="exit 3 before the cancellation",
         ),
         pytest.param(
-            pod("Failed", **ended(137, "OOMKilled")), None, FAILED, Reason.OUT_OF_MEMORY, 137, id="out of memory"
+            pod("Failed", **terminated(137, "OOMKilled")), None, FAILED, Reason.OUT_OF_MEMORY, 137, id="out of memory"
         ),
         pytest.param(
-            pod("Failed", **ended(1, "OOMKilled")), None, FAILED, Reason.OUT_OF_MEMORY, 1, id="a child ran out, noticed"
+            pod("Failed", **terminated(1, "OOMKilled")),
+            None,
+            FAILED,
+            Reason.OUT_OF_MEMORY,
+            1,
+            id="a child was OOM-killed, exit 1",
         ),
-        pytest.param(pod("Failed", **ended(137)), None, FAILED, Reason.KILLED_BY_SIGNAL, 137, id="SIGKILL, no OOM"),
-        pytest.param(pod("Failed", **ended(139)), None, FAILED, Reason.KILLED_BY_SIGNAL, 139, id="SIGSEGV"),
-        pytest.param(pod("Failed", **ended(255)), None, FAILED, Reason.PIPELINE_ERROR, 255, id="exit 255"),
-        pytest.param(pod("Failed", **LATE, **ended(143)), None, FAILED, Reason.TIMED_OUT, 143, id="deadline"),
         pytest.param(
-            pod("Failed", **LATE, **ended(0, "Completed")),
+            pod("Failed", **terminated(137)), None, FAILED, Reason.KILLED_BY_SIGNAL, 137, id="SIGKILL, no OOM"
+        ),
+        pytest.param(pod("Failed", **terminated(139)), None, FAILED, Reason.KILLED_BY_SIGNAL, 139, id="SIGSEGV"),
+        pytest.param(pod("Failed", **terminated(255)), None, FAILED, Reason.PIPELINE_ERROR, 255, id="exit 255"),
+        pytest.param(
+            pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)), None, FAILED, Reason.TIMED_OUT, 143, id="deadline"
+        ),
+        pytest.param(
+            pod("Failed", **DEADLINE_EXCEEDED, **terminated(0, "Completed")),
             None,
             FAILED,
             Reason.TIMED_OUT,
             0,
-            id="deadline, answered with exit 0",
+            id="deadline, exit 0",
         ),
         pytest.param(
-            pod("Failed", **LATE, **ended(143)), Reason.CANCELLED, CANCELLED, Reason.CANCELLED, 143, id="cancelled"
+            pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)),
+            Reason.CANCELLED,
+            CANCELLED,
+            Reason.CANCELLED,
+            143,
+            id="cancelled",
         ),
         pytest.param(
-            pod("Failed", **LATE, **ended(0, "Completed")),
+            pod("Failed", **DEADLINE_EXCEEDED, **terminated(0, "Completed")),
             Reason.CANCELLED,
             CANCELLED,
             Reason.CANCELLED,
             0,
-            id="cancelled, answered with exit 0",
+            id="cancelled, exit 0",
         ),
         pytest.param(
-            pod("Failed", **LATE, **ended(137, "OOMKilled")),
+            pod("Failed", **DEADLINE_EXCEEDED, **terminated(137, "OOMKilled")),
             Reason.CANCELLED,
             CANCELLED,
             Reason.CANCELLED,
             137,
-            id="cancelled, out of memory while it was ended",
+            id="cancelled, out of memory during termination",
         ),
         pytest.param(
-            pod("Failed", **LATE, **ended(143)),
+            pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)),
             Reason.ARTIFACTS_TOO_LARGE,
             FAILED,
             Reason.ARTIFACTS_TOO_LARGE,
@@ -256,24 +278,24 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             id="artifacts too large",
         ),
         pytest.param(
-            pod("Failed", **LATE, **waiting("ImagePullBackOff")),
+            pod("Failed", **DEADLINE_EXCEEDED, **waiting("ImagePullBackOff")),
             Reason.IMAGE_PULL,
             FAILED,
             Reason.IMAGE_PULL,
             None,
-            id="image not pulled within its grace",
+            id="image not pulled within its grace period",
         ),
         pytest.param(
-            pod("Failed", **EVICTED, **ended(137), **disruption("TerminationByKubelet")),
+            pod("Failed", **EVICTED, **terminated(137), **disruption("TerminationByKubelet")),
             None,
             FAILED,
             Reason.EVICTED,
             137,
             id="evicted",
         ),
-        pytest.param(pod("Failed", **EVICTED), None, FAILED, Reason.EVICTED, None, id="evicted before its start"),
+        pytest.param(pod("Failed", **EVICTED), None, FAILED, Reason.EVICTED, None, id="evicted before it started"),
         pytest.param(
-            pod("Failed", deleting=True, **ended(143), **disruption("EvictionByEvictionAPI")),
+            pod("Failed", deleting=True, **terminated(143), **disruption("EvictionByEvictionAPI")),
             None,
             FAILED,
             Reason.EVICTED,
@@ -281,7 +303,7 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             id="drained",
         ),
         pytest.param(
-            pod("Failed", deleting=True, **ended(143), **disruption("PreemptionByScheduler")),
+            pod("Failed", deleting=True, **terminated(143), **disruption("PreemptionByScheduler")),
             None,
             FAILED,
             Reason.EVICTED,
@@ -294,7 +316,7 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             FAILED,
             Reason.NODE_LOST,
             None,
-            id="node away",
+            id="deleted because of a node taint",
         ),
         pytest.param(
             pod("Failed", **running(), **disruption("DeletionByPodGC")),
@@ -313,18 +335,23 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             id="node unreachable",
         ),
         pytest.param(
-            pod("Failed", **ended(255, "Unknown")), None, FAILED, Reason.NODE_LOST, 255, id="what containerd forgot"
+            pod("Failed", **terminated(255, "Unknown")),
+            None,
+            FAILED,
+            Reason.NODE_LOST,
+            255,
+            id="container unknown to containerd",
         ),
         pytest.param(
-            pod("Failed", **ended(137, "ContainerStatusUnknown", "The container could not be located")),
+            pod("Failed", **terminated(137, "ContainerStatusUnknown", "The container could not be located")),
             None,
             FAILED,
             Reason.NODE_LOST,
             137,
-            id="what the kubelet cannot find again",
+            id="container that the kubelet cannot find",
         ),
         pytest.param(
-            pod("Failed", **ended(137, "Unknown")),
+            pod("Failed", **terminated(137, "Unknown")),
             None,
             FAILED,
             Reason.KILLED_BY_SIGNAL,
@@ -343,53 +370,65 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             for reason in ("NodeShutdown", "Shutdown", "Terminated")
         ),
         pytest.param(
-            pod("Failed", reason="Terminated", **ended(143), **disruption("TerminationByKubelet")),
+            pod("Failed", reason="Terminated", **terminated(143), **disruption("TerminationByKubelet")),
             None,
             FAILED,
             Reason.NODE_LOST,
             143,
-            id="the node shuts down under a running container",
+            id="the node shuts down with a running container",
         ),
         pytest.param(
-            pod("Failed", **LATE, **waiting("ContainerCreating")),
+            pod("Failed", **DEADLINE_EXCEEDED, **waiting("ContainerCreating")),
             None,
             FAILED,
             Reason.CANNOT_START,
             None,
-            id="deadline before the container began",
-        ),
-        pytest.param(pod("Failed", **LATE), None, FAILED, Reason.CANNOT_START, None, id="deadline before any status"),
-        pytest.param(
-            pod("Failed", **LATE), Reason.CANCELLED, CANCELLED, Reason.CANCELLED, None, id="cancelled before it began"
+            id="deadline before the container started",
         ),
         pytest.param(
-            pod("Succeeded", deleting=True, **ended(0, "Completed")),
+            pod("Failed", **DEADLINE_EXCEEDED), None, FAILED, Reason.CANNOT_START, None, id="deadline before any status"
+        ),
+        pytest.param(
+            pod("Failed", **DEADLINE_EXCEEDED),
+            Reason.CANCELLED,
+            CANCELLED,
+            Reason.CANCELLED,
+            None,
+            id="cancelled before it started",
+        ),
+        pytest.param(
+            pod("Succeeded", deleting=True, **terminated(0, "Completed")),
             None,
             FAILED,
             Reason.DELETED,
             0,
-            id="deleted while running, answered with exit 0",
+            id="deleted while running, exit 0",
         ),
         pytest.param(
-            pod("Failed", deleting=True, **ended(143)), None, FAILED, Reason.DELETED, 143, id="deleted while running"
+            pod("Failed", deleting=True, **terminated(143)),
+            None,
+            FAILED,
+            Reason.DELETED,
+            143,
+            id="deleted while running",
         ),
         pytest.param(
-            pod("Succeeded", deleting=True, **ended(0, "Completed")),
+            pod("Succeeded", deleting=True, **terminated(0, "Completed")),
             Reason.CANCELLED,
             CANCELLED,
             Reason.CANCELLED,
             0,
-            id="cancelled, then deleted, answered with exit 0",
+            id="cancelled, then deleted, exit 0",
         ),
-        pytest.param(pod("Running", **running()), None, FAILED, Reason.DELETED, None, id="gone while running"),
-        pytest.param(pod(node=None), None, FAILED, Reason.DELETED, None, id="gone before it had a node"),
+        pytest.param(pod("Running", **running()), None, FAILED, Reason.DELETED, None, id="disappeared while running"),
+        pytest.param(pod(node=None), None, FAILED, Reason.DELETED, None, id="disappeared before it had a node"),
         pytest.param(
             pod("Running", **running()),
             Reason.CANCELLED,
             CANCELLED,
             Reason.CANCELLED,
             None,
-            id="cancelled and gone while running",
+            id="cancelled, disappeared while running",
         ),
         pytest.param(
             pod(node=None, **scheduling("False", "Unschedulable", FULL)),
@@ -397,10 +436,10 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             FAILED,
             Reason.UNSCHEDULABLE,
             None,
-            id="taken back for want of room",
+            id="stopped because no node had room",
         ),
         pytest.param(
-            pod("Failed", **ended(128, "StartError", f"failed to create containerd task: {NOT_FOUND}")),
+            pod("Failed", **terminated(128, "StartError", f"failed to create containerd task: {NOT_FOUND}")),
             None,
             FAILED,
             Reason.CANNOT_START,
@@ -413,64 +452,79 @@ FAILED, CANCELLED, COMPLETED = RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.
             FAILED,
             Reason.CANNOT_START,
             None,
-            id="refused by the node",
+            id="rejected by the node",
         ),
     ],
 )
 def test_a_terminated_or_deleted_pod_has_one_outcome(
-    seen: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
+    observed: Pod, ended_for: Reason | None, status: RunStatus, reason: Reason, exit_code: int | None
 ) -> None:
-    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600)
+    outcome = pods.outcome_of(observed, ended_for=ended_for, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, exit_code)
 
 
 @pytest.mark.parametrize(
-    ("seen", "ended_for", "words"),
+    ("observed", "ended_for", "words"),
     [
-        (pod("Failed", **LATE, **ended(143)), None, ["600 s", "timeout_seconds"]),
-        (pod("Failed", **LATE, **ended(143)), Reason.TIMED_OUT, ["600 s"]),
-        (pod("Failed", **LATE, **ended(143)), Reason.ARTIFACTS_TOO_LARGE, ["artifacts", "the detail"]),
-        (pod("Failed", **LATE), None, ["could not be started", "deadline passed before its container started"]),
-        (pod("Failed", **LATE), Reason.IMAGE_PULL, ["IMAGE_PULL_SECRETS", "the detail"]),
-        (pod("Failed", **ended(137)), None, ["SIGKILL", "out of memory"]),
-        (pod("Failed", **ended(139)), None, ["SIGSEGV"]),
-        (pod("Failed", **ended(3)), None, ["exit code 3"]),
-        (pod("Failed", **EVICTED, **ended(137)), None, ["low on resource: memory"]),
+        (pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)), None, ["600 s", "timeout_seconds"]),
+        (pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)), Reason.TIMED_OUT, ["600 s"]),
         (
-            pod("Failed", deleting=True, **ended(143), **disruption("EvictionByEvictionAPI", "Eviction API: evicting")),
+            pod("Failed", **DEADLINE_EXCEEDED, **terminated(143)),
+            Reason.ARTIFACTS_TOO_LARGE,
+            ["artifacts", "the detail"],
+        ),
+        (
+            pod("Failed", **DEADLINE_EXCEEDED),
+            None,
+            ["could not be started", "deadline passed before its container started"],
+        ),
+        (pod("Failed", **DEADLINE_EXCEEDED), Reason.IMAGE_PULL, ["IMAGE_PULL_SECRETS", "the detail"]),
+        (pod("Failed", **terminated(137)), None, ["SIGKILL", "out of memory"]),
+        (pod("Failed", **terminated(139)), None, ["SIGSEGV"]),
+        (pod("Failed", **terminated(3)), None, ["exit code 3"]),
+        (pod("Failed", **EVICTED, **terminated(137)), None, ["low on resource: memory"]),
+        (
+            pod(
+                "Failed",
+                deleting=True,
+                **terminated(143),
+                **disruption("EvictionByEvictionAPI", "Eviction API: evicting"),
+            ),
             None,
             ["Eviction API: evicting"],
         ),
-        (pod("Failed", **ended(128, "StartError", NOT_FOUND)), None, [NOT_FOUND]),
+        (pod("Failed", **terminated(128, "StartError", NOT_FOUND)), None, [NOT_FOUND]),
         (pod("Failed", reason="OutOfcpu", message="Node didn't have enough resource"), None, ["OutOfcpu", "enough"]),
     ],
 )
 def test_the_outcomes_message_says_what_happened_and_what_to_do(
-    seen: Pod, ended_for: Reason | None, words: list[str]
+    observed: Pod, ended_for: Reason | None, words: list[str]
 ) -> None:
-    outcome = pods.outcome_of(seen, ended_for=ended_for, timeout=600, detail="the detail")
+    outcome = pods.outcome_of(observed, ended_for=ended_for, timeout=600, detail="the detail")
     for each in words:
         assert each in outcome.message
 
 
 def test_an_out_of_memory_outcome_names_the_limit() -> None:
-    seen = pod("Failed", **ended(137, "OOMKilled"))
-    assert pods.outcome_of(seen, ended_for=None, timeout=600).message.startswith(
+    observed = pod("Failed", **terminated(137, "OOMKilled"))
+    assert pods.outcome_of(observed, ended_for=None, timeout=600).message.startswith(
         "The pipeline exceeded its memory limit "
     )
-    seen["spec"]["containers"][0]["resources"] = {"limits": {"memory": "1Gi"}}
-    assert "exceeded its memory limit (1 GiB) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
-    seen["spec"]["containers"][0]["resources"] = {"limits": {"memory": 1000000}}
-    assert "exceeded its memory limit (1000000) and" in pods.outcome_of(seen, ended_for=None, timeout=600).message
+    observed["spec"]["containers"][0]["resources"] = {"limits": {"memory": "1Gi"}}
+    assert "exceeded its memory limit (1 GiB) and" in pods.outcome_of(observed, ended_for=None, timeout=600).message
+    observed["spec"]["containers"][0]["resources"] = {"limits": {"memory": 1000000}}
+    assert "exceeded its memory limit (1000000) and" in pods.outcome_of(observed, ended_for=None, timeout=600).message
 
 
-def test_the_first_containers_state_counts() -> None:
-    seen = pod("Failed", **ended(3))
-    seen["spec"]["containers"].append({"name": "sidecar", "image": IMAGE})
-    seen["status"]["containerStatuses"].insert(0, {"name": "sidecar", "state": {"running": {"startedAt": FINISHED}}})
-    assert pods.container_of(seen) == "pipeline"
-    assert pods.started_at(seen) == datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
-    found = pods.terminated_state(seen)
+def test_the_first_container_of_the_spec_determines_the_state() -> None:
+    observed = pod("Failed", **terminated(3))
+    observed["spec"]["containers"].append({"name": "sidecar", "image": IMAGE})
+    observed["status"]["containerStatuses"].insert(
+        0, {"name": "sidecar", "state": {"running": {"startedAt": FINISHED}}}
+    )
+    assert pods.container_of(observed) == "pipeline"
+    assert pods.started_at(observed) == datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
+    found = pods.terminated_state(observed)
     assert found is not None
     assert found.exit_code == 3
 
@@ -478,24 +532,24 @@ def test_the_first_containers_state_counts() -> None:
 def test_a_pod_reports_when_its_container_started() -> None:
     since = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
     assert pods.started_at(pod("Running", **running())) == since
-    assert pods.started_at(pod("Failed", **ended(3))) == since
+    assert pods.started_at(pod("Failed", **terminated(3))) == since
     assert pods.started_at(pod(**waiting("ContainerCreating"))) is None
     assert pods.started_at(pod(node=None)) is None
 
 
 @pytest.mark.parametrize("epoch", ["1970-01-01T00:00:00Z", None])
 def test_a_container_with_a_zero_start_time_never_started(epoch: str | None) -> None:
-    seen = pod("Failed", **ended(128, "ContainerCannotRun"))
-    seen["status"]["containerStatuses"][0]["state"]["terminated"]["startedAt"] = epoch
-    assert pods.started_at(seen) is None
+    observed = pod("Failed", **terminated(128, "ContainerCannotRun"))
+    observed["status"]["containerStatuses"][0]["state"]["terminated"]["startedAt"] = epoch
+    assert pods.started_at(observed) is None
 
 
 def test_an_orphaned_pod_still_belongs_to_its_job() -> None:
-    seen = pod()
-    assert pods.job_uid(seen) is None
-    seen["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": "5f3c"}
-    seen["metadata"]["ownerReferences"] = []
-    assert pods.job_uid(seen) == "5f3c"
+    observed = pod()
+    assert pods.job_uid(observed) is None
+    observed["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": "5f3c"}
+    observed["metadata"]["ownerReferences"] = []
+    assert pods.job_uid(observed) == "5f3c"
 
 
 def test_a_pod_without_a_status_is_pending() -> None:
@@ -508,11 +562,11 @@ def test_a_pod_without_a_status_is_pending() -> None:
 
 
 def test_a_termination_invented_by_the_kubelet_is_ignored() -> None:
-    made_up = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
-    seen = pod("Failed", **LATE, **container(terminated=made_up))
-    assert pods.terminated_state(seen) is None
-    seen["status"]["containerStatuses"][0]["containerID"] = "containerd://1f2e"
-    assert pods.terminated_state(seen) is not None
+    invented = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    observed = pod("Failed", **DEADLINE_EXCEEDED, **container(terminated=invented))
+    assert pods.terminated_state(observed) is None
+    observed["status"]["containerStatuses"][0]["containerID"] = "containerd://1f2e"
+    assert pods.terminated_state(observed) is not None
 
 
 LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
@@ -520,7 +574,7 @@ LOST: dict[str, Any] = {"exitCode": 137, "reason": "ContainerStatusUnknown", "st
 
 @pytest.mark.parametrize("state", [{"waiting": {"reason": "ContainerCreating"}}, {"terminated": LOST}])
 def test_an_eviction_is_recognized_whatever_the_container_state_is(state: dict[str, Any]) -> None:
-    seen = pod("Failed", **EVICTED, **container(**state))
-    seen["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
-    outcome = pods.outcome_of(seen, ended_for=None, timeout=600)
+    observed = pod("Failed", **EVICTED, **container(**state))
+    observed["status"]["containerStatuses"][0]["lastState"] = {"terminated": LOST}
+    outcome = pods.outcome_of(observed, ended_for=None, timeout=600)
     assert (outcome.reason, outcome.exit_code) == (Reason.EVICTED, 137)

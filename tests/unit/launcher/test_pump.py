@@ -48,8 +48,8 @@ def disk(mocker: MockerFixture) -> Disk:
     return Disk(mocker)
 
 
-def pumped(folder: Path, scenario: Callable[[LogPump], Awaitable[None]]) -> tuple[Archive, Receipt]:
-    async def play() -> tuple[Archive, Receipt]:
+def run_pump(folder: Path, scenario: Callable[[LogPump], Awaitable[None]]) -> tuple[Archive, Receipt]:
+    async def run() -> tuple[Archive, Receipt]:
         archive, tail = Archive(folder), InMemoryLogTail(50)
         publisher = Publisher(archive, tail, 50)
         pump = LogPump(await LogSink.open(archive, publisher, RUN, drop_refused=True))
@@ -58,25 +58,25 @@ def pumped(folder: Path, scenario: Callable[[LogPump], Awaitable[None]]) -> tupl
         await publisher.stop()
         return archive, receipt
 
-    return asyncio.run(play())
+    return asyncio.run(run())
 
 
 def test_one_gap_counts_the_lines_of_several_refused_writes(tmp_path: Path, disk: Disk) -> None:
     before = lost_lines()
 
     async def scenario(pump: LogPump) -> None:
-        await pump.feed(b"kept\n")
+        await pump.feed(b"accepted\n")
         disk.full = True
         for _ in range(3):
             await pump.feed(b"refused\n" * 411)
         await pump.feed(b"refused, its end")
         disk.full = False
-        await pump.feed(b" kept\n")
+        await pump.feed(b" accepted\n")
 
-    archive, receipt = pumped(tmp_path, scenario)
+    archive, receipt = run_pump(tmp_path, scenario)
     lines = archive.read("a", 0)
     assert [line.kind for line in lines] == [LineKind.SYSTEM, LineKind.LINE, LineKind.GAP, LineKind.LINE]
-    assert lines[3].data == b"refused, its end kept"
+    assert lines[3].data == b"refused, its end accepted"
     [gap] = receipt.gaps
     assert (gap.first, gap.last) == (3, 3)
     assert gap.why == f"The disk refused 1,233 lines: they are not kept. {ADVICE}"
@@ -90,7 +90,7 @@ def test_lines_dropped_at_the_end_are_marked_once_there_is_room(tmp_path: Path, 
         await pump.feed(b"refused\n")
         disk.full = False
 
-    archive, receipt = pumped(tmp_path, scenario)
+    archive, receipt = run_pump(tmp_path, scenario)
     lines = archive.read("a", 0)
     assert [line.kind for line in lines] == [LineKind.SYSTEM, LineKind.GAP]
     assert receipt == receipt_of(lines, complete=True)
@@ -102,7 +102,7 @@ def test_a_disk_that_stays_full_leaves_the_count_in_the_receipt(tmp_path: Path, 
         disk.full = True
         await pump.feed(b"refused\nrefused\nthe end")
 
-    archive, receipt = pumped(tmp_path, scenario)
+    archive, receipt = run_pump(tmp_path, scenario)
     assert [line.kind for line in archive.read("a", 0)] == [LineKind.SYSTEM]
     [gap] = receipt.gaps
     assert (gap.first, gap.why) == (2, f"The disk refused 3 lines: they are not kept. {ADVICE}")
@@ -116,12 +116,12 @@ def test_lines_past_the_limit_of_the_log_are_not_counted_as_refused(tmp_path: Pa
         await pump.feed(b"past the limit\n")
 
     before = lost_lines()
-    _, receipt = pumped(tmp_path, scenario)
+    _, receipt = run_pump(tmp_path, scenario)
     assert (receipt.gaps, lost_lines()) == ((), before)
 
 
 def test_the_first_line_is_one_line_even_if_the_job_id_has_two(tmp_path: Path) -> None:
-    archive, _ = pumped(tmp_path, lambda pump: pump.feed(b"next\n"))
+    archive, _ = run_pump(tmp_path, lambda pump: pump.feed(b"next\n"))
     assert [line.data for line in archive.read("a", 0)] == [b"Starting pipeline default for job two lines", b"next"]
     assert system_line("half \ud83d\nline") == "half \N{REPLACEMENT CHARACTER} line".encode()
 
@@ -134,11 +134,11 @@ def test_an_unfinished_line_is_shown_once_it_redraws_itself(tmp_path: Path) -> N
             await pump.feed(chunk)
             shown.append(pump.unfinished)
 
-    pumped(tmp_path, scenario)
+    run_pump(tmp_path, scenario)
     assert shown == [None, "10 %", "20 \N{REPLACEMENT CHARACTER}", "20 \N{REPLACEMENT CHARACTER}", None, None]
 
 
-def test_a_slow_disk_does_not_hold_the_event_loop(tmp_path: Path, mocker: MockerFixture) -> None:
+def test_a_slow_disk_does_not_block_the_event_loop(tmp_path: Path, mocker: MockerFixture) -> None:
     async def scenario() -> None:
         archive = Archive(tmp_path)
         publisher = Publisher(archive, InMemoryLogTail(50), 50)
@@ -171,13 +171,13 @@ def test_a_slow_disk_does_not_hold_the_event_loop(tmp_path: Path, mocker: Mocker
     asyncio.run(scenario())
 
 
-def test_a_log_that_is_closed_twice_says_nothing_twice(tmp_path: Path) -> None:
+def test_a_log_that_is_closed_twice_repeats_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         archive = Archive(tmp_path)
         publisher = Publisher(archive, InMemoryLogTail(50), 50)
-        for _ in range(2):  # the process is killed before it records the end
+        for _ in range(2):  # the process is killed before it records the outcome
             sink = await LogSink.open(archive, publisher, RUN)
-            receipt = await sink.close(missing="The pod was gone.", note="It\nfailed.")
+            receipt = await sink.close(missing="The pod was deleted.", note="It\nfailed.")
             assert [line.kind for line in archive.read("a", 0)] == [LineKind.SYSTEM, LineKind.GAP, LineKind.SYSTEM]
             assert receipt == receipt_of(archive.read("a", 0), complete=True)
         await publisher.stop()
@@ -185,7 +185,7 @@ def test_a_log_that_is_closed_twice_says_nothing_twice(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_refused_write_is_raised_to_a_source_that_keeps_its_lines(tmp_path: Path, disk: Disk) -> None:
+def test_a_failed_write_is_raised_to_a_source_that_keeps_its_lines(tmp_path: Path, disk: Disk) -> None:
     async def scenario() -> None:
         archive = Archive(tmp_path)
         publisher = Publisher(archive, InMemoryLogTail(50), 50)

@@ -29,7 +29,7 @@ def run(name: str, priority: int = 0, microseconds: int = 0) -> Run:
 
 
 def took(seconds: float, pipeline: str = "default", number: int = 0) -> Run:
-    """A run that completed after so many seconds."""
+    """A run that completed after this many seconds."""
     queued = replace(run(f"took-{number}", microseconds=number), pipeline=pipeline)
     return queued.started(AT).ended(completed(), AT + timedelta(seconds=seconds), Receipt())
 
@@ -44,7 +44,7 @@ def place(
     paused: bool = False,
     operator_away: bool = False,
 ) -> QueuePlace | None:
-    """Where a run waits while the active runs still need so many seconds, and runs typically take so many."""
+    """Return a run's place, given the active runs' remaining seconds and how long a run typically takes."""
     elapsed = [timedelta(seconds=(typical or 0.0) - seconds) for seconds in remaining]
     return place_of(
         name,
@@ -66,7 +66,9 @@ waiting = st.lists(
 
 
 @given(waiting, st.integers(0, 6), st.integers(1, 5), st.booleans())
-def test_never_over_the_limit_and_in_order(runs: list[Run], busy: int, limit: int, paused: bool) -> None:
+def test_runs_are_released_in_order_and_never_over_the_limit(
+    runs: list[Run], busy: int, limit: int, paused: bool
+) -> None:
     released = to_release(runs, busy=busy, limit=limit, paused=paused)
     free = 0 if paused else max(0, limit - busy)
     assert len(released) == min(free, len(runs))
@@ -74,7 +76,7 @@ def test_never_over_the_limit_and_in_order(runs: list[Run], busy: int, limit: in
 
 
 @given(waiting, st.integers(1, 5))
-def test_places_count_from_one_and_etas_never_fall(runs: list[Run], limit: int) -> None:
+def test_positions_count_from_one_and_etas_never_decrease(runs: list[Run], limit: int) -> None:
     places = [
         place(each.run_id, runs, remaining=[5.0] * limit, typical=10.0, limit=limit)
         for each in sorted(runs, key=queue_order)
@@ -95,7 +97,7 @@ def test_places_count_from_one_and_etas_never_fall(runs: list[Run], limit: int) 
         (1, [4.0], None, 1, None),
     ],
 )
-def test_the_eta_plays_the_queue_forward(
+def test_the_eta_simulates_the_queue(
     limit: int, remaining: list[float], typical: float | None, position: int, eta: float | None
 ) -> None:
     runs = [run(str(n), microseconds=n) for n in range(5)]
@@ -104,7 +106,7 @@ def test_the_eta_plays_the_queue_forward(
     assert (found.position, found.eta_seconds) == (position, eta)
 
 
-def test_a_place_says_why_and_who_does_not_wait_has_none() -> None:
+def test_a_waiting_run_has_a_place_with_a_reason_and_others_have_none() -> None:
     runs = [run("a")]
     assert place("b", runs) is None
     paused = place("a", runs, typical=1.0, paused=True)
@@ -113,7 +115,7 @@ def test_a_place_says_why_and_who_does_not_wait_has_none() -> None:
 
 
 @pytest.mark.parametrize("paused", [True, False])
-def test_there_is_no_eta_while_the_operator_is_away(paused: bool) -> None:
+def test_there_is_no_eta_while_the_operator_is_down(paused: bool) -> None:
     runs = [run("a"), run("b", microseconds=1)]
     found = place("b", runs, typical=1.0, paused=paused, operator_away=True)
     assert found is not None
@@ -121,7 +123,7 @@ def test_there_is_no_eta_while_the_operator_is_away(paused: bool) -> None:
     assert "operator is away" in found.why and "until it is back" in found.why
 
 
-def test_one_hanging_run_does_not_move_the_typical_one() -> None:
+def test_one_hanging_run_does_not_change_the_typical_duration() -> None:
     assert Durations([took(10), took(11), took(9000)]).typical("default") == 11
     assert Durations().typical("default") is None
 
@@ -135,7 +137,7 @@ def test_only_the_latest_successful_runs_of_a_pipeline_count() -> None:
     assert durations.typical("other") == 7.0
 
 
-def test_what_remains_of_a_run_goes_by_its_own_pipeline() -> None:
+def test_the_remaining_time_depends_on_the_runs_own_pipeline() -> None:
     durations = Durations([took(10.0), took(60.0, pipeline="other")])
     started = run("a").started(AT - timedelta(seconds=4))
     assert durations.remaining(started, AT) == 6.0
@@ -144,7 +146,7 @@ def test_what_remains_of_a_run_goes_by_its_own_pipeline() -> None:
 
 
 @given(st.text(min_size=1, max_size=300))
-def test_any_job_id_makes_a_name_that_is_safe_everywhere(job_id: str) -> None:
+def test_any_job_id_makes_a_valid_run_id(job_id: str) -> None:
     name = new_run_id(job_id)
     assert is_run_id(name)
     assert len(name) <= RUN_ID_MAX
@@ -155,12 +157,12 @@ def test_any_job_id_makes_a_name_that_is_safe_everywhere(job_id: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "..", "a/b", "A", "-a", "a-", "a" * 64, "a\n", "a.b", "ä", "\0"])
-def test_what_is_no_name_is_known(text: str) -> None:
+def test_invalid_run_ids_are_recognized(text: str) -> None:
     assert not is_run_id(text)
 
 
 @given(st.text("a0-A.", min_size=1, max_size=64))
-def test_the_front_end_takes_the_same_texts_for_run_ids(text: str) -> None:
+def test_the_front_end_accepts_the_same_run_ids(text: str) -> None:
     assert (parse_batch(text) == [text]) is is_run_id(text)
 
 
@@ -171,11 +173,11 @@ def test_the_front_end_takes_the_same_texts_for_run_ids(text: str) -> None:
         ("senior", ["python", "scripts/run_pipeline.py", "--job-id", "{profile} 1", "--profile", "senior"]),
     ],
 )
-def test_the_seeds_command_line(profile: str | None, words: list[str]) -> None:
+def test_the_default_command_line(profile: str | None, words: list[str]) -> None:
     assert Pipeline().command_for("{profile} 1", profile) == words
 
 
-def test_a_profile_within_a_word_leaves_with_it() -> None:
+def test_an_argument_with_the_profile_is_omitted_if_there_is_none() -> None:
     pipeline = Pipeline(command=["run", "--profile={profile}", "{job_id}", "{other}"])
     assert pipeline.command_for("1", None) == ["run", "1", "{other}"]
     assert pipeline.command_for("1", "p") == ["run", "--profile=p", "1", "{other}"]

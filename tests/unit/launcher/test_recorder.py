@@ -1,4 +1,4 @@
-"""The recorder keeps every end, whatever the archive or a store answers."""
+"""The recorder keeps every outcome, whatever fails in the archive or a store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher import recorder
+from launcher import recorder as recorder_module
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start, failure
@@ -23,25 +23,25 @@ from launcher.stores.memory import InMemoryRunStore, InMemoryWorkItems
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 RUN = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
-END = RUN.ended(cancelled_before_start(), AT, Receipt())
+FINISHED = RUN.ended(cancelled_before_start(), AT, Receipt())
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_TRY_AGAIN_SECONDS", "_NO_ROOM_SECONDS", "RECONCILE_INTERVAL_SECONDS", "PING_INTERVAL_SECONDS"):
-        monkeypatch.setattr(recorder, name, 0.01)
+        monkeypatch.setattr(recorder_module, name, 0.01)
 
 
-def play(folder: Path, scenario: Callable[[Archive, InMemoryRunStore, Recorder], Awaitable[None]]) -> None:
-    async def played() -> None:
+def run_scenario(folder: Path, scenario: Callable[[Archive, InMemoryRunStore, Recorder], Awaitable[None]]) -> None:
+    async def bounded() -> None:
         archive, store = Archive(folder), InMemoryRunStore()
-        kept = Recorder(archive, [Mirror("store", store)])
-        kept.start()
+        recorder = Recorder(archive, [Mirror("store", store)])
+        recorder.start()
         async with asyncio.timeout(10):
-            await scenario(archive, store, kept)
-        await kept.stop()
+            await scenario(archive, store, recorder)
+        await recorder.stop()
 
-    asyncio.run(played())
+    asyncio.run(bounded())
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -49,7 +49,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.005)
 
 
-def failing(archive: Archive, *answers: Exception) -> None:
+def fail_with(archive: Archive, *answers: Exception) -> None:
     put, left = archive.put, list(answers)
 
     def faulty(run: Run) -> bool:
@@ -60,106 +60,107 @@ def failing(archive: Archive, *answers: Exception) -> None:
     archive.put = faulty  # type: ignore[method-assign]
 
 
-def test_an_end_waits_for_room_on_a_full_disk(tmp_path: Path) -> None:
-    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
-        failing(archive, *[OSError(errno.ENOSPC, "No space left on device")] * 20)
-        assert await kept.record_end(END) == END
-        assert archive.get("a") == END
+def test_an_outcome_waits_for_room_on_a_full_disk(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
+        fail_with(archive, *[OSError(errno.ENOSPC, "No space left on device")] * 20)
+        assert await recorder.record_end(FINISHED) == FINISHED
+        assert archive.get("a") == FINISHED
 
-    play(tmp_path, scenario)
-
-
-def test_an_end_that_cannot_be_written_is_kept_without_what_came_from_outside(tmp_path: Path) -> None:
-    odd = replace(END, message="half an emoji: \ud83d", artifacts={"report_url": "M\udcfcller.pdf"})
-
-    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
-        ended = await kept.record_end(odd)
-        assert ended.status is END.status and ended.reason == END.reason
-        assert archive.get("a") == ended
-        assert ended.artifacts == {} and ended.message == "half an emoji: \\ud83d Its files could not be recorded."
-
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_an_end_that_the_archive_refuses_is_with_the_stores_and_later_in_the_archive(tmp_path: Path) -> None:
-    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
-        failing(archive, *[OSError(errno.EIO, "Input/output error")] * 8)
-        ended = await kept.record_end(END)
-        await until(lambda: has(store, ended))
-        while archive.get("a") != ended:
+def test_an_outcome_that_cannot_be_written_is_recorded_without_external_data(tmp_path: Path) -> None:
+    odd = replace(FINISHED, message="half an emoji: \ud83d", artifacts={"report_url": "M\udcfcller.pdf"})
+
+    async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
+        recorded = await recorder.record_end(odd)
+        assert recorded.status is FINISHED.status and recorded.reason == FINISHED.reason
+        assert archive.get("a") == recorded
+        assert recorded.artifacts == {}
+        assert recorded.message == "half an emoji: \\ud83d Its files could not be recorded."
+
+    run_scenario(tmp_path, scenario)
+
+
+def test_an_outcome_that_the_archive_refuses_reaches_the_stores_and_later_the_archive(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
+        fail_with(archive, *[OSError(errno.EIO, "Input/output error")] * 8)
+        recorded = await recorder.record_end(FINISHED)
+        await until(lambda: has(store, recorded))
+        while archive.get("a") != recorded:
             await asyncio.sleep(0.005)
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
 async def has(store: InMemoryRunStore, run: Run) -> bool:
     return await store.get(run.run_id) == run
 
 
-def test_a_record_that_a_store_cannot_hold_is_tried_a_few_times_and_keeps_no_other_from_it(tmp_path: Path) -> None:
-    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
+def test_a_record_that_a_store_rejects_is_retried_and_blocks_no_other(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
         put, tries = store.put, 0
 
         async def faulty(run: Run) -> bool:
             nonlocal tries
             if run.run_id == "a":
                 tries += 1
-                raise ValueError("what nobody thought of")
+                raise ValueError("something unforeseen")
             return await put(run)
 
         store.put = faulty  # type: ignore[method-assign]
         other = replace(RUN, run_id="b")
-        kept.record(RUN)
-        kept.record(other)
+        recorder.record(RUN)
+        recorder.record(other)
         await until(lambda: has(store, other))
         while tries < 3:
             await asyncio.sleep(0.005)
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_a_change_that_comes_between_costs_no_end_and_a_first_end_stays(tmp_path: Path) -> None:
-    async def scenario(archive: Archive, store: InMemoryRunStore, kept: Recorder) -> None:
+def test_a_concurrent_change_loses_no_outcome_and_the_first_outcome_stays(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
         started = RUN.started(AT)
-        kept.record(started)
-        ended = started.ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
-        kept.record(started.cancelling(AT))  # the same revision as the end's
-        recorded = await kept.record_end(ended)
+        recorder.record(started)
+        failed = started.ended(failure(Reason.PIPELINE_ERROR, exit_code=3), AT, Receipt())
+        recorder.record(started.cancelling(AT))  # the same revision as the outcome
+        recorded = await recorder.record_end(failed)
         assert (recorded.status, recorded.cancel_requested) == (RunStatus.FAILED, True)
         assert archive.get("a") == recorded
-        assert await kept.record_end(started.ended(cancelled_before_start(), AT, Receipt())) == recorded
+        assert await recorder.record_end(started.ended(cancelled_before_start(), AT, Receipt())) == recorded
 
-    play(tmp_path, scenario)
+    run_scenario(tmp_path, scenario)
 
 
-def test_a_work_item_that_cannot_be_written_costs_neither_the_runs_document_nor_another_runs(tmp_path: Path) -> None:
-    class Refusing(InMemoryWorkItems):
+def test_a_work_item_that_cannot_be_written_affects_neither_its_runs_document_nor_others(tmp_path: Path) -> None:
+    class RejectingItems(InMemoryWorkItems):
         async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
-            if run.job_id == "refused":
+            if run.job_id == "rejected":
                 raise ValueError("the item's document is too large")
             return await super().mark(run, artifact_urls)
 
     async def scenario() -> None:
-        archive, store, items = Archive(tmp_path), InMemoryRunStore(), Refusing({"taken": {}})
+        archive, store, items = Archive(tmp_path), InMemoryRunStore(), RejectingItems({"accepted": {}})
         mirror = Mirror("store", store, items=items)
-        kept = Recorder(archive, [mirror])
-        kept.start()
-        refused, taken = replace(RUN, run_id="a", job_id="refused"), replace(RUN, run_id="b", job_id="taken")
-        kept.record(refused)
-        kept.record(taken)
+        recorder = Recorder(archive, [mirror])
+        recorder.start()
+        rejected, accepted = replace(RUN, run_id="a", job_id="rejected"), replace(RUN, run_id="b", job_id="accepted")
+        recorder.record(rejected)
+        recorder.record(accepted)
         async with asyncio.timeout(10):
-            await until(lambda: has(store, refused))
-            await until(lambda: has(store, taken))
+            await until(lambda: has(store, rejected))
+            await until(lambda: has(store, accepted))
             while mirror.backlog:
                 await asyncio.sleep(0.005)
-        assert items.items["taken"]["pipeline_run_id"] == "b"
-        await kept.stop()
+        assert items.items["accepted"]["pipeline_run_id"] == "b"
+        await recorder.stop()
 
     asyncio.run(scenario())
 
 
-def test_a_store_that_is_away_after_its_work_item_was_refused_gets_the_document_later(tmp_path: Path) -> None:
-    class Away(InMemoryRunStore):
+def test_a_store_that_is_down_after_its_work_item_was_rejected_receives_the_document_later(tmp_path: Path) -> None:
+    class FailingOnce(InMemoryRunStore):
         tries = 0
 
         async def put(self, run: Run) -> bool:
@@ -168,17 +169,17 @@ def test_a_store_that_is_away_after_its_work_item_was_refused_gets_the_document_
                 raise StoreUnavailable("down")
             return await super().put(run)
 
-    class Refusing(InMemoryWorkItems):
+    class RejectingItems(InMemoryWorkItems):
         async def mark(self, run: Run, artifact_urls: Mapping[str, str]) -> bool:
             raise ValueError("the item's document is too large")
 
     async def scenario() -> None:
-        archive, store = Archive(tmp_path), Away()
-        kept = Recorder(archive, [Mirror("store", store, items=Refusing({}))])
-        kept.start()
-        kept.record(RUN)
+        archive, store = Archive(tmp_path), FailingOnce()
+        recorder = Recorder(archive, [Mirror("store", store, items=RejectingItems({}))])
+        recorder.start()
+        recorder.record(RUN)
         async with asyncio.timeout(10):
             await until(lambda: has(store, RUN))
-        await kept.stop()
+        await recorder.stop()
 
     asyncio.run(scenario())

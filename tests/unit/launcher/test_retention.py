@@ -1,4 +1,4 @@
-"""Retention: artifacts go first and the record last, and one run that stays keeps no other."""
+"""Retention: artifacts are deleted first, the record last, and a run that cannot be deleted blocks no other."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from launcher.wiring import Storage, open_storage
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 
 
-def ended(storage: Storage, run_id: str) -> Run:
-    """A run that ended, with an artifact in a folder."""
+def finished_run(storage: Storage, run_id: str) -> Run:
+    """A finished run, with an artifact in a subfolder."""
     run = Run(run_id=run_id, job_id="1", created_at=AT, updated_at=AT).ended(
         failure(Reason.CANNOT_START), AT, Receipt()
     )
@@ -38,7 +38,7 @@ def ended(storage: Storage, run_id: str) -> Run:
 
 
 @pytest.mark.parametrize("fault", ["time", "exception"])
-def test_what_cannot_be_deleted_now_keeps_its_record_for_the_next_time_and_no_other_run(
+def test_a_run_that_cannot_be_deleted_keeps_its_record_and_blocks_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     settings = SharedSettings.from_environment(
@@ -48,18 +48,18 @@ def test_what_cannot_be_deleted_now_keeps_its_record_for_the_next_time_and_no_ot
     async def scenario() -> None:
         async with AsyncExitStack() as stack:
             storage = open_storage(settings, stack)
-            runs = [ended(storage, name) for name in ("1", "2", "3")]
+            runs = [finished_run(storage, name) for name in ("1", "2", "3")]
             remove = folder.Removal.run
 
-            def hindered(removal: folder.Removal) -> bool:
+            def remove_or_fail(removal: folder.Removal) -> bool:
                 if removal._name != "2":
                     return remove(removal)
                 if fault == "exception":
-                    raise RuntimeError("what nobody has thought of")
+                    raise RuntimeError("something unforeseen")
                 removal._deadline = 0.0
                 return remove(removal)
 
-            monkeypatch.setattr(folder.Removal, "run", hindered)
+            monkeypatch.setattr(folder.Removal, "run", remove_or_fail)
             assert await forget(runs, storage) == [runs[0], runs[2]]
             assert [run.run_id for run in storage.archive.runs()] == ["2"]
             assert [path.name for path in (tmp_path / "applications").iterdir()] == ["2"]
@@ -71,8 +71,8 @@ def test_what_cannot_be_deleted_now_keeps_its_record_for_the_next_time_and_no_ot
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("fault", [StoreUnavailable("down"), RuntimeError("what nobody has thought of")])
-def test_a_store_that_cannot_be_cleaned_does_not_keep_the_next_one_from_it(tmp_path: Path, fault: Exception) -> None:
+@pytest.mark.parametrize("fault", [StoreUnavailable("down"), RuntimeError("something unforeseen")])
+def test_a_store_that_cannot_be_cleaned_does_not_block_the_next_one(tmp_path: Path, fault: Exception) -> None:
     settings = SharedSettings.from_environment(
         {"ARCHIVE_DIR": f"{tmp_path}/archive", "APPLICATIONS_DIR": f"{tmp_path}/applications"}
     )
@@ -86,7 +86,7 @@ def test_a_store_that_cannot_be_cleaned_does_not_keep_the_next_one_from_it(tmp_p
             storage, other = open_storage(settings, stack), InMemoryRunStore()
             mirrors = [Mirror("redis", Faulty()), Mirror("mongodb", other)]
             storage = replace(storage, recorder=Recorder(storage.archive, mirrors))
-            run = ended(storage, "1")
+            run = finished_run(storage, "1")
             await other.put(run)
             retry = contextlib.nullcontext() if isinstance(fault, RuntimeError) else pytest.raises(StoreUnavailable)
             with retry:

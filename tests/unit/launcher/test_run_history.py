@@ -16,7 +16,7 @@ AT = datetime(2026, 11, 24, 8, tzinfo=UTC)
 EDGES = [AT, AT + timedelta(days=1)]
 
 
-class Away(InMemoryRunStore):
+class Unavailable(InMemoryRunStore):
     async def count_between(self, edges: Sequence[datetime]) -> Sequence[StatusCounts]:
         raise StoreUnavailable
 
@@ -25,7 +25,7 @@ def run(name: str) -> Run:
     return Run(run_id=name, job_id="4711", created_at=AT, updated_at=AT)
 
 
-def test_the_history_counts_and_runs_that_it_does_not_know_yet_are_added(tmp_path: Path) -> None:
+def test_runs_that_the_history_does_not_have_yet_are_added_to_its_counts(tmp_path: Path) -> None:
     async def check() -> None:
         history = InMemoryRunStore()
         await history.put(run("a").started(AT))
@@ -36,19 +36,19 @@ def test_the_history_counts_and_runs_that_it_does_not_know_yet_are_added(tmp_pat
     asyncio.run(check())
 
 
-def test_without_a_history_that_answers_the_archive_is_counted(tmp_path: Path) -> None:
+def test_the_archive_is_counted_if_the_history_is_unavailable(tmp_path: Path) -> None:
     async def check() -> None:
         archive = Archive(tmp_path)
         for number in range(700):
             archive.put(run(f"a-{number}"))
-        for history in (None, Away()):
+        for history in (None, Unavailable()):
             found = await RunHistory(history, archive).count_between(EDGES, [run("a-1"), run("new")])
             assert found == [{RunStatus.QUEUED: 701}]
 
     asyncio.run(check())
 
 
-def test_who_asks_the_same_within_seconds_gets_the_same_answer(tmp_path: Path) -> None:
+def test_the_same_query_within_seconds_returns_the_same_result(tmp_path: Path) -> None:
     async def check() -> None:
         history = InMemoryRunStore()
         counts = RunHistory(history, Archive(tmp_path))

@@ -1,4 +1,4 @@
-"""Runs: legal transitions, the once-only rule, outcomes."""
+"""Runs: allowed transitions, outcomes that never change, records."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def moved_to(run: Run, status: RunStatus) -> Run:
 @pytest.mark.parametrize(
     ("old", "new"), list(itertools.product(RunStatus, [status for status in RunStatus if status != "queued"]))
 )
-def test_a_run_changes_only_as_it_may(old: RunStatus, new: RunStatus) -> None:
+def test_a_run_makes_only_allowed_transitions(old: RunStatus, new: RunStatus) -> None:
     if new in TRANSITIONS[old]:
         assert moved_to(in_status(old), new).status is new
     else:
@@ -43,33 +43,35 @@ def test_a_run_changes_only_as_it_may(old: RunStatus, new: RunStatus) -> None:
             moved_to(in_status(old), new)
 
 
-def test_an_ended_run_cannot_be_cancelled() -> None:
+def test_a_finished_run_cannot_be_cancelled() -> None:
     with pytest.raises(IllegalTransition):
         in_status(RunStatus.COMPLETED).cancelling(AT)
 
 
 @given(st.integers(0, 10_000))
-def test_whatever_the_order_of_writes_the_first_end_stays(seed: int) -> None:
+def test_the_first_outcome_stays_whatever_the_order_of_writes(seed: int) -> None:
     started = QUEUED.started(AT)
     states = [QUEUED, started, started.cancelling(AT)]
     states += [run.ended(failure(Reason.PIPELINE_ERROR, exit_code=n), AT, Receipt()) for n, run in enumerate(states)]
     writes = [random.Random(seed + n).choice(states) for n in range(12)]
-    kept: Run | None = None
-    first_end: Run | None = None
+    stored: Run | None = None
+    first_outcome: Run | None = None
     for run in writes:
-        if supersedes(run, kept):
-            kept = run
-        if kept is not None and kept.status.terminal:
-            first_end = first_end or kept
-            assert kept is first_end
-        assert kept is not None
+        if supersedes(run, stored):
+            stored = run
+        if stored is not None and stored.status.terminal:
+            first_outcome = first_outcome or stored
+            assert stored is first_outcome
+        assert stored is not None
 
 
 texts = st.text(max_size=20)
 
 
 @given(texts, st.dictionaries(texts, st.one_of(texts, st.booleans(), st.integers(-9, 9))), st.integers(0, 9), texts)
-def test_a_run_survives_json(job_id: str, params: dict[str, str | bool | int], number: int, why: str) -> None:
+def test_a_run_is_unchanged_by_a_json_round_trip(
+    job_id: str, params: dict[str, str | bool | int], number: int, why: str
+) -> None:
     run = dataclasses.replace(QUEUED, job_id=job_id, params=params).started(AT)
     receipt = Receipt(lines=number, bytes=number, gaps=(Gap(first=1, last=number, why=why),))
     run = run.ended(failure(Reason.TIMED_OUT, limit=3), AT, receipt, {"a_url": job_id})
@@ -81,7 +83,7 @@ def test_a_run_survives_json(job_id: str, params: dict[str, str | bool | int], n
     ("written", "read"),
     [(r'"\ud83d"', "\N{REPLACEMENT CHARACTER}"), (r'"\ud83d\ude00"', "😀"), ("NaN", None), ("1e999", None)],
 )
-def test_a_record_that_another_program_wrote_is_read_clean(written: str, read: str | None) -> None:
+def test_a_record_written_by_another_program_is_cleaned(written: str, read: str | None) -> None:
     run = dataclasses.replace(QUEUED, params={"name": "placeholder"})
     found = Run.from_json(run.to_json().decode().replace('"placeholder"', written))
     assert found.params == {"name": read}
@@ -90,17 +92,17 @@ def test_a_record_that_another_program_wrote_is_read_clean(written: str, read: s
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '"\\ud83d"', '{"a": "\\ud83d"}', "[" * 100_000, b"\xff", "NaN"])
-def test_what_is_no_record_is_refused(text: str | bytes) -> None:
+def test_an_invalid_record_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         Run.from_json(text)
 
 
-def test_what_others_say_of_an_end_or_a_wait_can_be_recorded() -> None:
-    said = "cannot open '\udcfc'"
-    ended = QUEUED.waiting(said, AT).ended(failure(Reason.CANNOT_START, detail=said), AT, Receipt())
-    assert "cannot open '\N{REPLACEMENT CHARACTER}'" in (ended.message or "")
-    assert Run.from_json(QUEUED.waiting(said, AT).to_json()).waiting_for == "cannot open '\N{REPLACEMENT CHARACTER}'"
-    assert Run.from_json(ended.to_json()) == ended
+def test_an_undecodable_detail_of_an_outcome_or_a_wait_can_be_recorded() -> None:
+    detail = "cannot open '\udcfc'"
+    failed = QUEUED.waiting(detail, AT).ended(failure(Reason.CANNOT_START, detail=detail), AT, Receipt())
+    assert "cannot open '\N{REPLACEMENT CHARACTER}'" in (failed.message or "")
+    assert Run.from_json(QUEUED.waiting(detail, AT).to_json()).waiting_for == "cannot open '\N{REPLACEMENT CHARACTER}'"
+    assert Run.from_json(failed.to_json()) == failed
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_what_others_say_of_an_end_or_a_wait_can_be_recorded() -> None:
         (-15, Reason.LAUNCHER_LOST, "failed", Reason.LAUNCHER_LOST, 143),
     ],
 )
-def test_each_end_of_a_process_has_its_outcome(
+def test_each_way_a_process_exits_has_its_outcome(
     exit_code: int, ended_for: Reason | None, status: str, reason: Reason, shown: int
 ) -> None:
     outcome = outcome_of_process(exit_code, ended_for=ended_for, timeout=600)
@@ -138,6 +140,6 @@ def test_every_reason_has_a_sentence(reason: Reason) -> None:
     assert "None" not in text
 
 
-def test_a_signal_is_called_by_its_name() -> None:
+def test_a_signal_is_shown_by_its_name() -> None:
     assert (signal_name(11), signal_name(250)) == ("SIGSEGV", "signal 250")
     assert "memory" in sentence(Reason.KILLED_BY_SIGNAL, exit_code=-9)

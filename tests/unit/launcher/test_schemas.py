@@ -24,11 +24,11 @@ def test_job_id_can_use_any_script(job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sign", ["\0", "\n", "\x1b", "\x7f", "\x85", *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
+    "character", ["\0", "\n", "\x1b", "\x7f", "\x85", *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
 )
-def test_control_and_bidirectional_characters_are_refused(sign: str) -> None:
+def test_control_and_bidirectional_characters_are_refused(character: str) -> None:
     with pytest.raises(ValidationError, match=JOB_ID_CHARACTERS):
-        RunRequest(job_id=f"a{sign}b")
+        RunRequest(job_id=f"a{character}b")
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "\udcff", "a\ude00"])

@@ -25,14 +25,14 @@ def fault(**environ: str) -> str:
 
 
 def test_only_the_secret_is_required() -> None:
-    made = settings(PORT="", CORS_ORIGINS="")
-    assert (made.PORT, made.MAX_CONCURRENCY, made.LOG_BUFFER_LIMIT, made.PIPELINE_TIMEOUT_SECONDS) == (
+    loaded = settings(PORT="", CORS_ORIGINS="")
+    assert (loaded.PORT, loaded.MAX_CONCURRENCY, loaded.LOG_BUFFER_LIMIT, loaded.PIPELINE_TIMEOUT_SECONDS) == (
         8000,
         3,
         500,
         600,
     )
-    assert made.CORS_ORIGINS == ()
+    assert loaded.CORS_ORIGINS == ()
     assert settings(CORS_ORIGINS="https://a.example, https://b.example,").CORS_ORIGINS == (
         "https://a.example",
         "https://b.example",
@@ -48,7 +48,7 @@ def test_all_errors_are_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 64, "ab" * 32])
-def test_production_requires_a_strong_secret_and_says_how_to_make_one(secret: str) -> None:
+def test_production_requires_a_strong_secret_and_says_how_to_create_one(secret: str) -> None:
     assert "openssl rand -hex 32" in fault(RUNNER_API_SECRET=secret)
     assert "RUNNER_API_SECRET_PREVIOUS" in fault(RUNNER_API_SECRET=SECRET, RUNNER_API_SECRET_PREVIOUS=secret or "x")
 
@@ -61,9 +61,9 @@ def test_development_allows_a_short_secret_or_none_on_loopback() -> None:
 
 
 def test_secrets_are_never_shown() -> None:
-    made = settings(RUNNER_API_SECRET_PREVIOUS=SECRET[::-1])
-    assert made.secrets == (SECRET, SECRET[::-1])
-    assert SECRET not in repr(made) + str(made.model_dump())
+    loaded = settings(RUNNER_API_SECRET_PREVIOUS=SECRET[::-1])
+    assert loaded.secrets == (SECRET, SECRET[::-1])
+    assert SECRET not in repr(loaded) + str(loaded.model_dump())
     assert SECRET not in fault(RUNNER_API_SECRET=SECRET, PORT="x")
 
 
@@ -73,8 +73,8 @@ def test_pipeline_does_not_inherit_the_launchers_settings() -> None:
         *("LANGCHAIN_TRACING_V2", "LANGCHAIN_API_KEY", "LANGCHAIN_PROJECT"),
         *("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_DRIVE_FOLDER_ID", "GOOGLE_SHEET_ID"),
     }
-    seen = settings().environment_for_pipeline(dict.fromkeys({*Settings.model_fields, *own}, "x"))
-    assert set(seen) == {*own, "MONGODB_URI", "APPLICATIONS_DIR"}
+    inherited = settings().environment_for_pipeline(dict.fromkeys({*Settings.model_fields, *own}, "x"))
+    assert set(inherited) == {*own, "MONGODB_URI", "APPLICATIONS_DIR"}
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields | OperatorSettings.model_fields))

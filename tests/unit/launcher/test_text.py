@@ -1,4 +1,4 @@
-"""Text from outside is clean after one border, and nothing that a run prints can break a stream."""
+"""External text is cleaned in one place, and nothing that a run prints can break a stream."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def test_lone_surrogates_are_replaced_and_pairs_become_their_character(text: str
 
 
 @given(TEXTS)
-def test_clean_text_can_be_encoded_and_stays_as_it_is(text: str) -> None:
+def test_clean_text_can_be_encoded_and_is_not_changed_again(text: str) -> None:
     clean = clean_text(text)
     clean.encode()
     assert clean_text(clean) == clean
 
 
 @given(VALUES)
-def test_any_value_becomes_json_that_a_browser_takes(value: Any) -> None:
+def test_any_value_becomes_json_that_a_browser_accepts(value: Any) -> None:
     assert strict(to_json(value)) == strict(to_json(clean_json(value)))
 
 
 @pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: (value,), lambda value: {"\ud83d": value}])
-def test_what_is_nested_too_deep_is_cut(wrap: Callable[[Any], Any]) -> None:
+def test_deeply_nested_values_are_truncated(wrap: Callable[[Any], Any]) -> None:
     value: Any = "\ud83d"
     for _ in range(10_000):
         value = wrap(value)
@@ -78,19 +78,19 @@ def test_what_is_nested_too_deep_is_cut(wrap: Callable[[Any], Any]) -> None:
         ({"\ud83d": [float("inf")]}, {"\N{REPLACEMENT CHARACTER}": [None]}),
     ],
 )
-def test_numbers_that_not_everyone_can_hold_are_changed(value: Any, clean: Any) -> None:
+def test_numbers_outside_the_portable_range_are_converted(value: Any, clean: Any) -> None:
     assert clean_json(value) == clean
     assert type(clean_json(value)) is type(clean)
     strict(to_json({"label": "\ud83d", "more": value}))
 
 
 @pytest.mark.parametrize("text", ["one\ntwo", "one\r\ntwo", "one\u2028two", "one\vtwo"])
-def test_what_slipway_says_in_a_log_is_one_line(text: str) -> None:
+def test_a_message_in_a_log_is_one_line(text: str) -> None:
     assert one_line(text) == "one two"
 
 
 @given(outputs)
-def test_whatever_is_printed_each_line_is_one_event(output: bytes) -> None:
+def test_each_printed_line_is_one_event(output: bytes) -> None:
     for number, data in enumerate(output.split(b"\n"), 1):
         event = line_event(LogLine(number, "2026-11-28T08:00:00.000000000Z", LineKind.LINE, data)).decode()
         assert event.endswith("\n\n") and event.count("\n\n") == 1 and "\r" not in event
@@ -123,5 +123,5 @@ def test_any_run_becomes_an_event(run: dict[str, Any]) -> None:
         ('{"step": 1, "of": 2, "label": "' + "y" * 300 + '"}', {"step": 1, "of": 2, "label": "y" * 199 + "…"}),
     ],
 )
-def test_a_progress_report_is_three_fields_or_an_ordinary_line(report: str, shown: dict[str, Any] | None) -> None:
+def test_a_progress_report_has_three_fields_or_is_an_ordinary_line(report: str, shown: dict[str, Any] | None) -> None:
     assert progress_of(b"::progress:: " + report.encode()) == shown

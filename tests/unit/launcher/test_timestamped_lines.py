@@ -1,4 +1,4 @@
-"""Reading timestamped lines resumes exactly where it broke off."""
+"""Reading timestamped lines resumes exactly where it was interrupted."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ sources = st.lists(st.tuples(stamps, st.binary(max_size=30).map(lambda data: dat
 
 
 def answer(source: list[Line], since: str | None) -> bytes:
-    """What the kubelet answers: every line of the file whose stamp is not before the second."""
-    asked = [line for line in source if since is None or line[0][:19] >= since[:19]]
-    return b"".join(stamp.encode() + b" " + data + b"\n" for stamp, data in asked)
+    """What the kubelet returns: every line of the file with a stamp in that second or later."""
+    selected = [line for line in source if since is None or line[0][:19] >= since[:19]]
+    return b"".join(stamp.encode() + b" " + data + b"\n" for stamp, data in selected)
 
 
-def state_of(kept: list[TimestampedPiece]) -> ResumePoint:
-    return resume_point_of(kept[-1].timestamp if kept else None, kept)
+def state_of(pieces: list[TimestampedPiece]) -> ResumePoint:
+    return resume_point_of(pieces[-1].timestamp if pieces else None, pieces)
 
 
-def joined(kept: list[TimestampedPiece]) -> list[Line]:
+def joined(pieces: list[TimestampedPiece]) -> list[Line]:
     lines: list[Line] = []
     data = b""
-    for piece in kept:
+    for piece in pieces:
         data += piece.data
         if piece.kind is LineKind.LINE:
             lines.append((piece.timestamp, data))
@@ -50,35 +50,35 @@ def joined(kept: list[TimestampedPiece]) -> list[Line]:
 
 @settings(max_examples=400)
 @given(sources, st.lists(st.tuples(st.integers(0, 700), st.integers(1, 40)), max_size=5))
-def test_each_line_is_kept_once_whatever_the_timestamps_and_wherever_reading_breaks_off(
+def test_each_line_is_read_once_whatever_the_timestamps_and_the_interruptions(
     source: list[Line], cuts: list[tuple[int, int]]
 ) -> None:
-    kept: list[TimestampedPiece] = []
+    pieces: list[TimestampedPiece] = []
     for size, step in [*cuts, (1 << 20, 1 << 20)]:
-        state = state_of(kept)
+        state = state_of(pieces)
         body = answer(source, state.since)[:size]
         splitter, resume_filter = TimestampedSplitter(LIMIT), ResumeFilter(state)
         for at in range(0, len(body), step):
-            kept += resume_filter.rest_of(splitter.feed(body[at : at + step]))
+            pieces += resume_filter.rest_of(splitter.feed(body[at : at + step]))
         assert not resume_filter.missed
-    assert joined(kept) == source
-    assert all(len(piece.data) <= LIMIT for piece in kept)
+    assert joined(pieces) == source
+    assert all(len(piece.data) <= LIMIT for piece in pieces)
 
 
 @given(sources.filter(bool), st.data())
-def test_only_lines_that_were_rotated_away_unread_are_missed(source: list[Line], data: st.DataObject) -> None:
+def test_only_unread_lines_that_were_rotated_away_are_missed(source: list[Line], data: st.DataObject) -> None:
     ordered = [(f"2026-11-24T08:00:00.{n:09d}Z", line) for n, (_, line) in enumerate(source)]
     read = data.draw(st.integers(1, len(ordered)))
-    gone = data.draw(st.integers(0, len(ordered) - 1))
+    first_left = data.draw(st.integers(0, len(ordered) - 1))
     splitter = TimestampedSplitter(LIMIT)
-    kept = splitter.feed(answer(ordered[:read], None))
-    resume_filter = ResumeFilter(state_of(kept))
-    more = resume_filter.rest_of(TimestampedSplitter(LIMIT).feed(answer(ordered[gone:], "2026-11-24T07:59:55Z")))
-    assert resume_filter.missed == (gone >= read)
-    assert joined([*kept, *more]) == ordered[:read] + ordered[max(gone, read) :]
+    pieces = splitter.feed(answer(ordered[:read], None))
+    resume_filter = ResumeFilter(state_of(pieces))
+    more = resume_filter.rest_of(TimestampedSplitter(LIMIT).feed(answer(ordered[first_left:], "2026-11-24T07:59:55Z")))
+    assert resume_filter.missed == (first_left >= read)
+    assert joined([*pieces, *more]) == ordered[:read] + ordered[max(first_left, read) :]
 
 
-def test_the_archive_knows_how_far_the_source_is_kept(tmp_path: Path) -> None:
+def test_the_archive_returns_the_point_to_resume_from(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     writer = archive.writer("a")
     assert writer.resume_point() == ResumePoint()
@@ -96,9 +96,9 @@ def test_the_archive_knows_how_far_the_source_is_kept(tmp_path: Path) -> None:
     )
     assert writer.resume_point() == expected
     writer.close()
-    again = archive.writer("a")
-    assert again.resume_point() == expected
-    again.close()
+    reopened = archive.writer("a")
+    assert reopened.resume_point() == expected
+    reopened.close()
 
 
 def test_a_last_line_without_a_newline_is_returned_at_the_end() -> None:
@@ -121,7 +121,7 @@ def test_a_last_line_without_a_newline_is_returned_at_the_end() -> None:
         b"2026-11-24 08:00:00 a line",
     ],
 )
-def test_an_error_of_the_node_is_never_kept_as_a_line(error: bytes) -> None:
+def test_a_node_error_is_never_stored_as_a_line(error: bytes) -> None:
     with pytest.raises(NotTimestamped, match=f"^{re.escape(error.decode())}$"):
         TimestampedSplitter().feed(error + b"\n")
     splitter = TimestampedSplitter()
@@ -132,7 +132,7 @@ def test_an_error_of_the_node_is_never_kept_as_a_line(error: bytes) -> None:
             splitter.flush()
 
 
-def test_a_line_without_a_timestamp_is_noticed_before_it_ends() -> None:
+def test_a_line_without_a_timestamp_is_detected_before_it_ends() -> None:
     with pytest.raises(NotTimestamped):
         TimestampedSplitter(LIMIT).feed(b"x" * 100)
 

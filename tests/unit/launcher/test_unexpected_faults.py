@@ -60,8 +60,8 @@ def targets(*more: str, **kinds: list[str]) -> list[tuple[str, int]]:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every pause is short, so that all rounds come within a second."""
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every pause, so that all rounds happen within a second."""
     for module, name, seconds in (
         (recorder, "RECONCILE_INTERVAL_SECONDS", 0.05),
         (recorder, "PING_INTERVAL_SECONDS", 0.02),
@@ -120,22 +120,23 @@ class Stores:
         stack.push_async_callback(self.storage.recorder.stop)
         stack.push_async_callback(self.storage.publisher.stop)
 
-    async def have_every_end(self, *run_ids: str) -> None:
+    async def wait_for_every_outcome(self, *run_ids: str) -> None:
         """Wait until archive and stores agree on every run's outcome."""
         async with asyncio.timeout(30):
             for run_id in run_ids:
                 while True:
-                    kept = self.storage.archive.get(run_id)
-                    if kept and kept.status.terminal and all([await s.get(run_id) == kept for s in self.mirrored]):
+                    record = self.storage.archive.get(run_id)
+                    terminal = record is not None and record.status.terminal
+                    if terminal and all([await store.get(run_id) == record for store in self.mirrored]):
                         break
                     await asyncio.sleep(0.01)
 
 
-def asked_for(name: str, pipeline: str = "default") -> Run:
+def requested(name: str, pipeline: str = "default") -> Run:
     return Run(run_id=f"{name}-01jd", job_id=name, pipeline=pipeline, created_at=now(), updated_at=now())
 
 
-def names_of_tasks() -> set[str]:
+def task_names() -> set[str]:
     return {task.get_name() for task in asyncio.all_tasks()}
 
 
@@ -167,34 +168,34 @@ def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
             stack.push_async_callback(engine.stop)
             try:
                 await engine.start()
-            except UnexpectedFault:  # the process ends with a sentence, and its supervisor starts the next one
+            except UnexpectedFault:  # the process exits with a message, and its supervisor restarts it
                 await engine.start()
             yield stores, engine
 
     async def watch(engine: LocalEngine, stores: Stores, run_id: str) -> bytes:
-        async def look(run_id: str) -> dict[str, Any]:
+        async def read_status(run_id: str) -> dict[str, Any]:
             return view(await engine.get(run_id), await engine.place(run_id))
 
-        hub = FeedHub(stores.storage.archive, stores.storage.tail, look)
+        hub = FeedHub(stores.storage.archive, stores.storage.tail, read_status)
         return b"".join([event async for event in hub.events(run_id, 0)])
 
     async def scenario() -> None:
         async with started() as (stores, engine):  # a pause of the queue leaves one run for the next launcher
             await engine.pause(True)
-            await submitted(engine, asked_for("1", "quick"))
+            await submit(engine, requested("1", "quick"))
         async with started() as (stores, engine):
             await engine.pause(False)
-            lasting = await submitted(engine, asked_for("2", "lasting"))
-            gone = await submitted(engine, asked_for("3", "quick"))
+            lasting = await submit(engine, requested("2", "lasting"))
+            quick = await submit(engine, requested("3", "quick"))
             while (await engine.get(lasting.run_id)).status is RunStatus.QUEUED:
                 await asyncio.sleep(0.01)
             await engine.cancel(lasting.run_id)
-            for run_id in ("1-01jd", lasting.run_id, gone.run_id):
+            for run_id in ("1-01jd", lasting.run_id, quick.run_id):
                 events = await watch(engine, stores, run_id)
                 assert b"event: end\n" in events
-            await stores.have_every_end("1-01jd", lasting.run_id, gone.run_id)
+            await stores.wait_for_every_outcome("1-01jd", lasting.run_id, quick.run_id)
             assert faults.happened
-            assert names_of_tasks() >= {"mirror redis", "mirror mongodb", "reconcile stores", "retention"}
+            assert task_names() >= {"mirror redis", "mirror mongodb", "reconcile stores", "retention"}
             assert (await engine.queue()).active == 0
             assert (await engine.get(lasting.run_id)).status in (RunStatus.CANCELLED, RunStatus.FAILED)
 
@@ -205,7 +206,7 @@ def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
     asyncio.run(bounded())
 
 
-async def submitted(engine: LocalEngine, run: Run) -> Run:
+async def submit(engine: LocalEngine, run: Run) -> Run:
     """Launch a run as a client does: try again after an error."""
     try:
         return await engine.submit(run)
@@ -237,10 +238,10 @@ def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: 
             stores = Stores(tmp_path, settings, faults, stack)
             operator = Operator(cluster, stores.storage, settings)
             cluster.cache = operator
-            runs = [asked_for(name) for name in ("1", "2", "3")]
+            runs = [requested(name) for name in ("1", "2", "3")]
             kubelet = asyncio.create_task(FakeKubelet(cluster, frozenset({runs[1].run_id})).run())
             stack.callback(kubelet.cancel)
-            for run in (*runs, unwanted := asked_for("4")):
+            for run in (*runs, unwanted := requested("4")):
                 cluster.put("Job", manifests.make_job(run, Pipeline(), settings))
             cancel(cluster, unwanted.run_id)  # in the queue: its Job is deleted
             faults.watch(cluster, "cluster", CLUSTER)
@@ -250,7 +251,7 @@ def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: 
             while "running" not in str((stores.storage.archive.get(lasting) or runs[1]).status):
                 await asyncio.sleep(0.01)
             cancel(cluster, lasting)
-            await stores.have_every_end(*(run.run_id for run in (*runs, unwanted)))
+            await stores.wait_for_every_outcome(*(run.run_id for run in (*runs, unwanted)))
             while ("Job", unwanted.run_id) in cluster.objects:
                 await asyncio.sleep(0.01)
             for run in runs:
@@ -259,9 +260,9 @@ def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: 
             assert faults.happened
             assert not kubelet.done()
             tasks = {"mirror redis", "mirror mongodb", "reconcile stores", "reconcile", "admission", "retention"}
-            assert names_of_tasks() >= {*tasks, "heartbeat"}
-            kept = stores.storage.archive.get(lasting)
-            assert kept is not None and kept.status in (RunStatus.CANCELLED, RunStatus.FAILED)
+            assert task_names() >= {*tasks, "heartbeat"}
+            record = stores.storage.archive.get(lasting)
+            assert record is not None and record.status in (RunStatus.CANCELLED, RunStatus.FAILED)
 
     async def bounded() -> None:
         async with asyncio.timeout(60):

@@ -33,7 +33,7 @@ def a_run(name: str, priority: int = 0, after: float = 0) -> Run:
 
 
 class Harness:
-    """A queue on a cluster: what waits, what runs, and the quota behind it."""
+    """A queue on a cluster, with its waiting and active runs and its quota."""
 
     def __init__(
         self, waiting: Sequence[Run], *, limit: int, hard: int | str | None = None, used: int | str = 0
@@ -65,13 +65,13 @@ class Harness:
         return jobs.phase_of(job)
 
     def prepare(self, run_id: str) -> None:
-        assert run_id not in self.unsuspended()  # its folder is there before its pod can be
+        assert run_id not in self.unsuspended()  # its folder exists before its pod can
         if run_id in self.unprepared:
             raise OSError(errno.ENOSPC, "No space left on device")
         self.prepared.append(run_id)
 
     def released_before(self, name: str, pod: str | None) -> None:
-        """A run that has its slot already: without a pod yet, or with one in this phase."""
+        """Add a run that already has its slot, without a pod yet or with one in this phase."""
         job = manifests.make_job(a_run(name), Pipeline(), SETTINGS)
         job = self.cluster.put("Job", job)
         job = merged(job, manifests.release_patch(job))
@@ -96,11 +96,11 @@ class Harness:
         self.cache.observe_pod(self.cluster.put("Pod", pod))
 
     def switch(self, paused: str) -> Manifest:
-        """The queue's switch as it now is on the cluster; the cache has not seen it."""
+        """Set the queue's switch on the cluster; the cache does not have it yet."""
         return self.cluster.put("ConfigMap", {"metadata": {"name": "slipway-queue"}, "data": {"paused": paused}})
 
     def admit(self) -> list[str]:
-        """Admit once; return who was released by it, in order."""
+        """Admit once; return the released runs, in order."""
         before = self.unsuspended()
         asyncio.run(self.admission.admit())
         order = [call.removeprefix("patch Job ") for call in self.cluster.calls if call.startswith("patch Job ")]
@@ -108,7 +108,7 @@ class Harness:
 
     def unsuspended(self) -> set[str]:
         found = self.cluster.objects.items()
-        return {name for (kind, name), held in found if kind == "Job" and not held["spec"]["suspend"]}
+        return {name for (kind, name), job in found if kind == "Job" and not job["spec"]["suspend"]}
 
 
 def test_the_first_in_the_queue_are_released_into_the_free_slots() -> None:
@@ -138,12 +138,12 @@ def test_a_slot_is_free_as_soon_as_its_pod_has_terminated() -> None:
 @pytest.mark.parametrize(
     ("pods", "expected"),
     [
-        pytest.param([], 3, id="nothing runs"),
+        pytest.param([], 3, id="no active run"),
         pytest.param(["Running"], 2, id="one runs"),
-        pytest.param(["Pending"], 2, id="one is being made"),
+        pytest.param(["Pending"], 2, id="one is pending"),
         pytest.param([None], 2, id="one has no pod yet"),
-        pytest.param(["Succeeded", "Failed"], 3, id="two are over"),
-        pytest.param(["Running", "Pending", None], 0, id="all slots taken"),
+        pytest.param(["Succeeded", "Failed"], 3, id="two have finished"),
+        pytest.param(["Running", "Pending", None], 0, id="all slots in use"),
         pytest.param(["Running", "Running", "Running", "Running"], 0, id="more than the limit"),
     ],
 )
@@ -159,14 +159,14 @@ def test_slots_in_use_are_counted_from_the_cache(pods: list[str | None], expecte
     [
         pytest.param(5, 0, 0, 3, id="room for all"),
         pytest.param(2, 0, 0, 2, id="less room than slots"),
-        pytest.param(5, 4, 0, 1, id="pods of others take room"),
+        pytest.param(5, 4, 0, 1, id="other pods take room"),
         pytest.param(5, 5, 0, 0, id="no room"),
         pytest.param(5, 9, 0, 0, id="more used than allowed"),
-        pytest.param(3, 0, 1, 2, id="room is kept for a release on its way"),
-        pytest.param(2, 0, 2, 0, id="all room is kept for releases on their way"),
+        pytest.param(3, 0, 1, 2, id="room is reserved for a release in flight"),
+        pytest.param(2, 0, 2, 0, id="all room is reserved for releases in flight"),
     ],
 )
-def test_nothing_is_released_against_the_quota(hard: int, used: int, in_flight: int, expected: int) -> None:
+def test_nothing_is_released_beyond_the_quota(hard: int, used: int, in_flight: int, expected: int) -> None:
     harness = Harness(
         [a_run(f"w{number}", after=number) for number in range(3)], limit=3 + in_flight, hard=hard, used=used
     )
@@ -175,7 +175,7 @@ def test_nothing_is_released_against_the_quota(hard: int, used: int, in_flight: 
     assert len(harness.admit()) == expected
 
 
-def test_without_a_quota_the_limit_alone_holds() -> None:
+def test_without_a_quota_only_the_limit_applies() -> None:
     assert Harness([a_run("a"), a_run("b", after=1)], limit=1).admit() == ["a"]
 
 
@@ -199,7 +199,7 @@ def test_a_quota_without_pods_does_not_limit_runs() -> None:
 @pytest.mark.parametrize(
     ("hard", "used", "expected"), [("1k", "998", 2), ("1k", "1k", 0), ("2k", "1k", 3), ("1k", "0", 3)]
 )
-def test_a_quota_of_a_thousand_is_read_as_kubernetes_writes_it(hard: str, used: str, expected: int) -> None:
+def test_a_quota_of_a_thousand_is_read_in_kubernetes_notation(hard: str, used: str, expected: int) -> None:
     harness = Harness([a_run(f"w{number}", after=number) for number in range(3)], limit=3, hard=hard, used=used)
     assert len(harness.admit()) == expected
 
@@ -240,24 +240,24 @@ def test_a_job_that_has_changed_is_released_and_its_new_version_cached() -> None
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "faults",
     [
         pytest.param([], id="refused"),
         pytest.param([ObjectChanged("Precondition failed: UID in precondition: a")], id="changed"),
     ],
 )
-def test_a_replaced_job_is_released_after_its_event(answer: list[Exception]) -> None:
+def test_a_replaced_job_is_released_after_its_event(faults: list[Exception]) -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
-    harness.cluster.faults["patch Job a"] = answer
-    anew = harness.cluster.put("Job", manifests.make_job(a_run("a"), Pipeline(), SETTINGS))
+    harness.cluster.faults["patch Job a"] = faults
+    replacement = harness.cluster.put("Job", manifests.make_job(a_run("a"), Pipeline(), SETTINGS))
     assert harness.admit() == ["b"]
     assert harness.cluster.objects["Job", "a"]["spec"]["suspend"]
-    harness.cache.observe_job(anew)
+    harness.cache.observe_job(replacement)
     harness.seconds += 2
     assert harness.admit() == ["a"]
 
 
-@pytest.mark.parametrize("fault", ["the cluster refuses", "the folder cannot be made"])
+@pytest.mark.parametrize("fault", ["the cluster refuses", "the folder cannot be created"])
 def test_a_run_that_cannot_be_released_does_not_block_others(fault: str) -> None:
     harness = Harness([a_run("a"), a_run("b", after=1)], limit=2, hard=2)
     if fault == "the cluster refuses":
@@ -311,7 +311,7 @@ others = st.lists(st.sampled_from([None, "Pending", "Running", "Succeeded", "Fai
 
 
 @given(queues, others, st.integers(1, 5), st.none() | st.integers(0, 6), st.booleans())
-def test_the_limit_holds_and_no_slot_stays_free(
+def test_the_limit_holds_and_no_slot_stays_unused(
     queue: list[tuple[int, int]], pods: list[str | None], limit: int, hard: int | None, paused: bool
 ) -> None:
     runs = [a_run(f"w{number}", priority, after) for number, (priority, after) in enumerate(queue)]

@@ -25,10 +25,10 @@ PIPELINES = "default:\n  command: [run]\n  artifacts: {cv_md_url: CV.md, report_
 @given(shape=shapes, output=outputs, words=st.text(max_size=80), code=st.sampled_from([0, 1, 137, 255]))
 def test_any_run_finishes_and_its_stream_ends(shape: list[Entry], output: bytes, words: str, code: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(executed(Path(folder), shape, output, words, code))
+        asyncio.run(execute(Path(folder), shape, output, words, code))
 
 
-async def executed(folder: Path, shape: list[Entry], output: bytes, words: str, code: int) -> None:
+async def execute(folder: Path, shape: list[Entry], output: bytes, words: str, code: int) -> None:
     (folder / "pipelines.yaml").write_text(PIPELINES)
     async with AsyncExitStack() as stack, asyncio.timeout(60):
         harness = Harness(folder, stack, PIPELINES_FILE=str(folder / "pipelines.yaml"))
@@ -44,7 +44,7 @@ async def executed(folder: Path, shape: list[Entry], output: bytes, words: str, 
         phase = "Failed" if code else "Succeeded"
         harness.put_pod(phase, message=words, reason=words[:20], **ended(code))
         run = await harness.end()
-        if run.reason != "ArtifactsTooLarge":  # as a sparse file of a terabyte is
+        if run.reason != "ArtifactsTooLarge":  # for example, because of a sparse file of a terabyte
             assert run.status is (RunStatus.FAILED if code else RunStatus.COMPLETED)
         assert run.exit_code == code
         check_events(await streamed(harness))
@@ -54,10 +54,10 @@ async def executed(folder: Path, shape: list[Entry], output: bytes, words: str, 
 async def streamed(harness: Harness) -> list[tuple[str, str, str]]:
     """Return the events of the run's stream, as a browser reads them."""
 
-    async def look(run_id: str) -> dict[str, Any]:
+    async def read_status(run_id: str) -> dict[str, Any]:
         return view(harness.archived, None)
 
-    hub = FeedHub(harness.storage.archive, harness.storage.tail, look)
+    hub = FeedHub(harness.storage.archive, harness.storage.tail, read_status)
     wire = b"".join([body async for body in hub.events(NAME, 0)]).decode()
     events = []
     for block in wire.split("\n\n")[:-1]:

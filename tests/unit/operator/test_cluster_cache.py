@@ -1,4 +1,4 @@
-"""The cluster cache: which version of Jobs and pods counts, and who is woken by a change."""
+"""The cluster cache: which version of Jobs and pods wins, and which waiters a change wakes."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def switch(version: int, data: dict[str, str] | None) -> Manifest:
     return {"metadata": {"name": "slipway-queue", "resourceVersion": str(version)}, "data": data}
 
 
-def listed(version: int, *items: Manifest) -> Listing:
-    """What is there at a version of the cluster."""
+def listing(version: int, *items: Manifest) -> Listing:
+    """A listing of the cluster at a version."""
     return Listing(list(items), version)
 
 
@@ -87,7 +87,7 @@ def version_of(manifest: Any) -> Any:
 
 
 @pytest.mark.parametrize("versions", [["5", "9"], ["9", "5"], ["9", "10"], ["10", "9"]])
-def test_the_newest_version_counts_in_any_order_of_events(versions: list[str]) -> None:
+def test_the_newest_version_wins_in_any_order_of_events(versions: list[str]) -> None:
     cache = ClusterCache()
     for version in versions:
         cache.observe_job(job(int(version)))
@@ -99,15 +99,15 @@ def test_the_newest_version_counts_in_any_order_of_events(versions: list[str]) -
 @given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, unique_by=lambda event: event[0]))
 def test_events_in_any_order_leave_the_newest_state(events: list[tuple[int, bool]]) -> None:
     cache = ClusterCache()
-    for version, gone in events:
-        cache.observe_job(job(version), deleted=gone)
-        cache.observe_pod(pod(version), deleted=gone)
-    newest, gone = max(events)
+    for version, deleted in events:
+        cache.observe_job(job(version), deleted=deleted)
+        cache.observe_pod(pod(version), deleted=deleted)
+    newest, deleted = max(events)
     observed = cache.get("a")
     assert (
         (version_of(observed.job), observed.job_deleted)
         == (version_of(observed.pod), observed.pod_deleted)
-        == (str(newest), gone)
+        == (str(newest), deleted)
     )
 
 
@@ -133,16 +133,16 @@ def test_an_event_from_before_the_deletion_restores_nothing() -> None:
     assert cache.get("a").pod_deleted
 
 
-def test_the_same_version_again_is_not_a_change() -> None:
+def test_a_repeated_version_is_not_a_change() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    seen = cache.get("a")
+    observed = cache.get("a")
     cache.changed.clear()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    cache.resync(listed(9, job(1)), listed(9, pod(2)))
-    assert cache.get("a") == seen
+    cache.resync(listing(9, job(1)), listing(9, pod(2)))
+    assert cache.get("a") == observed
     assert not cache.changed.is_set()
 
 
@@ -152,13 +152,13 @@ def test_a_deletion_with_the_same_version_is_a_change_once() -> None:
     cache.observe_pod(pod(2))
     cache.observe_pod(pod(2), deleted=True)
     cache.observe_job(job(1), deleted=True)
-    seen = cache.get("a")
-    assert seen.job_deleted and seen.pod_deleted
+    observed = cache.get("a")
+    assert observed.job_deleted and observed.pod_deleted
     cache.observe_job(job(1), deleted=True)
     cache.observe_pod(pod(2), deleted=True)
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    assert cache.get("a") == seen
+    assert cache.get("a") == observed
 
 
 def test_a_replaced_job_starts_without_the_old_state() -> None:
@@ -185,7 +185,7 @@ def test_a_replaced_job_does_not_have_the_old_jobs_pod() -> None:
     assert not cache.get("a").pod_deleted
 
 
-def test_an_old_pod_does_not_go_to_the_new_job() -> None:
+def test_an_old_pod_is_not_assigned_to_the_new_job() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1, "first"))
     cache.observe_pod(pod(2, owner="first"))
@@ -193,13 +193,13 @@ def test_an_old_pod_does_not_go_to_the_new_job() -> None:
     observed = cache.get("a")
     cache.observe_pod(pod(8, phase="Failed", owner="first"))
     cache.observe_pod(pod(9, phase="Failed", owner="first"), deleted=True)
-    cache.resync(listed(9, job(7, "second")), listed(9, pod(8, phase="Failed", owner="first")))
+    cache.resync(listing(9, job(7, "second")), listing(9, pod(8, phase="Failed", owner="first")))
     assert cache.get("a") == observed
     cache.observe_pod(pod(10, "new", "Pending", owner="second"))
     assert uid_of(cache.get("a").pod) == "new"
 
 
-@pytest.mark.parametrize("owner", [None, "somebody"])
+@pytest.mark.parametrize("owner", [None, "other"])
 def test_a_pod_with_the_jobs_name_but_another_uid_is_ignored(owner: str | None) -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
@@ -208,14 +208,14 @@ def test_a_pod_with_the_jobs_name_but_another_uid_is_ignored(owner: str | None) 
 
 
 def test_a_pod_observed_before_its_job_is_kept_if_the_uid_matches() -> None:
-    for owner, kept in [("job", "pod"), ("first", None)]:
+    for owner, expected in [("job", "pod"), ("first", None)]:
         cache = ClusterCache()
         cache.observe_pod(pod(2, owner=owner))
         cache.observe_job(job(1))
-        assert uid_of(cache.get("a").pod) == kept
+        assert uid_of(cache.get("a").pod) == expected
 
 
-def test_of_several_pods_the_youngest_counts() -> None:
+def test_the_youngest_of_several_pods_is_used() -> None:
     cache = ClusterCache()
     cache.observe_pod(pod(5, "old", second=1))
     cache.observe_pod(pod(6, "young", second=2))
@@ -235,12 +235,12 @@ def test_a_pod_without_a_job_is_ignored() -> None:
 
 def test_managed_fields_are_not_cached() -> None:
     cache = ClusterCache()
-    seen = job(1)
-    cache.observe_job(seen)
-    kept = cache.get("a").job
-    assert kept is not None
-    assert "managedFields" not in kept["metadata"]
-    assert "managedFields" in seen["metadata"]
+    observed = job(1)
+    cache.observe_job(observed)
+    cached = cache.get("a").job
+    assert cached is not None
+    assert "managedFields" not in cached["metadata"]
+    assert "managedFields" in observed["metadata"]
 
 
 def test_a_listing_marks_missing_objects_as_deleted_and_adds_new_ones() -> None:
@@ -248,44 +248,45 @@ def test_a_listing_marks_missing_objects_as_deleted_and_adds_new_ones() -> None:
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
     cache.observe_job(job(3, "other", name="b"))
-    cache.resync(listed(4, job(3, "other", name="b"), job(4, "new", name="c")), listed(4, pod(2)))
+    cache.resync(listing(4, job(3, "other", name="b"), job(4, "new", name="c")), listing(4, pod(2)))
     assert cache.get("a").job_deleted
     assert not cache.get("a").pod_deleted
     assert not cache.get("b").job_deleted
     assert version_of(cache.get("c").job) == "4"
-    cache.resync(listed(5), listed(5))
+    cache.resync(listing(5), listing(5))
     assert cache.get("a").pod_deleted
     assert all(observed.job_deleted for _, observed in cache.items())
 
 
-@pytest.mark.parametrize(("version", "gone"), [(8, False), (9, True), (10, True)])
-def test_an_object_newer_than_the_listing_is_not_deleted(version: int, gone: bool) -> None:
+@pytest.mark.parametrize(("version", "deleted"), [(8, False), (9, True), (10, True)])
+def test_an_object_newer_than_the_listing_is_not_deleted(version: int, deleted: bool) -> None:
     for jobs_version, pods_version in [(version, 20), (20, version)]:
         cache = ClusterCache()
         cache.observe_job(job(9))
         cache.observe_pod(pod(9))
-        cache.resync(listed(jobs_version), listed(pods_version))
+        cache.resync(listing(jobs_version), listing(pods_version))
         observed = cache.get("a")
-        assert (observed.job_deleted, observed.pod_deleted) == (gone or jobs_version == 20, gone or pods_version == 20)
+        assert observed.job_deleted is (deleted or jobs_version == 20)
+        assert observed.pod_deleted is (deleted or pods_version == 20)
 
 
 def test_a_listing_from_before_the_deletion_restores_nothing() -> None:
     cache = ClusterCache()
     cache.observe_job(job(4), deleted=True)
     cache.observe_pod(pod(5), deleted=True)
-    seen = cache.get("a")
-    cache.resync(listed(4, job(3)), listed(4, pod(4)))
-    cache.resync(listed(4, job(4)), listed(5, pod(5)))
-    assert cache.get("a") == seen
+    observed = cache.get("a")
+    cache.resync(listing(4, job(3)), listing(4, pod(4)))
+    cache.resync(listing(4, job(4)), listing(5, pod(5)))
+    assert cache.get("a") == observed
 
 
 def test_a_listing_without_a_run_wakes_its_waiter_once() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
-    cache.resync(listed(2), listed(2))
-    seen = cache.get("a")
-    cache.resync(listed(3), listed(3))
-    assert cache.get("a") == seen
+    cache.resync(listing(2), listing(2))
+    observed = cache.get("a")
+    cache.resync(listing(3), listing(3))
+    assert cache.get("a") == observed
 
 
 RELEASED: Manifest = {"suspend": False}
@@ -296,20 +297,20 @@ FAILED: Manifest = {"conditions": [{"type": "Failed", "status": "True"}]}
     ("observed", "busy"),
     [
         pytest.param(ObservedRun(), False, id="nothing known"),
-        pytest.param(ObservedRun(job=job(1)), False, id="waits"),
-        pytest.param(ObservedRun(job=job(1, **RELEASED)), True, id="released, pod not there yet"),
+        pytest.param(ObservedRun(job=job(1)), False, id="queued"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED)), True, id="released, no pod yet"),
         pytest.param(ObservedRun(job=job(1, **RELEASED, **FAILED)), False, id="failed without a pod"),
         pytest.param(ObservedRun(job=job(1, **RELEASED), job_deleted=True), False, id="deleted without a pod"),
         pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2, phase="Pending")), True, id="pod pending"),
-        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2)), True, id="pod runs"),
-        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2, phase="Succeeded")), False, id="pod over"),
-        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2), pod_deleted=True), False, id="pod gone"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2)), True, id="pod running"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2, phase="Succeeded")), False, id="pod finished"),
+        pytest.param(ObservedRun(job=job(1, **RELEASED), pod=pod(2), pod_deleted=True), False, id="pod deleted"),
         pytest.param(
-            ObservedRun(job=job(1, **RELEASED), job_deleted=True, pod=pod(2)), True, id="Job gone, pod ending"
+            ObservedRun(job=job(1, **RELEASED), job_deleted=True, pod=pod(2)), True, id="Job deleted, pod ending"
         ),
         pytest.param(ObservedRun(job=job(1, phase="released"), pod=pod(2)), True, id="suspended again, pod ending"),
         pytest.param(ObservedRun(job=job(1, suspend=False, phase="queued"), pod=pod(2)), False, id="rejected"),
-        pytest.param(ObservedRun(pod=pod(2)), True, id="pod seen before its Job"),
+        pytest.param(ObservedRun(pod=pod(2)), True, id="pod observed before its Job"),
     ],
 )
 def test_a_run_holds_a_slot_from_its_release_until_it_has_stopped(observed: ObservedRun, busy: bool) -> None:
@@ -317,7 +318,7 @@ def test_a_run_holds_a_slot_from_its_release_until_it_has_stopped(observed: Obse
 
 
 @pytest.mark.parametrize(
-    ("data", "gone", "paused"),
+    ("data", "deleted", "paused"),
     [
         ({"paused": "true"}, False, True),
         ({"paused": "false"}, False, False),
@@ -327,14 +328,14 @@ def test_a_run_holds_a_slot_from_its_release_until_it_has_stopped(observed: Obse
         ({"paused": "true"}, True, False),
     ],
 )
-def test_only_the_value_true_pauses_the_queue(data: dict[str, str] | None, gone: bool, paused: bool) -> None:
+def test_only_the_value_true_pauses_the_queue(data: dict[str, str] | None, deleted: bool, paused: bool) -> None:
     cache = ClusterCache()
-    cache.observe_queue_config(switch(1, data), deleted=gone)
+    cache.observe_queue_config(switch(1, data), deleted=deleted)
     assert cache.paused is paused
     assert cache.changed.is_set()
 
 
-def test_the_newest_version_of_the_queue_config_counts_in_any_order() -> None:
+def test_the_newest_version_of_the_queue_config_wins_in_any_order() -> None:
     cache = ClusterCache()
     cache.observe_queue_config(switch(10, {"paused": "true"}))
     cache.changed.clear()
@@ -347,10 +348,10 @@ def test_the_newest_version_of_the_queue_config_counts_in_any_order() -> None:
 
 CHANGES: list[tuple[str, Callable[[ClusterCache], None]]] = [
     ("a newer Job", lambda cache: cache.observe_job(job(2))),
-    ("the Job's end", lambda cache: cache.observe_job(job(2), deleted=True)),
+    ("the Job's deletion", lambda cache: cache.observe_job(job(2), deleted=True)),
     ("a pod", lambda cache: cache.observe_pod(pod(2))),
-    ("a listing without it", lambda cache: cache.resync(listed(1), listed(1))),
-    ("a word to wake up", lambda cache: cache.notify("a")),
+    ("a listing without it", lambda cache: cache.resync(listing(1), listing(1))),
+    ("a notification", lambda cache: cache.notify("a")),
     ("its eviction", lambda cache: cache.evict("a")),
 ]
 changes = pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in CHANGES])
@@ -367,37 +368,37 @@ def known() -> ClusterCache:
 def test_a_waiter_is_woken_by(change: Callable[[ClusterCache], None]) -> None:
     async def scenario() -> None:
         cache = known()
-        seen = cache.get("a")
+        observed = cache.get("a")
 
         async def act() -> None:
             change(cache)
 
         async with asyncio.timeout(5):
-            await asyncio.gather(cache.wait_for_change("a", seen, None), cache.wait_for_change("a", seen, None), act())
+            await asyncio.gather(*(cache.wait_for_change("a", observed, None) for _ in range(2)), act())
 
     asyncio.run(scenario())
 
 
 @changes
-def test_a_change_since_the_observation_is_not_waited_for(change: Callable[[ClusterCache], None]) -> None:
+def test_a_change_since_the_observation_ends_the_wait_at_once(change: Callable[[ClusterCache], None]) -> None:
     async def scenario() -> None:
         cache = known()
-        seen = cache.get("a")
+        observed = cache.get("a")
         change(cache)
         async with asyncio.timeout(5):
-            await cache.wait_for_change("a", seen, None)
+            await cache.wait_for_change("a", observed, None)
 
     asyncio.run(scenario())
 
 
-def test_a_change_of_another_run_wakes_nobody() -> None:
+def test_a_change_of_another_run_wakes_no_waiter() -> None:
     async def scenario() -> None:
         cache = known()
         waiting = asyncio.ensure_future(cache.wait_for_change("a", cache.get("a"), None))
 
         async def act() -> None:
             cache.observe_job(job(5, "other", name="b"))
-            cache.observe_job(job(0))  # an older version of its own is no news either
+            cache.observe_job(job(0))  # an older version is not a change either
 
         await asyncio.gather(act(), cache.wait_for_change("a", cache.get("a"), 0))
         assert not waiting.done()

@@ -63,16 +63,18 @@ def pod(kind: str, *, deleting: bool = False) -> Manifest:
         "running": {"running": {"startedAt": "2026-11-24T08:00:00Z"}},
         "succeeded": {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-24T08:00:00Z"}},
         "failed": {"terminated": {"exitCode": 3, "reason": "Error", "startedAt": "2026-11-24T08:00:00Z"}},
-        "late": {"terminated": {"exitCode": 143, "reason": "Error", "startedAt": "2026-11-24T08:00:00Z"}},
+        "timed out": {"terminated": {"exitCode": 143, "reason": "Error", "startedAt": "2026-11-24T08:00:00Z"}},
         "creating": {"waiting": {"reason": "ContainerCreating"}},
         "pulling": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}},
         "misnamed": {"waiting": {"reason": "InvalidImageName"}},
         "refused": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}},
     }
     state = states.get(kind, {})
-    phase = {"running": "Running", "succeeded": "Succeeded", "failed": "Failed", "late": "Failed"}.get(kind, "Pending")
+    phase = {"running": "Running", "succeeded": "Succeeded", "failed": "Failed", "timed out": "Failed"}.get(
+        kind, "Pending"
+    )
     status: dict[str, Any] = {"phase": phase, "containerStatuses": [{"name": "pipeline", "state": state}]}
-    if kind == "late":
+    if kind == "timed out":
         status["reason"] = "DeadlineExceeded"
     if kind == "unschedulable":
         status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
@@ -100,131 +102,153 @@ CAUSES = {
 }
 """Each cause of waiting by its name, with a pod that shows it."""
 GRACES = {"no pod": 30, "Unschedulable": 300, "ImagePull": 120, "CannotStart": 30, "CannotStart slow": 600}
-"""How long each may last; one that is not among them is not waited for."""
+"""How long each may last, in seconds. A cause that is not listed has no grace period."""
 
 
-def gist(step: Step) -> str:
+def summary(step: Step) -> str:
     """A step in a word or two."""
     match step:
         case Wait():
-            return "look"
+            return "wait"
         case Terminate(reason=reason):
-            return f"end: {reason}"
+            return f"terminate: {reason}"
         case Finish(outcome=outcome):
-            return f"conclude: {outcome.status}, {outcome.reason}"
+            return f"finish: {outcome.status}, {outcome.reason}"
 
 
 @pytest.mark.parametrize(
     ("of_job", "of_pod", "expected"),
     [
-        pytest.param(job("queued"), None, "look", id="it waits"),
-        pytest.param(job("queued", cancelled=True), None, "conclude: cancelled, Cancelled", id="cancelled as it waits"),
+        pytest.param(job("queued"), None, "wait", id="queued"),
+        pytest.param(job("queued", cancelled=True), None, "finish: cancelled, Cancelled", id="cancelled while queued"),
         pytest.param(
-            job("queued", cancelled=True), pod("running"), "look", id="cancelled as it waits, with a pod that runs"
+            job("queued", cancelled=True), pod("running"), "wait", id="cancelled while queued, with a running pod"
         ),
         pytest.param(
             job("queued", cancelled=True),
             pod("failed"),
-            "conclude: cancelled, Cancelled",
-            id="cancelled as it waits, its pod is over",
+            "finish: cancelled, Cancelled",
+            id="cancelled while queued, its pod has finished",
         ),
-        pytest.param(job("queued", faulty=True), None, "conclude: failed, Rejected", id="out of form"),
+        pytest.param(job("queued", faulty=True), None, "finish: failed, Rejected", id="requirements not met"),
         pytest.param(
-            job("queued", faulty=True, cancelled=True), None, "conclude: failed, Rejected", id="out of form, cancelled"
+            job("queued", faulty=True, cancelled=True),
+            None,
+            "finish: failed, Rejected",
+            id="requirements not met, cancelled",
         ),
-        pytest.param(job("queued", suspended=False), None, "end: Rejected", id="not held back"),
-        pytest.param(job("queued", suspended=False), pod("running"), "end: Rejected", id="not held back, runs"),
+        pytest.param(job("queued", suspended=False), None, "terminate: Rejected", id="not suspended"),
         pytest.param(
-            job("queued", end_for="Rejected"), pod("running"), "end: Rejected", id="rejected, its pod still runs"
+            job("queued", suspended=False), pod("running"), "terminate: Rejected", id="not suspended, running"
+        ),
+        pytest.param(
+            job("queued", end_for="Rejected"),
+            pod("running"),
+            "terminate: Rejected",
+            id="rejected, its pod still running",
         ),
         pytest.param(
             job("queued", end_for="Rejected"),
             pod("running", deleting=True),
-            "end: Rejected",
-            id="rejected, its pod is ending",
+            "terminate: Rejected",
+            id="rejected, its pod terminating",
         ),
         pytest.param(
-            job("queued", end_for="Rejected"), pod("failed"), "conclude: failed, Rejected", id="rejected, pod over"
+            job("queued", end_for="Rejected"), pod("failed"), "finish: failed, Rejected", id="rejected, pod finished"
         ),
-        pytest.param(job("queued", end_for="Rejected"), None, "conclude: failed, Rejected", id="rejected, no pod"),
+        pytest.param(job("queued", end_for="Rejected"), None, "finish: failed, Rejected", id="rejected, no pod"),
         pytest.param(
             job("queued", suspended=False, finished="Complete"),
             pod("succeeded"),
-            "conclude: failed, Rejected",
-            id="not held back, done before anybody looked",
+            "finish: failed, Rejected",
+            id="not suspended, finished before it was observed",
         ),
-        pytest.param(job(), None, "look", id="released"),
-        pytest.param(job(suspended=True), None, "look", id="suspended by hand after its release"),
+        pytest.param(job(), None, "wait", id="released"),
+        pytest.param(job(suspended=True), None, "wait", id="suspended by hand after its release"),
         pytest.param(
             job(suspended=True, cancelled=True),
             None,
-            "conclude: cancelled, Cancelled",
-            id="cancelled before its pod, no pod comes any more",
+            "finish: cancelled, Cancelled",
+            id="cancelled before its pod, which will not be created",
         ),
         pytest.param(
             job(suspended=True, end_for="CannotStart"),
             None,
-            "conclude: failed, CannotStart",
-            id="given up before its pod, no pod comes any more",
+            "finish: failed, CannotStart",
+            id="given up before its pod, which will not be created",
         ),
-        pytest.param(job(suspended=True), pod("running"), "look", id="suspended by hand, its pod still runs"),
-        pytest.param(job(cancelled=True), None, "end: Cancelled", id="cancelled before its pod"),
-        pytest.param(job(end_for="CannotStart"), None, "end: CannotStart", id="given up before its pod"),
-        pytest.param(job(finished="Complete"), None, "conclude: completed, Completed", id="done, pod gone"),
-        pytest.param(job(finished="Failed"), None, "conclude: failed, Deleted", id="failed, pod gone"),
+        pytest.param(job(suspended=True), pod("running"), "wait", id="suspended by hand, its pod still running"),
+        pytest.param(job(cancelled=True), None, "terminate: Cancelled", id="cancelled before its pod"),
+        pytest.param(job(end_for="CannotStart"), None, "terminate: CannotStart", id="given up before its pod"),
+        pytest.param(job(finished="Complete"), None, "finish: completed, Completed", id="completed, pod deleted"),
+        pytest.param(job(finished="Failed"), None, "finish: failed, Deleted", id="failed, pod deleted"),
         pytest.param(
-            job(cancelled=True, finished="Failed"), None, "conclude: cancelled, Cancelled", id="cancelled, pod gone"
+            job(cancelled=True, finished="Failed"), None, "finish: cancelled, Cancelled", id="cancelled, pod deleted"
         ),
         pytest.param(
-            job(end_for="CannotStart", finished="Failed"), None, "conclude: failed, CannotStart", id="given up, no pod"
+            job(end_for="CannotStart", finished="Failed"), None, "finish: failed, CannotStart", id="given up, no pod"
         ),
-        pytest.param(job(), pod("unscheduled"), "look", id="pod without a node"),
-        pytest.param(job(), pod("unschedulable"), "look", id="no room yet"),
-        pytest.param(job(), pod("creating"), "look", id="container being made"),
-        pytest.param(job(), pod("pulling"), "look", id="image not pulled yet"),
-        pytest.param(job(), pod("misnamed"), "end: InvalidImage", id="image misnamed"),
-        pytest.param(job(), pod("running"), "look", id="runs"),
-        pytest.param(job(), pod("succeeded"), "conclude: completed, Completed", id="done"),
+        pytest.param(job(), pod("unscheduled"), "wait", id="pod without a node"),
+        pytest.param(job(), pod("unschedulable"), "wait", id="unschedulable"),
+        pytest.param(job(), pod("creating"), "wait", id="container being created"),
+        pytest.param(job(), pod("pulling"), "wait", id="image not pulled yet"),
+        pytest.param(job(), pod("misnamed"), "terminate: InvalidImage", id="invalid image name"),
+        pytest.param(job(), pod("running"), "wait", id="running"),
+        pytest.param(job(), pod("succeeded"), "finish: completed, Completed", id="completed"),
         pytest.param(
-            job(finished="Complete"), pod("succeeded"), "conclude: completed, Completed", id="done, Job as well"
+            job(finished="Complete"), pod("succeeded"), "finish: completed, Completed", id="completed, Job complete"
         ),
-        pytest.param(job(), pod("failed"), "conclude: failed, PipelineError", id="failed"),
-        pytest.param(job(), pod("late"), "conclude: failed, TimedOut", id="ended by its deadline"),
-        pytest.param(job(cancelled=True), pod("unscheduled"), "end: Cancelled", id="cancelled without a node"),
-        pytest.param(job(cancelled=True), pod("creating"), "end: Cancelled", id="cancelled before its container"),
-        pytest.param(job(cancelled=True), pod("running"), "end: Cancelled", id="cancelled while running"),
-        pytest.param(job(cancelled=True), pod("running", deleting=True), "look", id="cancelled and ending"),
-        pytest.param(job(cancelled=True), pod("late"), "conclude: cancelled, Cancelled", id="cancelled and over"),
-        pytest.param(job(cancelled=True), pod("succeeded"), "conclude: completed, Completed", id="cancelled too late"),
-        pytest.param(job(end_for="TimedOut"), pod("running"), "end: TimedOut", id="to be ended, after a restart"),
-        pytest.param(job(end_for="ArtifactsTooLarge"), pod("late"), "conclude: failed, ArtifactsTooLarge", id="ended"),
-        pytest.param(job(end_for="ImagePull"), pod("late"), "conclude: failed, ImagePull", id="ended while pulling"),
-        pytest.param(job(), pod("running", deleting=True), "look", id="pod being deleted"),
+        pytest.param(job(), pod("failed"), "finish: failed, PipelineError", id="failed"),
+        pytest.param(job(), pod("timed out"), "finish: failed, TimedOut", id="terminated by its deadline"),
+        pytest.param(job(cancelled=True), pod("unscheduled"), "terminate: Cancelled", id="cancelled without a node"),
+        pytest.param(job(cancelled=True), pod("creating"), "terminate: Cancelled", id="cancelled before its container"),
+        pytest.param(job(cancelled=True), pod("running"), "terminate: Cancelled", id="cancelled while running"),
+        pytest.param(job(cancelled=True), pod("running", deleting=True), "wait", id="cancelled and terminating"),
         pytest.param(
-            job(), pod("succeeded", deleting=True), "conclude: failed, Deleted", id="deleted, answered with exit 0"
+            job(cancelled=True), pod("timed out"), "finish: cancelled, Cancelled", id="cancelled and finished"
         ),
-        pytest.param(job(), pod("failed", deleting=True), "conclude: failed, Deleted", id="deleted while running"),
+        pytest.param(job(cancelled=True), pod("succeeded"), "finish: completed, Completed", id="cancelled too late"),
+        pytest.param(
+            job(end_for="TimedOut"), pod("running"), "terminate: TimedOut", id="to be terminated, after a restart"
+        ),
+        pytest.param(
+            job(end_for="ArtifactsTooLarge"), pod("timed out"), "finish: failed, ArtifactsTooLarge", id="terminated"
+        ),
+        pytest.param(
+            job(end_for="ImagePull"), pod("timed out"), "finish: failed, ImagePull", id="terminated while pulling"
+        ),
+        pytest.param(job(), pod("running", deleting=True), "wait", id="pod being deleted"),
+        pytest.param(job(), pod("succeeded", deleting=True), "finish: failed, Deleted", id="deleted, exit 0"),
+        pytest.param(job(), pod("failed", deleting=True), "finish: failed, Deleted", id="deleted while running"),
     ],
 )
 def test_the_next_step_for_an_existing_job(of_job: Manifest, of_pod: Manifest | None, expected: str) -> None:
-    assert gist(next_step(RUNNING, ObservedRun(job=of_job, pod=of_pod), facts(), LIMITS)) == expected
+    assert summary(next_step(RUNNING, ObservedRun(job=of_job, pod=of_pod), facts(), LIMITS)) == expected
 
 
 @pytest.mark.parametrize(
     ("of_job", "of_pod", "pod_deleted", "expected"),
     [
-        pytest.param(job("queued"), None, False, "conclude: failed, Deleted", id="deleted as it waited"),
-        pytest.param(job(), None, False, "conclude: failed, Deleted", id="deleted before its pod"),
-        pytest.param(None, None, False, "conclude: failed, Deleted", id="nothing there after a restart"),
-        pytest.param(job(cancelled=True), None, False, "conclude: cancelled, Cancelled", id="cancelled, then deleted"),
-        pytest.param(job(end_for="CannotStart"), None, False, "conclude: failed, CannotStart", id="given up"),
-        pytest.param(job(), pod("running"), False, "end: Deleted", id="Job deleted, pod left behind"),
-        pytest.param(job(), pod("running", deleting=True), False, "look", id="Job deleted, pod ending"),
-        pytest.param(job(), pod("running"), True, "conclude: failed, Deleted", id="both gone"),
-        pytest.param(job(cancelled=True), pod("running"), True, "conclude: cancelled, Cancelled", id="both, cancelled"),
-        pytest.param(job(), pod("succeeded"), True, "conclude: completed, Completed", id="both gone, done before"),
+        pytest.param(job("queued"), None, False, "finish: failed, Deleted", id="deleted while queued"),
+        pytest.param(job(), None, False, "finish: failed, Deleted", id="deleted before its pod"),
+        pytest.param(None, None, False, "finish: failed, Deleted", id="nothing left after a restart"),
+        pytest.param(job(cancelled=True), None, False, "finish: cancelled, Cancelled", id="cancelled, then deleted"),
+        pytest.param(job(end_for="CannotStart"), None, False, "finish: failed, CannotStart", id="given up"),
+        pytest.param(job(), pod("running"), False, "terminate: Deleted", id="Job deleted, pod left behind"),
+        pytest.param(job(), pod("running", deleting=True), False, "wait", id="Job deleted, pod terminating"),
+        pytest.param(job(), pod("running"), True, "finish: failed, Deleted", id="both deleted"),
         pytest.param(
-            job(finished="Complete"), pod("succeeded"), True, "conclude: completed, Completed", id="done, both gone"
+            job(cancelled=True), pod("running"), True, "finish: cancelled, Cancelled", id="both deleted, cancelled"
+        ),
+        pytest.param(
+            job(), pod("succeeded"), True, "finish: completed, Completed", id="both deleted, completed before"
+        ),
+        pytest.param(
+            job(finished="Complete"),
+            pod("succeeded"),
+            True,
+            "finish: completed, Completed",
+            id="Job complete, both deleted",
         ),
     ],
 )
@@ -232,17 +256,21 @@ def test_the_next_step_for_a_deleted_job(
     of_job: Manifest | None, of_pod: Manifest | None, pod_deleted: bool, expected: str
 ) -> None:
     observed = ObservedRun(job=of_job, job_deleted=of_job is not None, pod=of_pod, pod_deleted=pod_deleted)
-    assert gist(next_step(RUNNING, observed, facts(), LIMITS)) == expected
+    assert summary(next_step(RUNNING, observed, facts(), LIMITS)) == expected
 
 
 @pytest.mark.parametrize(
     ("run", "of_pod", "known", "expected"),
     [
-        pytest.param(RUNNING, pod("running"), facts(59), "look", id="within its time"),
-        pytest.param(RUNNING, pod("running"), facts(60), "end: TimedOut", id="over its time"),
-        pytest.param(QUEUED, pod("running"), facts(600), "look", id="not seen to start yet"),
-        pytest.param(RUNNING, pod("running"), facts(excess="Much."), "end: ArtifactsTooLarge", id="too many artifacts"),
-        pytest.param(RUNNING, pod("running"), facts(termination_reason=Reason.TIMED_OUT), "end: TimedOut", id="ending"),
+        pytest.param(RUNNING, pod("running"), facts(59), "wait", id="within its timeout"),
+        pytest.param(RUNNING, pod("running"), facts(60), "terminate: TimedOut", id="past its timeout"),
+        pytest.param(QUEUED, pod("running"), facts(600), "wait", id="start not observed yet"),
+        pytest.param(
+            RUNNING, pod("running"), facts(excess="Much."), "terminate: ArtifactsTooLarge", id="too many artifacts"
+        ),
+        pytest.param(
+            RUNNING, pod("running"), facts(termination_reason=Reason.TIMED_OUT), "terminate: TimedOut", id="terminating"
+        ),
         *(
             param
             for cause, reason in [
@@ -257,28 +285,34 @@ def test_the_next_step_for_a_deleted_job(
                     QUEUED,
                     CAUSES[cause],
                     facts(cause=cause, lasting=GRACES[cause] - 1),
-                    "look",
-                    id=f"{cause}, within its grace",
+                    "wait",
+                    id=f"{cause}, within its grace period",
                 ),
                 pytest.param(
                     QUEUED,
                     CAUSES[cause],
                     facts(cause=cause, lasting=GRACES[cause]),
-                    f"end: {reason}",
-                    id=f"{cause}, beyond its grace",
+                    f"terminate: {reason}",
+                    id=f"{cause}, past its grace period",
                 ),
             )
         ),
         pytest.param(
-            QUEUED, pod("unscheduled"), facts(cause="Unschedulable", lasting=300), "end: Unschedulable", id="no node"
+            QUEUED,
+            pod("unscheduled"),
+            facts(cause="Unschedulable", lasting=300),
+            "terminate: Unschedulable",
+            id="no node",
         ),
-        pytest.param(QUEUED, pod("misnamed"), facts(), "end: InvalidImage", id="a wrong name is not waited for"),
+        pytest.param(
+            QUEUED, pod("misnamed"), facts(), "terminate: InvalidImage", id="an invalid name has no grace period"
+        ),
     ],
 )
 def test_a_run_is_terminated_after_its_grace_period(
     run: Run, of_pod: Manifest | None, known: Facts, expected: str
 ) -> None:
-    assert gist(next_step(run, ObservedRun(job=job(), pod=of_pod), known, LIMITS)) == expected
+    assert summary(next_step(run, ObservedRun(job=job(), pod=of_pod), known, LIMITS)) == expected
 
 
 @pytest.mark.parametrize(
@@ -308,11 +342,11 @@ def test_a_new_cause_starts_a_new_grace_period(cause: str, before: str | None) -
     if before == cause:
         assert isinstance(step, Terminate)
     else:
-        assert step == Wait(seconds=GRACES[cause], waiting_for=said_of(cause), cause=cause)
+        assert step == Wait(seconds=GRACES[cause], waiting_for=waiting_message(cause), cause=cause)
 
 
-def said_of(cause: str) -> str | None:
-    """What a run waits for, in words, when this cause has just begun."""
+def waiting_message(cause: str) -> str | None:
+    """The message of a run that has just started to wait for this cause."""
     step = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(), LIMITS)
     assert isinstance(step, Wait)
     return step.waiting_for
@@ -329,10 +363,10 @@ def said_of(cause: str) -> str | None:
     ],
 )
 def test_the_cause_is_reported_while_waiting_and_at_termination(cause: str, words: str) -> None:
-    assert said_of(cause) == words
-    ended = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(cause=cause, lasting=3600), LIMITS)
-    assert isinstance(ended, Terminate)
-    assert ended.detail == words
+    assert waiting_message(cause) == words
+    step = next_step(QUEUED, ObservedRun(job=job(), pod=CAUSES[cause]), facts(cause=cause, lasting=3600), LIMITS)
+    assert isinstance(step, Terminate)
+    assert step.detail == words
 
 
 def test_a_job_suspended_by_hand_waits_without_limit_and_says_what_to_do() -> None:
@@ -351,9 +385,9 @@ def test_the_detail_is_kept_during_termination(of_pod: Manifest | None) -> None:
 @pytest.mark.parametrize(
     "observed",
     [
-        pytest.param(ObservedRun(job=job(end_for="ImagePull"), pod=pod("late")), id="ended by its deadline"),
+        pytest.param(ObservedRun(job=job(end_for="ImagePull"), pod=pod("timed out")), id="terminated by its deadline"),
         pytest.param(ObservedRun(job=job(end_for="ImagePull"), pod=pod("pulling"), pod_deleted=True), id="pod deleted"),
-        pytest.param(ObservedRun(job=job(end_for="ImagePull", suspended=True)), id="no pod comes"),
+        pytest.param(ObservedRun(job=job(end_for="ImagePull", suspended=True)), id="no pod will be created"),
         pytest.param(ObservedRun(job=job(end_for="ImagePull", finished="Failed")), id="its Job failed"),
         pytest.param(ObservedRun(job=job(end_for="ImagePull"), job_deleted=True), id="its Job deleted"),
     ],
@@ -367,8 +401,10 @@ def test_the_detail_is_in_the_outcome_of_a_terminated_run(observed: ObservedRun)
 
 def test_a_cancellation_known_only_to_the_record_is_kept() -> None:
     run = RUNNING.cancelling(AT)
-    assert gist(next_step(run, ObservedRun(job=job(), pod=pod("running")), facts(), LIMITS)) == "end: Cancelled"
-    assert gist(next_step(run, ObservedRun(), facts(), LIMITS)) == "conclude: cancelled, Cancelled"
+    assert (
+        summary(next_step(run, ObservedRun(job=job(), pod=pod("running")), facts(), LIMITS)) == "terminate: Cancelled"
+    )
+    assert summary(next_step(run, ObservedRun(), facts(), LIMITS)) == "finish: cancelled, Cancelled"
 
 
 def test_a_rejected_job_names_the_requirements_it_does_not_meet() -> None:
@@ -385,8 +421,8 @@ def test_a_rejected_job_names_the_faults_it_had_before_it_was_suspended() -> Non
 
 
 UNFINISHED = ["unscheduled", "unschedulable", "creating", "pulling", "misnamed", "refused", "running"]
-OVER = ["succeeded", "failed", "late"]
-some_pods = st.none() | st.builds(pod, st.sampled_from([*UNFINISHED, *OVER]), deleting=st.booleans())
+FINISHED = ["succeeded", "failed", "timed out"]
+some_pods = st.none() | st.builds(pod, st.sampled_from([*UNFINISHED, *FINISHED]), deleting=st.booleans())
 
 
 def some_jobs(*phases: str) -> st.SearchStrategy[Manifest]:
@@ -401,7 +437,7 @@ def some_jobs(*phases: str) -> st.SearchStrategy[Manifest]:
     )
 
 
-any_job = st.none() | some_jobs("queued", "released", "recorded", "unheard-of")
+any_job = st.none() | some_jobs("queued", "released", "recorded", "unknown")
 some_observed = st.builds(ObservedRun, job=any_job, job_deleted=st.booleans(), pod=some_pods, pod_deleted=st.booleans())
 unfinished = st.builds(pod, st.sampled_from(UNFINISHED), deleting=st.booleans())
 with_a_pod_that_may_run = st.builds(ObservedRun, job=any_job, job_deleted=st.booleans(), pod=unfinished)
@@ -409,7 +445,7 @@ with_a_pod_being_deleted = st.builds(
     ObservedRun,
     job=any_job,
     job_deleted=st.booleans(),
-    pod=st.builds(pod, st.sampled_from([*UNFINISHED, *OVER]), deleting=st.just(True)),
+    pod=st.builds(pod, st.sampled_from([*UNFINISHED, *FINISHED]), deleting=st.just(True)),
     pod_deleted=st.booleans(),
 )
 some_facts = st.builds(
@@ -460,23 +496,23 @@ def test_every_outcome_can_be_recorded(run: Run, observed: ObservedRun, known: F
     step = next_step(run, observed, known, LIMITS)
     if isinstance(step, Finish):
         if step.outcome.status is RunStatus.COMPLETED and run.status is RunStatus.QUEUED:
-            run = run.started(AT)  # nobody saw it start: the reconciler says so first
-        ended = run.ended(step.outcome, AT, Receipt(complete=True))
-        assert Run.from_json(ended.to_json()) == ended
+            run = run.started(AT)  # its start was not observed: the reconciler records one first
+        finished = run.ended(step.outcome, AT, Receipt(complete=True))
+        assert Run.from_json(finished.to_json()) == finished
 
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_grace_period_starts_over_after_an_outage_of_the_api_server(cause: str) -> None:
     grace = GRACES.get(cause, 0)
     observed = ObservedRun(job=job(), pod=CAUSES[cause])
-    if grace == 0:  # no patience to begin with
+    if grace == 0:  # it has no grace period
         return
     waited = Facts(now=AT, cause=cause, cause_since=AT - timedelta(seconds=10 * grace))
     assert isinstance(next_step(QUEUED, observed, waited, LIMITS), Terminate)
-    away = replace(waited, unavailable_at=AT - timedelta(seconds=5))
-    step = next_step(QUEUED, observed, away, LIMITS)
-    assert isinstance(step, Wait) and step.seconds == grace + 15  # 20 s in which Kubernetes finds itself again
-    later = replace(away, now=AT + timedelta(seconds=grace + 15))
+    outage = replace(waited, unavailable_at=AT - timedelta(seconds=5))
+    step = next_step(QUEUED, observed, outage, LIMITS)
+    assert isinstance(step, Wait) and step.seconds == grace + 15  # 20 s for leader election
+    later = replace(outage, now=AT + timedelta(seconds=grace + 15))
     assert isinstance(next_step(QUEUED, observed, later, LIMITS), Terminate)
 
 

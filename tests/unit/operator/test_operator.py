@@ -51,8 +51,8 @@ class Harness:
         at = now() - timedelta(hours=1)
         job = self.queue(job_id)
         run = Run(run_id=f"{job_id}-01jd", job_id=job_id, created_at=at, updated_at=at)
-        ended = run.ended(cancelled_before_start(), at, Receipt(complete=True))
-        patch = manifests.record_patch(job, ended, 60)
+        finished = run.ended(cancelled_before_start(), at, Receipt(complete=True))
+        patch = manifests.record_patch(job, finished, 60)
         if record is not None:
             patch["metadata"]["annotations"][labels.RECORD] = record
         self.cluster.put("Job", merged(job, patch))
@@ -63,7 +63,7 @@ class Harness:
 
 
 @asynccontextmanager
-async def harness(folder: Path) -> AsyncIterator[Harness]:
+async def started_harness(folder: Path) -> AsyncIterator[Harness]:
     async with AsyncExitStack() as stack, asyncio.timeout(20):
         made = Harness(folder, stack)
         kubelet = asyncio.create_task(FakeKubelet(made.cluster).run())
@@ -82,24 +82,24 @@ async def until(condition: Callable[[], object]) -> None:
 )
 def test_a_job_that_cannot_be_deleted_does_not_keep_runs_from_starting(tmp_path: Path, fault: Exception) -> None:
     async def scenario() -> None:
-        async with harness(tmp_path) as operated:
-            operated.record_unreleased("2")
-            operated.cluster.faults["delete Job"] = [fault] * 1000
-            operated.operator.start()
-            await until(lambda: operated.phase("1") == labels.PHASE_RECORDED)
-            assert "delete Job 2-01jd" in operated.cluster.calls
-            assert ("Job", "2-01jd") in operated.cluster.objects
+        async with started_harness(tmp_path) as harness:
+            harness.record_unreleased("2")
+            harness.cluster.faults["delete Job"] = [fault] * 1000
+            harness.operator.start()
+            await until(lambda: harness.phase("1") == labels.PHASE_RECORDED)
+            assert "delete Job 2-01jd" in harness.cluster.calls
+            assert ("Job", "2-01jd") in harness.cluster.objects
 
     asyncio.run(scenario())
 
 
 def test_a_recorded_job_that_was_never_released_is_deleted_after_its_ttl(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with harness(tmp_path) as operated:
-            operated.record_unreleased("2")
-            operated.operator.start()
-            await until(lambda: ("Job", "2-01jd") not in operated.cluster.objects)
-            assert ("Job", "1-01jd") in operated.cluster.objects
+        async with started_harness(tmp_path) as harness:
+            harness.record_unreleased("2")
+            harness.operator.start()
+            await until(lambda: ("Job", "2-01jd") not in harness.cluster.objects)
+            assert ("Job", "1-01jd") in harness.cluster.objects
 
     asyncio.run(scenario())
 
@@ -107,12 +107,12 @@ def test_a_recorded_job_that_was_never_released_is_deleted_after_its_ttl(tmp_pat
 @pytest.mark.parametrize("record", ["", "no JSON", "[]", '{"run_id": 5}', '{"created_at": "yesterday"}', "null"])
 def test_a_job_with_a_broken_record_stops_no_reconciliation(tmp_path: Path, record: str) -> None:
     async def scenario() -> None:
-        async with harness(tmp_path) as operated:
-            operated.record_unreleased("2", record)
-            operated.record_unreleased("3")
-            operated.operator.start()
-            await until(lambda: operated.phase("1") == labels.PHASE_RECORDED)
-            await until(lambda: ("Job", "3-01jd") not in operated.cluster.objects)
+        async with started_harness(tmp_path) as harness:
+            harness.record_unreleased("2", record)
+            harness.record_unreleased("3")
+            harness.operator.start()
+            await until(lambda: harness.phase("1") == labels.PHASE_RECORDED)
+            await until(lambda: ("Job", "3-01jd") not in harness.cluster.objects)
 
     asyncio.run(scenario())
 
@@ -130,17 +130,17 @@ def test_a_record_that_cannot_be_handled_stops_no_reconciliation(
     monkeypatch.setattr(housekeeping.jobs, "record_of", broken)
 
     async def scenario() -> None:
-        async with harness(tmp_path) as operated:
-            operated.record_unreleased("2")
-            operated.record_unreleased("3")
-            operated.operator.start()
-            await until(lambda: operated.phase("1") == labels.PHASE_RECORDED)
-            await until(lambda: ("Job", "3-01jd") not in operated.cluster.objects)
+        async with started_harness(tmp_path) as harness:
+            harness.record_unreleased("2")
+            harness.record_unreleased("3")
+            harness.operator.start()
+            await until(lambda: harness.phase("1") == labels.PHASE_RECORDED)
+            await until(lambda: ("Job", "3-01jd") not in harness.cluster.objects)
 
     asyncio.run(scenario())
 
 
-def test_retention_that_fails_is_tried_again_after_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_retention_is_retried_after_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:

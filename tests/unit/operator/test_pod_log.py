@@ -1,4 +1,4 @@
-"""The states of a pod's log: what follows each attempt to read it."""
+"""The state of a pod's log after each attempt to read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POD: dict[str, Any] = {"metadata": {"name": "a"}, "status": {"phase": "Running"}
 RUNNING = ObservedRun(pod=POD)
 TERMINATED = ObservedRun(pod={**POD, "status": {"phase": "Failed"}})
 DELETED = ObservedRun(pod=POD, pod_deleted=True)
-NEVER_MADE = ObservedRun(job_deleted=True)
+NEVER_CREATED = ObservedRun(job_deleted=True)
 WAITING, READING, AT_END = LogState.WAITING_FOR_CONTAINER, LogState.READING, LogState.AT_END
 COMPLETE, INCOMPLETE, NO_CONTAINER = LogState.COMPLETE, LogState.INCOMPLETE, LogState.NO_CONTAINER
 END, BREAK, REFUSED = ReadResult.END, ReadResult.BREAK, ReadResult.REFUSED
@@ -33,7 +33,7 @@ END, BREAK, REFUSED = ReadResult.END, ReadResult.BREAK, ReadResult.REFUSED
         (WAITING, BREAK, RUNNING, WAITING),
         (WAITING, BREAK, TERMINATED, WAITING),
         (WAITING, BREAK, DELETED, NO_CONTAINER),
-        (WAITING, BREAK, NEVER_MADE, NO_CONTAINER),
+        (WAITING, BREAK, NEVER_CREATED, NO_CONTAINER),
         (WAITING, REFUSED, RUNNING, WAITING),
         (READING, REFUSED, RUNNING, READING),
         (AT_END, REFUSED, RUNNING, AT_END),

@@ -17,16 +17,17 @@ import pytest
 from launcher import recorder
 from launcher.cluster import jobs, labels
 from launcher.domain.errors import ClusterUnavailable
-from launcher.domain.log_lines import LineKind, LogLine, Receipt
+from launcher.domain.log_lines import LineKind, LogLine, Receipt, TimestampedPiece
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launcher.logs.publisher import Publisher
+from launcher.stores.log_file import LogWriter
 from launcher.stores.memory import InMemoryLogTail
 from launching.fake_cluster import Manifest
 from launching.harness import NAME, POD, Harness, container, ended, running, waiting
 from pipeline_operator import backoff, decisions, run_reconciler
 
-LATE: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
+DEADLINE_EXCEEDED: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
 Scenario = Callable[[Harness], Awaitable[None]]
 RunScenario = Callable[..., None]
@@ -119,7 +120,7 @@ def test_a_run_cancelled_while_running_keeps_its_pod_and_its_last_lines(run_scen
         await harness.cancel()
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         harness.cluster.say(POD, "cleaned up")
-        harness.put_pod("Failed", **LATE, **ended(143))
+        harness.put_pod("Failed", **DEADLINE_EXCEEDED, **ended(143))
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.CANCELLED, "Cancelled", 143)
         assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"cleaned up")]
@@ -141,13 +142,13 @@ def test_the_operators_reason_is_stored_before_the_pod_is_stopped(run_scenario: 
         assert patches == [f"patch Job {NAME}", f"patch Pod {POD}"]
         assert jobs.termination_reason(harness.job) is Reason.ARTIFACTS_TOO_LARGE
         assert not harness.job["spec"]["suspend"]
-        harness.put_pod("Failed", **LATE, **ended(143))
+        harness.put_pod("Failed", **DEADLINE_EXCEEDED, **ended(143))
         assert (await harness.end()).reason == "ArtifactsTooLarge"
 
     run_scenario(scenario, MAX_ARTIFACT_BYTES="1024")
 
 
-def test_too_many_files_terminate_a_run_and_its_record_says_so(run_scenario: RunScenario) -> None:
+def test_too_many_files_terminate_a_run_and_its_record_names_the_limit(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
         await harness.start()
@@ -157,7 +158,7 @@ def test_too_many_files_terminate_a_run_and_its_record_says_so(run_scenario: Run
             (at / str(number)).touch()
         harness.put_pod("Running", **running())
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
-        harness.put_pod("Failed", **LATE, **ended(143))
+        harness.put_pod("Failed", **DEADLINE_EXCEEDED, **ended(143))
         run = await harness.end()
         assert run.reason == "ArtifactsTooLarge"
         assert run.message == (
@@ -167,7 +168,7 @@ def test_too_many_files_terminate_a_run_and_its_record_says_so(run_scenario: Run
     run_scenario(scenario, MAX_ARTIFACT_FILES="10")
 
 
-def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape(run_scenario: RunScenario, tmp_path: Path) -> None:
+def test_a_non_utf_8_name_is_recorded_in_escaped_form(run_scenario: RunScenario, tmp_path: Path) -> None:
     pipelines = tmp_path / "pipelines.yaml"
     pipelines.write_text('default: {command: [x], artifacts: {report_url: "*.pdf"}}')
 
@@ -186,7 +187,7 @@ def test_a_name_that_is_not_utf_8_is_recorded_with_an_escape(run_scenario: RunSc
     run_scenario(scenario, PIPELINES_FILE=str(pipelines))
 
 
-def test_lines_come_in_while_the_artifacts_are_counted(
+def test_lines_are_read_while_the_artifacts_are_counted(
     run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(harness: Harness) -> None:
@@ -212,9 +213,49 @@ def test_lines_come_in_while_the_artifacts_are_counted(
     run_scenario(scenario)
 
 
-@pytest.mark.parametrize("begins", [True, False])
-def test_a_record_that_the_disk_refused_is_retried_and_no_line_is_doubled(
-    run_scenario: RunScenario, begins: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_log_is_closed_before_its_reconciler_stops_however_often_that_is_requested(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        writing, gate, closed = threading.Event(), threading.Event(), threading.Event()
+        append, close = LogWriter.append, LogWriter.close
+
+        def slow_append(writer: LogWriter, pieces: Sequence[TimestampedPiece]) -> int:
+            if writer.number > 0:
+                writing.set()
+                gate.wait(10)
+            return append(writer, pieces)
+
+        def noted_close(writer: LogWriter) -> None:
+            close(writer)
+            closed.set()
+
+        monkeypatch.setattr(LogWriter, "append", slow_append)
+        monkeypatch.setattr(LogWriter, "close", noted_close)
+        harness.make_job()
+        await harness.start()
+        await harness.release()
+        harness.put_pod("Running", **running())
+        harness.cluster.say(POD, "one")
+        await harness.until(writing.is_set)
+        assert harness.task is not None
+        try:
+            for _ in range(3):  # as `Tasks.stop` does while the disk is slow
+                harness.task.cancel()
+                await asyncio.sleep(0.005)
+            assert not harness.task.done()
+        finally:
+            gate.set()
+        await asyncio.wait([harness.task])
+        assert closed.is_set()
+        assert harness.lines == [FIRST, (LineKind.LINE, b"one")]
+
+    run_scenario(scenario)
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_record_that_the_disk_refused_is_retried_and_no_line_is_duplicated(
+    run_scenario: RunScenario, starts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(harness: Harness) -> None:
         put = harness.storage.archive.put
@@ -230,7 +271,7 @@ def test_a_record_that_the_disk_refused_is_retried_and_no_line_is_doubled(
         harness.make_job()
         await harness.start()
         await harness.release()
-        if begins:
+        if starts:
             harness.put_pod("Running", **running())
             harness.cluster.say(POD, "one")
             await harness.until(lambda: len(harness.lines) == 2)
@@ -238,20 +279,24 @@ def test_a_record_that_the_disk_refused_is_retried_and_no_line_is_doubled(
         else:
             harness.put_pod(**waiting("InvalidImageName"))
             await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
-            harness.put_pod("Failed", **LATE, **waiting("InvalidImageName"))
+            harness.put_pod("Failed", **DEADLINE_EXCEEDED, **waiting("InvalidImageName"))
         await harness.until(lambda: refused)
         lines = harness.lines
         run = await harness.end()
         assert run == refused[0]
-        assert run.reason == ("PostingNotFound" if begins else "InvalidImage")
-        assert harness.lines == lines == [FIRST, (LineKind.LINE, b"one") if begins else (LineKind.SYSTEM, said(run))]
+        assert run.reason == ("PostingNotFound" if starts else "InvalidImage")
+        assert (
+            harness.lines
+            == lines
+            == [FIRST, (LineKind.LINE, b"one") if starts else (LineKind.SYSTEM, log_message(run))]
+        )
         assert run.log.complete
 
     run_scenario(scenario)
 
 
-def said(run: Run) -> bytes:
-    """The message of a run that failed before it began: its log says it too."""
+def log_message(run: Run) -> bytes:
+    """The message of a run that failed before it started, which is also in its log."""
     assert run.message
     return run.message.encode()
 
@@ -293,7 +338,7 @@ def test_a_job_replaced_while_queued_fails_its_run_and_the_new_job_is_left_alone
     async def scenario(harness: Harness) -> None:
         first = harness.make_job()
         await harness.start()
-        harness.cluster.take_away("Job", NAME)
+        harness.cluster.remove("Job", NAME)
         second = harness.make_job()
         assert second["metadata"]["uid"] != first["metadata"]["uid"]
         assert harness.task is not None
@@ -330,7 +375,7 @@ def test_a_log_is_read_again_after_an_unexpected_error_and_loses_no_line(
     run_scenario(scenario)
 
 
-def test_a_log_that_breaks_off_is_resumed(run_scenario: RunScenario) -> None:
+def test_an_interrupted_log_is_resumed(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
         await harness.start()
@@ -350,7 +395,7 @@ def test_a_log_that_breaks_off_is_resumed(run_scenario: RunScenario) -> None:
     run_scenario(scenario)
 
 
-def test_a_log_that_has_ended_is_not_read_again_at_each_change_of_the_pod(run_scenario: RunScenario) -> None:
+def test_a_log_at_its_end_is_not_read_again_at_each_change_of_the_pod(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
         await harness.start()
@@ -358,14 +403,14 @@ def test_a_log_that_has_ended_is_not_read_again_at_each_change_of_the_pod(run_sc
         harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one")
         await harness.until(lambda: len(harness.lines) == 2)
-        asked = harness.cluster.calls.count(f"log {POD}")
+        reads = harness.cluster.calls.count(f"log {POD}")
         harness.put_pod("Running", **ended(0))
         for _ in range(5):
             await asyncio.sleep(0.02)
             harness.cluster.put("Job", {**harness.job, "status": {"ready": 0}})
         harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).log.complete
-        assert harness.cluster.calls.count(f"log {POD}") == asked + 1  # for the last line alone, to be sure of it
+        assert harness.cluster.calls.count(f"log {POD}") == reads + 1  # once more, to be sure of the last line
 
     run_scenario(scenario)
 
@@ -407,7 +452,7 @@ def test_a_run_completes_even_if_its_start_was_not_observed(run_scenario: RunSce
         harness.make_job()
         await harness.start()
         await harness.release()
-        harness.finish_job("Complete")  # and its pod was deleted before anybody looked
+        harness.finish_job("Complete")  # and its pod was deleted before it was observed
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.COMPLETED, "Completed", 0)
         assert run.started_at is not None
@@ -417,23 +462,23 @@ def test_a_run_completes_even_if_its_start_was_not_observed(run_scenario: RunSce
     run_scenario(scenario)
 
 
-def test_events_without_an_operator_have_the_pods_timestamps(run_scenario: RunScenario) -> None:
+def test_a_run_that_finished_without_an_operator_has_its_pods_timestamps(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        begun, done = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC), datetime(2026, 11, 24, 8, 0, 9, tzinfo=UTC)
+        began, done = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC), datetime(2026, 11, 24, 8, 0, 9, tzinfo=UTC)
         created = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
         harness.run = Run(run_id=NAME, job_id="4711", created_at=created, updated_at=created)
         harness.make_job()
         await harness.release()
-        state = {"exitCode": 0, "reason": "Completed", "startedAt": f"{begun:%FT%TZ}", "finishedAt": f"{done:%FT%TZ}"}
+        state = {"exitCode": 0, "reason": "Completed", "startedAt": f"{began:%FT%TZ}", "finishedAt": f"{done:%FT%TZ}"}
         harness.put_pod("Succeeded", **container(terminated=state))
         await harness.start()
         run = await harness.end()
-        assert (run.started_at, run.completed_at) == (begun, done)
+        assert (run.started_at, run.completed_at) == (began, done)
 
     run_scenario(scenario)
 
 
-def test_a_job_whose_pod_is_refused_is_suspended_and_says_why(run_scenario: RunScenario) -> None:
+def test_a_job_whose_pod_is_refused_is_suspended_and_stores_the_reason(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         refusal = 'pods "4711-01jd-" is forbidden: exceeded quota'
         event = {
@@ -468,7 +513,7 @@ def test_the_next_operator_knows_why_the_previous_one_terminated_a_run(run_scena
         harness.put_pod(**waiting("ErrImagePull", "not found"))
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         await harness.kill()
-        harness.put_pod("Failed", **LATE, **waiting("ImagePullBackOff", "Back-off"))
+        harness.put_pod("Failed", **DEADLINE_EXCEEDED, **waiting("ImagePullBackOff", "Back-off"))
         await harness.start()
         run = await harness.end()
         assert run.reason == "ImagePull"
@@ -485,7 +530,7 @@ def test_a_rejected_job_is_suspended_and_finishes_after_its_pod(run_scenario: Ru
         await harness.start()
         await harness.until(lambda: harness.job["spec"]["suspend"])
         assert not harness.archived.status.terminal
-        harness.cluster.take_away("Pod", POD)  # as the Job controller does with a suspended Job's
+        harness.cluster.remove("Pod", POD)  # as the Job controller deletes the pod of a suspended Job
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "Rejected")
         assert run.message is not None
@@ -496,7 +541,7 @@ def test_a_rejected_job_is_suspended_and_finishes_after_its_pod(run_scenario: Ru
 
 
 class Tail(InMemoryLogTail):
-    """A tail that takes nothing before it is free."""
+    """A tail that accepts no lines until `free` is set."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
@@ -509,13 +554,13 @@ class Tail(InMemoryLogTail):
         await super().publish(run_id, lines, replace=replace)
 
 
-class AskedPublisher(Publisher):
-    """One that counts who waits for it."""
+class CountingPublisher(Publisher):
+    """A publisher that counts the calls of `pending`."""
 
-    asked = 0
+    queries = 0
 
     def pending(self, run_id: str) -> bool:
-        self.asked += 1
+        self.queries += 1
         return super().pending(run_id)
 
 
@@ -525,26 +570,26 @@ def test_a_tail_left_short_by_a_killed_operator_is_completed_before_the_job_is_r
     async def scenario(harness: Harness) -> None:
         limit = harness.settings.LOG_BUFFER_LIMIT
 
-        async def begin() -> tuple[Tail, AskedPublisher]:
+        async def start_operator() -> tuple[Tail, CountingPublisher]:
             tail = Tail(limit)
-            publisher = AskedPublisher(harness.storage.archive, tail, limit)
+            publisher = CountingPublisher(harness.storage.archive, tail, limit)
             harness.storage = replace(harness.storage, publisher=publisher)
             await harness.start()
             return tail, publisher
 
         harness.make_job()
-        killed, publisher = await begin()
+        killed, publisher = await start_operator()
         await harness.release()
         harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one", "two")
         harness.put_pod("Succeeded", **ended(0))
         await harness.until(lambda: harness.archived.status.terminal)
-        await harness.until(lambda: publisher.asked)
+        await harness.until(lambda: publisher.queries)
         await harness.kill()
         await publisher.stop()
         assert killed.numbers == []
-        tail, publisher = await begin()
-        await harness.until(lambda: publisher.asked > 2)  # so it waits
+        tail, publisher = await start_operator()
+        await harness.until(lambda: publisher.queries > 2)  # so the reconciler waits
         assert jobs.phase_of(harness.job) == "released"
         tail.free.set()
         await harness.end()
@@ -565,7 +610,9 @@ def test_a_grace_period_does_not_end_during_an_outage_of_kubernetes(
         await harness.start()
         harness.cluster.faults["list Pod"] = [ClusterUnavailable("Kubernetes does not answer")] * 3
         await harness.release()
-        await harness.until(lambda: not harness.cluster.faults["list Pod"])  # longer than the run's patience: 3 retries
+        await harness.until(
+            lambda: not harness.cluster.faults["list Pod"]
+        )  # longer than the run's grace period: 3 retries
         harness.put_pod("Running", **running())
         harness.put_pod("Succeeded", **ended(0))
         assert (await harness.end()).status is RunStatus.COMPLETED
@@ -592,7 +639,7 @@ def test_a_run_that_cannot_be_handled_is_stopped_and_fails(
         harness.cluster.put("Job", {**harness.job, "status": {"ready": 0}})
         if with_pod:
             await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
-            harness.put_pod("Failed", **LATE, **ended(143))
+            harness.put_pod("Failed", **DEADLINE_EXCEEDED, **ended(143))
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "InternalError")
         assert "unexpected" in (run.message or "")

@@ -6,10 +6,15 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+PIPELINE_IMAGE = Path(__file__).parents[3] / "pipeline-image"
 ARTIFACTS = ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
 
 
@@ -170,3 +175,17 @@ def test_signal_ends_the_pipeline_within_two_seconds(start, sample_environment, 
     assert time.monotonic() - begin < 5  # SIGKILL comes after 10 (TERMINATION_GRACE_SECONDS)
     assert out == f"Stopped by {signal.Signals(number).name}.\n"
     assert not (tmp_path / "applications").exists()
+
+
+def test_no_alarm_can_kill_the_exiting_process():
+    source = """
+        import atexit, os, signal
+        atexit.register(lambda: print(*signal.getitimer(signal.ITIMER_REAL)))  # called last
+        from pipeline_runner.stopping import stop_on_signals
+        stop_on_signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(source)], cwd=PIPELINE_IMAGE, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (143, "0.0 0.0\n")

@@ -1,4 +1,4 @@
-"""Exit codes, sentences and hostile text."""
+"""Exit codes, messages and hostile text."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from launcher.cli.output import after_line, harmless, plain, run_lines, run_tabl
         ({"status": "cancelled", "exit_code": 0}, 130),
     ],
 )
-def test_exit_code_is_the_run_s_own(run: dict[str, Any], code: int) -> None:
+def test_exit_code_follows_from_the_run(run: dict[str, Any], code: int) -> None:
     assert exit_code_of(run) == code
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(403, 77), (404, 65), (409, 65), (422, 65), (429, 75), (503, 75), (500, 1)]
 )
-def test_a_problem_becomes_its_sentence_and_an_exit_code(status: int, code: int) -> None:
-    failure = failure_of(status, {"detail": "It is so."}, "10")
-    assert (failure.message.startswith("It is so."), failure.code) == (True, code)
+def test_a_problem_becomes_a_message_and_an_exit_code(status: int, code: int) -> None:
+    failure = failure_of(status, {"detail": "Something happened."}, "10")
+    assert (failure.message.startswith("Something happened."), failure.code) == (True, code)
     assert ("10 seconds" in failure.message) == (code == Exit.LATER)
 
 
 def test_a_rejected_credential_comes_with_its_advice_apart() -> None:
-    failure = failure_of(401, {"detail": "It is so."})
+    failure = failure_of(401, {"detail": "Something happened."})
     assert failure.code == Exit.NOT_ALLOWED
     assert (failure.found, failure.message) == (
         "The launcher rejected the credential.",
@@ -82,7 +82,7 @@ def test_the_first_lines_of_a_text_in_pieces_are_skipped(count: int, rest: bytes
     assert b"".join(after_line(pieces, count)) == rest
 
 
-def test_at_a_terminal_colours_are_kept_and_other_control_characters_are_shown() -> None:
+def test_a_terminal_gets_colors_and_visible_control_characters() -> None:
     assert harmless("\x1b[31mred\x1b[0m\tx") == "\x1b[31mred\x1b[0m\tx\x1b[0m"
     assert harmless("a\x1b]0;title\x07b\x9b2J\x08\u202e\x7f") == "a␛]0;title␇b\\u009b2J␈\\u202e␡"
     assert harmless("plain ü") == "plain ü"

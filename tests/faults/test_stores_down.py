@@ -1,4 +1,4 @@
-"""Redis and MongoDB away: at start, in the middle, hanging, without their data. Runs go on and history is complete."""
+"""Redis and MongoDB down at start or during a run, hanging, or without data: runs continue, the history is complete."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ PIPELINES: dict[str, dict[str, Any]] = {
 LINES = ["line " + str(n) for n in range(2000)]
 
 
-def until(true: Callable[[], object], seconds: float = 40) -> None:
+def until(condition: Callable[[], object], seconds: float = 40) -> None:
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.05)
 
 
@@ -54,7 +54,7 @@ def documents(uri: str, job_id: int) -> tuple[dict[str, Any] | None, list[dict[s
         return item, list(client["jobs"]["pipeline_runs"].find({"job_id": str(job_id)}))
 
 
-def test_redis_and_mongodb_get_what_the_archive_has(
+def test_redis_and_mongodb_receive_what_the_archive_has(
     tmp_path: Path, redis_url: str, mongodb_uri: str, gate: Path
 ) -> None:
     with MongoClient[dict[str, Any]](mongodb_uri) as client:
@@ -78,7 +78,7 @@ def test_redis_and_mongodb_get_what_the_archive_has(
             assert client_.ttl(f"slipway:log:{run['run_id']}") > 0
 
 
-def test_runs_go_on_while_both_are_away_and_history_is_complete_when_they_return(
+def test_runs_continue_while_both_are_down_and_history_is_complete_afterwards(
     tmp_path: Path, redis_server: RedisServer, mongodb_server: MongodbServer, mongodb_uri: str, gate: Path
 ) -> None:
     redis_server.revive()
@@ -103,7 +103,7 @@ def test_runs_go_on_while_both_are_away_and_history_is_complete_when_they_return
 
             run_id = launcher.run("5002", pipeline="gated")["run_id"]
             until(lambda: len(launcher.log(run_id).splitlines()) == 1001)
-            redis_server.kill()  # in the middle of a run, twice: with its data and without
+            redis_server.kill()  # during a run; it restarts without its data
             redis_server.start(keep_data=False)
             (gate / "5002").touch()
             assert lines_of(launcher.events(run_id)) == LINES
@@ -113,7 +113,7 @@ def test_runs_go_on_while_both_are_away_and_history_is_complete_when_they_return
         mongodb_server.revive()
 
 
-def test_a_redis_that_hangs_holds_no_call_back(tmp_path: Path, redis_server: RedisServer, gate: Path) -> None:
+def test_a_hanging_redis_delays_no_request(tmp_path: Path, redis_server: RedisServer, gate: Path) -> None:
     redis_server.revive()
     with Launcher(tmp_path, PIPELINES, REDIS_URL=redis_server.url, GATE=str(gate)) as launcher:
         until(lambda: launcher.client.get("/health").json()["redis"] == "ok")
@@ -128,7 +128,7 @@ def test_a_redis_that_hangs_holds_no_call_back(tmp_path: Path, redis_server: Red
         until(lambda: launcher.client.get("/health").json()["redis"] == "ok")
 
 
-def test_queued_runs_come_back_from_redis_even_without_the_archive(tmp_path: Path, redis_url: str, gate: Path) -> None:
+def test_queued_runs_are_restored_from_redis_without_the_archive(tmp_path: Path, redis_url: str, gate: Path) -> None:
     with Launcher(tmp_path / "first", PIPELINES, REDIS_URL=redis_url) as launcher:
         launcher.client.post("/queue/pause")
         run_id = launcher.run("1", pipeline="count")["run_id"]

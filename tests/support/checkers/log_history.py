@@ -1,4 +1,4 @@
-"""What was recorded of one run's log, and the archive's text as numbered lines."""
+"""The records of one run's log, and the archive's text as numbered lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checkers.printer import WIDTH_BYTES
 
 GAP_PREFIX = b"[slipway] "
 FIRST_LINE = b"Starting pipeline"
-PART_BYTES = 64 * 1024  # a longer line has a number for each part of this size
+PART_BYTES = 64 * 1024  # each part of a longer line has its own number
 
 SseEvent = tuple[str, str, str]
 """An event's id, name and data."""
@@ -22,34 +22,33 @@ class LogFault(StrEnum):
     """What can be wrong with a log."""
 
     LOST = "line lost"
-    DOUBLED = "line doubled"
+    DUPLICATED = "line duplicated"
     OUT_OF_ORDER = "line out of order"
     ALTERED = "line altered"
     NO_FIRST_LINE = "first line is not the launcher's"
     GAP = "gap that is not allowed"
-    GAP_FOR_NOTHING = "gap where nothing is missing"
-    RECEIPT_LINES = "receipt's lines"
-    RECEIPT_BYTES = "receipt's bytes"
+    UNNEEDED_GAP = "gap although nothing is missing"
+    RECEIPT_LINES = "receipt has the wrong number of lines"
+    RECEIPT_BYTES = "receipt has the wrong number of bytes"
     RECEIPT_COMPLETE = "receipt says complete, but something is missing"
     RECEIPT_INCOMPLETE = "receipt says incomplete, but nothing is missing"
-    RECEIPT_GAPS = "receipt's gaps are not the log's"
+    RECEIPT_GAPS = "receipt's gaps differ from the log's"
     SSE_NUMBERS = "SSE ids not contiguous"
     SSE_DIFFERS = "SSE differs from the archive"
     SSE_SHORT = "SSE ends before the log"
     TAIL_NUMBERS = "Redis numbers not contiguous"
     TAIL_DIFFERS = "Redis differs from the archive"
-    TAIL_SHORT = "Redis lacks lines that it should hold"
+    TAIL_SHORT = "Redis is missing lines"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogHistory:
-    """All that is known of the log of a run of the printer, once the run has ended.
+    """Everything known about the log of a finished run of the printer.
 
-    `expected` is the printer's count; None where the printer was ended before its end: then the log may stop at any
-    line, torn or not. Where the printer alternates, nothing says which of two lines of different streams came first:
-    order is then looked at for each stream. `tail` is what Redis holds, None where Redis is not in use;
-    `tail_limit` is LOG_BUFFER_LIMIT. Each of `streams` is one viewer's events from line 1 to the end, over all its
-    connections.
+    `expected` is the printer's count; None if the printer was stopped early, as the log may then end anywhere, even
+    within a line. If the printer alternates, the order of lines between the two streams is unknown, so order is
+    checked per stream. `tail` is what Redis holds, None if Redis is not used; `tail_limit` is LOG_BUFFER_LIMIT. Each
+    of `streams` is one viewer's events from line 1 to the end, over all its connections.
     """
 
     run_id: str
@@ -70,7 +69,7 @@ class LogHistory:
 
 @dataclass(frozen=True)
 class ArchivedLine:
-    """A numbered line of the archive; a `part` goes on in the next one."""
+    """A numbered line of the archive; a `part` continues in the next one."""
 
     number: int
     data: bytes
@@ -78,7 +77,7 @@ class ArchivedLine:
 
     @property
     def gap(self) -> str | None:
-        """The sentence of a gap's marker; None where it is none."""
+        """The text of a gap marker; None for other lines."""
         return (
             self.data.removeprefix(GAP_PREFIX).decode("utf-8", "replace") if self.data.startswith(GAP_PREFIX) else None
         )

@@ -1,4 +1,4 @@
-"""JSON documents one after the other, as their bytes come."""
+"""Incremental parsing of concatenated JSON documents."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 class JsonStream:
-    """Takes bytes and returns each document that is whole; whatever white space, or none, stands between them.
+    """Takes bytes and returns each complete document, with or without white space between them.
 
-    Documents are objects or lists: the end of a number would not be known.
+    Documents are objects or lists: the end of a number could not be recognized.
     """
 
     def __init__(self) -> None:
@@ -19,19 +19,19 @@ class JsonStream:
         self._text = ""
 
     def feed(self, chunk: bytes) -> list[Any]:
-        """Take bytes; return the documents that they complete."""
+        """Parse more bytes; return the documents that they complete."""
         self._text += self._characters.decode(chunk)
         documents: list[Any] = []
-        at = 0
+        position = 0
         if b"}" not in chunk and b"]" not in chunk:
             return documents
         while True:
-            while at < len(self._text) and self._text[at].isspace():
-                at += 1
+            while position < len(self._text) and self._text[position].isspace():
+                position += 1
             try:
-                document, at = self._decoder.raw_decode(self._text, at)
+                document, position = self._decoder.raw_decode(self._text, position)
             except ValueError:
                 break
             documents.append(document)
-        self._text = self._text[at:]
+        self._text = self._text[position:]
         return documents
