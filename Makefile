@@ -83,7 +83,7 @@ cluster-down: ## Stop the tests' Kubernetes
 	@tests/support/cluster/down
 
 .PHONY: test
-test: lint ## Run all tests
+test: lint docs ## Run all tests
 	@rm -f .coverage .coverage.*
 	@tests/all
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=$(if $(filter none,$(CLUSTER)),80,90)

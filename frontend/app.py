@@ -16,6 +16,7 @@ from frontend.api.runner import runner
 from frontend.attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
 from frontend.calls import known_runs
 from frontend.config import ConfigurationError, read_config
+from frontend.messages import PAGE_ERRORS
 from frontend.pages import pages
 from frontend.postings import open_postings
 from frontend.sign_in import csrf_token, sign_in, signed_in
@@ -92,12 +93,15 @@ def _check_host() -> None:
 def _render_error(error: HTTPException) -> tuple[str, int, dict[str, str]]:
     """Problem details for API calls, a page for people."""
     status = error.code or 500
+    title, detail = error.name, error.description
+    if detail == type(error).description:  # Werkzeug's own
+        title, detail = PAGE_ERRORS.get(status, (title, detail))
     if isinstance(error, SecurityError):  # a page would contain URLs with the rejected host
         return "This host is not listed in FRONTEND_HOSTS.\n", status, {"Content-Type": "text/plain"}
     if request.path.startswith("/api/") and not _wants_html(request):
-        problem = {"type": "about:blank", "title": error.name, "status": status, "detail": error.description}
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         return json.dumps(problem), status, {"Content-Type": "application/problem+json"}
-    return render_template("error.html", title=error.name, detail=error.description, status=status), status, {}
+    return render_template("error.html", title=title, detail=detail, status=status), status, {}
 
 
 def _wants_html(request: Request) -> bool:

@@ -18,6 +18,12 @@ CREDENTIALS_REJECTED = "The launcher rejected our credentials"
 RUN_NOT_FOUND = "Run not found"
 POSTINGS_UNAVAILABLE = "Postings are unavailable"
 SIGN_IN_FAILED = "Incorrect password. Try again."
+PAGE_ERRORS = {
+    404: ("Page not found", "The link may be mistyped or out of date."),
+    405: ("Method not allowed", "This URL does not accept such a request."),
+    500: ("Something went wrong", "Try again. If it happens again, check the log of the front end."),
+}
+"""The title and the text of each status that Flask raises by itself."""
 _MAX_DETAIL = 2000  # characters; some are sent in a header
 _CHECK_RUNNER_URL = UNREACHABLE.removeprefix(f"{NO_RESPONSE}. ")
 _ADVICE = {

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from launcher.domain.errors import ConfigurationError
 from launcher.domain.pipelines import DEFAULT_ARTIFACTS, ExitMeaning, Pipeline
 from launcher.domain.reasons import Reason
+from launcher.validation_errors import in_words
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
@@ -130,4 +131,4 @@ def _text_of(path: Path) -> str:
 
 def _error_text(name: str, error: ErrorDetails) -> str:
     field = ".".join([name, *map(str, error["loc"])])
-    return f"{field}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{field}: {in_words(error)}"

@@ -26,6 +26,7 @@ from launcher.domain.setting_rules import (
 )
 from launcher.folders import why_not_readable
 from launcher.pipeline_entries import read_pipelines
+from launcher.validation_errors import in_words
 
 _SHARED_WITH_PIPELINE = frozenset({"MONGODB_URI", "APPLICATIONS_DIR"})
 
@@ -43,21 +44,31 @@ class SharedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    MAX_CONCURRENCY: int = Field(3, ge=1, le=1000, description="most active runs")
-    PIPELINE_TIMEOUT_SECONDS: int = Field(600, ge=1, description="default time limit of a run, in seconds")
-    TERMINATION_GRACE_SECONDS: float = Field(10, ge=0, description="seconds between SIGTERM and SIGKILL")
+    MAX_CONCURRENCY: int = Field(3, ge=1, le=1000, description="maximum number of active runs")
+    PIPELINE_TIMEOUT_SECONDS: int = Field(
+        600, ge=1, description="time limit of a run, in seconds, unless the request or the pipeline sets one"
+    )
+    TERMINATION_GRACE_SECONDS: float = Field(10, ge=0, description="time between SIGTERM and SIGKILL, in seconds")
 
-    REDIS_URL: str | None = Field(None, repr=False, description="redis://…; if not set, in memory")
-    REDIS_TTL_SECONDS: int = Field(86400, ge=60, description="seconds for which Redis keeps a finished run")
-    LOG_BUFFER_LIMIT: int = Field(500, ge=1, description="lines of each log in Redis; the archive has all of them")
-    MONGODB_URI: str | None = Field(None, repr=False, description="mongodb://…; if not set, the archive is the history")
+    REDIS_URL: str | None = Field(None, repr=False, description="URL of Redis; if not set, its data is kept in memory")
+    REDIS_TTL_SECONDS: int = Field(86400, ge=60, description="how long Redis keeps a finished run, in seconds")
+    LOG_BUFFER_LIMIT: int = Field(
+        500, ge=1, description="maximum number of lines of each log in Redis; the archive has all of them"
+    )
+    MONGODB_URI: str | None = Field(
+        None, repr=False, description="connection string of MongoDB; if not set, the archive is the history"
+    )
 
     ARCHIVE_DIR: Path = Field(Path("var/archive"), description="folder for logs and run records")
     APPLICATIONS_DIR: Path = Field(Path("applications"), description="folder for artifacts, with a subfolder per run")
-    RETENTION_DAYS: float = Field(30, gt=0, description="days for which archives, artifacts and pipeline_runs are kept")
-    MAX_LOG_BYTES: int = Field(64 << 20, ge=1024, description="most bytes of log kept per run")
-    MAX_ARTIFACT_BYTES: int = Field(256 << 20, ge=1024, description="most bytes of artifacts per run")
-    MAX_ARTIFACT_FILES: int = Field(10_000, ge=1, description="most files, folders and links among a run's artifacts")
+    RETENTION_DAYS: float = Field(
+        30, gt=0, description="how long archives, artifacts and pipeline_runs are kept, in days"
+    )
+    MAX_LOG_BYTES: int = Field(64 << 20, ge=1024, description="maximum size of a run's log, in bytes")
+    MAX_ARTIFACT_BYTES: int = Field(256 << 20, ge=1024, description="maximum size of a run's artifacts, in bytes")
+    MAX_ARTIFACT_FILES: int = Field(
+        10_000, ge=1, description="maximum number of files, folders and links among a run's artifacts"
+    )
 
     PIPELINES_FILE: Path | None = Field(None, description="YAML file with more pipelines")
 
@@ -80,7 +91,9 @@ class SharedSettings(BaseModel):
     MASTER_CV_CONFIGMAP: str | None = Field(None, description="ConfigMap with the file master-cv.md for /app")
     IMAGE_PULL_SECRETS: CommaSeparated = Field((), description="Secrets for pulling images, comma-separated")
     START_GRACE_SECONDS: int = Field(
-        600, ge=1, description="seconds within which a pod must start its container, in addition to the run's timeout"
+        600,
+        ge=1,
+        description="how long a pod may take to start its container, in seconds, in addition to the run's timeout",
     )
 
     @classmethod
@@ -146,7 +159,7 @@ class Settings(SharedSettings):
     """The launcher's settings."""
 
     SLIPWAY_ENV: Literal["production", "development"] = Field(
-        "production", description="development allows a short secret, or none on loopback"
+        "production", description="`production`, or `development`, which allows a short secret, or none on loopback"
     )
     RUNNER_API_SECRET: SecretStr | None = Field(
         None, description=f"secret that clients send or sign tokens with; at least {MIN_SECRET_BYTES} bytes"
@@ -157,16 +170,16 @@ class Settings(SharedSettings):
     CORS_ORIGINS: CommaSeparated = Field(
         (), description="origins of web pages that may call the launcher, comma-separated"
     )
-    RATE_LIMIT_PER_MINUTE: int = Field(6000, ge=1, description="most calls per minute and credential")
-    TICKET_RATE_LIMIT_PER_MINUTE: int = Field(1200, ge=1, description="most calls per minute and ticket")
-    MAX_STREAMS: int = Field(2000, ge=1, description="most open log streams; more are refused with 503")
+    RATE_LIMIT_PER_MINUTE: int = Field(6000, ge=1, description="maximum number of calls per minute and credential")
+    TICKET_RATE_LIMIT_PER_MINUTE: int = Field(1200, ge=1, description="maximum number of calls per minute and ticket")
+    MAX_STREAMS: int = Field(2000, ge=1, description="maximum number of open log streams; more are refused with 503")
 
     ENGINE: Literal["local", "kubernetes"] = Field(
-        "local", description="local: child processes of the launcher; kubernetes: Jobs, with the operator"
+        "local", description="`local`: child processes of the launcher; `kubernetes`: Jobs, with the operator"
     )
-    MAX_QUEUED: int = Field(500, ge=1, description="most queued runs; more are refused with 429")
-    MAX_BULK_ITEMS: int = Field(500, ge=1, description="most job_ids in a bulk request")
-    MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="longest timeout_seconds of a request")
+    MAX_QUEUED: int = Field(500, ge=1, description="maximum number of queued runs; more are refused with 429")
+    MAX_BULK_ITEMS: int = Field(500, ge=1, description="maximum number of job_ids in a bulk request")
+    MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="maximum timeout_seconds of a request")
     PIPELINE_DIR: Path = Field(Path("pipeline-image"), description="working directory of pipelines on the local engine")
 
     def errors(self) -> dict[str, str]:
@@ -206,7 +219,7 @@ class Settings(SharedSettings):
 
 
 def _error_text(error: ErrorDetails) -> str:
-    return ": ".join([*(str(part) for part in error["loc"][:1]), error["msg"].removeprefix("Value error, ")])
+    return ": ".join([*(str(part) for part in error["loc"][:1]), in_words(error)])
 
 
 def _number(name: str, text: str, field: FieldInfo | None) -> str:

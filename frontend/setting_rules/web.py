@@ -14,7 +14,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def http_url(name: str, value: str) -> str:
     """Return an HTTP URL, in lower case before its path and without a trailing slash."""
-    parts = _split(name, value, "for example https://runner.example.com")
+    parts = _split(name, value, "https://runner.example.com")
     if not _PATH.fullmatch(parts.path) or "?" in value or "#" in value:
         raise Unusable(f"{name} must not contain a query, a fragment or spaces")
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
@@ -40,12 +40,14 @@ def origins(name: str, value: str) -> str:
 def _origin(name: str, value: str) -> str:
     if value == "*":
         return value
-    form = "for example https://your-app.vercel.app"
+    example = "https://your-app.vercel.app"
     if value == "null" or "*" in value:
-        raise Unusable(f"{name}: write each origin in full, {form}; null and wildcards are not supported")
+        raise Unusable(
+            f"{name}: write each origin in full, for example {example}; null and wildcards are not supported"
+        )
     if "://" not in value and HOST.fullmatch(value.split(":")[0].split("/")[0]):
-        raise Unusable(f"{name}: an origin starts with http:// or https://, {form}")
-    parts = _split(name, value, form)
+        raise Unusable(f"{name}: an origin starts with http:// or https://, for example {example}")
+    parts = _split(name, value, example)
     port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     origin = f"{parts.scheme}://{host}{port}"
@@ -54,17 +56,17 @@ def _origin(name: str, value: str) -> str:
     return origin
 
 
-def _split(name: str, value: str, form: str) -> SplitResult:
+def _split(name: str, value: str, example: str) -> SplitResult:
     """Split an HTTP URL with a valid host and port. Its scheme is returned in lower case."""
     plain(name, value)
     if "@" in value.split("//", 1)[-1].split("/", 1)[0]:
-        raise Unusable(f"{name} must not contain a user name or a password: remove them, {form}")
+        raise Unusable(f"{name} must not contain a user name or a password: remove them")
     try:
         parts = urlsplit(value)
         usable = parts.scheme in _DEFAULT_PORTS and parts.hostname and value.isascii() and "\\" not in value
     except ValueError:
         usable = False
     if not usable:
-        raise Unusable(f"{name} is not a valid URL, {form}")
+        raise Unusable(f"{name} is not a valid URL. Use a form like {example}")
     check_host(name, parts.netloc)
     return parts

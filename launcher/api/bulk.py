@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from launcher.api.problems import problem
 from launcher.api.schemas import MAX_JOB_ID, BulkJob
+from launcher.validation_errors import in_words
 
 _MAX_ERRORS = 5
 
@@ -59,7 +60,7 @@ def _errors(item: Any, error: ValidationError) -> str:
     texts = []
     for found in error.errors()[:_MAX_ERRORS]:
         where = found["loc"] if isinstance(item, dict) else ()
-        texts.append(": ".join([*(_truncated(str(part)) for part in where), found["msg"]]))
+        texts.append(": ".join([*(_truncated(str(part)) for part in where), in_words(found)]))
     return "; ".join(texts)
 
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from launcher.domain import errors
 from launcher.domain.errors import SlipwayError
 from launcher.domain.text import to_json
+from launcher.validation_errors import in_words
 
 MEDIA_TYPE = "application/problem+json"
 STATUS_OF: dict[type[SlipwayError], int] = {
@@ -77,7 +78,7 @@ async def _slipway(request: Request, exc: Exception) -> Response:
 async def _invalid(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
     details = [
-        {"field": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "message": fault["msg"]}
+        {"field": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "message": in_words(fault)}
         for fault in exc.errors()
     ]
     text = "; ".join(f"{detail['field']}: {detail['message']}" for detail in details[:5])

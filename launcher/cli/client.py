@@ -153,5 +153,6 @@ def check(answer: httpx.Response) -> None:
         problem = {}
     problem = problem if isinstance(problem, dict) else {}
     if answer.status_code == 401 and "Authorization" not in answer.request.headers:
-        raise Failure("This launcher requires a credential. Set RUNNER_API_SECRET.", Exit.NOT_ALLOWED, status=401)
+        do = "Set RUNNER_API_SECRET."
+        raise Failure(f"This launcher requires a credential. {do}", Exit.NOT_ALLOWED, status=401, do=do)
     raise failure_of(answer.status_code, problem, answer.headers.get("Retry-After"))

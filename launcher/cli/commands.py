@@ -10,6 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from launcher.cli.failures import Exit, Failure
+from launcher.cli.options import (
+    RUN,
+    AsJson,
+    Follow,
+    Key,
+    NewestOf,
+    Params,
+    PipelineName,
+    PlainUsage,
+    Priority,
+    Profile,
+    Reference,
+    Timeout,
+    print_version,
+)
 
 if TYPE_CHECKING:
     from launcher.cli.client import Client, Run
@@ -24,21 +39,14 @@ cli = typer.Typer(
 artifacts = typer.Typer(no_args_is_help=True, help="List and download a run's artifacts.")
 cli.add_typer(artifacts, name="artifacts")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_RUN = typer.Argument(metavar="RUN", help="Run id, or the beginning of one.")
-Reference = Annotated[str | None, _RUN]
-NewestOf = Annotated[str | None, typer.Option("--job-id", help="Use the newest run of this work item instead of RUN.")]
-Profile = Annotated[str | None, typer.Option(help="Profile for the pipeline.")]
-PipelineName = Annotated[str | None, typer.Option(help="Pipeline to run. Defaults to: default.")]
-Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Parameter for the pipeline. Repeatable.")
-]
-Priority = Annotated[int, typer.Option(help="From -100 to 100. Higher runs start first.")]
-Timeout = Annotated[int | None, typer.Option(help="Time limit in seconds, from the pipeline's start.")]
-Key = Annotated[str | None, typer.Option(help="Idempotency key: the same key never launches a second run.")]
-Follow = Annotated[
-    bool, typer.Option("--follow", "-f", help="Follow the log to the end, and exit with the run's exit code.")
-]
+
+@cli.callback()
+def _options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _client() -> Client:
@@ -78,7 +86,7 @@ def _options(
     return {name: value for name, value in found.items() if value is not None} | {"params": values}
 
 
-@cli.command()
+@cli.command(cls=PlainUsage)
 def run(
     job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Work item to process.")],
     profile: Profile = None,
@@ -147,7 +155,8 @@ def _lines_of(file: str) -> list[str]:
 def ps(
     job_id: Annotated[str | None, typer.Option(help="Filter by work item.")] = None,
     status: Annotated[
-        str | None, typer.Option(help="Filter by status: queued, running, completed, failed or cancelled.")
+        str | None,
+        typer.Option(metavar="STATUS", help="Filter by status: queued, running, completed, failed or cancelled."),
     ] = None,
     pipeline: Annotated[str | None, typer.Option(help="Filter by pipeline.")] = None,
     page: Annotated[int, typer.Option(min=1, help="Page to show.")] = 1,
@@ -161,9 +170,12 @@ def ps(
     if as_json:
         output.document(found)
         return
-    for each in found["runs"]:
-        output.say(output.run_lines(each)[0])
-    output.note(f"{len(found['runs'])} of {found['total']} runs")
+    head, rows = output.run_table(found["runs"])
+    if rows:
+        output.note(head)
+    for row in rows:
+        output.say(row)
+    output.note(f"{len(found['runs'])} of {found['total']} {'run' if found['total'] == 1 else 'runs'}")
 
 
 @cli.command()
@@ -177,17 +189,20 @@ def logs(
     reference: Reference = None,
     job_id: NewestOf = None,
     follow: Follow = False,
-    after: Annotated[int, typer.Option(min=0, help="With --follow, skip lines up to this number.")] = 0,
+    after: Annotated[int, typer.Option(min=0, help="Skip the lines up to this number.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print or follow a run's log."""
+    """Print or follow a run's log.
+
+    Without --follow, it is the raw log, with the pipeline's ::progress:: lines.
+    """
     from launcher.cli import output
 
     client = _client()
     found = client.run(reference, job_id)
     if follow:
         _follow(client, found, as_json, after=after, on_interrupt="leave")
-    body = client.download(f"/jobs/{found['run_id']}/log")
+    body = output.after_line(client.download(f"/jobs/{found['run_id']}/log"), after)
     if as_json:
         output.text_document({"run_id": found["run_id"]}, body)
     elif sys.stdout.isatty():
@@ -242,9 +257,9 @@ def artifacts_list(reference: Reference = None, job_id: NewestOf = None, as_json
         output.note(f"Run {found['run_id']} has no artifacts. Its status is {found['status']}.")
 
 
-@artifacts.command("get")
+@artifacts.command("get", cls=PlainUsage)
 def artifacts_get(
-    reference: Annotated[str, _RUN],
+    reference: Annotated[str, RUN],
     names: Annotated[
         list[str] | None, typer.Argument(metavar="FILE", help="Files to download. Defaults to all.")
     ] = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from launcher.cli.client import DEFAULT_URL, Client
 from launcher.cli.cluster_checks import examine_cluster
@@ -51,10 +50,10 @@ def _env_file() -> list[Finding]:
 
 def _secret() -> list[Finding]:
     secret = os.environ.get("RUNNER_API_SECRET", "")
-    weak = f"Set a strong one, which a launcher in production requires; {MAKE_ONE}."
+    required = "A launcher in production requires a strong one"
     try:
         if not secret:
-            return [Finding("secret", "warn", "RUNNER_API_SECRET is not set", weak)]
+            return [Finding("secret", "warn", "RUNNER_API_SECRET is not set", f"{required}; {MAKE_ONE}.")]
         usable("RUNNER_API_SECRET", secret)
     except Unusable as exc:
         return [Finding("secret", "fail", str(exc), "Set RUNNER_API_SECRET again without this.")]
@@ -63,7 +62,7 @@ def _secret() -> list[Finding]:
     try:
         strong_secret("RUNNER_API_SECRET", secret)
     except Unusable as exc:
-        return [Finding("secret", "warn", str(exc), weak)]
+        return [Finding("secret", "warn", str(exc), f"{required}.")]
     return [Finding("secret", "ok", "RUNNER_API_SECRET is strong enough")]
 
 
@@ -72,8 +71,7 @@ def _launcher(*, with_secret: bool) -> list[Finding]:
         client = Client.from_environment() if with_secret else Client(os.environ.get("RUNNER_URL") or DEFAULT_URL, None)
         health = client.call("GET", "/health")
     except Failure as failure:
-        found = failure.message.partition(f" {failure.do}")[0] if failure.do else failure.message
-        return [Finding("launcher", "fail", found, failure.do or "Correct RUNNER_URL.")]
+        return [Finding("launcher", "fail", failure.found, failure.do or "Correct RUNNER_URL.")]
     credential = _credential(client) if with_secret else Finding("credential", "skip", "RUNNER_API_SECRET is unusable")
     return [Finding("launcher", "ok", f"{client.url} answers"), credential, *health_findings(health)]
 
@@ -82,7 +80,8 @@ def _credential(client: Client) -> Finding:
     try:
         client.call("GET", "/jobs", params={"per_page": 1})
     except Failure as failure:
-        do = "Set RUNNER_API_SECRET to the launcher's own secret, or create a token with: slipway token"
-        state: Literal["warn", "fail"] = "fail" if failure.code == Exit.NOT_ALLOWED else "warn"
-        return Finding("credential", state, failure.message, do)
+        if failure.code == Exit.NOT_ALLOWED:
+            do = failure.do or "Create a token that may read: slipway token --scope read"
+            return Finding("credential", "fail", failure.found, do)
+        return Finding("credential", "warn", failure.message)
     return Finding("credential", "ok", "accepted")

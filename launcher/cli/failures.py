@@ -35,6 +35,11 @@ class Failure(Exception):
         self.message, self.code, self.title, self.status, self.do = message, code, title, status, do
         super().__init__(message)
 
+    @property
+    def found(self) -> str:
+        """What happened, without what to do."""
+        return self.message.partition(f" {self.do}")[0] if self.do else self.message
+
     def problem(self) -> dict[str, Any]:
         """Return it as a problem (RFC 9457) with the exit code."""
         title = self.title or _TITLES.get(self.code, "The command failed")
@@ -72,10 +77,11 @@ def exit_code_of(run: Mapping[str, Any]) -> int:
 def failure_of(status: int, problem: Mapping[str, Any], retry_after: str | None = None) -> Failure:
     """Return the failure for an error answer (RFC 9457): its sentence, and what to do."""
     text = str(problem.get("detail") or problem.get("title") or f"The launcher answered {status}.")
+    do = ""
     match status:
-        case 401:
-            hint = "Set RUNNER_API_SECRET to the launcher's own secret, or to a token that it signed."
-            text, code = f"{text} {hint}", Exit.NOT_ALLOWED
+        case 401:  # its own sentence is for clients that send headers
+            do = "Set RUNNER_API_SECRET to the launcher's secret, or to a token that it signed."
+            text, code = f"The launcher rejected the credential. {do}", Exit.NOT_ALLOWED
         case 403:
             code = Exit.NOT_ALLOWED
         case 429 | 502 | 503 | 504:
@@ -84,4 +90,4 @@ def failure_of(status: int, problem: Mapping[str, Any], retry_after: str | None 
             text, code = f"{text} See the launcher's log.", Exit.FAULT
         case _:
             code = Exit.REFUSED
-    return Failure(text, code, title=str(problem.get("title") or ""), status=status)
+    return Failure(text, code, title=str(problem.get("title") or ""), status=status, do=do)

@@ -7,7 +7,10 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from rich.cells import cell_len, set_cell_size
 
 _LONGEST_LINE = 1 << 20
 _SGR = re.compile(r"(\x1b\[[0-9;:]*m)")
@@ -73,6 +76,17 @@ def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
         yield rest
 
 
+def after_line(pieces: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """Yield a text that arrives in pieces, without its first `count` lines."""
+    for piece in pieces:
+        begin = 0
+        while count and begin < len(piece):
+            end = piece.find(b"\n", begin)
+            begin, count = (end + 1, count - 1) if end >= 0 else (len(piece), count)
+        if begin < len(piece):
+            yield piece[begin:]
+
+
 def say(text: str) -> None:
     """Print a sentence."""
     print(plain(text), flush=True)
@@ -85,13 +99,36 @@ def note(text: str) -> None:
 
 def run_lines(run: Mapping[str, Any]) -> list[str]:
     """Return a run's status in words."""
-    said = run["message"] or _waiting(run["queue"]) or f"since {run['started_at'] or run['created_at']}"
-    lines = [f"{run['run_id']}  {run['status']}: {said}"]
+    lines = [f"{run['run_id']}  {_status(run)}"]
     if run["completed_at"]:
         log = run["log"]
-        lines.append(f"log {'complete' if log['complete'] else 'incomplete'}, {log['lines']:,} lines")
+        count = "1 line" if log["lines"] == 1 else f"{log['lines']:,} lines"
+        lines.append(f"log {'complete' if log['complete'] else 'incomplete'}, {count}")
         lines += [f"artifact {url.split('/', 3)[-1]}" for url in run["artifacts"].values()]
     return lines
+
+
+def run_table(runs: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """Return the heading of a list of runs, and a row for each."""
+    rows = [("RUN", "JOB", "PIPELINE", "REQUESTED (UTC)", "STATUS")]
+    for run in runs:
+        requested = f"{_utc(run['created_at']):%Y-%m-%d %H:%M:%S}"
+        rows.append((run["run_id"], plain(run["job_id"]), plain(run["pipeline"]), requested, _status(run)))
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    head, *rest = ("  ".join((*map(set_cell_size, row, widths), row[-1])) for row in rows)
+    return head, rest
+
+
+def _status(run: Mapping[str, Any]) -> str:
+    if text := run["message"] or _waiting(run["queue"]):
+        return f"{run['status']}: {text}"
+    since = _utc(run["started_at"] or run["created_at"])
+    form = "%H:%M:%S" if since.date() == datetime.now(UTC).date() else "%Y-%m-%d %H:%M:%S"
+    return f"{run['status']} since {since:{form}} UTC"
+
+
+def _utc(time: str) -> datetime:
+    return datetime.fromisoformat(time).astimezone(UTC)
 
 
 def _waiting(place: Mapping[str, Any] | None) -> str:

@@ -28,10 +28,6 @@ class ExitMeaning:
 
 
 DEFAULT_EXIT_CODES: Mapping[int, ExitMeaning] = {
-    2: ExitMeaning(
-        reason="ProfileNotUsable",
-        message="The profile cannot be used. The last lines of the log list the available ones.",
-    ),
     3: ExitMeaning(
         reason="PostingNotFound",
         message="Posting not found. The last line of the log says where the pipeline looked.",
@@ -43,6 +39,10 @@ DEFAULT_EXIT_CODES: Mapping[int, ExitMeaning] = {
     5: ExitMeaning(
         reason="ModelRefused",
         message="The model's provider rejected the key or the model's name. The last line of the log has its answer.",
+    ),
+    6: ExitMeaning(
+        reason="ProfileNotUsable",
+        message="The profile cannot be used. The last line of the log says why.",
     ),
 }
 

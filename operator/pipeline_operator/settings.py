@@ -15,17 +15,21 @@ class OperatorSettings(SharedSettings):
     """Each setting has the name of its environment variable. An empty variable counts as unset."""
 
     IMAGE_GRACE_SECONDS: int = Field(
-        120, ge=0, description="seconds that a run waits for an image that cannot be pulled"
+        120, ge=0, description="how long to wait for an image that can't be pulled, in seconds"
     )
-    UNSCHEDULABLE_GRACE_SECONDS: int = Field(300, ge=0, description="seconds that a run waits for room on a node")
+    UNSCHEDULABLE_GRACE_SECONDS: int = Field(
+        300, ge=0, description="how long to wait for a node with enough room, in seconds"
+    )
     CANNOT_START_GRACE_SECONDS: int = Field(
-        120, ge=0, description="seconds that a run waits for a pod or container that cannot be created"
+        120, ge=0, description="how long to wait for a pod or container that can't be created, in seconds"
     )
     JOB_TTL_SECONDS: int = Field(
-        86400, ge=0, description="seconds that a finished Job, its pod and its `kubectl logs` are kept"
+        86400, ge=0, description="how long a finished Job, its pod and its kubectl logs are kept, in seconds"
     )
     PROBE_HOST: str = Field("127.0.0.1", description="address of the operator's /healthz and /metrics")
-    PROBE_PORT: int = Field(0, ge=0, le=65534, description="port of /healthz, and one above it of /metrics; 0: neither")
+    PROBE_PORT: int = Field(
+        0, ge=0, le=65534, description="port of /healthz; /metrics is on the next port; 0 turns both off"
+    )
 
     @cached_property
     def grace_seconds(self) -> Mapping[Reason, float]:

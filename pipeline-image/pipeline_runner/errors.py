@@ -3,10 +3,10 @@
 PipelineError                 exit code 1
 ├── PostingUnreadableError    exit code 1
 ├── PostingsUnreachableError  exit code 1
-├── ProfileUnreadableError    exit code 2
 ├── PostingNotFoundError      exit code 3
 ├── MasterCvMissingError      exit code 4
 ├── ModelRefusedError         exit code 5
+├── ProfileNotUsableError     exit code 6
 └── ModelUnavailableError     none: the run continues without the model
 """
 
@@ -16,10 +16,11 @@ from typing import ClassVar
 
 EXIT_OK = 0
 EXIT_FAILURE = 1
-EXIT_USAGE = 2
+# 2 is a usage error, as in Python and argparse: a wrong working directory ends with it too.
 EXIT_NO_POSTING = 3
 EXIT_NO_MASTER_CV = 4
 EXIT_MODEL_REFUSED = 5
+EXIT_PROFILE_NOT_USABLE = 6
 
 
 class PipelineError(Exception):
@@ -35,13 +36,6 @@ class PostingUnreadableError(PipelineError):
 
 class PostingsUnreachableError(PipelineError):
     """MongoDB, which holds the postings, does not respond or rejects the query."""
-
-
-class ProfileUnreadableError(PipelineError):
-    """The profile is not valid YAML, or has an invalid field; the message names file and field."""
-
-    exit_code = EXIT_USAGE
-    explained = True
 
 
 class PostingNotFoundError(PipelineError):
@@ -62,6 +56,13 @@ class ModelRefusedError(PipelineError):
     """The model's provider rejects the configuration, such as the key or the model. Retrying does not help."""
 
     exit_code = EXIT_MODEL_REFUSED
+    explained = True
+
+
+class ProfileNotUsableError(PipelineError):
+    """The profile is unknown or invalid; the message lists the available ones, or names file and field."""
+
+    exit_code = EXIT_PROFILE_NOT_USABLE
     explained = True
 
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline_runner.errors import EXIT_FAILURE, EXIT_OK, PipelineError
+from pipeline_runner.errors import EXIT_FAILURE, EXIT_OK, PipelineError, ProfileNotUsableError
 from pipeline_runner.profile_files import DEFAULT, profile_files
 from pipeline_runner.progress import Progress
 from pipeline_runner.redaction import redact
@@ -25,10 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     | 0 | success, also if the model was unavailable and the run continued offline, as the log and the dossier say |
     | 1 | any other error, with a traceback |
-    | 2 | invalid arguments, an unknown or invalid profile |
+    | 2 | invalid arguments |
     | 3 | posting not found |
     | 4 | master CV missing |
     | 5 | the model's provider rejects the key, the model or the request: correct the configuration |
+    | 6 | unknown or invalid profile |
     | 130, 143 | stopped by SIGINT, by SIGTERM |
 
     The last line of output says why in one sentence. Artifacts written before are kept. Usage errors raise
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings.from_environment(os.environ)
         job_id, profile = _parse(arguments, settings)
         return _run(job_id, profile, settings)
-    except PipelineError as error:  # in the settings
+    except PipelineError as error:  # in the settings, or an unknown profile
         _say(f"Pipeline failed: {error}")
         return error.exit_code
     except Stopped as stopped:
@@ -65,12 +66,13 @@ def _parse(arguments: Sequence[str] | None, settings: Settings) -> tuple[str, Pa
     if not job_id:
         parser.error("--job-id must not be empty")
     if name not in profiles:
-        parser.error(f"unknown profile {name!r} (choose from {', '.join(profiles)})")
+        msg = f"Unknown profile {name!r}. Available profiles: {', '.join(profiles)}."
+        raise ProfileNotUsableError(msg)
     return job_id, profiles[name]
 
 
 def _run(job_id: str, profile: Path, settings: Settings) -> int:
-    _say(f"Starting pipeline for job {job_id} with the profile {profile.stem}.")
+    _say(f"Using the profile {profile.stem}.")
     _say(_mode(settings.model))
     try:
         # Imported here, so that the first line is printed and SIGTERM is handled while the large libraries load.

@@ -47,7 +47,7 @@ class Transport:
             ModelRefusedError: The key or the URL is invalid.
         """
         if not _ADDRESS.fullmatch(settings.base_url):
-            msg = "The model's base URL is invalid. Correct it, for example https://api.example.com/v1."
+            msg = "The model's base URL is invalid. Use a form like https://api.example.com/v1."
             raise ModelRefusedError(msg)
         if not (settings.key.isascii() and settings.key.isprintable()) or " " in settings.key:
             msg = f"The key in {settings.key_name} contains invalid characters. Correct it."

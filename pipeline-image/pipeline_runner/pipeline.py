@@ -73,7 +73,9 @@ def _run(
             key = settings.firecrawl_api_key
             firecrawl = Firecrawl(settings.firecrawl_api_url, key) if key else None
             research = research_company(posting, browser, firecrawl)
-            step.summary = f"{research.note}; sources: {len(research.sources)}"
+            pages = len(research.sources)
+            count = f" ({pages} {'page' if pages == 1 else 'pages'})" if pages else ""
+            step.summary = f"{research.note}{count}"
 
     def dossier() -> bytes:
         return write_dossier(

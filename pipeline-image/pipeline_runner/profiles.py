@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline_runner.errors import ProfileUnreadableError
+from pipeline_runner.errors import ProfileNotUsableError
 from pipeline_runner.profile_files import BUNDLED, DEFAULT
 
 SectionName = Literal["profile", "skills", "experience", "other", "education", "languages"]
@@ -52,20 +52,20 @@ def read_profile(path: Path) -> Profile:
     """Read a profile; it has the name of the file.
 
     Raises:
-        ProfileUnreadableError: The file is not valid YAML, or has an invalid field.
+        ProfileNotUsableError: The file is not valid YAML, or has an invalid field.
     """
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as exc:
         problem = " ".join(str(exc).split())
         msg = f"The profile {path} is not valid YAML: {problem}"
-        raise ProfileUnreadableError(msg) from exc
+        raise ProfileNotUsableError(msg) from exc
     if not isinstance(fields, dict):
         msg = f"The profile {path} must have fields such as 'tone: plain'. See {DEFAULT}.yaml in {BUNDLED}."
-        raise ProfileUnreadableError(msg)
+        raise ProfileNotUsableError(msg)
     try:
         return Profile.model_validate({**fields, "name": path.stem})
     except ValidationError as exc:
         faults = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
         msg = f"The profile {path} is invalid: {faults}."
-        raise ProfileUnreadableError(msg) from exc
+        raise ProfileNotUsableError(msg) from exc

@@ -24,10 +24,9 @@ class Progress:
 
     @contextmanager
     def step(self, label: str) -> Iterator[StepResult]:
-        """Print a progress line and a line at the start, and a summary at the end unless the step fails."""
+        """Print a progress line at the start, and a summary at the end unless the step fails."""
         self._step += 1
         self._say(progress_line(self._step, self._of, label))
-        self._say(f"Step {self._step} of {self._of}: {label} ...")
         result = StepResult()
         yield result
         self._say(f"Step {self._step} of {self._of} done: {result.summary or label}.")

@@ -190,7 +190,7 @@ def pipeline_image(site: Installation, repeats: int) -> list[Row]:
         run_id = site.launcher.run(f"start-{n}", pipeline="bundled")["run_id"]
         site.launcher.wait(run_id)
         first, second = site.kubectl("logs", f"job/{run_id}", "--timestamps").splitlines()[:2]
-        assert "Starting pipeline" in second, second
+        assert "Using the profile" in second, second
         started.append((_stamp(second) - _stamp(first)).total_seconds())
     size = f"compressed, as a node pulls it; {unpacked / 1e6:,.0f} MB unpacked"
     return [

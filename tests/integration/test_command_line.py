@@ -18,6 +18,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from launcher.version import VERSION
 from launching.launcher import INHERITED, ROOT, Launcher
 
 SECONDS = 60
@@ -132,6 +133,38 @@ def test_repeated_bulk_with_the_same_key_launches_no_second_run(launcher: Launch
     assert (refused.returncode, "1 accepted, 1 refused" in refused.stderr) == (65, True)
 
 
+def test_advice_on_a_wrong_secret_is_given_once(launcher: Launcher) -> None:
+    advice = "Set RUNNER_API_SECRET to the launcher's secret, or to a token that it signed."
+    wrong = {"RUNNER_API_SECRET": "wrong-but-long-enough-to-be-a-secret"}
+    assert slipway(launcher, "ps", **wrong).stderr == f"The launcher rejected the credential. {advice}\n"
+    doctor = slipway(launcher, "doctor", PATH="/nowhere", **wrong).stdout
+    assert f"fail  credential: The launcher rejected the credential.\n      {advice}\n" in doctor
+    assert doctor.count(advice) == 1
+
+
+def test_ps_shows_which_item_and_pipeline_were_requested_and_when(launcher: Launcher) -> None:
+    run_id = launcher.wait(launcher.run("an item", pipeline="hello")["run_id"], SECONDS)["run_id"]
+    listed = slipway(launcher, "ps", "--job-id", "an item")
+    requested = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert re.fullmatch(rf"{run_id}  an item  hello +{requested} +completed: .*\n", listed.stdout)
+    assert re.match(r"RUN +JOB +PIPELINE +REQUESTED \(UTC\) +STATUS\n1 of 1 run\n", listed.stderr)
+    none = slipway(launcher, "ps", "--job-id", "nothing")
+    assert (none.stdout, none.stderr) == ("", "0 of 0 runs\n")
+
+
+@pytest.mark.parametrize(
+    ("after", "lines"), [(0, slice(0, None)), (1, slice(1, None)), (2, slice(2, None)), (9, slice(9, 9))]
+)
+def test_logs_skips_lines_without_following_too(launcher: Launcher, after: int, lines: slice) -> None:
+    run_id = launcher.wait(launcher.run("skip", pipeline="progress")["run_id"], SECONDS)["run_id"]
+    whole = launcher.log(run_id).decode().splitlines(keepends=True)
+    assert slipway(launcher, "logs", run_id, "--after", str(after)).stdout == "".join(whole[lines])
+
+
+def test_version_is_printed_without_a_launcher(launcher: Launcher) -> None:
+    assert slipway(launcher, "--version", RUNNER_URL="http://127.0.0.1:9").stdout == f"slipway {VERSION}\n"
+
+
 def test_followed_run_determines_the_exit_code(launcher: Launcher) -> None:
     assert slipway(launcher, "run", "t", "--pipeline", "three", "--follow").returncode == 3
 
@@ -143,7 +176,7 @@ def test_followed_run_determines_the_exit_code(launcher: Launcher) -> None:
         (["status"], {}, 65, "Specify one run"),
         (["status", "some", "--job-id", "4711"], {}, 65, "Specify one run"),
         (["status", "../health"], {}, 65, "is not a valid run id"),
-        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, "Set RUNNER_API_SECRET to the launcher's own secret"),
+        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, "The launcher rejected the credential. Set RUNNER_API_SECRET"),
         (["ps"], {"RUNNER_URL": "http://127.0.0.1:9"}, 69, "slipway doctor"),
         (["ps"], {"RUNNER_URL": "ftp:/x"}, 65, "RUNNER_URL"),
         (["ps"], {"RUNNER_API_SECRET": "ü\n"}, 65, "RUNNER_API_SECRET"),

@@ -70,7 +70,7 @@ def test_signal_stops_the_run_and_its_launcher(tmp_path: Path, number: signal.Si
     with subprocess.Popen(COMMAND, cwd=ROOT, env=environment(tmp_path), stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "Step 1 of 8" in line:
+            if "Using the profile" in line:
                 break
         launchers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.send_signal(number)
@@ -85,7 +85,7 @@ def test_launcher_that_is_killed_during_the_run_is_reported(tmp_path: Path) -> N
     with subprocess.Popen(COMMAND, cwd=ROOT, env=environment(tmp_path), stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "Step 1 of 8" in line:
+            if "Using the profile" in line:
                 break
         launcher, *_ = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(launcher), signal.SIGKILL)

@@ -229,7 +229,7 @@ def test_wrong_secret_and_unreachable_stores_are_reported_together(tmp_path: Pat
         none = doctor(RUNNER_URL=launcher.url)["credential"]
         assert none["state"] == "fail" and "This launcher requires a credential" in none["found"]
         checks = doctor(RUNNER_URL=launcher.url, RUNNER_API_SECRET="w" * 64)
-        assert (checks["credential"]["state"], "slipway token" in checks["credential"]["do"]) == ("fail", True)
+        assert (checks["credential"]["state"], "token that it signed" in checks["credential"]["do"]) == ("fail", True)
         for store, setting in (("redis", "REDIS_URL"), ("mongodb", "MONGODB_URI")):
             assert (checks[store]["state"], setting in checks[store]["do"]) == ("warn", True), checks[store]
         right = doctor(RUNNER_URL=launcher.url, RUNNER_API_SECRET=launcher.secret)

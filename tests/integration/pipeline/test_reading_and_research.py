@@ -195,7 +195,7 @@ def test_run_reads_page_and_website(environment: dict[str, str], site: Site, tmp
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
     assert f"Step 3 of 8 done: Read from the page {site.url}/posting.\n" in out
-    assert f"Step 4 of 8 done: Read on the company's website {site.url}/; sources: 3.\n" in out
+    assert f"Step 4 of 8 done: Read on the company's website {site.url}/ (3 pages).\n" in out
     folder = tmp_path / "applications/hafenwerk-gmbh/harbour-engineer"
     assert sorted(path.name for path in folder.iterdir()) == ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
     assert "Kubernetes" in (folder / "dossier.txt").read_text()

@@ -148,4 +148,6 @@ def test_policy_allows_own_scripts_only_and_session_cookie_is_http_only() -> Non
 def test_unknown_page_renders_404(browser: FlaskClient) -> None:
     signed_in(browser)
     answer = browser.get("/no/such/page")
-    assert answer.status_code == 404 and "<h1>Not Found</h1>" in answer.get_data(as_text=True)
+    text = answer.get_data(as_text=True)
+    assert answer.status_code == 404 and "<h1>Page not found</h1>" in text and "The link may be mistyped" in text
+    assert "spelling" not in text

@@ -14,7 +14,7 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import RunStatus
 from launcher.pipeline_entries import read_pipelines
 from launcher.settings import Settings
-from pipeline_runner.errors import MasterCvMissingError, ModelRefusedError, PostingNotFoundError, ProfileUnreadableError
+from pipeline_runner.errors import MasterCvMissingError, ModelRefusedError, PostingNotFoundError, ProfileNotUsableError
 
 ENTRY = """
 report:
@@ -133,6 +133,7 @@ def test_exit_code_has_the_meaning_of_its_entry_unless_the_run_was_stopped(file:
 
 
 def test_default_pipelines_exit_codes_match_its_program() -> None:
-    faults = [PostingNotFoundError, MasterCvMissingError, ModelRefusedError, ProfileUnreadableError]
+    faults = [PostingNotFoundError, MasterCvMissingError, ModelRefusedError, ProfileNotUsableError]
     assert {fault.exit_code for fault in faults} == set(DEFAULT_EXIT_CODES)
+    assert 2 not in DEFAULT_EXIT_CODES  # Python's own, if PIPELINE_DIR has no scripts/run_pipeline.py
     assert DEFAULT_EXIT_CODES[PostingNotFoundError.exit_code].reason == "PostingNotFound"

@@ -33,18 +33,19 @@ def test_default_paths_are_in_the_working_directory(run, samples, tmp_path):
     assert (tmp_path / "applications" / "example" / "engineer" / "CV.md").is_file()
 
 
-def test_first_line_announces_the_start(run, sample_environment):
-    first = run("--job-id", "4711", environment=sample_environment).stdout.split("\n")[0]
-    assert first == "Starting pipeline for job 4711 with the profile default."
+def test_first_line_names_the_profile(run, sample_environment):
+    out = run("--job-id", "4711", environment=sample_environment).stdout
+    assert out.split("\n")[0] == "Using the profile default."
+    assert "Starting pipeline" not in out  # the launcher's own first line
 
 
-def test_each_step_prints_progress_start_and_end(run, sample_environment):
+def test_each_step_prints_its_progress_once_and_a_summary(run, sample_environment):
     out = run("--job-id", "4711", environment=sample_environment).stdout
     assert '\n::progress:: {"step": 2, "of": 8, "label": "Reading the posting"}\n' in out
     steps = [json.loads(found) for found in re.findall(r"^::progress:: (.*)$", out, re.MULTILINE)]
     assert [step["step"] for step in steps] == [1, 2, 3, 4, 5, 6, 7, 8]
     for step in steps:
-        assert f"\nStep {step['step']} of 8: {step['label']} ...\n" in out
+        assert f"Step {step['step']} of 8: " not in out
         assert f"\nStep {step['step']} of 8 done: " in out
 
 
@@ -75,9 +76,9 @@ def test_senior_profile_writes_a_longer_cv(run, sample_environment, tmp_path):
 
 def test_unknown_profile_fails_at_once(run, sample_environment, tmp_path):
     done = run("--job-id", "4711", "--profile", "junior", environment=sample_environment)
-    assert done.returncode == 2
-    assert "unknown profile 'junior' (choose from default, senior)" in done.stderr
-    assert done.stdout == ""
+    assert done.returncode == 6
+    assert done.stdout == "Pipeline failed: Unknown profile 'junior'. Available profiles: default, senior.\n"
+    assert done.stderr == ""
     assert not (tmp_path / "applications").exists()
 
 
@@ -165,7 +166,7 @@ def test_signal_ends_the_pipeline_within_two_seconds(start, sample_environment, 
     pipe = tmp_path / "cv-that-never-comes"  # opening it for reading blocks until there is a writer
     os.mkfifo(pipe)
     with start("--job-id", "4711", environment={**sample_environment, "MASTER_CV": str(pipe)}) as process:
-        while not process.stdout.readline().startswith("Step 1 of 8"):
+        while not process.stdout.readline().startswith('::progress:: {"step": 1'):
             pass
         begin = time.monotonic()
         process.send_signal(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline_runner.cv_writing import write_cv
-from pipeline_runner.errors import ProfileUnreadableError
+from pipeline_runner.errors import ProfileNotUsableError
 from pipeline_runner.letter_frames import frame
 from pipeline_runner.letter_writing import write_letter
 from pipeline_runner.master_cv import parse_master_cv
@@ -57,7 +57,7 @@ def test_missing_profiles_folder_leaves_the_bundled_ones(tmp_path):
 def test_invalid_profile_names_file_and_field(tmp_path, text, problem):
     path = tmp_path / "broken.yaml"
     path.write_text(text)
-    with pytest.raises(ProfileUnreadableError) as caught:
+    with pytest.raises(ProfileNotUsableError) as caught:
         read_profile(path)
     assert f"The profile {path} " in str(caught.value)
     assert problem in str(caught.value)
@@ -68,7 +68,7 @@ def test_invalid_profile_fails_at_once(run, sample_environment, tmp_path):
     done = run(
         "--job-id", "1", "--profile", "broken", environment={**sample_environment, "PROFILES_DIR": str(tmp_path)}
     )
-    assert done.returncode == 2
+    assert done.returncode == 6
     assert done.stdout.strip().split("\n")[-1].startswith(f"Pipeline failed: The profile {tmp_path / 'broken.yaml'} ")
     assert "::progress::" not in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
