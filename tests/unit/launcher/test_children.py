@@ -96,7 +96,7 @@ def test_a_pipeline_that_stops_its_shim_ends_with_its_own_exit_code(tmp_path: Pa
         child = pipeline(ShimmedChild, tmp_path)
         await start(child, ["sh", "-c", script], tmp_path)
         exit_code = await child.wait()
-        await child.end()
+        await child.stop()
         return exit_code
 
     assert run_bounded(act) == 3
