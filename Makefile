@@ -57,11 +57,13 @@ check: lint docs ## Run all checks that need no server: lint, types, import rule
 	@$(BIN)/pytest -q tests/unit
 
 .PHONY: lint
-lint: $(VENV)/.dev ## Check format, lint, types and import rules
+lint: $(VENV)/.dev ## Lint, types, import rules, phrases
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@if git grep -nIiw -f tests/phrases.txt -- ':!tests/phrases.txt' ':!*.lock' ':!**/vendor/**'; then \
+	  echo "Say this in plain English: tests/phrases.txt lists the phrases above"; exit 1; fi
 
 .PHONY: servers
 servers: $(VENV)/.dev ## Install the real servers and the browser that the tests use
