@@ -13,13 +13,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from frontend import connection
 from frontend.api.runner import runner
-from frontend.attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
 from frontend.calls import known_runs
 from frontend.config import ConfigurationError, read_config
 from frontend.messages import PAGE_ERRORS
 from frontend.pages import pages
 from frontend.postings import open_postings
 from frontend.sign_in import csrf_token, sign_in, signed_in
+from frontend.sign_in_attempts import Attempts, AttemptsInMemory, AttemptsInMongoDB
 
 MAX_REQUEST_BYTES = 1_000_000  # the launcher's own limit
 HEADERS = {

@@ -11,9 +11,9 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadData, URLSafeTimedSerializer
 from pymongo.errors import PyMongoError
 
-from frontend.attempts import OF_ALL, OF_VISITOR, Attempts, Limit, exceeded, visitor_of
 from frontend.config import Config
 from frontend.messages import PAGE_EXPIRED, SIGN_IN_FAILED
+from frontend.sign_in_attempts import OF_ALL, OF_VISITOR, Attempts, Limit, exceeded, visitor_of
 
 sign_in = Blueprint("sign_in", __name__)
 

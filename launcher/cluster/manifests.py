@@ -10,7 +10,7 @@ from typing import Any
 from launcher.cluster import labels
 from launcher.cluster.lease import LEASE_SECONDS
 from launcher.cluster.port import Manifest
-from launcher.domain.pipelines import Pipeline
+from launcher.domain.pipelines import Pipeline, run_environment
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
@@ -133,14 +133,7 @@ def _resources(pipeline: Pipeline, settings: SharedSettings) -> dict[str, dict[s
 
 
 def _environment(run: Run) -> Mapping[str, str]:
-    return {
-        "SLIPWAY_RUN_ID": run.run_id,
-        "APPLICATIONS_DIR": _APPLICATIONS,
-        "PIPELINE_PARAMS": json.dumps(dict(run.params), ensure_ascii=False),
-        "HOME": "/home/slipway",
-        "CI": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
+    return {**run_environment(run, applications=_APPLICATIONS), "HOME": "/home/slipway"}
 
 
 def _escape(text: str) -> str:

@@ -70,6 +70,11 @@ class Receipt:
     gaps: tuple[Gap, ...] = ()
 
 
+def unwritten_receipt() -> Receipt:
+    """Return the receipt of a log that could not be opened or closed."""
+    return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be written to the archive."),))
+
+
 class TimestampedPiece(NamedTuple):
     """A line without a number: its source's timestamp, its kind, and its bytes without newline."""
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, RunStatus
 
-_SHELL_SIGNALS = range(129, 160)
-"""Exit codes with which containers and shells report a signal: 128 + its number."""
+_SIGNAL_EXIT_CODES = range(129, 160)
+"""Exit codes with which a container reports a signal: 128 + its number. A child process reports the signal itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,14 @@ def outcome_of_pod(end: PodTermination, *, stop_reason: Reason | None, timeout: 
         return failure(end.external_cause, exit_code=code, detail=end.detail)
     if code is None or end.cannot_start:
         return failure(Reason.CANNOT_START, exit_code=code, detail=end.detail)
-    return _failed_by_itself(128 - code if code in _SHELL_SIGNALS else code)
+    return _failed_by_itself(128 - code if code in _SIGNAL_EXIT_CODES else code)
+
+
+def with_excess(outcome: Outcome, excess: str) -> Outcome:
+    """Return the outcome, or a failure if the run completed with artifacts above the limit that `excess` describes."""
+    if outcome.status is RunStatus.COMPLETED and excess:
+        return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=0, detail=excess)
+    return outcome
 
 
 def _failed_by_itself(exit_code: int) -> Outcome:

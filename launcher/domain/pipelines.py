@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome
+from launcher.domain.runs import Outcome, Run
 
 _PLACEHOLDER = re.compile(r"\{(?:job_id|profile)\}")  # replaced in one pass: a job_id may contain one
 DEFAULT_ARTIFACTS: Mapping[str, str] = {
@@ -86,3 +87,14 @@ class Pipeline:
         if meaning is None or outcome.reason != Reason.PIPELINE_ERROR:
             return outcome
         return replace(outcome, reason=meaning.reason, message=meaning.message)
+
+
+def run_environment(run: Run, *, applications: str) -> dict[str, str]:
+    """Return the environment variables that every run has, on both engines. `applications` is the run's folder."""
+    return {
+        "SLIPWAY_RUN_ID": run.run_id,
+        "APPLICATIONS_DIR": applications,
+        "PIPELINE_PARAMS": json.dumps(dict(run.params), ensure_ascii=False),
+        "CI": "1",
+        "PYTHONUNBUFFERED": "1",
+    }

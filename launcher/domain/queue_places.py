@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from launcher.domain.admission import queue_order
+from launcher.domain.queue_order import queue_order
 from launcher.domain.runs import Run, RunStatus
 
 _SAMPLES = 20

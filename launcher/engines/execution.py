@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +11,8 @@ from typing import Any
 
 from launcher.artifacts import ArtifactFolder
 from launcher.background import contained
-from launcher.domain.outcomes import failure, outcome_of_process
+from launcher.domain.outcomes import failure, outcome_of_process, with_excess
+from launcher.domain.pipelines import run_environment
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run
 from launcher.engines.marks import marks_of
@@ -51,9 +51,8 @@ class Execution:
         finally:
             await process.stop()  # the pipeline may have left processes behind
             await process.drain()
-        if stop_reason is None and (excess := await self._excess(run.run_id)):
-            stop_reason = Reason.ARTIFACTS_TOO_LARGE
-        return outcome_of_process(await exited, stop_reason=stop_reason, timeout=run.timeout_seconds, detail=excess)
+        outcome = outcome_of_process(await exited, stop_reason=stop_reason, timeout=run.timeout_seconds, detail=excess)
+        return with_excess(outcome, await self._excess(run.run_id))
 
     async def _watch(
         self, run: Run, exited: asyncio.Task[int], stop: asyncio.Future[Reason]
@@ -87,6 +86,4 @@ class Execution:
         environment = self._settings.environment_for_pipeline(self._environ)
         python_folder = str(Path(sys.executable).parent)  # `python` in a command is the launcher's, with its packages
         environment["PATH"] = os.pathsep.join([python_folder, environment.get("PATH", os.defpath)])
-        environment["APPLICATIONS_DIR"] = str(self._artifacts.make(run.run_id))
-        environment["PIPELINE_PARAMS"] = json.dumps(dict(run.params), ensure_ascii=False)
-        return environment
+        return environment | run_environment(run, applications=str(self._artifacts.make(run.run_id)))

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from launcher.background import Tasks, contained, repeat, report
-from launcher.domain.admission import to_release
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start, failure
+from launcher.domain.queue_order import to_release
 from launcher.domain.queue_places import QueuePlace, place_of
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus, now
@@ -154,8 +154,8 @@ class LocalEngine:
 
     def _admit(self) -> None:
         if not self._stopping:
-            busy, limit, paused = len(self._active), self._settings.MAX_CONCURRENCY, self._switch.paused
-            for run in to_release(self._waiting.values(), busy=busy, limit=limit, paused=paused):
+            free_slots = self._settings.MAX_CONCURRENCY - len(self._active)
+            for run in to_release(self._waiting.values(), free_slots=free_slots, paused=self._switch.paused):
                 del self._waiting[run.run_id]
                 self._active[run.run_id] = ActiveRun()
                 self._run_tasks.start(self._execute(run.run_id), f"run {run.run_id}")
@@ -182,7 +182,9 @@ class LocalEngine:
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 await stop_processes(run_id, self._settings.ARCHIVE_DIR)
             active.stop.cancel()  # it can no longer be stopped
-            await self._runs.record_outcome(run_id, outcome, await close_log(run_id, active.pump, self._storage))
+            note = outcome.message if outcome.reason is Reason.CANNOT_START else None
+            receipt = await close_log(run_id, active.pump, self._storage, note)
+            await self._runs.record_outcome(run_id, outcome, receipt)
         finally:
             del self._active[run_id]
             self._admit()

@@ -36,7 +36,7 @@ class PipelineProcess:
         with contextlib.suppress(OSError):  # the user's pipe quota is exceeded; the default size works too
             fcntl.fcntl(read_end, getattr(fcntl, "F_SETPIPE_SZ", _SET_PIPE_SIZE), _PIPE_BYTES)
         try:
-            await self._child.start(command, directory, {**environment, "PYTHONUNBUFFERED": "1"}, write_end)
+            await self._child.start(command, directory, environment, write_end)
         except BaseException:
             os.close(read_end)
             raise

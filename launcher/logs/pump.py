@@ -23,10 +23,10 @@ class LogPump:
         rest = self._splitter.rest
         return as_display(rest) if b"\r" in rest else None
 
-    async def close(self) -> Receipt:
-        """Write the last line, even without a newline, then close the log; return its receipt."""
+    async def close(self, note: str | None = None) -> Receipt:
+        """Write the last line, even without a newline, then close the log with a note; return its receipt."""
         await self._write(self._splitter.flush())
-        return await self._sink.close()
+        return await self._sink.close(note=note)
 
     async def _write(self, pieces: list[tuple[LineKind, bytes]]) -> None:
         if pieces:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from launcher.background import repeat, report
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.port import Cluster
-from launcher.domain.admission import to_release
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
+from launcher.domain.queue_order import queue_order
 from launcher.domain.runs import Run
 from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
 from pipeline_operator.cluster_cache import ClusterCache
@@ -81,7 +81,9 @@ class Admission:
         room, paused = await asyncio.gather(self._room(), self._paused_now())
         if room is not None:
             slots = min(slots, room - sum(observed.pod is None for observed in busy))
-        for run in to_release(ready, busy=0, limit=len(ready), paused=paused):
+        if paused:
+            return
+        for run in sorted(ready, key=queue_order):
             if slots <= 0:
                 return
             slots -= await self._release(run)  # if this run cannot be released, the next one gets the slot

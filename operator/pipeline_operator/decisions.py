@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from launcher.cluster import jobs, pods
 from launcher.cluster.port import Manifest
-from launcher.domain.outcomes import cancelled_before_start, completed, failure, stopped_by_slipway
+from launcher.domain.outcomes import cancelled_before_start, completed, failure, stopped_by_slipway, with_excess
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run, RunStatus
+from launcher.domain.runs import Outcome, Run
 from pipeline_operator.cluster_cache import ObservedRun
 
 _LEADER_ELECTION = timedelta(seconds=20)
@@ -127,9 +127,7 @@ def _step_if_queued(job: Manifest, observed: ObservedRun, facts: Facts) -> Step:
 
 def _outcome(run: Run, pod: Manifest, reason: Reason | None, facts: Facts) -> Outcome:
     outcome = pods.outcome_of(pod, stop_reason=reason, timeout=run.timeout_seconds, detail=facts.detail)
-    if outcome.status is RunStatus.COMPLETED and facts.excess:
-        return failure(Reason.ARTIFACTS_TOO_LARGE, exit_code=0, detail=facts.excess)
-    return outcome
+    return with_excess(outcome, facts.excess)
 
 
 def _step_without_pod(run: Run, observed: ObservedRun, reason: Reason | None, facts: Facts, limits: Limits) -> Step:

@@ -6,7 +6,7 @@ import asyncio
 
 from launcher.background import report
 from launcher.cluster.port import Cluster
-from launcher.domain.log_lines import Gap, Receipt
+from launcher.domain.log_lines import Receipt, unwritten_receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus
 from launcher.recorder import is_disk_full
@@ -52,7 +52,7 @@ class RunLog:
             report("log", f"run {run.run_id}: cannot close its log")
             self._follower = None
             self._storage.publisher.finish(run.run_id)
-            return Receipt(gaps=(Gap(first=1, last=1, why="The log could not be written to the archive."),))
+            return unwritten_receipt()
 
     async def release(self) -> None:
         """Stop following and close the file, so that another operator can continue."""

@@ -148,7 +148,10 @@ def test_each_way_a_pipeline_exits_has_its_own_outcome(
     assert (run["status"], run["reason"], run["exit_code"]) == (status, reason, exit_code)
     assert run["message"].endswith(".")
     assert_receipt_matches_the_log(launcher, run)
-    assert b"Starting pipeline" in launcher.log(run["run_id"]).splitlines()[0]
+    lines = launcher.log(run["run_id"]).decode(errors="replace").splitlines()
+    assert "Starting pipeline" in lines[0]
+    if reason == "CannotStart":
+        assert run["message"] in lines[-1]
 
 
 @pytest.mark.parametrize("pipeline", ["stubborn", "polite", "grandchildren"])

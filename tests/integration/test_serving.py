@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from frontend.app import create_app
-from frontend.attempts import AttemptsInMemory
 from frontend.config import read_config
+from frontend.sign_in_attempts import AttemptsInMemory
 from launching.frontend import Frontend
 from launching.launcher import INHERITED, ROOT, Launcher
 

@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from frontend.app import create_app
-from frontend.attempts import OF_ALL, OF_VISITOR, AttemptsInMemory
 from frontend.sign_in import BROWSER, TOO_MANY
+from frontend.sign_in_attempts import OF_ALL, OF_VISITOR, AttemptsInMemory
 
 PASSWORD = "open sesame, please"
 DEPLOYED = {"FRONTEND_PASSWORD": PASSWORD, "RUNNER_API_SECRET": "s" * 32, "RUNNER_URL": "http://127.0.0.1:9"}

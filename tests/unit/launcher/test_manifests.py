@@ -68,9 +68,9 @@ def test_a_plain_run_is_a_suspended_job_with_its_deadline_on_the_pod() -> None:
                                 {"name": "SLIPWAY_RUN_ID", "value": "4711-01jd"},
                                 {"name": "APPLICATIONS_DIR", "value": "/app/applications"},
                                 {"name": "PIPELINE_PARAMS", "value": "{}"},
-                                {"name": "HOME", "value": "/home/slipway"},
                                 {"name": "CI", "value": "1"},
                                 {"name": "PYTHONUNBUFFERED", "value": "1"},
+                                {"name": "HOME", "value": "/home/slipway"},
                             ],
                             "resources": {
                                 "requests": {"ephemeral-storage": "2Gi"},
@@ -177,9 +177,9 @@ def test_every_setting_appears_in_the_job() -> None:
                                 {"name": "SLIPWAY_RUN_ID", "value": "engineer-01jd"},
                                 {"name": "APPLICATIONS_DIR", "value": "/app/applications"},
                                 {"name": "PIPELINE_PARAMS", "value": '{"tone": "herzlich, mit Grüßen"}'},
-                                {"name": "HOME", "value": "/home/slipway"},
                                 {"name": "CI", "value": "1"},
                                 {"name": "PYTHONUNBUFFERED", "value": "1"},
+                                {"name": "HOME", "value": "/home/slipway"},
                             ],
                             "envFrom": [{"secretRef": {"name": "keys"}}],
                             "resources": {

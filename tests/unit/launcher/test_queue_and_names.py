@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.batch import parse_batch
-from launcher.domain.admission import queue_order, to_release
 from launcher.domain.log_lines import Receipt
 from launcher.domain.names import RUN_ID_MAX, hash_of, is_run_id, new_run_id
 from launcher.domain.outcomes import completed, failure
 from launcher.domain.pipelines import Pipeline
+from launcher.domain.queue_order import queue_order, to_release
 from launcher.domain.queue_places import Durations, QueuePlace, place_of
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
@@ -65,13 +65,10 @@ waiting = st.lists(
 )
 
 
-@given(waiting, st.integers(0, 6), st.integers(1, 5), st.booleans())
-def test_runs_are_released_in_order_and_never_over_the_limit(
-    runs: list[Run], busy: int, limit: int, paused: bool
-) -> None:
-    released = to_release(runs, busy=busy, limit=limit, paused=paused)
-    free = 0 if paused else max(0, limit - busy)
-    assert len(released) == min(free, len(runs))
+@given(waiting, st.integers(-1, 6), st.booleans())
+def test_runs_are_released_in_order_and_one_for_each_free_slot(runs: list[Run], free_slots: int, paused: bool) -> None:
+    released = to_release(runs, free_slots=free_slots, paused=paused)
+    assert len(released) == (0 if paused else min(max(0, free_slots), len(runs)))
     assert released == sorted(runs, key=queue_order)[: len(released)]
 
 

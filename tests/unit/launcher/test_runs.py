@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from launcher.domain.errors import IllegalTransition
 from launcher.domain.log_lines import Gap, Receipt
-from launcher.domain.outcomes import cancelled_before_start, failure, outcome_of_process
+from launcher.domain.outcomes import cancelled_before_start, completed, failure, outcome_of_process, with_excess
 from launcher.domain.reasons import Reason, sentence, signal_name
 from launcher.domain.runs import TRANSITIONS, Outcome, Run, RunStatus, supersedes
 
@@ -126,6 +126,14 @@ def test_each_way_a_process_exits_has_its_outcome(
 ) -> None:
     outcome = outcome_of_process(exit_code, stop_reason=stop_reason, timeout=600)
     assert (outcome.status, outcome.reason, outcome.exit_code) == (status, reason, shown)
+
+
+def test_only_a_completed_run_fails_because_of_its_artifacts() -> None:
+    excess = "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."
+    for exit_code, reason in ((0, Reason.ARTIFACTS_TOO_LARGE), (3, Reason.PIPELINE_ERROR)):
+        outcome = with_excess(outcome_of_process(exit_code, stop_reason=None, timeout=600), excess)
+        assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", reason, exit_code)
+    assert with_excess(completed(), "") == completed()
 
 
 def test_a_run_that_never_started_has_no_exit_code() -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from launcher.cluster import jobs, manifests
 from launcher.cluster.port import Manifest
-from launcher.domain.admission import queue_order
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged
 from launcher.domain.pipelines import Pipeline
+from launcher.domain.queue_order import queue_order
 from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
 from launching.fake_cluster import FakeCluster, merged

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from frontend.attempts import ALL, OF_ALL, OF_VISITOR, Attempts, AttemptsInMemory, AttemptsInMongoDB, Limit, exceeded
+from frontend.sign_in_attempts import (
+    ALL,
+    OF_ALL,
+    OF_VISITOR,
+    Attempts,
+    AttemptsInMemory,
+    AttemptsInMongoDB,
+    Limit,
+    exceeded,
+)
 
 LIMIT = Limit(3, 900)
 START = 900.0 * 2_000_000  # the first second of a window, in the future so that no TTL index deletes it meanwhile

@@ -1,4 +1,4 @@
-"""Admission: which waiting runs may start now. Pure."""
+"""The order of the queue, and which waiting runs may start now. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ def queue_order(run: Run) -> tuple[int, float, str]:
     return (-run.priority, run.created_at.timestamp(), run.run_id)
 
 
-def to_release(waiting: Iterable[Run], *, busy: int, limit: int, paused: bool) -> list[Run]:
+def to_release(waiting: Iterable[Run], *, free_slots: int, paused: bool) -> list[Run]:
     """Return the runs that may start now, in queue order: one for each free slot.
 
-    The caller counts `busy` from what is running, because a stored counter could be wrong after a crash.
+    The caller counts the slots in use from what is running, because a stored counter could be wrong after a crash.
     """
-    if paused:
-        return []
-    return sorted(waiting, key=queue_order)[: max(0, limit - busy)]
+    return [] if paused else sorted(waiting, key=queue_order)[: max(0, free_slots)]

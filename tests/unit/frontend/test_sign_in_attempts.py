@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from frontend.attempts import visitor_of
+from frontend.sign_in_attempts import visitor_of
 
 
 @pytest.mark.parametrize(
