@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,20 @@ MAX_HEAD_BYTES = 64 << 10
 MAX_WAITING = 2000
 """The most connections without a complete request. Beyond that, the oldest are closed."""
 _SWEEP_TICKS = 5  # of 0.1 s
+
+
+class _CountingTransport:
+    """A transport that counts the bytes written to it. Its buffer alone does not show whether the client reads."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self.written = transport, 0
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -32,11 +47,12 @@ class BoundedHttp(HttpToolsProtocol):
     _ended = False
     _since = 0.0
     _read_at = 0.0
-    _unsent = 0
+    _sent = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a request."""
-        super().connection_made(transport)
+        self._counting = _CountingTransport(transport)
+        super().connection_made(cast(asyncio.Transport, self._counting))
         self._since = self._read_at = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
@@ -85,9 +101,10 @@ class BoundedHttp(HttpToolsProtocol):
         uvicorn itself closes idle connections, except while some of a response is unsent.
         """
         unsent = self.transport.get_write_buffer_size()
-        if unsent == 0 or unsent < self._unsent:
+        sent = self._counting.written - unsent
+        if unsent == 0 or sent > self._sent:
             self._read_at = now
-        self._unsent = unsent
+        self._sent = sent
         if now - self._read_at > self.stalled_seconds:
             return True
         since = self.waiting_since

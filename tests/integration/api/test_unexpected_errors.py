@@ -121,7 +121,7 @@ def test_process_that_cannot_answer_is_not_live_and_says_why(
     def broken() -> None:
         raise StoreUnavailable
 
-    monkeypatch.setattr(services.engine, "known", broken)
+    monkeypatch.setattr(services.engine, "cached_queue", broken)
     answer = client.get("/livez")
     assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
     assert answer.json()["detail"] == "The engine does not answer."

@@ -226,8 +226,8 @@ def test_wrong_key_fails_the_run_and_is_not_printed(ask: Ask, serve: Serve, tmp_
     ("environment", "sentence"),
     [
         ({"OPENAI_API_KEY": "sk-schlüssel-99"}, "The key in OPENAI_API_KEY contains invalid characters"),
-        ({"OPENAI_BASE_URL": "localhost:8080/v1"}, "The model's base URL is invalid. Correct it"),
-        ({"OPENAI_BASE_URL": "http://["}, "The model's base URL is invalid. Correct it"),
+        ({"OPENAI_BASE_URL": "localhost:8080/v1"}, "The model's base URL is invalid. Use a form like"),
+        ({"OPENAI_BASE_URL": "http://["}, "The model's base URL is invalid. Use a form like"),
     ],
 )
 def test_invalid_key_or_url_is_reported(ask: Ask, environment: dict[str, str], sentence: str) -> None:
