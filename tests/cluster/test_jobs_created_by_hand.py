@@ -144,7 +144,7 @@ def test_job_with_the_name_of_a_finished_run_is_not_executed(
     before, log = verifier.wait(run_id), installation.launcher.log(run_id)
     installation.kubectl("delete", "job", run_id, "--wait=true")
     until(lambda: not installation.pods(run_id))
-    create(installation, run_id, job_spec("sleep 5") | {"suspend": suspended})
+    create(installation, run_id, job_spec("sleep 60") | {"suspend": suspended})
     until(lambda: recorded(installation, run_id))
     until(lambda: not any(pod["status"]["phase"] in ("Pending", "Running") for pod in installation.pods(run_id)))
     job = installation.job(run_id)
