@@ -16,7 +16,7 @@ from launcher.engines.process import PipelineProcess
 
 def test_output_is_read_to_its_end_although_its_taker_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_DRAIN_STEP_SECONDS", 0.001)
-    monkeypatch.setattr(process, "_TAKEN_BYTES", 1)
+    monkeypatch.setattr(process, "_READ_BYTES", 1)
     taken = []
 
     async def take(chunk: bytes) -> None:
@@ -28,8 +28,8 @@ def test_output_is_read_to_its_end_although_its_taker_is_slow(tmp_path: Path, mo
         async with asyncio.timeout(10):
             await pipeline.start(["printf", "123"], tmp_path, {})
             assert await pipeline.wait() == 0
-            await pipeline.end()
-            await pipeline.drained()
+            await pipeline.stop()
+            await pipeline.drain()
 
     asyncio.run(play())
     assert b"".join(taken) == b"123"
@@ -48,8 +48,8 @@ def test_an_output_that_stays_open_is_given_up(tmp_path: Path, monkeypatch: pyte
             await pipeline.start(["sh", "-c", "printf 123; exec sleep 60"], tmp_path, {"PATH": os.environ["PATH"]})
             while not taken:
                 await asyncio.sleep(0.001)
-            await pipeline.drained()
-            await pipeline.end()
+            await pipeline.drain()
+            await pipeline.stop()
 
     asyncio.run(play())
     assert taken == [b"123"]

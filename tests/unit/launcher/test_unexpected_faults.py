@@ -77,7 +77,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (run_reconciler, "_REFRESH_SECONDS", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
-    monkeypatch.setattr(admission, "_NOT_HELD_BACK", admission._NOT_HELD_BACK._replace(pause=0.01))
+    monkeypatch.setattr(admission, "_NO_BACKOFF", admission._NO_BACKOFF._replace(pause=0.01))
 
 
 class Stores:
