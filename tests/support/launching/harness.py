@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline_operator.settings import OperatorSettings
 
 NAME = "4711-01jd"
 POD = f"{NAME}-x7k2p"
+FIRST_LINE = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
 
 
 class Harness:
@@ -47,6 +48,17 @@ class Harness:
         reconciler = RunReconciler(found, self.cluster, self.cache, self.storage, self.settings)
         self.task = asyncio.create_task(reconciler.reconcile())
         await self.until(lambda: self.storage.archive.get(NAME))
+
+    async def start_released(self) -> None:
+        """Create the Job, start a reconciler, and release the Job."""
+        self.make_job()
+        await self.start()
+        await self.release()
+
+    async def start_running(self) -> None:
+        """Like `start_released`, with a running pod."""
+        await self.start_released()
+        self.put_pod("Running", **running())
 
     async def kill(self) -> None:
         """Cancel the reconciler, whatever it is doing."""
@@ -140,3 +152,8 @@ def ended(code: int) -> Manifest:
 
 def container(**state: Manifest) -> Manifest:
     return {"containerStatuses": [{"name": "pipeline", "image": "image", "restartCount": 0, "state": state}]}
+
+
+Scenario = Callable[[Harness], Awaitable[None]]
+RunScenario = Callable[..., None]
+"""Runs a scenario, with environment variables of the operator as keywords."""

@@ -5,59 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import threading
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from launcher import recorder
 from launcher.cluster import jobs, labels
 from launcher.domain.errors import ClusterUnavailable
-from launcher.domain.log_lines import LineKind, LogLine, Receipt, TimestampedPiece
+from launcher.domain.log_lines import LineKind, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
-from launcher.domain.timestamped_lines import ResumePoint
-from launcher.logs.publisher import Publisher
-from launcher.stores.log_file import LogWriter
-from launcher.stores.memory import InMemoryLogTail
 from launching.fake_cluster import Manifest
-from launching.harness import NAME, POD, Harness, container, ended, running, waiting
-from pipeline_operator import backoff, decisions, pod_log, run_reconciler
+from launching.harness import FIRST_LINE, NAME, POD, Harness, RunScenario, container, ended, running, waiting
+from pipeline_operator import backoff, decisions, run_reconciler
 
 DEADLINE_EXCEEDED: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
-FIRST = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
-Scenario = Callable[[Harness], Awaitable[None]]
-RunScenario = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(recorder, "_DISK_FULL_RETRY_SECONDS", 0.01)
-
-
-@pytest.fixture
-def run_scenario(tmp_path: Path) -> RunScenario:
-    """Run a scenario with its own harness; no wait in it is longer than a few seconds."""
-
-    def run(scenario: Scenario, **environ: str) -> None:
-        async def with_harness() -> None:
-            async with AsyncExitStack() as stack:
-                harness = Harness(tmp_path, stack, **environ)
-                stack.push_async_callback(harness.storage.publisher.stop)
-                try:
-                    await scenario(harness)
-                finally:
-                    if harness.task is not None:
-                        await harness.kill()
-
-        asyncio.run(with_harness())
-
-    return run
 
 
 def test_a_run_goes_from_the_queue_to_its_record(run_scenario: RunScenario) -> None:
@@ -83,7 +45,7 @@ def test_a_run_goes_from_the_queue_to_its_record(run_scenario: RunScenario) -> N
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.COMPLETED, "Completed", 0)
         assert run.artifacts == {"dossier_url": "dossier.txt"}
-        assert harness.lines == [FIRST, *((LineKind.LINE, data) for data in (b"one", b"two", b"three"))]
+        assert harness.lines == [FIRST_LINE, *((LineKind.LINE, data) for data in (b"one", b"two", b"three"))]
         assert run.log.complete
         assert run.started_at is not None and run.completed_at is not None
         assert run.created_at <= run.started_at <= run.completed_at
@@ -112,10 +74,7 @@ def test_a_run_cancelled_in_the_queue_is_recorded_and_its_job_deleted(run_scenar
 
 def test_a_run_cancelled_while_running_keeps_its_pod_and_its_last_lines(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
+        await harness.start_running()
         harness.cluster.say(POD, "one")
         await harness.until(lambda: harness.archived.status is RunStatus.RUNNING)
         await harness.cancel()
@@ -124,7 +83,7 @@ def test_a_run_cancelled_while_running_keeps_its_pod_and_its_last_lines(run_scen
         harness.put_pod("Failed", **DEADLINE_EXCEEDED, **ended(143))
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.CANCELLED, "Cancelled", 143)
-        assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"cleaned up")]
+        assert harness.lines == [FIRST_LINE, (LineKind.LINE, b"one"), (LineKind.LINE, b"cleaned up")]
         assert ("Pod", POD) in harness.cluster.objects
 
     run_scenario(scenario)
@@ -132,9 +91,7 @@ def test_a_run_cancelled_while_running_keeps_its_pod_and_its_last_lines(run_scen
 
 def test_the_operators_reason_is_stored_before_the_pod_is_stopped(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         harness.cluster.calls.clear()
         (harness.storage.artifacts.make(NAME) / "large").write_bytes(bytes(1025))
         harness.put_pod("Running", **running())
@@ -151,9 +108,7 @@ def test_the_operators_reason_is_stored_before_the_pod_is_stopped(run_scenario: 
 
 def test_too_many_files_terminate_a_run_and_its_record_names_the_limit(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         at = harness.storage.artifacts.make(NAME)
         for number in range(11):
             (at / str(number)).touch()
@@ -174,9 +129,7 @@ def test_a_non_utf_8_name_is_recorded_in_escaped_form(run_scenario: RunScenario,
     pipelines.write_text('default: {command: [x], artifacts: {report_url: "*.pdf"}}')
 
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         at = harness.storage.artifacts.make(NAME)
         Path(os.fsdecode(os.fsencode(at) + b"/M\xfcller.pdf")).touch()
         harness.put_pod("Running", **running())
@@ -186,99 +139,6 @@ def test_a_non_utf_8_name_is_recorded_in_escaped_form(run_scenario: RunScenario,
         assert (run.status, run.artifacts) == (RunStatus.COMPLETED, {"report_url": r"M\xfcller.pdf"})
 
     run_scenario(scenario, PIPELINES_FILE=str(pipelines))
-
-
-def test_lines_are_read_while_the_artifacts_are_counted(
-    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(harness: Harness) -> None:
-        gate, counting = threading.Event(), threading.Event()
-
-        def count(run_id: str) -> str:
-            counting.set()
-            gate.wait(10)
-            return ""
-
-        monkeypatch.setattr(harness.storage.artifacts, "_excess", count)
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
-        await harness.until(counting.is_set)
-        harness.cluster.say(POD, "one", "two")
-        await harness.until(lambda: len(harness.lines) == 3)
-        gate.set()
-        harness.put_pod("Succeeded", **ended(0))
-        assert (await harness.end()).status is RunStatus.COMPLETED
-
-    run_scenario(scenario)
-
-
-def test_a_disk_that_cannot_be_read_for_a_while_costs_no_line(
-    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(harness: Harness) -> None:
-        resume_point = LogWriter.resume_point
-        refused: list[LogWriter] = []
-
-        def failing_disk(writer: LogWriter) -> ResumePoint:
-            if len(refused) <= backoff.MAX_FAULTS:
-                refused.append(writer)
-                raise OSError(errno.EIO, "Input/output error")
-            return resume_point(writer)
-
-        monkeypatch.setattr(pod_log, "_DISK_RETRY_SECONDS", 0.001)
-        monkeypatch.setattr(LogWriter, "resume_point", failing_disk)
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
-        harness.cluster.say(POD, "one")
-        await harness.until(lambda: harness.lines == [FIRST, (LineKind.LINE, b"one")])
-        harness.put_pod("Succeeded", **ended(0))
-        assert (await harness.end()).log.complete
-
-    run_scenario(scenario)
-
-
-def test_a_log_is_closed_before_its_reconciler_stops_however_often_that_is_requested(
-    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(harness: Harness) -> None:
-        writing, gate, closed = threading.Event(), threading.Event(), threading.Event()
-        append, close = LogWriter.append, LogWriter.close
-
-        def slow_append(writer: LogWriter, pieces: Sequence[TimestampedPiece]) -> int:
-            if writer.number > 0:
-                writing.set()
-                gate.wait(10)
-            return append(writer, pieces)
-
-        def noted_close(writer: LogWriter) -> None:
-            close(writer)
-            closed.set()
-
-        monkeypatch.setattr(LogWriter, "append", slow_append)
-        monkeypatch.setattr(LogWriter, "close", noted_close)
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
-        harness.cluster.say(POD, "one")
-        await harness.until(writing.is_set)
-        assert harness.task is not None
-        try:
-            for _ in range(3):  # as `Tasks.stop` does while the disk is slow
-                harness.task.cancel()
-                await asyncio.sleep(0.005)
-            assert not harness.task.done()
-        finally:
-            gate.set()
-        await asyncio.wait([harness.task])
-        assert closed.is_set()
-        assert harness.lines == [FIRST, (LineKind.LINE, b"one")]
-
-    run_scenario(scenario)
 
 
 @pytest.mark.parametrize("starts", [True, False])
@@ -296,9 +156,7 @@ def test_a_record_that_the_disk_refused_is_retried_and_no_line_is_duplicated(
             return put(run)
 
         monkeypatch.setattr(harness.storage.archive, "put", full_disk)
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         if starts:
             harness.put_pod("Running", **running())
             harness.cluster.say(POD, "one")
@@ -316,7 +174,7 @@ def test_a_record_that_the_disk_refused_is_retried_and_no_line_is_duplicated(
         assert (
             harness.lines
             == lines
-            == [FIRST, (LineKind.LINE, b"one") if starts else (LineKind.SYSTEM, log_message(run))]
+            == [FIRST_LINE, (LineKind.LINE, b"one") if starts else (LineKind.SYSTEM, log_message(run))]
         )
         assert run.log.complete
 
@@ -331,10 +189,7 @@ def log_message(run: Run) -> bytes:
 
 def test_a_record_that_kubernetes_could_not_store_is_retried(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
+        await harness.start_running()
         await harness.until(lambda: harness.archived.status is RunStatus.RUNNING)
         harness.cluster.faults["patch Job"] = [ClusterUnavailable("Kubernetes is temporarily unavailable")]
         harness.put_pod("Succeeded", **ended(0))
@@ -380,69 +235,6 @@ def test_a_job_replaced_while_queued_fails_its_run_and_the_new_job_is_left_alone
     run_scenario(scenario)
 
 
-def test_a_log_is_read_again_after_an_unexpected_error_and_loses_no_line(
-    run_scenario: RunScenario, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def scenario(harness: Harness) -> None:
-        harness.cluster.faults["log"] = [RuntimeError("unexpected")]
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod(**waiting("ContainerCreating"))
-        await harness.until(lambda: not harness.cluster.faults["log"])
-        harness.cluster.say(POD, "one")
-        harness.put_pod("Running", **running())
-        await harness.until(lambda: len(harness.lines) == 2)
-        harness.cluster.say(POD, "two")
-        harness.put_pod("Succeeded", **ended(0))
-        run = await harness.end()
-        assert run.log.complete
-        assert harness.lines == [FIRST, (LineKind.LINE, b"one"), (LineKind.LINE, b"two")]
-        assert "trying again" in caplog.text
-
-    run_scenario(scenario)
-
-
-def test_an_interrupted_log_is_resumed(run_scenario: RunScenario) -> None:
-    async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
-        harness.cluster.say(POD, "one", "two")
-        await harness.until(lambda: len(harness.lines) == 3)
-        await harness.kill()
-        harness.cluster.faults["log"] = [ClusterUnavailable("Kubernetes does not answer")] * 2
-        harness.cluster.say(POD, "three")
-        await harness.start()
-        await harness.until(lambda: len(harness.lines) == 4)
-        harness.put_pod("Succeeded", **ended(0))
-        assert (await harness.end()).log.complete
-        assert [data for _, data in harness.lines[1:]] == [b"one", b"two", b"three"]
-
-    run_scenario(scenario)
-
-
-def test_a_log_at_its_end_is_not_read_again_at_each_change_of_the_pod(run_scenario: RunScenario) -> None:
-    async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
-        harness.cluster.say(POD, "one")
-        await harness.until(lambda: len(harness.lines) == 2)
-        reads = harness.cluster.calls.count(f"log {POD}")
-        harness.put_pod("Running", **ended(0))
-        for _ in range(5):
-            await asyncio.sleep(0.02)
-            harness.cluster.put("Job", {**harness.job, "status": {"ready": 0}})
-        harness.put_pod("Succeeded", **ended(0))
-        assert (await harness.end()).log.complete
-        assert harness.cluster.calls.count(f"log {POD}") == reads + 1  # once more, to be sure of the last line
-
-    run_scenario(scenario)
-
-
 def test_the_pipelines_exit_codes_do_not_apply_to_a_job_that_names_none(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.make_job()
@@ -459,9 +251,7 @@ def test_the_pipelines_exit_codes_do_not_apply_to_a_job_that_names_none(run_scen
 def test_the_pods_of_a_finished_job_are_listed_if_their_events_are_late(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
         harness.cluster.watched = {"Job"}
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         harness.cluster.say(POD, "one")
         harness.put_pod("Failed", **ended(3))
         await harness.until(lambda: harness.archived.waiting_for)
@@ -469,7 +259,7 @@ def test_the_pods_of_a_finished_job_are_listed_if_their_events_are_late(run_scen
         harness.finish_job("Failed")
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.FAILED, "PostingNotFound", 3)
-        assert harness.lines == [FIRST, (LineKind.LINE, b"one")]
+        assert harness.lines == [FIRST_LINE, (LineKind.LINE, b"one")]
         assert harness.cluster.calls.count("list Pod") == 1
 
     run_scenario(scenario)
@@ -477,9 +267,7 @@ def test_the_pods_of_a_finished_job_are_listed_if_their_events_are_late(run_scen
 
 def test_a_run_completes_even_if_its_start_was_not_observed(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         harness.finish_job("Complete")  # and its pod was deleted before it was observed
         run = await harness.end()
         assert (run.status, run.reason, run.exit_code) == (RunStatus.COMPLETED, "Completed", 0)
@@ -517,9 +305,7 @@ def test_a_job_whose_pod_is_refused_is_suspended_and_stores_the_reason(run_scena
             "lastTimestamp": "2026-11-24T08:00:00Z",
         }
         harness.cluster.put("Event", event)
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "CannotStart")
         assert run.message is not None
@@ -528,16 +314,14 @@ def test_a_job_whose_pod_is_refused_is_suspended_and_stores_the_reason(run_scena
         assert jobs.termination_reason(harness.job) is Reason.CANNOT_START
         assert jobs.termination_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
         assert f"delete Job {NAME}" not in harness.cluster.calls
-        assert harness.lines == [FIRST, (LineKind.SYSTEM, run.message.encode())]
+        assert harness.lines == [FIRST_LINE, (LineKind.SYSTEM, run.message.encode())]
 
     run_scenario(scenario, CANNOT_START_GRACE_SECONDS="0")
 
 
 def test_the_next_operator_knows_why_the_previous_one_terminated_a_run(run_scenario: RunScenario) -> None:
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         harness.put_pod(**waiting("ErrImagePull", "not found"))
         await harness.until(lambda: harness.cluster.objects["Pod", POD]["spec"]["activeDeadlineSeconds"] == 1)
         await harness.kill()
@@ -564,64 +348,6 @@ def test_a_rejected_job_is_suspended_and_finishes_after_its_pod(run_scenario: Ru
         assert run.message is not None
         assert "spec.suspend must be true" in run.message
         assert "spec.backoffLimit must be 0" in run.message
-
-    run_scenario(scenario)
-
-
-class Tail(InMemoryLogTail):
-    """A tail that accepts no lines until `free` is set."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.free = asyncio.Event()
-        self.numbers: list[int] = []
-
-    async def publish(self, run_id: str, lines: Sequence[LogLine], *, replace: bool = False) -> None:
-        await self.free.wait()
-        self.numbers += [line.number for line in lines]
-        await super().publish(run_id, lines, replace=replace)
-
-
-class CountingPublisher(Publisher):
-    """A publisher that counts the calls of `pending`."""
-
-    queries = 0
-
-    def pending(self, run_id: str) -> bool:
-        self.queries += 1
-        return super().pending(run_id)
-
-
-def test_a_tail_left_short_by_a_killed_operator_is_completed_before_the_job_is_recorded(
-    run_scenario: RunScenario,
-) -> None:
-    async def scenario(harness: Harness) -> None:
-        limit = harness.settings.LOG_BUFFER_LIMIT
-
-        async def start_operator() -> tuple[Tail, CountingPublisher]:
-            tail = Tail(limit)
-            publisher = CountingPublisher(harness.storage.archive, tail, limit)
-            harness.storage = replace(harness.storage, publisher=publisher)
-            await harness.start()
-            return tail, publisher
-
-        harness.make_job()
-        killed, publisher = await start_operator()
-        await harness.release()
-        harness.put_pod("Running", **running())
-        harness.cluster.say(POD, "one", "two")
-        harness.put_pod("Succeeded", **ended(0))
-        await harness.until(lambda: harness.archived.status.terminal)
-        await harness.until(lambda: publisher.queries)
-        await harness.kill()
-        await publisher.stop()
-        assert killed.numbers == []
-        tail, publisher = await start_operator()
-        await harness.until(lambda: publisher.queries > 2)  # so the reconciler waits
-        assert jobs.phase_of(harness.job) == "released"
-        tail.free.set()
-        await harness.end()
-        assert tail.numbers == [1, 2, 3]
 
     run_scenario(scenario)
 
@@ -656,9 +382,7 @@ def test_a_run_that_cannot_be_handled_is_stopped_and_fails(
         raise ValueError("unexpected")
 
     async def scenario(harness: Harness) -> None:
-        harness.make_job()
-        await harness.start()
-        await harness.release()
+        await harness.start_released()
         if with_pod:
             harness.put_pod("Running", **running())
             harness.cluster.say(POD, "one")
@@ -672,24 +396,5 @@ def test_a_run_that_cannot_be_handled_is_stopped_and_fails(
         assert (run.status, run.reason) == (RunStatus.FAILED, "InternalError")
         assert "unexpected" in (run.message or "")
         assert with_pod or harness.job["spec"]["suspend"]
-
-    run_scenario(scenario)
-
-
-def test_a_log_that_cannot_be_written_does_not_delay_the_outcome(
-    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(harness: Harness) -> None:
-        (harness.settings.ARCHIVE_DIR / NAME / "log").mkdir(parents=True)
-        harness.make_job()
-        await harness.start()
-        await harness.release()
-        harness.put_pod("Running", **running())
-        harness.put_pod("Succeeded", **ended(0))
-        assert harness.task is not None
-        async with asyncio.timeout(4):
-            await harness.task
-        assert (harness.archived.status, harness.archived.log.complete) == (RunStatus.COMPLETED, False)
-        assert harness.archived.log.gaps
 
     run_scenario(scenario)
