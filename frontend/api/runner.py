@@ -309,7 +309,7 @@ def _limited(pieces: Iterable[bytes], limit: int, deadline: float = inf) -> Iter
 
 
 def _error_status(status: int) -> int:
-    """The status to answer with when the launcher answered with this one: 502 if it is no error that clients know."""
+    """The status for the browser if the launcher answered with this one; 502 if it is not a standard error status."""
     return status if status in default_exceptions and status != 500 else 502
 
 

@@ -23,9 +23,8 @@ def environment_config(environment: Mapping[str, str]) -> Config:
         if not environment.get(name):
             raise ConfigurationError(f"{name} is not set: {advice}")
     own = {name: environment[name] for name in SETTINGS}
-    return read_config(
-        own | {"SLIPWAY_ENV": "development"}, "127.0.0.1"
-    )  # without a password: sign-in is up to the app
+    # without a password: sign-in is up to the app
+    return read_config(own | {"SLIPWAY_ENV": "development"}, "127.0.0.1")
 
 
 def is_cross_site(request: Request) -> bool:

@@ -85,9 +85,7 @@ async def log(run_id: RunId, services: ServicesDep, principal: RunReader) -> Str
         "Content-Disposition": f'attachment; filename="{run_id}.log"',
     }
     blocks = services.archive.text(run_id)
-    first = await _next_block(
-        blocks, services.log_readers
-    )  # before the headers, so that a disk that hangs is answered with a problem
+    first = await _next_block(blocks, services.log_readers)  # before the headers: a disk that hangs is a problem
     text = _remaining_blocks(first, blocks, services.log_readers)
     return StreamingResponse(text, media_type="text/plain; charset=utf-8", headers=headers)
 

@@ -14,7 +14,7 @@ from launcher.background import contained
 from launcher.domain.outcomes import failure, outcome_of_process, with_excess
 from launcher.domain.pipelines import run_environment
 from launcher.domain.reasons import Reason
-from launcher.domain.runs import Outcome, Run
+from launcher.domain.runs import Outcome, Run, RunStatus
 from launcher.engines.marks import marks_of
 from launcher.engines.process import PipelineProcess
 from launcher.settings import Settings
@@ -52,7 +52,9 @@ class Execution:
             await process.stop()  # the pipeline may have left processes behind
             await process.drain()
         outcome = outcome_of_process(await exited, stop_reason=stop_reason, timeout=run.timeout_seconds, detail=excess)
-        return with_excess(outcome, await self._excess(run.run_id))
+        if outcome.status is RunStatus.COMPLETED:  # it may have written more since the last check
+            outcome = with_excess(outcome, await self._excess(run.run_id))
+        return outcome
 
     async def _watch(
         self, run: Run, exited: asyncio.Task[int], stop: asyncio.Future[Reason]

@@ -110,10 +110,8 @@ class LocalEngine:
             await asyncio.wait([recording], timeout=_CANCEL_SECONDS)  # on a full disk it waits for space
             self._admit()
         elif (active := self._active.get(run_id)) and not active.stop.done():
-            active.stop_for(
-                Reason.CANCELLED
-            )  # before recording it, so that a run that fills the disk can be cancelled too
-            with contextlib.suppress(OSError):
+            active.stop_for(Reason.CANCELLED)
+            with contextlib.suppress(OSError):  # a run that fills the disk can be cancelled too
                 self._runs.record(run.cancelling(now()))
         return await self.get(run_id)
 

@@ -152,9 +152,7 @@ class RunReconciler:
         interval = _REFRESH_SECONDS if wait.cause else _SIZE_SECONDS if self._run.status is RunStatus.RUNNING else None
         await self._objects.wait_for_change(observed, min(filter(None, (interval, wait.seconds)), default=None))
         if wait.cause and self._objects.observed.version == observed.version:
-            await (
-                self._objects.refresh_pods()
-            )  # let Kubernetes confirm that nothing has changed before the grace period expires
+            await self._objects.refresh_pods()  # the grace period must not expire because of a missed event
 
     async def _terminate(self, reason: Reason, detail: str, observed: ObservedRun) -> None:
         if reason is Reason.CANNOT_START and observed.pod is None:

@@ -1,4 +1,4 @@
-"""Any labelled Job that meets the requirements for a run is one, whoever created it; others are rejected."""
+"""A labelled Job that was created by hand is a run if it meets the requirements; others are rejected."""
 
 from __future__ import annotations
 

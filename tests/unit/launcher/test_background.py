@@ -136,8 +136,9 @@ def test_a_cancelled_task_waits_for_its_call_in_a_thread() -> None:
             done.set()
 
         task = asyncio.create_task(in_thread(call))
-        while not started.is_set():  # the loop continues meanwhile
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(10):
+            while not started.is_set():  # the loop continues meanwhile
+                await asyncio.sleep(0.001)
         for _ in range(3):
             task.cancel()
             await asyncio.sleep(0.001)

@@ -7,7 +7,7 @@ import json
 import random
 import re
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ from typing import Any
 import pytest
 
 from launcher.domain.errors import ArchiveUnavailable, StoreUnavailable
-from launcher.domain.log_lines import Gap, LineKind, LogLine, TimestampedPiece, gap_data
+from launcher.domain.log_lines import LineKind, LogLine, TimestampedPiece
 from launcher.logs import events, feed
-from launcher.logs.events import Chunk, line_event
 from launcher.logs.hub import FeedHub
 from launcher.logs.publisher import Publisher
 from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryLogTail
+from launching.log_lines import STAMP
 
-STAMP = "2026-11-24T08:00:00.000000001Z"
 LINES = 3000
 
 
@@ -131,35 +130,6 @@ def test_lines_that_are_no_longer_kept_are_one_gap(tmp_path: Path) -> None:
     assert re.findall(rb"^id: (\d+)$", body, re.M) == [b"5", b"6", b"7", b"8", b"9", b"10"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "data", "event"),
-    [
-        (LineKind.LINE, b"a\r", b"data: a\nid: 7\n\n"),
-        (LineKind.SYSTEM, b"Starting", b"data: Starting\nid: 7\n\n"),
-        (LineKind.PART, b"a", b"data: a [line continues]\nid: 7\n\n"),
-        (LineKind.LINE, b"", b"data: \nid: 7\n\n"),
-        (
-            LineKind.LINE,
-            b'::progress:: {"step": 1, "of": 2, "label": "x"}',
-            b'event: progress\ndata: {"step": 1, "of": 2, "label": "x"}\nid: 7\n\n',
-        ),
-        (LineKind.LINE, b"::progress:: nonsense", b"data: ::progress:: nonsense\nid: 7\n\n"),
-        (
-            LineKind.GAP,
-            gap_data(Gap(first=7, last=7, why="Gone.")),
-            b'event: gap\ndata: {"from": 7, "to": 7, "why": "Gone."}\nid: 7\n\n',
-        ),
-    ],
-)
-def test_each_line_is_one_event_with_its_number(kind: LineKind, data: bytes, event: bytes) -> None:
-    assert line_event(LogLine(7, STAMP, kind, data)) == event
-
-
-def test_a_chunk_returns_the_events_after_a_cursor() -> None:
-    chunk = Chunk(4, 6, [b"4", b"5", b"6"], b"456")
-    assert [chunk.after(cursor) for cursor in (2, 3, 4, 5, 6)] == [b"456", b"456", b"56", b"6", b""]
-
-
 @pytest.mark.parametrize("faults", [1, 3])
 def test_an_unexpected_fault_of_the_tail_is_retried_with_the_next_line_at_the_latest(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, faults: int
@@ -214,108 +184,6 @@ def test_viewers_receive_changes_but_not_every_tick_of_an_eta(
     old: dict[str, Any] | None, new: dict[str, Any], sent: bool
 ) -> None:
     assert feed._differs(new, old) is sent
-
-
-def partial_texts(body: bytes) -> list[str]:
-    return [json.loads(text)["text"] for text in re.findall(rb"^event: partial\ndata: (.*)$", body, re.M)]
-
-
-class Redrawing:
-    """A run whose last line redraws itself, and one viewer."""
-
-    def __init__(self, folder: Path) -> None:
-        self.archive, self.tail = Archive(folder), InMemoryLogTail(50)
-        self.publisher = Publisher(self.archive, self.tail, 50)
-        self.writer = self.archive.writer("a")
-        self.status = {"status": "running"}
-        self.partial_line: str | None = None
-        self.received = b""
-        hub = FeedHub(self.archive, self.tail, self._read_status, lambda run_id: self.partial_line)
-        self._viewer = asyncio.create_task(self._follow(hub))
-
-    async def _read_status(self, run_id: str) -> dict[str, Any]:
-        return dict(self.status)
-
-    async def _follow(self, hub: FeedHub) -> None:
-        async for body in hub.events("a", 0):
-            self.received += body
-
-    def line(self, text: bytes) -> None:
-        self.writer.append([TimestampedPiece(STAMP, LineKind.LINE, text)])
-        self.publisher.wake("a")
-
-    async def until(self, text: bytes) -> None:
-        while text not in self.received:
-            await asyncio.sleep(0.005)
-
-    async def end(self) -> bytes:
-        self.status["status"] = "completed"
-        self.publisher.finish("a")
-        await self._viewer
-        await self.publisher.stop()
-        self.writer.close()
-        return self.received
-
-
-def stream_of(scenario: Callable[[Redrawing], Awaitable[None]], folder: Path) -> bytes:
-    async def play() -> bytes:
-        run = Redrawing(folder)
-        async with asyncio.timeout(20):
-            await scenario(run)
-            return await run.end()
-
-    return asyncio.run(play())
-
-
-def test_each_frame_of_an_unfinished_line_is_shown_once(tmp_path: Path) -> None:
-    async def scenario(run: Redrawing) -> None:
-        run.line(b"Starting")
-        for frame in ("10 %", "20 %"):
-            run.partial_line = frame
-            await run.until(frame.encode())
-        run.partial_line = None
-        run.line(b"\r10 %\r20 %\rdone")
-        await run.until(b"data: done\nid: 2")
-
-    received = stream_of(scenario, tmp_path)
-    assert partial_texts(received) == ["10 %", "20 %"]
-    assert b"id:" not in received[received.index(b"event: partial") : received.index(b"data: done")]
-
-
-def test_the_same_frame_of_a_later_line_is_shown_again(tmp_path: Path) -> None:
-    async def scenario(run: Redrawing) -> None:
-        for number in (1, 2, 3):
-            run.partial_line = "0 %"
-            while len(partial_texts(run.received)) < number:
-                await asyncio.sleep(0.005)
-            run.partial_line = None
-            run.line(b"\r0 %\r100 %")
-            await run.until(b"id: %d\n" % number)
-
-    assert partial_texts(stream_of(scenario, tmp_path)) == ["0 %"] * 3
-
-
-def test_frames_are_shown_about_five_times_a_second_however_fast_lines_arrive(tmp_path: Path) -> None:
-    async def scenario(run: Redrawing) -> None:
-        loop = asyncio.get_running_loop()
-        until, number = loop.time() + 1.0, 0
-        while loop.time() < until:
-            number += 1
-            run.partial_line = f"frame {number}"
-            run.line(b"line")
-            await asyncio.sleep(0.001)
-
-    assert 1 <= len(partial_texts(stream_of(scenario, tmp_path))) <= 7
-
-
-def test_a_frame_whose_line_is_dropped_is_removed(tmp_path: Path) -> None:
-    async def scenario(run: Redrawing) -> None:
-        run.partial_line = "10 %"
-        await run.until(b"10 %")
-        run.partial_line = None
-        await run.until(b'data: {"text": ""}')
-
-    assert partial_texts(stream_of(scenario, tmp_path)) == ["10 %", ""]
 
 
 def test_a_viewer_that_starts_beyond_the_end_takes_no_lines_from_others(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading a run from its Job, whoever created it, and the requirements for a run."""
+"""Reading a run from its Job, and the requirements for a run."""
 
 from __future__ import annotations
 
