@@ -16,6 +16,7 @@ from typing import Any, Literal
 import anyio.to_thread
 
 from launcher.api.threads import DaemonThreads
+from launcher.domain import health_problems
 from launcher.engines.port import Engine, QueueState
 from launcher.logs.sink import lost_lines
 from launcher.recorder import Recorder
@@ -29,14 +30,6 @@ _DISK_SECONDS = 1.0  # within which a disk must answer
 _POOL_SECONDS = 2.0  # within which the default pools must have a free thread
 _LOST_SECONDS = 300.0  # for which lost lines degrade the service
 _MIN_FREE_BYTES = 1 << 20
-_STORE_PROBLEMS = {
-    "redis": "Redis does not answer. Runs and logs continue from the archive; Redis is updated when it returns.",
-    "mongodb": "MongoDB does not answer. Runs continue; their records are written when it returns.",
-}
-_ARCHIVE_PROBLEMS = {
-    "full": "The archive's disk is full, so log lines and records are lost. Free some space, or lower RETENTION_DAYS.",
-    "unreadable": "The archive cannot be read. Check the disk of ARCHIVE_DIR.",
-}
 log = logging.getLogger(__name__)
 
 
@@ -107,19 +100,17 @@ class HealthCheck:
         stores = dict.fromkeys(("redis", "mongodb"), "off")
         for mirror in self._recorder.mirrors:
             stores[mirror.name] = {True: "ok", False: "away", None: "connecting"}[mirror.up]
-        problems = [text for name, text in _STORE_PROBLEMS.items() if stores[name] == "away"]
+        problems = [text for name, text in health_problems.STORE_DOWN.items() if stores[name] == "away"]
         if queue.cluster == "away":
-            problems.append("Kubernetes does not answer. Active runs continue; new ones are refused until it returns.")
+            problems.append(health_problems.KUBERNETES_DOWN)
         if queue.operator == "away":
-            problems.append("The operator does not answer. Active runs continue; queued ones start when it returns.")
+            problems.append(health_problems.OPERATOR_DOWN)
         if self._archive != "ok":
-            problems.append(_ARCHIVE_PROBLEMS[self._archive])
+            problems.append(health_problems.ARCHIVE[self._archive])
         if unreadable := self._recorder.unreadable:
-            problems.append(f"The records of {unreadable} runs cannot be read. The launcher's log lists them.")
+            problems.append(health_problems.unreadable_records(unreadable))
         if now - self._lost_at < _LOST_SECONDS:
-            problems.append(
-                f"Log lines could not be written to disk: {lost} since the launcher started. Free some space."
-            )
+            problems.append(health_problems.lost_lines(lost))
         return {
             "status": "degraded" if problems else "healthy",
             "problems": problems,

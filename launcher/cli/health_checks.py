@@ -7,26 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher.cli.findings import Finding
+from launcher.domain import health_problems
 from launcher.version import VERSION
 
-_STORES = {"redis": ("Redis", "REDIS_URL"), "mongodb": ("MongoDB", "MONGODB_URI")}
-
-
-class _Problems:
-    """The launcher's own sentences; each is shown once, by the check that it belongs to or else by itself."""
-
-    def __init__(self, sentences: object) -> None:
-        self._left = [str(each) for each in sentences] if isinstance(sentences, list) else []
-
-    def take(self, subject: str, otherwise: str) -> str:
-        """Return the sentences about a subject."""
-        about = [each for each in self._left if each.removeprefix("The ").lower().startswith(subject.lower())]
-        self._left = [each for each in self._left if each not in about]
-        return " ".join(about) or otherwise
-
-    def rest(self) -> list[str]:
-        """Return the sentences that no check has taken."""
-        return self._left
+_STORES = {"redis": "REDIS_URL", "mongodb": "MONGODB_URI"}
 
 
 def health_findings(health: Mapping[str, Any]) -> Iterator[Finding]:
@@ -34,17 +18,16 @@ def health_findings(health: Mapping[str, Any]) -> Iterator[Finding]:
     if "max_concurrency" not in health:
         yield Finding("health", "fail", "the answer does not come from a launcher", "Correct RUNNER_URL.")
         return
-    problems = _Problems(health.get("problems"))
     yield _version(health.get("version"))
     yield _queue(health)
-    for name, (subject, setting) in _STORES.items():
-        yield _store(name, str(health.get(name)), setting, problems.take(subject, ""))
-    yield _engine(str(health.get("engine")), str(health.get("kubernetes")), problems)
-    yield from _operator(str(health.get("operator")), health.get("kubernetes") == "away", problems)
+    for name, setting in _STORES.items():
+        yield _store(name, str(health.get(name)), setting)
+    yield _engine(str(health.get("engine")), str(health.get("kubernetes")))
+    yield from _operator(str(health.get("operator")), health.get("kubernetes") == "away")
     if "archive" in health:
-        yield _archive(health["archive"], problems)
-    yield from _lost_lines(health.get("lost_lines"), problems)
-    for sentence in problems.rest():
+        yield _archive(health["archive"])
+    yield from _lost_lines(health.get("lost_lines"))
+    for sentence in _unexplained(health.get("problems"), health.get("lost_lines")):
         do = f"See the launcher's log; in a cluster: {_kubectl()} logs deployment/slipway-launcher"
         yield Finding("health", "warn", sentence, do)
 
@@ -63,54 +46,67 @@ def _queue(health: Mapping[str, Any]) -> Finding:
     return Finding("queue", "ok", slots)
 
 
-def _store(name: str, state: str, setting: str, problem: str) -> Finding:
+def _unexplained(problems: object, lost: object) -> Iterator[str]:
+    """Yield the launcher's problems that no other finding is about."""
+    explained = {
+        *health_problems.STORE_DOWN.values(),
+        *health_problems.ARCHIVE.values(),
+        health_problems.KUBERNETES_DOWN,
+        health_problems.OPERATOR_DOWN,
+    }
+    if isinstance(lost, int):
+        explained.add(health_problems.lost_lines(lost))
+    for problem in problems if isinstance(problems, list) else []:
+        if str(problem) not in explained:
+            yield str(problem)
+
+
+def _store(name: str, state: str, setting: str) -> Finding:
     match state:
         case "off":
             return Finding(name, "ok", f"not used ({setting} is not set)")
         case "ok":
             return Finding(name, "ok", "connected")
         case _:
-            return Finding(name, "warn", problem or state, f"Check that it is up, and the launcher's {setting}.")
+            found = health_problems.STORE_DOWN[name] if state == "away" else state
+            return Finding(name, "warn", found, f"Check that it is up, and the launcher's {setting}.")
 
 
-def _engine(engine: str, kubernetes: str, problems: _Problems) -> Finding:
+def _engine(engine: str, kubernetes: str) -> Finding:
     if engine == "kubernetes" and kubernetes == "away":
-        found = problems.take("Kubernetes", "Kubernetes does not answer the launcher.")
-        return Finding("engine", "fail", found, "Check that Kubernetes is up, and the launcher's ServiceAccount.")
+        do = "Check that Kubernetes is up, and the launcher's ServiceAccount."
+        return Finding("engine", "fail", health_problems.KUBERNETES_DOWN, do)
     return Finding("engine", "ok", engine)
 
 
-def _operator(state: str, cluster_away: bool, problems: _Problems) -> Iterator[Finding]:
+def _operator(state: str, cluster_away: bool) -> Iterator[Finding]:
     match state:
         case "up":
             yield Finding("operator", "ok", "up")
         case "away":
-            found = problems.take("operator", "The operator does not answer. No new runs start until it returns.")
-            yield Finding(
-                "operator", "fail", found, f"See: {_kubectl()} get pods; {_kubectl()} logs deployment/slipway-operator"
-            )
+            do = f"See: {_kubectl()} get pods; {_kubectl()} logs deployment/slipway-operator"
+            yield Finding("operator", "fail", health_problems.OPERATOR_DOWN, do)
         case "unknown" if not cluster_away:
             found = "unknown: the launcher has just started, or cannot read the Lease slipway-operator"
             do = "Run this again in half a minute. If it stays unknown, upgrade the chart, which grants the access."
             yield Finding("operator", "warn", found, do)
 
 
-def _archive(state: object, problems: _Problems) -> Finding:
+def _archive(state: object) -> Finding:
     if state == "ok":
         return Finding("archive", "ok", "readable, and has space")
-    found = problems.take("archive", f"The archive is {state}.")
+    found = health_problems.ARCHIVE.get(str(state), f"The archive is {state}.")
     do = "Free space on the disk of ARCHIVE_DIR, for example with a lower RETENTION_DAYS."
     if state != "full":
         do = "Check the disk of ARCHIVE_DIR, and that the launcher may read it."
     return Finding("archive", "fail", found, do)
 
 
-def _lost_lines(count: object, problems: _Problems) -> Iterator[Finding]:
+def _lost_lines(count: object) -> Iterator[Finding]:
     if not isinstance(count, int) or count == 0:
         return
-    found = problems.take("disk refused", f"The disk refused log lines, {count} since the launcher started.")
     do = "Free space on the disk of ARCHIVE_DIR. A marker in each affected log shows where lines are missing."
-    yield Finding("lost lines", "warn", found, do)
+    yield Finding("lost lines", "warn", health_problems.lost_lines(count), do)
 
 
 def _kubectl() -> str:

@@ -1,7 +1,7 @@
 """The labels, annotations and object names that the launcher, the operator, the chart and users share.
 
-Every Job with the label `slipway.dev/run` is a run, and its name is the run id. Annotations have defaults: the job_id is
-the Job's name, the pipeline `default`, the priority 0, the queue time the Job's creation.
+Every Job with the label `slipway.dev/run` is a run, and its name is the run id. Annotations have defaults: the job_id
+is the Job's name, the pipeline `default`, the priority 0, the queue time the Job's creation.
 """
 
 from __future__ import annotations

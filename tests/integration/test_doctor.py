@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from launcher.domain import health_problems
 from launching.launcher import INHERITED, ROOT, Launcher
 
 SECONDS = 60
@@ -130,7 +131,7 @@ def test_each_tls_error_has_its_own_advice(certificate: Path) -> None:
             HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "away"},
             "operator",
             "fail",
-            "No new runs start",
+            health_problems.OPERATOR_DOWN,
         ),
         (HEALTH | {"engine": "kubernetes", "kubernetes": "ok", "operator": "unknown"}, "operator", "warn", "Lease"),
         ({"hello": "there"}, "health", "fail", "does not come from a launcher"),
@@ -150,29 +151,33 @@ def test_response_of_another_version_or_program_is_checked(health: Any, check: s
         ({"archive": "unreadable"}, "archive", "fail", "Check the disk"),
         ({"lost_lines": 12}, "lost lines", "warn", "Free space"),
         ({"redis": "away"}, "redis", "warn", "REDIS_URL"),
+        ({"engine": "kubernetes", "kubernetes": "away"}, "engine", "fail", "ServiceAccount"),
+        ({"engine": "kubernetes", "operator": "away"}, "operator", "fail", "get pods"),
         ({}, "health", "warn", "See the launcher's log"),
     ],
 )
 def test_each_problem_of_the_launcher_is_reported_once_with_what_to_do(
     changes: dict[str, Any], check: str, state: str, do: str
 ) -> None:
-    sentences = {
-        "redis": "Redis does not answer. Runs continue.",
-        "archive": "The archive's disk is full: log lines and records are not kept.",
-        "lost lines": "The disk refused log lines, 12 since the launcher started.",
-        "health": "The records of 2 runs cannot be read.",
-    }
-    with health_server(HEALTH | changes | {"problems": [sentences[check]]}) as url:
+    problem = {
+        "redis": health_problems.STORE_DOWN["redis"],
+        "archive": health_problems.ARCHIVE.get(changes.get("archive", ""), ""),
+        "lost lines": health_problems.lost_lines(12),
+        "engine": health_problems.KUBERNETES_DOWN,
+        "operator": health_problems.OPERATOR_DOWN,
+        "health": health_problems.unreadable_records(2),
+    }[check]
+    with health_server(HEALTH | changes | {"problems": [problem]}) as url:
         checks = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)
-    assert (checks[check]["state"], checks[check]["found"]) == (state, sentences[check])
+    assert (checks[check]["state"], checks[check]["found"]) == (state, problem)
     assert do in checks[check]["do"]
-    assert [each["found"] for each in checks.values()].count(sentences[check]) == 1
+    assert [each["found"] for each in checks.values()].count(problem) == 1
 
 
 def test_lines_lost_earlier_are_reported_even_if_the_launcher_is_healthy() -> None:
     with health_server(HEALTH | {"problems": [], "lost_lines": 7}) as url:
         found = doctor(RUNNER_URL=url, RUNNER_API_SECRET="s" * 64)["lost lines"]
-    assert "log lines, 7 since the launcher started" in found["found"]
+    assert found["found"] == health_problems.lost_lines(7)
 
 
 @pytest.mark.parametrize(
