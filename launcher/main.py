@@ -6,13 +6,13 @@ What a command needs is imported in that command: `--help` answers at once, and 
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from launcher.domain.errors import ConfigurationError
+from launcher.extras import needs_extra
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Slipway's launcher.")
 
@@ -50,13 +50,8 @@ def demo(
 
 def main() -> None:
     """Run the command line."""
-    try:
+    with needs_extra("launcher"):
         cli()
-    except ModuleNotFoundError as exc:
-        if (exc.name or "launcher").startswith("launcher"):
-            raise
-        typer.echo(f"{exc.name} is not installed. Install the launcher: pip install 'slipway-runs[launcher]'", err=True)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

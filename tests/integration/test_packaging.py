@@ -91,7 +91,12 @@ def test_command_line_installs_without_the_services(command_line: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "extra"), [("slipway-launcher serve", "launcher"), ("slipway-frontend", "frontend,serve")]
+    ("script", "extra"),
+    [
+        ("slipway-launcher serve", "launcher"),
+        ("slipway-operator", "operator"),
+        ("slipway-frontend", "frontend,serve"),
+    ],
 )
 def test_missing_service_says_which_extra_installs_it(command_line: Path, script: str, extra: str) -> None:
     name, *arguments = script.split()
@@ -139,7 +144,7 @@ def test_launcher_and_front_end_serve_from_the_wheel(everything: Path, tmp_path:
 
 def test_lock_of_the_launchers_image_is_complete_for_launcher_and_operator(wheel: Path, tmp_path: Path) -> None:
     scripts = install(tmp_path, wheel, "requirements-launcher.lock", extras="[launcher,operator]")
-    for module in ("launcher.serving", "pipeline_operator.handlers"):
+    for module in ("launcher.serving", "pipeline_operator.serving"):
         imported = run(scripts / "python", "-c", f"import {module}")
         assert imported.returncode == 0, imported.stderr
 
