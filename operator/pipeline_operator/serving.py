@@ -19,7 +19,7 @@ from pipeline_operator.settings import OperatorSettings
 
 
 def run_until_stopped() -> None:
-    """Run the operator for one namespace until SIGTERM. Raises `ConfigurationError`; exits with code 1 if kopf fails."""
+    """Run the operator for one namespace until SIGTERM. Raises `ConfigurationError`; exits with 1 if kopf fails."""
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     for note in OperatorSettings.notes(os.environ):
         typer.echo(f"Note: {note}", err=True)
