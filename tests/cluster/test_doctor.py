@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.cluster import Cluster
 from launching.installation import Installation
-from launching.launcher import INHERITED, ROOT
+from launching.service_process import INHERITED, ROOT
 
 KUBECTL = """#!/bin/sh
 exec {command} "$@"

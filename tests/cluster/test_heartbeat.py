@@ -51,7 +51,7 @@ def test_operator_works_without_its_lease(installation: Installation) -> None:
         run_id = installation.launcher.run("1", pipeline="hello")["run_id"]
         assert installation.launcher.wait(run_id)["status"] == "completed"
         error = 'heartbeat: leases.coordination.k8s.io "slipway-operator" not found'
-        until(lambda: error in installation.operator.log.read_text())
+        until(lambda: error in installation.operator.printed)
         assert health(installation)["status"] == "healthy"
     finally:
         metadata = {"name": "slipway-operator", "namespace": installation.namespace}

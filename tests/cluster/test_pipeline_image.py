@@ -14,7 +14,7 @@ from httpx_sse import connect_sse
 from cluster.cluster import PIPELINE_IMAGE, TESTS_IMAGE, Cluster
 from cluster.runs import until
 from launching.installation import Installation
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 from servers import model_server
 from servers.hostile_site import POSTING
 from servers.model_server import INVENTED, KEY

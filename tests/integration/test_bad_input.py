@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from launching.launcher import ROOT, START_SECONDS, Launcher, LauncherError
+from launching.launcher import Launcher, LauncherError
+from launching.service_process import ROOT, START_SECONDS
 
 PROBLEM = "application/problem+json"
 

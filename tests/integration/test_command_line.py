@@ -19,7 +19,8 @@ import jsonschema_rs
 import pytest
 
 from launcher.version import VERSION
-from launching.launcher import INHERITED, ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import INHERITED, ROOT
 
 SECONDS = 60
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m \u2028x <b>"

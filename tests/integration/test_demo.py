@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
-from launching.launcher import INHERITED, ROOT
+from launching.service_process import INHERITED, ROOT
 
 SECONDS = 60
 COMMAND = [sys.executable, "-m", "launcher.main", "demo"]

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from launcher.domain import health_problems
-from launching.launcher import INHERITED, ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import INHERITED, ROOT
 
 SECONDS = 60
 HEALTH = {

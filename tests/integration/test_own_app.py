@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 
 from frontend.api.runner import runner
 from frontend.config import ConfigurationError
-from launching.launcher import ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import ROOT
 
 RUN = "/api/runner/jobs/run"
 HELLO = {"job_id": "4711", "pipeline": "hello"}

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 
 SECONDS = 120
 SCRIPTS = ("slipway", "slipway-launcher", "slipway-operator", "slipway-frontend")

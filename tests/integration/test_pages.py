@@ -21,7 +21,8 @@ from frontend.app import create_app
 from frontend.keys import launch_key
 from frontend.messages import POSTINGS_UNAVAILABLE, RUN_NOT_FOUND, runs_finished
 from frontend.pages import ZONE_COOKIE
-from launching.launcher import ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import ROOT
 
 TOKEN = "the token of this session"
 HX = {"HX-Request": "true", "X-CSRF-Token": TOKEN}

@@ -9,7 +9,8 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from launching.launcher import ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import ROOT
 
 
 def test_posting_in_mongodb_becomes_a_cv_and_its_item_is_updated(tmp_path: Path, mongodb_uri: str) -> None:

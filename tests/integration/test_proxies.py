@@ -18,7 +18,7 @@ import pytest
 
 from frontend import connection
 from frontend.app import create_app
-from launching.launcher import INHERITED, ROOT
+from launching.service_process import INHERITED, ROOT
 
 SECONDS = 60
 SECRET = "0123456789abcdef0123456789abcdef"

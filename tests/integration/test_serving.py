@@ -19,7 +19,8 @@ from frontend.app import create_app
 from frontend.config import read_config
 from frontend.sign_in_attempts import AttemptsInMemory
 from launching.frontend import Frontend
-from launching.launcher import INHERITED, ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import INHERITED, ROOT
 
 SECONDS = 60
 STREAMS = 40

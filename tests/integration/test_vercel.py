@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 
 SECONDS = 120
 SERVE = """

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from playwright.sync_api import Page, expect
 
 from launching.browser import chromium, sign_in
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 from launching.site import Site
 
 FOLDER = ROOT / "docs/screenshots"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from launching.launcher import ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import ROOT
 
 REFUSE_SECONDS = 15.0
 

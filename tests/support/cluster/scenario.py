@@ -10,7 +10,7 @@ from httpx_sse import connect_sse
 from pymongo import MongoClient
 
 from cluster.runs import until
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 from servers.mongodb_server import MongodbServer
 
 

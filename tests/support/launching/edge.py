@@ -20,7 +20,7 @@ import httpx
 import yaml
 
 from cluster.cluster import HERE, Cluster, wait_for_service, wait_until
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 
 HOST = "runner.example.test"
 MANIFESTS = HERE / "manifests"

@@ -106,7 +106,7 @@ class Installation:
 
     def diagnostics(self) -> str:
         """Return the state of the cluster and the operator's last lines, to find out why a test failed."""
-        log = self.operator.log.read_text(errors="replace") if self.operator.log.exists() else ""
+        log = self.operator.printed
         objects = self.kubectl("get", "jobs,pods", "--output=wide")
         events = self.kubectl("get", "events", "--sort-by=.metadata.creationTimestamp")
         return f"{objects}\n{events[-3000:]}\nThe operator's last lines:\n{log[-5000:]}"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -16,19 +12,20 @@ import httpx
 import yaml
 from httpx_sse import connect_sse
 
-ROOT = Path(__file__).resolve().parents[3]
+from launching.service_process import (
+    POLL_SECONDS,
+    ROOT,
+    ServiceError,
+    ServiceProcess,
+    inherited,
+)
+
 READY = "Slipway serves on "
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
-POLL_SECONDS = 0.05
-INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+LauncherError = ServiceError
+"""The launcher did not start or stop, or refused a request."""
 
 
-class LauncherError(RuntimeError):
-    """The launcher did not start or stop, or refused a request; the message ends with its output."""
-
-
-class Launcher:
+class Launcher(ServiceProcess):
     """A launcher with its own folders; its port and secret stay the same across restarts.
 
     `pipelines` maps names to entries as in PIPELINES_FILE; `environment` overrides settings, None unsets one.
@@ -40,8 +37,8 @@ class Launcher:
         self.directory = directory
         self.secret = secrets.token_hex(32)
         directory.mkdir(parents=True, exist_ok=True)
-        settings: dict[str, str | None] = {name: os.environ.get(name) for name in INHERITED}
-        settings |= {
+        settings: dict[str, str | None] = {
+            **inherited(),
             "RUNNER_API_SECRET": self.secret,
             "PORT": "0",
             "ARCHIVE_DIR": str(directory / "archive"),
@@ -55,9 +52,7 @@ class Launcher:
             file = directory / "pipelines.yaml"
             file.write_text(yaml.safe_dump(pipelines))
             settings["PIPELINES_FILE"] = str(file)
-        settings |= environment
-        self.environment = {name: value for name, value in settings.items() if value is not None}
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__("launcher", "launcher.main serve --quiet", directory / "launcher.log", settings | environment)
         self.url = ""
         self.client = httpx.Client()
 
@@ -68,56 +63,22 @@ class Launcher:
 
     def start(self) -> None:
         """Start it and wait until it serves."""
-        log = self.directory / "launcher.log"
-        before = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "launcher.main", "serve", "--quiet"],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            printed = log.read_text(errors="replace")[before:]
-            if (at := printed.find(READY)) >= 0 and "\n" in printed[at:]:
-                self.url = printed[at + len(READY) :].split("\n", 1)[0].strip()
-                break
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise LauncherError(f"The launcher did not start:\n{printed}")
-            time.sleep(POLL_SECONDS)
+        self.url = self.start_until(self._serving_url)
         self.environment["PORT"] = self.url.rsplit(":", 1)[1]
         self.client.close()
         self.client = httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=30)
-        while True:  # the port listens before the application is ready
-            try:
-                self.client.get("/readyz").raise_for_status()
-                return
-            except httpx.HTTPError as exc:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    self.kill()
-                    raise LauncherError(f"The launcher is not ready:\n{log.read_text(errors='replace')}") from exc
-                time.sleep(POLL_SECONDS)
 
-    def stop(self) -> None:
-        """Stop it (SIGTERM) and wait until it has exited."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+    def _serving_url(self, printed: str) -> str | None:
+        """Return its URL once the application is ready, which is later than the port listens."""
+        _, found, rest = printed.partition(READY)
+        url, complete, _ = rest.partition("\n")
+        if not (found and complete):
+            return None
         try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired as exc:
-            self.kill()
-            printed = (self.directory / "launcher.log").read_text(errors="replace")
-            raise LauncherError(f"The launcher did not stop within {STOP_SECONDS:.0f} s:\n{printed}") from exc
-
-    def kill(self) -> None:
-        """Kill it (SIGKILL), like a crash."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
+            httpx.get(f"{url.strip()}/readyz", trust_env=False, timeout=30).raise_for_status()
+        except httpx.HTTPError:
+            return None
+        return url.strip()
 
     def run(self, job_id: str, **options: Any) -> dict[str, Any]:
         """Launch a run."""
@@ -153,7 +114,7 @@ class Launcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.client.close()
-        if self.process is not None and self.process.poll() is None:
+        if self.running:
             self.stop()
 
 

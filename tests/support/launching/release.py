@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from cluster.cluster import REPLACED_SECONDS, Cluster, ClusterError, wait_for_service
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 
 CHART = ROOT / "charts/slipway"
 INSTALL = ROOT / "tests/support/chart/install"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.cluster import TESTS_IMAGE, Cluster
-from launching.launcher import ROOT
+from launching.service_process import ROOT
 
 SCRIPTS = ROOT / "k8s"
 CHART_PROGRAMS = ROOT / "tests/support/chart/install"

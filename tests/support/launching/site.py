@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from launching.frontend import Frontend
-from launching.launcher import ROOT, Launcher
+from launching.launcher import Launcher
+from launching.service_process import ROOT
 
 SAMPLES = ROOT / "pipeline-image/samples/postings"
 
