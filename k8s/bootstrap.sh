@@ -155,28 +155,16 @@ install_helm() {
 
 # A separate Linux user without privileges on the server, whose kubeconfig is limited to this namespace.
 install_deploy_user() {
-  local home=/home/$deploy_user token authority end=$((SECONDS + 60))
+  local home=/home/$deploy_user kubeconfig
   id "$deploy_user" >/dev/null 2>&1 || run useradd --create-home --shell /bin/bash "$deploy_user"
   run install -d -m 700 -o "$deploy_user" -g "$deploy_user" "$root$home/.ssh" "$root$home/.kube"
-  put "$home/.ssh/authorized_keys" 600 <<<"restrict $key" # no terminal, no forwarding
+  [ -z "$key" ] || put "$home/.ssh/authorized_keys" 600 <<<"restrict $key" # no terminal, no forwarding
   if [ -n "$dry" ]; then
     printf '  create a service account and %s/.kube/config\n' "$home"
     return
   fi
-  sed "s/@namespace@/$namespace/g" "$here/deploy-account.yaml" | kubectl apply --filename=- >/dev/null
-  until token=$(kube get secret slipway-deploy -o jsonpath='{.data.token}') && [ -n "$token" ]; do
-    [ "$SECONDS" -lt "$end" ] || fail "Kubernetes created no token for the service account slipway-deploy"
-    sleep 0.5
-  done
-  authority=$(kube get secret slipway-deploy -o jsonpath='{.data.ca\.crt}')
-  put "$home/.kube/config" 600 <<KUBECONFIG
-apiVersion: v1
-kind: Config
-clusters: [{name: k3s, cluster: {server: "https://127.0.0.1:6443", certificate-authority-data: "$authority"}}]
-users: [{name: slipway-deploy, user: {token: "$(base64 --decode <<<"$token")"}}]
-contexts: [{name: slipway, context: {cluster: k3s, user: slipway-deploy, namespace: "$namespace"}}]
-current-context: slipway
-KUBECONFIG
+  kubeconfig=$("$here/deploy-account.sh")
+  put "$home/.kube/config" 600 <<<"$kubeconfig"
   chown -R "$deploy_user:$deploy_user" "$root$home/.ssh" "$root$home/.kube"
 }
 
@@ -197,5 +185,8 @@ export KUBECONFIG=${KUBECONFIG:-$root/etc/rancher/k3s/k3s.yaml}
 if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi
 say "installing Slipway"
 run "$here/install.sh" --config "$config" --host "$host" --images "$images" "${more[@]}"
-if [ -n "$key" ]; then say "creating the user $deploy_user" && install_deploy_user; fi
+if [ -n "$key" ] || [ -e "$root/home/$deploy_user/.kube/config" ]; then
+  say "setting up the user $deploy_user"
+  install_deploy_user
+fi
 [ -n "$dry" ] || say "done: https://$host"

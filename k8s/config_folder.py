@@ -27,7 +27,9 @@ LABELS = {"app.kubernetes.io/part-of": "slipway", "slipway.dev/config": "true"}
 CREDENTIALS_FOLDER = "/app/credentials"
 
 LAUNCHER_SECRETS = ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI")
-"""The launcher's variables in `slipway-env`; of these, only MONGODB_URI is passed to runs."""
+"""The launcher's variables in `slipway-env`; of these, only MONGODB_URI is passed to runs, unless they get their own."""
+RUNS_URI = "PIPELINE_MONGODB_URI"
+"""The MONGODB_URI of runs."""
 CHART_VALUES = {
     "MAX_CONCURRENCY": "queue.maxConcurrency",
     "MAX_QUEUED": "queue.maxQueued",
@@ -90,8 +92,11 @@ def read(folder: Path, known: frozenset[str]) -> Config:
     variables, refused = _read_env(folder / ".env", errors)
     launcher = {name: variables[name] for name in LAUNCHER_SECRETS if variables.get(name)}
     _check_secrets(launcher, refused, errors)
-    not_for_runs = {"RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", *CHART_VALUES, *SET_BY_CHART}
+    _check_mongodb(variables, errors)
+    not_for_runs = {"RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", RUNS_URI, *CHART_VALUES, *SET_BY_CHART}
     pipeline = {name: value for name, value in variables.items() if value and name not in not_for_runs}
+    if uri := variables.get(RUNS_URI):
+        pipeline["MONGODB_URI"] = uri
     notes += [
         f".env: {name} is not a setting of Slipway; it is passed to runs{_nearest(name, known)}"
         for name in pipeline
@@ -163,9 +168,12 @@ def _check_secrets(launcher: dict[str, str], refused: frozenset[str], errors: li
             errors.append(f".env: {exc}")
     if secret and secret == launcher.get("RUNNER_API_SECRET_PREVIOUS"):
         errors.append(".env: RUNNER_API_SECRET_PREVIOUS equals RUNNER_API_SECRET; it must be the old secret")
-    uri = launcher.get("MONGODB_URI", "")
-    if re.search(r"[/@,](localhost|127\.0\.0\.1|\[::1\])(?=[:/,?]|$)", uri):
-        errors.append(".env: MONGODB_URI points to localhost, which in a pod is the pod itself")
+
+
+def _check_mongodb(variables: dict[str, str], errors: list[str]) -> None:
+    for name in ("MONGODB_URI", RUNS_URI):
+        if re.search(r"[/@,](localhost|127\.0\.0\.1|\[::1\])(?=[:/,?]|$)", variables.get(name, "")):
+            errors.append(f".env: {name} points to localhost, which in a pod is the pod itself")
 
 
 def _check_google(pipeline: dict[str, str], credentials: dict[str, bytes], errors: list[str]) -> None:

@@ -38,6 +38,7 @@ timeout 30 kubectl "${where[@]}" get persistentvolumeclaims --no-headers || true
 cat <<NEXT
   kubectl -n $namespace delete persistentvolumeclaim slipway-data   permanently deletes logs, records and artifacts
   kubectl delete namespace $namespace                               the same, including the namespace
+  kubectl delete namespace $namespace-deploy                        removes the account for deployments
   /usr/local/bin/k3s-uninstall.sh                              removes k3s and everything in it
 NEXT
 [ -z "$left" ] || fail "incomplete: ${left}see kubectl -n $namespace get all"

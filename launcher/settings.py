@@ -180,6 +180,12 @@ class Settings(SharedSettings):
     MAX_QUEUED: int = Field(500, ge=1, description="maximum number of queued runs; more are refused with 429")
     MAX_BULK_ITEMS: int = Field(500, ge=1, description="maximum number of job_ids in a bulk request")
     MAX_TIMEOUT_SECONDS: int = Field(86400, ge=1, description="maximum timeout_seconds of a request")
+    PIPELINE_MONGODB_URI: str | None = Field(
+        None,
+        repr=False,
+        description="connection string that pipelines get as MONGODB_URI, for example of a user who can only read "
+        "postings; if not set, they get the launcher's",
+    )
     PIPELINE_DIR: Path = Field(Path("pipeline-image"), description="working directory of pipelines on the local engine")
 
     def errors(self) -> dict[str, str]:
@@ -215,7 +221,8 @@ class Settings(SharedSettings):
     def environment_for_pipeline(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of pipelines on the local engine, without the launcher's own settings and secrets."""
         own = set(type(self).model_fields) - _SHARED_WITH_PIPELINE
-        return {name: value for name, value in environ.items() if name not in own}
+        uri = {"MONGODB_URI": self.PIPELINE_MONGODB_URI} if self.PIPELINE_MONGODB_URI else {}
+        return {name: value for name, value in environ.items() if name not in own} | uri
 
 
 def _error_text(error: ErrorDetails) -> str:

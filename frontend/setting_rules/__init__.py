@@ -41,7 +41,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_SECRETS, secret),
     "FRONTEND_PASSWORD": password,
     "REDIS_URL": redis_url,
-    "MONGODB_URI": mongodb_uri,
+    **dict.fromkeys(("MONGODB_URI", "PIPELINE_MONGODB_URI"), mongodb_uri),
     **dict.fromkeys(("RUNNER_URL", "RUNNER_PUBLIC_URL"), http_url),
     "CORS_ORIGINS": origins,
     "FRONTEND_HOSTS": host_names,

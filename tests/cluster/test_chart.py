@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import time
@@ -41,15 +43,36 @@ for folder, _, files in os.walk("/data"):
 """
 
 
+def chart_without_redis_password(folder: Path) -> Path:
+    """Return a chart as it was before Redis had a password."""
+    templates = shutil.copytree(CHART, folder / "slipway") / "templates"
+    (templates / "redis/secret.yaml").unlink()
+    for name, new, old in (
+        ("redis/redis.yaml", "requirepass $REDIS_PASSWORD", "protected-mode no"),
+        ("redis/redis.yaml", '{{- include "slipway.redisPasswordVariable" . | nindent 12 }}', "[]"),
+        ("redis/_password.tpl", "checksum/redis: {{ sha256sum . }}", ""),
+        ("_helpers.tpl", '{{ include "slipway.redisPasswordVariable" . }}\n', ""),
+        ("_helpers.tpl", ":$(REDIS_PASSWORD)@", ""),
+    ):
+        text = (templates / name).read_text()
+        assert new in text
+        (templates / name).write_text(text.replace(new, old))
+    return templates.parent
+
+
 @pytest.fixture(scope="module")
-def release(cluster: Cluster, mongodb_server: MongodbServer) -> Iterator[Release]:
+def release(
+    cluster: Cluster, mongodb_server: MongodbServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
     if not cluster.can_control:
         pytest.skip("The Services of this cluster may be unreachable from here, and its images missing.")
     mongodb_server.revive()
     with Forwarder(cluster.gateway, mongodb_server.port) as mongo:
         uri = f"mongodb://{mongo.host}:{mongo.port}/?directConnection=true"
-        with Release(cluster, mongodb_uri=uri, pipelines=PIPELINES) as running:
-            yield running
+        release = Release(cluster, mongodb_uri=uri, pipelines=PIPELINES)
+        release.chart = chart_without_redis_password(tmp_path_factory.mktemp("older"))  # until the test of the upgrade
+        with release:
+            yield release
 
 
 def test_posting_in_mongodb_becomes_a_cv_and_kubectl_shows_the_same_run(
@@ -118,6 +141,7 @@ def test_helm_test_passes(release: Release) -> None:
 
 
 def test_upgrade_with_queued_and_running_runs_loses_no_run_line_or_outcome(release: Release, tmp_path: Path) -> None:
+    assert redis_says(release, "ping") == "PONG"
     before = _services(release)
     newer = shutil.copytree(CHART, tmp_path / "slipway")
     (newer / "Chart.yaml").write_text((newer / "Chart.yaml").read_text().replace("version: 0.1.0", "version: 9.9.9"))
@@ -131,6 +155,8 @@ def test_upgrade_with_queued_and_running_runs_loses_no_run_line_or_outcome(relea
         release.upgrade(launcher={"rateLimitPerMinute": 600_000}, queue={"timeoutSeconds": 500})
         assert "slipway-9.9.9" in release.helm("list")
         until(lambda: not before & _services(release))  # both were replaced; the old pods closed their streams
+        until(lambda: release.client.get("/health").json()["redis"] == "ok", 30)
+        assert "NOAUTH" in redis_says(release, "ping")
 
         def all_finished(watched: Watched) -> bool:
             finished = {pod.run_id for pod in watched.pods if pod.phase in ("Succeeded", "Failed")}
@@ -147,6 +173,30 @@ def test_upgrade_with_queued_and_running_runs_loses_no_run_line_or_outcome(relea
         seen = {"text": text, "receipt": shown["log"], "streams": [viewer.events]}
         findings += logs.check(LogHistory(run_id=run.run_id, expected=LINES, **seen))
     assert not findings, report(findings)
+
+
+def test_redis_password_is_generated_kept_and_seen_by_nobody_else(release: Release) -> None:
+    password = redis_password(release)
+    assert len(password) == 48
+    assert redis_says(release, "ping", REDISCLI_AUTH=password) == "PONG"
+    before = _services(release)
+    release.upgrade()
+    assert (redis_password(release), _services(release)) == (password, before)
+    shown = release.helm("get", "values", "slipway", "--all") + release.kubectl("get", "jobs,pods,configmaps", "-o=yaml")
+    for workload in ("statefulset/slipway-redis", "deployment/slipway-launcher", "deployment/slipway-operator"):
+        shown += release.kubectl("exec", workload, "--", "sh", "-c", "cat /proc/[0-9]*/cmdline")
+        shown += release.kubectl("logs", workload)
+    assert "REDIS_PASSWORD" in shown and password not in shown
+    pods = release.json("get", "pods", "--selector=slipway.dev/run")["items"]
+    assert pods and "redis" not in json.dumps(pods).lower()
+
+
+def test_deleted_redis_password_is_replaced_by_the_next_upgrade(release: Release) -> None:
+    password = redis_password(release)
+    release.kubectl("delete", "secret", "slipway-redis")
+    release.upgrade()
+    assert redis_password(release) != password
+    until(lambda: release.client.get("/health").json()["redis"] == "ok", 30)
 
 
 def test_upgrade_leaves_the_queue_paused(release: Release) -> None:
@@ -181,6 +231,17 @@ def test_uninstall_stops_all_runs_and_keeps_only_the_data(release: Release) -> N
     until(lambda: statuses() == {"failed"}, 120)
     completed = release.client.get("/jobs", params={"status": "completed", "pipeline": "printer"}).json()["runs"]
     assert len(completed) == RUNS
+
+
+def redis_password(release: Release) -> str:
+    """Return the password in the chart's Secret."""
+    return base64.b64decode(release.json("get", "secret", "slipway-redis")["data"]["REDIS_PASSWORD"]).decode()
+
+
+def redis_says(release: Release, command: str, **environment: str) -> str:
+    """Return Redis' answer to a command."""
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    return release.kubectl("exec", "slipway-redis-0", "--", "env", *variables, "redis-cli", command).strip()
 
 
 def _claims(release: Release) -> list[str]:

@@ -98,26 +98,64 @@ def test_install_recovers_from_an_interrupted_upgrade(server: Server) -> None:
     assert server.slipway("ps")
 
 
-def test_deploy_account_can_upgrade_and_roll_back_only_in_its_namespace(server: Server, tmp_path: Path) -> None:
-    account = (SCRIPTS / "deploy-account.yaml").read_text().replace("@namespace@", server.namespace)
-    server.cluster.kubectl("apply", "--filename=-", input=account)
-    kubeconfig = server.cluster.service_account_kubeconfig(server.namespace, "slipway-deploy", tmp_path / "kubeconfig")
-    administrator, server.kubeconfig = server.kubeconfig, kubeconfig
+FORMER_DEPLOY_ACCOUNT = """
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: slipway-deploy}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: slipway-deploy, annotations: {kubernetes.io/service-account.name: slipway-deploy}}
+type: kubernetes.io/service-account-token
+"""
+
+
+@pytest.fixture
+def deploy_kubeconfig(server: Server, tmp_path: Path) -> Iterator[Path]:
+    """The kubeconfig of `slipway-deploy`, on a server where the account was in the namespace itself before."""
+    server.kubectl("apply", "--filename=-", input=FORMER_DEPLOY_ACCOUNT)
+    kubeconfig = tmp_path / "kubeconfig"
+    try:
+        kubeconfig.write_text(server.run("deploy-account.sh"))
+        yield kubeconfig
+    finally:
+        own = f"slipway-deploy-{server.namespace}"
+        server.cluster.kubectl("delete", "clusterrole,clusterrolebinding", own, "--ignore-not-found")
+        server.cluster.kubectl("delete", "namespace", f"{server.namespace}-deploy", "--wait=false")
+
+
+def test_deploy_account_can_upgrade_and_roll_back_only_in_its_namespace(
+    server: Server, deploy_kubeconfig: Path
+) -> None:
+    administrator, server.kubeconfig = server.kubeconfig, deploy_kubeconfig
     try:
         assert "is healthy" in server.install("--set", "launcher.rateLimitPerMinute=5000")
         assert "Rollback was a success" in server.run("rollback.sh")
         for refused in (
             ["get", "secrets", "--namespace=kube-system"],
+            ["get", "secrets", f"--namespace={server.namespace}-deploy"],
+            ["delete", "validatingadmissionpolicy", f"slipway-runs-{server.namespace}"],
             ["create", "namespace", "mine"],
             ["get", "nodes"],
         ):
-            done = subprocess.run(["kubectl", *refused], env=server.environment, capture_output=True, timeout=60)
-            assert b"Forbidden" in done.stderr, refused
+            assert "Forbidden" in refusal(server, deploy_kubeconfig, *refused), refused
     finally:
         server.kubeconfig = administrator
-        server.cluster.kubectl(
-            "delete", "clusterrole,clusterrolebinding", f"slipway-deploy-{server.namespace}", "--ignore-not-found"
-        )
+
+
+def test_deploy_token_is_not_in_the_namespace_and_can_be_renewed(server: Server, deploy_kubeconfig: Path) -> None:
+    names = {each["metadata"]["name"] for each in server.json("get", "secrets,serviceaccounts")["items"]}
+    assert "slipway-deploy" not in names
+    assert server.run("deploy-account.sh") == deploy_kubeconfig.read_text()
+    newer = deploy_kubeconfig.with_name("newer")
+    newer.write_text(server.run("deploy-account.sh", "--renew"))
+    until(lambda: "Unauthorized" in refusal(server, deploy_kubeconfig, "get", "pods"))
+    assert refusal(server, newer, "get", "pods") == ""
+
+
+def refusal(server: Server, kubeconfig: Path, *command: str) -> str:
+    """Return what kubectl prints about a command that fails with this kubeconfig."""
+    environment = {**server.environment, "KUBECONFIG": str(kubeconfig)}
+    done = subprocess.run(["kubectl", *command], env=environment, capture_output=True, text=True, timeout=60)
+    return done.stderr if done.returncode else ""
 
 
 def test_both_secrets_are_valid_during_rotation(server: Server) -> None:

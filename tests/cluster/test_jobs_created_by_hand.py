@@ -29,6 +29,7 @@ def installation(
         tmp_path_factory.mktemp("slipway"),
         {"hello": {"command": ["echo", "hello"]}},
         slots=2,
+        admission_policy=False,
         REDIS_URL=redis_server.url,
         CANNOT_START_GRACE_SECONDS="2",
     ) as running:

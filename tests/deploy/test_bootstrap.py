@@ -178,6 +178,15 @@ def test_dry_run_prints_everything_and_does_nothing(machine: Machine) -> None:
     assert not (machine.root / "etc/rancher").exists()
 
 
+def test_user_for_deployments_keeps_its_key_if_none_is_given(machine: Machine) -> None:
+    config = machine.root / "home/deploy/.kube/config"
+    assert "service account" not in machine.bootstrap("--dry-run").stdout
+    config.parent.mkdir(parents=True)
+    config.touch()
+    output = machine.bootstrap("--dry-run").stdout
+    assert "create a service account and /home/deploy/.kube/config" in output and "authorized_keys" not in output
+
+
 def test_larger_machine_gets_the_larger_preset_and_firewall_is_optional(machine: Machine) -> None:
     machine.describe(memory_mb=7900)
     output = machine.bootstrap("--dry-run", "--no-firewall").stdout

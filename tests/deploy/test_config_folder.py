@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config_folder import CHART_VALUES, SET_BY_CHART, Config, ConfigError, known_variables, read
+from config_folder import CHART_VALUES, RUNS_URI, SET_BY_CHART, Config, ConfigError, known_variables, read
 from launcher.settings import Settings
 from pipeline_operator.settings import OperatorSettings
 
@@ -61,6 +61,14 @@ def test_env_is_split_between_launcher_and_runs(folder: Path) -> None:
     assert config.notes == []
 
 
+def test_runs_get_their_own_mongodb_uri_if_there_is_one(folder: Path) -> None:
+    write(folder, "MONGODB_URI=mongodb://writer@h/\nPIPELINE_MONGODB_URI=mongodb://reader@h/\n")
+    config = read(folder, KNOWN)
+    assert content(config, "slipway-env")["MONGODB_URI"] == "mongodb://writer@h/"
+    assert content(config, "slipway-pipeline") == {"MONGODB_URI": "mongodb://reader@h/"}
+    assert config.notes == []
+
+
 def test_example_env_is_valid_once_its_secret_is_set(folder: Path) -> None:
     example = (ROOT / ".env.example").read_text()
     (folder / ".env").write_text(example)
@@ -75,7 +83,7 @@ def test_example_env_is_valid_once_its_secret_is_set(folder: Path) -> None:
 def test_every_setting_is_assigned() -> None:
     """No setting of launcher or operator is passed to runs, except the one that is shared."""
     settings = {*Settings.model_fields, *OperatorSettings.model_fields}
-    assigned = {*CHART_VALUES, *SET_BY_CHART, "RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI"}
+    assigned = {*CHART_VALUES, *SET_BY_CHART, "RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI", RUNS_URI}
     assert settings == assigned
     assert settings <= KNOWN
 
@@ -122,6 +130,8 @@ def test_unknown_variable_is_passed_to_runs_and_reported(folder: Path) -> None:
         (f"RUNNER_API_SECRET_PREVIOUS={SECRET}\n", "equals RUNNER_API_SECRET"),
         ("MONGODB_URI=example.com\n", "must start with mongodb://"),
         ("MONGODB_URI=mongodb://user:pass@localhost:27017/jobs\n", "the pod itself"),
+        ("PIPELINE_MONGODB_URI=mongodb://localhost/\n", "PIPELINE_MONGODB_URI points to localhost"),
+        ("PIPELINE_MONGODB_URI='mongodb://u:hunter@2@h/'\n", "PIPELINE_MONGODB_URI: percent-encode"),
         ("MAX_CONCURRENCY=three\n", "MAX_CONCURRENCY must be a whole number from 1 to 1000"),
         ("PIPELINE_EPHEMERAL_STORAGE='2 GB'\n", "PIPELINE_EPHEMERAL_STORAGE is not a valid quantity, for example 2Gi"),
         ("GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json\n", "must be in /app/credentials"),

@@ -17,7 +17,6 @@
 {{- define "slipway.secret" -}}{{ if .Values.secrets.values }}{{ include "slipway.name" . }}{{ else }}{{ .Values.secrets.existing }}{{ end }}{{- end -}}
 {{- define "slipway.image" -}}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{- end -}}
 {{- define "slipway.pipelineImage" -}}{{ .Values.pipelineImage.repository }}:{{ .Values.pipelineImage.tag | default .Chart.AppVersion }}{{- end -}}
-{{- define "slipway.redisUrl" -}}{{ if .Values.redis.enabled }}redis://{{ include "slipway.redis" . }}:6379/5{{ else }}{{ .Values.redis.externalUrl }}{{ end }}{{- end -}}
 
 {{/* Labels of every object, and the selector labels of a component. */}}
 {{- define "slipway.labels" -}}
@@ -63,8 +62,11 @@ imagePullSecrets:
 {{/* Variables from Secrets that launcher and operator both need. */}}
 {{- define "slipway.serviceSecrets" -}}
 {{ include "slipway.secretVariable" (dict "secret" (include "slipway.secret" .) "key" "MONGODB_URI" "optional" true) }}
-{{- with .Values.redis.externalUrlSecret }}
-{{ include "slipway.secretVariable" (dict "secret" . "key" "REDIS_URL" "optional" false) }}
+{{- if .Values.redis.enabled }}
+{{ include "slipway.redisPasswordVariable" . }}
+- {name: REDIS_URL, value: "redis://:$(REDIS_PASSWORD)@{{ include "slipway.redis" . }}:6379/5"}
+{{- else if .Values.redis.externalUrlSecret }}
+{{ include "slipway.secretVariable" (dict "secret" .Values.redis.externalUrlSecret "key" "REDIS_URL" "optional" false) }}
 {{- end }}
 {{- end -}}
 {{/* Sets the umask, which a pod spec cannot: only the user and group can read files. */}}

@@ -1,7 +1,7 @@
 """Slipway in its own namespace: permissions, quota and volume in the cluster, launcher and operator outside it.
 
 Launcher and operator are processes on this machine that use their service accounts, so that tests can kill and measure
-them; run pods share their folder through a volume.
+them; run pods share their folder through a volume. The chart's admission policy applies, as in production.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import yaml
 
 from checkers.watching import Watcher
 from cluster.cluster import Cluster
+from launching.chart import rendered
 from launching.launcher import Launcher
 from launching.operator import Operator
 
@@ -25,7 +26,10 @@ PIPELINE_IMAGE = "localhost/slipway-pipeline:test"
 
 
 class Installation:
-    """One installation; `environment` is for both launcher and operator."""
+    """One installation; `environment` is for both launcher and operator.
+
+    Without `admission_policy`, only the operator rejects Jobs, as in a cluster where policies cannot be installed.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Installation:
         pipelines: dict[str, dict[str, Any]] | None = None,
         *,
         slots: int = 3,
+        admission_policy: bool = True,
         **environment: str | None,
     ) -> None:
         self.cluster, self.directory, self.slots = cluster, directory, slots
@@ -43,6 +48,9 @@ class Installation:
             (self.data / name).mkdir(parents=True)
             (self.data / name).chmod(0o777)
         self._install()
+        if admission_policy:
+            images = {name: {"image": entry["image"]} for name, entry in (pipelines or {}).items() if "image" in entry}
+            self._install_policy(images, environment)
         shared: dict[str, str | None] = {
             "ENGINE": "kubernetes",
             "ARCHIVE_DIR": str(self.data / "archive"),
@@ -150,7 +158,22 @@ class Installation:
         counted = "--for=jsonpath={.status.used.pods}=0"
         self.kubectl("wait", counted, "resourcequota/slipway-runs", "--timeout=90s")
 
+    def _install_policy(self, images: dict[str, dict[str, Any]], environment: dict[str, str | None]) -> None:
+        values = {
+            "pipelineImage": {"repository": (environment.get("PIPELINE_IMAGE") or TESTS_IMAGE).rpartition(":")[0]},
+            "pipelines": images,
+            "secrets": {
+                "pipeline": environment.get("PIPELINE_SECRET") or "",
+                "credentials": environment.get("CREDENTIALS_SECRET") or "",
+                "masterCv": environment.get("MASTER_CV_CONFIGMAP") or "",
+            },
+        }
+        policy = rendered("templates/runs/policy.yaml", self.namespace, values)
+        self.cluster.kubectl("apply", "--filename=-", input=policy)
+
     def _uninstall(self) -> None:
+        policies = "validatingadmissionpolicy,validatingadmissionpolicybinding"
+        self.cluster.kubectl("delete", policies, f"slipway-runs-{self.namespace}", "--ignore-not-found", "--wait=false")
         self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
         self.cluster.kubectl("delete", "persistentvolume", self.namespace, "--wait=false")
 

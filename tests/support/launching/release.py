@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,10 +12,9 @@ import httpx
 import yaml
 
 from cluster.cluster import REPLACED_SECONDS, Cluster, ClusterError, wait_for_service
+from launching.chart import CHART, helm
 from launching.service_process import ROOT
 
-CHART = ROOT / "charts/slipway"
-INSTALL = ROOT / "tests/support/chart/install"
 NAME = "slipway"
 TIMEOUT_SECONDS = 180
 TESTS_IMAGE = "localhost/slipway-tests:test"
@@ -40,8 +38,6 @@ class Release:
         self.cluster, self.secret = cluster, secrets.token_hex(32)
         self.namespace = f"release-{secrets.token_hex(4)}"
         self.values: dict[str, Any] = {**_VALUES, "pipelines": pipelines, **(values or {})}
-        built = subprocess.run([INSTALL], check=True, capture_output=True, text=True, timeout=1200)
-        self._helm = Path(built.stdout.strip()) / "helm"
         self._mongodb_uri = mongodb_uri
         self.url = ""
         self.client = httpx.Client()
@@ -98,7 +94,7 @@ class Release:
     def helm(self, *args: str, input: str | None = None) -> str:
         """Run helm in this namespace and return its output. Raises `RuntimeError` with helm's errors."""
         command: list[str] = [
-            str(self._helm),
+            str(helm()),
             f"--kubeconfig={self.cluster.kubeconfig}",
             f"--namespace={self.namespace}",
             *args,

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.cluster import TESTS_IMAGE, Cluster
+from launching.chart import helm
 from launching.service_process import ROOT
 
 SCRIPTS = ROOT / "k8s"
-CHART_PROGRAMS = ROOT / "tests/support/chart/install"
 SECONDS = 420
 REPLACING = ("install.sh", "config.py", "rollback.sh")
 IMAGES = ("--set", "image.repository=localhost/slipway", "--set", "pipelineImage.repository=localhost/slipway-pipeline")
@@ -38,8 +38,7 @@ class Server:
         kubectl = self._programs / "kubectl"
         kubectl.write_text(f'#!/bin/sh\nexec {" ".join(map(str, cluster.kubectl_command))} "$@"\n')
         kubectl.chmod(0o755)
-        built = subprocess.run([CHART_PROGRAMS], check=True, capture_output=True, text=True, timeout=1200)
-        (self._programs / "helm").symlink_to(Path(built.stdout.strip()) / "helm")
+        (self._programs / "helm").symlink_to(helm())
 
     def write_env(self, **more: str) -> None:
         """Write `.env` with the secret, a variable for runs, and more."""

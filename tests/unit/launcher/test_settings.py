@@ -77,6 +77,15 @@ def test_pipeline_does_not_inherit_the_launchers_settings() -> None:
     assert set(inherited) == {*own, "MONGODB_URI", "APPLICATIONS_DIR"}
 
 
+def test_pipeline_gets_its_own_mongodb_uri_if_there_is_one() -> None:
+    environ = {"MONGODB_URI": "mongodb://writer@h/", "PIPELINE_MONGODB_URI": "mongodb://reader@h/"}
+    assert settings(**environ).environment_for_pipeline(environ) == {"MONGODB_URI": "mongodb://reader@h/"}
+    alone = {"PIPELINE_MONGODB_URI": "mongodb://reader@h/"}
+    assert settings(**alone).environment_for_pipeline(alone) == {"MONGODB_URI": "mongodb://reader@h/"}
+    shared = {"MONGODB_URI": "mongodb://writer@h/"}
+    assert settings(**shared).environment_for_pipeline(shared) == shared
+
+
 @pytest.mark.parametrize("name", list(Settings.model_fields | OperatorSettings.model_fields))
 def test_every_setting_is_documented(name: str) -> None:
     assert (Settings.model_fields | OperatorSettings.model_fields)[name].description

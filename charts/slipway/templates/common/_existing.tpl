@@ -1,3 +1,7 @@
+{{/* Not empty if there is a cluster to ask, unlike in `helm template`: every namespace has this ConfigMap. */}}
+{{- define "slipway.hasCluster" -}}
+{{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" }}yes{{ end }}
+{{- end -}}
 {{/* Checks that the existing objects have what the values require. Skipped without a cluster, as in `helm template`. */}}
 {{- define "slipway.checkExisting" -}}
 {{- $namespace := .Release.Namespace }}
