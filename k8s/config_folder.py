@@ -27,7 +27,7 @@ LABELS = {"app.kubernetes.io/part-of": "slipway", "slipway.dev/config": "true"}
 CREDENTIALS_FOLDER = "/app/credentials"
 
 LAUNCHER_SECRETS = ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI")
-"""The launcher's variables in `slipway-env`; of these, only MONGODB_URI is passed to runs, unless they get their own."""
+"""The launcher's variables in `slipway-env`; of these, only MONGODB_URI is passed to runs, if they have none."""
 RUNS_URI = "PIPELINE_MONGODB_URI"
 """The MONGODB_URI of runs."""
 CHART_VALUES = {

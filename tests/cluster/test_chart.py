@@ -182,7 +182,9 @@ def test_redis_password_is_generated_kept_and_seen_by_nobody_else(release: Relea
     before = _services(release)
     release.upgrade()
     assert (redis_password(release), _services(release)) == (password, before)
-    shown = release.helm("get", "values", "slipway", "--all") + release.kubectl("get", "jobs,pods,configmaps", "-o=yaml")
+    shown = release.helm("get", "values", "slipway", "--all") + release.kubectl(
+        "get", "jobs,pods,configmaps", "-o=yaml"
+    )
     for workload in ("statefulset/slipway-redis", "deployment/slipway-launcher", "deployment/slipway-operator"):
         shown += release.kubectl("exec", workload, "--", "sh", "-c", "cat /proc/[0-9]*/cmdline")
         shown += release.kubectl("logs", workload)

@@ -83,7 +83,14 @@ def test_example_env_is_valid_once_its_secret_is_set(folder: Path) -> None:
 def test_every_setting_is_assigned() -> None:
     """No setting of launcher or operator is passed to runs, except the one that is shared."""
     settings = {*Settings.model_fields, *OperatorSettings.model_fields}
-    assigned = {*CHART_VALUES, *SET_BY_CHART, "RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI", RUNS_URI}
+    assigned = {
+        *CHART_VALUES,
+        *SET_BY_CHART,
+        "RUNNER_API_SECRET",
+        "RUNNER_API_SECRET_PREVIOUS",
+        "MONGODB_URI",
+        RUNS_URI,
+    }
     assert settings == assigned
     assert settings <= KNOWN
 

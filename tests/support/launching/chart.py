@@ -25,7 +25,5 @@ def helm() -> Path:
 def rendered(template: str, namespace: str, values: dict[str, Any]) -> str:
     """Return one template of the chart, rendered without a cluster."""
     command = [helm(), "template", "slipway", CHART, f"--namespace={namespace}", "--values=-", "--show-only", template]
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, input=yaml.safe_dump(values), timeout=60
-    )
+    done = subprocess.run(command, check=True, capture_output=True, text=True, input=yaml.safe_dump(values), timeout=60)
     return done.stdout
