@@ -24,7 +24,8 @@ from cluster.cluster import Cluster
 from cluster.runs import until
 from cluster.scenario import process_posting
 from cluster.viewers import Viewer
-from launching.release import CHART, TESTS_IMAGE, Release
+from launching.chart import CHART
+from launching.release import TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer
 

@@ -19,17 +19,22 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"
 HELLO = "echo hello by hand"
 
 
+class WithoutPolicy(Installation):
+    """An installation where only the operator rejects Jobs."""
+
+    admission_policy = False
+
+
 @pytest.fixture(scope="module")
 def installation(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, redis_server: Any
 ) -> Iterator[Installation]:
     redis_server.revive()
-    with Installation(
+    with WithoutPolicy(
         cluster,
         tmp_path_factory.mktemp("slipway"),
         {"hello": {"command": ["echo", "hello"]}},
         slots=2,
-        admission_policy=False,
         REDIS_URL=redis_server.url,
         CANNOT_START_GRACE_SECONDS="2",
     ) as running:

@@ -42,7 +42,7 @@ OPERATOR = {
 }
 OWN_IMAGE = "registry.example.com:5000/team/pipeline:1"
 LOOK = "env; ls -R /var/run/secrets /run/secrets; cat /proc/self/mounts; cat /app/credentials/*"
-PIPELINES = {
+PIPELINES: dict[str, dict[str, Any]] = {
     "look": {"command": ["sh", "-c", LOOK]},
     "held": {"command": ["sh", "-c", "echo up; while [ ! -e $APPLICATIONS_DIR/go ]; do sleep 0.1; done"]},
     "own-image": {"command": ["true"], "image": OWN_IMAGE},
@@ -63,7 +63,7 @@ OF_SERVICES = {
 
 @pytest.fixture(scope="module")
 def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with Installation(cluster, tmp_path_factory.mktemp("slipway"), PIPELINES, **SETTINGS) as running:
+    with Installation(cluster, tmp_path_factory.mktemp("slipway"), PIPELINES, slots=3, **SETTINGS) as running:
         objects: list[Manifest] = [
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": content}
             for name, content in (OF_RUNS | OF_SERVICES).items()
@@ -110,9 +110,11 @@ class LauncherToken:
 @pytest.fixture(scope="module")
 def token(installation: Installation) -> Iterator[LauncherToken]:
     api = LauncherToken(installation)
-    until(lambda: api.refuses(api.create(changed("host network"))))  # a new policy applies a moment later
-    with api.client:
+    try:
+        until(lambda: api.refuses(api.create(changed("host network"))))  # a new policy applies a moment later
         yield api
+    finally:
+        api.client.close()
 
 
 def run_job(pipeline: Pipeline | None = None, *, run: dict[str, Any] | None = None, **settings: str) -> Manifest:

@@ -24,6 +24,7 @@ def helm() -> Path:
 
 def rendered(template: str, namespace: str, values: dict[str, Any]) -> str:
     """Return one template of the chart, rendered without a cluster."""
-    command = [helm(), "template", "slipway", CHART, f"--namespace={namespace}", "--values=-", "--show-only", template]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, input=yaml.safe_dump(values), timeout=60)
-    return done.stdout
+    command: list[str | Path] = [helm(), "template", "slipway", CHART, f"--namespace={namespace}"]
+    command += ["--values=-", "--show-only", template]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, input=yaml.safe_dump(values))
+    return str(done.stdout)

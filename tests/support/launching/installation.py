@@ -26,10 +26,10 @@ PIPELINE_IMAGE = "localhost/slipway-pipeline:test"
 
 
 class Installation:
-    """One installation; `environment` is for both launcher and operator.
+    """One installation; `environment` is for both launcher and operator."""
 
-    Without `admission_policy`, only the operator rejects Jobs, as in a cluster where policies cannot be installed.
-    """
+    admission_policy = True
+    """Without it, only the operator rejects Jobs, as in a cluster where policies cannot be installed."""
 
     def __init__(
         self,
@@ -38,7 +38,6 @@ class Installation:
         pipelines: dict[str, dict[str, Any]] | None = None,
         *,
         slots: int = 3,
-        admission_policy: bool = True,
         **environment: str | None,
     ) -> None:
         self.cluster, self.directory, self.slots = cluster, directory, slots
@@ -48,7 +47,7 @@ class Installation:
             (self.data / name).mkdir(parents=True)
             (self.data / name).chmod(0o777)
         self._install()
-        if admission_policy:
+        if self.admission_policy:
             images = {name: {"image": entry["image"]} for name, entry in (pipelines or {}).items() if "image" in entry}
             self._install_policy(images, environment)
         shared: dict[str, str | None] = {
