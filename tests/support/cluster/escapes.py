@@ -94,7 +94,6 @@ JOBS: dict[str, Change] = {
     "volume: NFS": _volume(nfs={"server": "192.0.2.1", "path": "/"}),
     "volume: CSI": _volume(csi={"driver": "secrets-store.csi.k8s.io"}),
     "volume: downward API": _volume(downwardAPI={"items": []}),
-    "volume: image": _volume(image={"reference": "localhost/slipway:test"}),
     "volume: new claim": _volume(
         ephemeral={
             "volumeClaimTemplate": {
@@ -152,7 +151,6 @@ JOBS: dict[str, Change] = {
     "request by the kubelet: probe": _container(livenessProbe=_HTTP),
     "request by the kubelet: hook": _container(lifecycle={"preStop": _HTTP}),
     "command instead of the image's": _container(command=["sh"]),
-    "block device": _container(volumeDevices=[{"name": "tmp", "devicePath": "/dev/tmp"}]),
     "open standard input": _container(stdin=True),
     "other image": _container(image="docker.io/library/busybox:latest"),
     "image with a longer name": _container(image="localhost/slipway-tests-more:test"),
