@@ -113,6 +113,26 @@ def test_runs_continue_while_both_are_down_and_history_is_complete_afterwards(
         mongodb_server.revive()
 
 
+@pytest.mark.parametrize(("own", "before", "state"), [("a-password", "", "ok"), ("", "a-password", "away")])
+def test_password_that_launcher_or_redis_gets_first_interrupts_nothing(
+    own: str, before: str, state: str, tmp_path: Path, redis_url: str
+) -> None:
+    """As in an upgrade to a release in which Redis has a password, and in its rollback."""
+    url = redis_url.replace("//", f"//:{own}@") if own else redis_url
+    with redis.Redis.from_url(redis_url, single_connection_client=True) as administrator:
+        administrator.config_set("requirepass", before)
+        try:
+            with Launcher(tmp_path, PIPELINES, REDIS_URL=url) as launcher:
+                until(lambda: launcher.client.get("/health").json()["redis"] == state)
+                run_id = launcher.run("1", pipeline="count")["run_id"]
+                assert lines_of(launcher.events(run_id)) == LINES
+                administrator.config_set("requirepass", own)
+                until(lambda: launcher.client.get("/health").json()["status"] == "healthy", 10)
+                until(lambda: administrator.hget(f"slipway:run:{run_id}", "terminal") == b"1", 10)
+        finally:
+            administrator.config_set("requirepass", "")
+
+
 def test_a_hanging_redis_delays_no_request(tmp_path: Path, redis_server: RedisServer, gate: Path) -> None:
     redis_server.revive()
     with Launcher(tmp_path, PIPELINES, REDIS_URL=redis_server.url, GATE=str(gate)) as launcher:
