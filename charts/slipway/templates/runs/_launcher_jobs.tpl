@@ -1,6 +1,7 @@
 {{/*
-The validations for Jobs that the launcher creates: launcher/cluster/manifests.py makes them. Images are compared by
-repository, so that the launcher of the previous revision can create runs until an upgrade is complete.
+The validations for Jobs that the launcher creates: launcher/cluster/manifests.py makes them. During an upgrade, the launcher
+of the previous revision must be able to create runs too. So images are compared by repository, and a field that a new
+revision no longer sets is still allowed.
 */}}
 {{- define "slipway.launcherJobs" -}}
 {{- $repositories := list .Values.pipelineImage.repository }}
