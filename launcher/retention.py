@@ -35,13 +35,13 @@ async def delete_runs(runs: Iterable[Run], storage: Storage) -> list[Run]:
 async def delete_from_stores(moment: datetime, storage: Storage) -> None:
     """Delete the runs that finished before the moment from every store, then raise any `StoreUnavailable`."""
     unavailable: StoreUnavailable | None = None
-    for mirror in storage.recorder.mirrors:
+    for watch in storage.watches.values():
         try:
-            await mirror.store.delete_finished_before(moment)
+            await watch.store.delete_finished_before(moment)
         except StoreUnavailable as exc:
             unavailable = exc
         except Exception:
-            report("retention", f"cannot delete old runs from {mirror.name}")
+            report("retention", f"cannot delete old runs from {watch.name}")
     if unavailable:
         raise unavailable
 

@@ -6,7 +6,7 @@ from launcher.background import Tasks
 from launcher.cluster import jobs
 from launcher.cluster.port import Cluster, Manifest
 from launcher.metrics import DRIFT, LOG_REOPENED, expose
-from launcher.wiring import Storage
+from launcher.wiring import Recording, Storage
 from pipeline_operator.admission import Admission
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.housekeeping import apply_retention
@@ -19,12 +19,12 @@ from pipeline_operator.settings import OperatorSettings
 class Operator:
     """Receives the cluster's events, and does everything else in background tasks."""
 
-    def __init__(self, cluster: Cluster, storage: Storage, settings: OperatorSettings) -> None:
+    def __init__(self, cluster: Cluster, storage: Storage, recording: Recording, settings: OperatorSettings) -> None:
         expose(DRIFT, LOG_REOPENED)
         self._cluster, self._storage, self._settings = cluster, storage, settings
         self._tasks = Tasks()
         self._cache = ClusterCache()
-        self._reconcilers = RunReconcilers(cluster, self._cache, storage, settings, self._tasks)
+        self._reconcilers = RunReconcilers(cluster, self._cache, storage, recording, settings, self._tasks)
         self._reconciliation = Reconciliation(
             cluster, self._cache, storage.archive, self._reconcilers, job_ttl_seconds=settings.JOB_TTL_SECONDS
         )

@@ -16,7 +16,7 @@ import kopf
 from launcher.cluster import labels
 from launcher.cluster.client import KubernetesClient
 from launcher.stores.archive_lock import lock_archive
-from launcher.wiring import open_storage
+from launcher.wiring import open_recording, open_storage
 from pipeline_operator.app import Operator
 from pipeline_operator.login import connection_info
 from pipeline_operator.reconciliation import RECONCILE_SECONDS
@@ -84,10 +84,10 @@ async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Operat
     storage = open_storage(settings, stack)
     cluster = await KubernetesClient.connect(settings.KUBE_NAMESPACE)
     stack.push_async_callback(cluster.close)
-    storage.recorder.start()
-    stack.push_async_callback(storage.recorder.stop)
-    stack.push_async_callback(storage.publisher.stop)
-    operator = Operator(cluster, storage, settings)
+    storage.start_watches(stack)
+    recording = open_recording(settings, storage)
+    recording.start(stack)
+    operator = Operator(cluster, storage, recording, settings)
     operator.start()
     stack.push_async_callback(operator.stop)
     return operator

@@ -9,7 +9,7 @@ from datetime import timedelta
 from launcher.background import report
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run, now
-from launcher.wiring import Storage
+from launcher.wiring import Recording
 from pipeline_operator import backoff
 from pipeline_operator.run_objects import RunObjects
 
@@ -17,12 +17,12 @@ _MAX_WAIT = timedelta(days=1)  # a store that is down for longer does not delay 
 log = logging.getLogger(__name__)
 
 
-async def write_job_record(run: Run, objects: RunObjects, storage: Storage, ttl_seconds: int) -> None:
+async def write_job_record(run: Run, objects: RunObjects, recording: Recording, ttl_seconds: int) -> None:
     """Write a finished run's record to its Job, after every store has it.
 
     Gives up after several unexpected exceptions; the next reconciliation tries again.
     """
-    await _wait_for_stores(run, storage)
+    await _wait_for_stores(run, recording)
     faults = 0
     while faults < backoff.MAX_FAULTS:
         try:
@@ -39,9 +39,9 @@ async def write_job_record(run: Run, objects: RunObjects, storage: Storage, ttl_
             await asyncio.sleep(backoff.backoff_seconds(faults))
 
 
-async def _wait_for_stores(run: Run, storage: Storage) -> None:
+async def _wait_for_stores(run: Run, recording: Recording) -> None:
     completed_at = run.completed_at or now()
-    while storage.recorder.pending(run.run_id) or storage.publisher.pending(run.run_id):
+    while recording.recorder.pending(run.run_id) or recording.publisher.pending(run.run_id):
         waited = now() - completed_at
         if waited >= _MAX_WAIT:
             return

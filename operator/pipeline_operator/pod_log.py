@@ -20,10 +20,11 @@ from launcher.domain.errors import ArchiveUnavailable, ClusterError, ClusterUnav
 from launcher.domain.log_lines import Receipt, TimestampedPiece
 from launcher.domain.runs import Run
 from launcher.domain.timestamped_lines import NotTimestamped, ResumeFilter, TimestampedSplitter
+from launcher.logs.publisher import Publisher
 from launcher.logs.sink import LogSink, timestamp
 from launcher.metrics import LOG_REOPENED
+from launcher.stores.archive import Archive
 from launcher.stores.log_file import gap_piece
-from launcher.wiring import Storage
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 
 _EAGER_SECONDS = 2.0
@@ -106,10 +107,16 @@ class PodLogFollower:
 
     @classmethod
     async def open(
-        cls, run: Run, cluster: Cluster, cache: ClusterCache, storage: Storage, observe: Callable[[], ObservedRun]
+        cls,
+        run: Run,
+        cluster: Cluster,
+        cache: ClusterCache,
+        archive: Archive,
+        publisher: Publisher,
+        observe: Callable[[], ObservedRun],
     ) -> Self:
         """Open a run's log in the archive, where the previous operator stopped. Raises `OSError`."""
-        return cls(run, await LogSink.open(storage.archive, storage.publisher, run), cluster, cache, observe)
+        return cls(run, await LogSink.open(archive, publisher, run), cluster, cache, observe)
 
     @property
     def container_started(self) -> bool:

@@ -9,7 +9,7 @@ from launcher.cluster import jobs, labels
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.runs import Run, RunStatus
 from launcher.metrics import DRIFT
-from launcher.wiring import Storage
+from launcher.wiring import Recording, Storage
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 from pipeline_operator.run_reconciler import RunReconciler
 from pipeline_operator.settings import OperatorSettings
@@ -19,9 +19,16 @@ class RunReconcilers:
     """Starts a reconciler for each run that needs one. Reconcilers wait for `synced`, when the cache is complete."""
 
     def __init__(
-        self, cluster: Cluster, cache: ClusterCache, storage: Storage, settings: OperatorSettings, tasks: Tasks
+        self,
+        cluster: Cluster,
+        cache: ClusterCache,
+        storage: Storage,
+        recording: Recording,
+        settings: OperatorSettings,
+        tasks: Tasks,
     ) -> None:
-        self._cluster, self._cache, self._storage, self._settings = cluster, cache, storage, settings
+        self._cluster, self._cache, self._settings = cluster, cache, settings
+        self._storage, self._recording = storage, recording
         self._tasks = tasks
         self._reconcilers: dict[str, RunReconciler] = {}
         self.synced = asyncio.Event()
@@ -61,14 +68,16 @@ class RunReconcilers:
             if run is None:
                 assert job is not None
                 run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
-            self._reconcilers[run_id] = RunReconciler(run, self._cluster, self._cache, self._storage, self._settings)
+            self._reconcilers[run_id] = RunReconciler(
+                run, self._cluster, self._cache, self._storage, self._recording, self._settings
+            )
             self._tasks.start(self._reconcile(run_id), f"run {run_id}")
 
     def _restore_record(self, job: Manifest, run: Run | None) -> None:
         """Copy the Job's record to an archive without it, for example one that was restored from a backup."""
         if (record := jobs.record_of(job)) and not (run and run.status.terminal):
             DRIFT.labels("record-missed").inc()
-            self._storage.recorder.record(record)
+            self._recording.recorder.record(record)
 
     async def _reconcile(self, run_id: str) -> None:
         try:

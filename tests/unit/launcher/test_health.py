@@ -17,7 +17,6 @@ import pytest
 from launcher.api import health
 from launcher.api.health import HEALTH_WAIT_SECONDS, ArchiveState, HealthCheck, archive_state
 from launcher.engines.port import Engine, QueueState
-from launcher.recorder import Recorder
 from launcher.stores.archive import Archive
 
 STATE = QueueState(active=1, limit=3, queued=2, paused=False, cluster="ok", operator="up")
@@ -65,8 +64,7 @@ def check(
     """Run a scenario with a health check."""
 
     async def bounded() -> None:
-        recorder = Recorder(Archive(tmp_path), [])
-        checked = HealthCheck(cast(Engine, engine or FakeEngine()), recorder, tmp_path, probe)
+        checked = HealthCheck(cast(Engine, engine or FakeEngine()), Archive(tmp_path), {}, None, tmp_path, probe)
         try:
             async with asyncio.timeout(30):
                 await scenario(checked)
@@ -97,7 +95,7 @@ def test_health_never_waits_longer_than_its_bound_whatever_hangs(tmp_path: Path,
     async def scenario() -> None:
         if hangs in ("engine", "both"):
             engine.hangs = asyncio.Event()
-        checked = HealthCheck(cast(Engine, engine), Recorder(Archive(tmp_path), []), tmp_path, probe)
+        checked = HealthCheck(cast(Engine, engine), Archive(tmp_path), {}, None, tmp_path, probe)
         loop = asyncio.get_running_loop()
         for _ in range(5):
             began = loop.time()

@@ -205,7 +205,7 @@ def test_a_new_job_with_the_name_of_a_finished_run_gets_its_record_and_never_run
     async def scenario(harness: Harness) -> None:
         outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="…", exit_code=0)
         before = harness.run.started(now()).finished(outcome, now(), Receipt(complete=True))
-        harness.storage.recorder.record(before)
+        harness.recording.recorder.record(before)
         harness.make_job(suspend=suspend)
         await harness.start()
         assert await harness.end() == before
