@@ -118,7 +118,7 @@ class LogWriter:
         self._size = 0  # of the complete records in the file
         self._bytes = 0  # of the log as text
         self._gaps: list[Gap] = []
-        self.number = 0
+        self.last_number = 0
         """The number of the last line."""
         self.last: tuple[LineKind, bytes] | None = None
         """The last line."""
@@ -147,13 +147,13 @@ class LogWriter:
                 yield each
 
         with open_log(self._path) as file:
-            for number, timestamp, kind, data in lines(measured(records(file, self._size)), self.number + 1):
+            for number, timestamp, kind, data in lines(measured(records(file, self._size)), self.last_number + 1):
                 self._bytes += stored_bytes(kind, data)
                 if kind in _SOURCE_KINDS:
                     self.newest = timestamp
                 elif kind is LineKind.GAP:
                     self._gaps.append(gap_of(data))
-                self.number, self.last = number, (kind, data)
+                self.last_number, self.last = number, (kind, data)
 
     def append(self, pieces: Sequence[TimestampedPiece]) -> int:
         """Append lines; return how many were handled: all of them, or those before the first that could not be written.
@@ -165,20 +165,20 @@ class LogWriter:
             return len(pieces)
         if self._torn:
             self._recover()
-        before, marked = self.number, self._dropped > 0
+        before, marked = self.last_number, self._dropped > 0
         batch = self._batch([gap_piece(pieces[0].timestamp, _why_lost(self._dropped)), *pieces] if marked else pieces)
         try:
             self._write(b"".join(batch.records))
         except OSError:
             self._torn = True
             self._recover()
-            written = self.number - before
+            written = self.last_number - before
             if written:
                 self._dropped = 0
             if written <= marked:
                 raise
             return written - marked
-        self.number, self._bytes, self.newest, self.full = batch.number, batch.size, batch.newest, batch.full
+        self.last_number, self._bytes, self.newest, self.full = batch.number, batch.size, batch.newest, batch.full
         self.last = batch.last
         self._gaps += batch.gaps
         self._dropped = 0
@@ -186,7 +186,7 @@ class LogWriter:
 
     def _batch(self, pieces: Sequence[TimestampedPiece]) -> _Batch:
         """Encode lines as records; return them with the writer's state after they are written."""
-        number, size, newest, disk = self.number, self._bytes, self.newest, self._size
+        number, size, newest, disk = self.last_number, self._bytes, self.newest, self._size
         new: list[bytes] = []
         gaps: list[Gap] = []
         full = False
@@ -237,8 +237,8 @@ class LogWriter:
         """Return the log's receipt, which is complete only if the log is closed and nothing is missing."""
         gaps = tuple(self._gaps)
         if self._dropped:
-            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_why_lost(self._dropped)),)
-        return Receipt(lines=self.number, bytes=self._bytes, complete=closed and not gaps, gaps=gaps)
+            gaps += (Gap(first=self.last_number + 1, last=self.last_number + 1, why=_why_lost(self._dropped)),)
+        return Receipt(lines=self.last_number, bytes=self._bytes, complete=closed and not gaps, gaps=gaps)
 
     def close(self) -> None:
         """Sync the file to disk and close it. A second call does nothing."""

@@ -128,7 +128,7 @@ class PodLogFollower:
         loop = asyncio.get_running_loop()
         started_at, pause = loop.time(), _EAGER_STEP_SECONDS
         while not self._state.final:
-            observed, number = self._observe(), self._sink.number
+            observed, number = self._observe(), self._sink.last_number
             if observed.pod_terminated:
                 self._overdue_at = min(self._overdue_at, loop.time() + _CATCH_UP_SECONDS)
             result = await self._attempt(observed)
@@ -139,7 +139,7 @@ class PodLogFollower:
             if self._state is LogState.AT_END:
                 await self._wait_for_termination(_TERMINATION_SECONDS)
             elif not self._state.final:
-                if self._sink.number > number:
+                if self._sink.last_number > number:
                     pause = _EAGER_STEP_SECONDS
                 elif loop.time() - started_at > _EAGER_SECONDS:
                     pause = min(pause * 1.5, _STEP_MAX_SECONDS)

@@ -77,7 +77,7 @@ def test_a_log_is_closed_before_its_reconciler_stops_however_often_that_is_reque
         append, close = LogWriter.append, LogWriter.close
 
         def slow_append(writer: LogWriter, pieces: Sequence[TimestampedPiece]) -> int:
-            if writer.number > 0:
+            if writer.last_number > 0:
                 writing.set()
                 gate.wait(10)
             return append(writer, pieces)
