@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
-from launcher.artifacts.beneath import open_file, open_root
 from launcher.artifacts.file import ArtifactFile
 from launcher.artifacts.names import names_for, relative, text_of
 from launcher.artifacts.removal import Removal
+from launcher.artifacts.safe_open import open_file, open_root
 from launcher.artifacts.walk import Walk
 from launcher.domain.errors import ArtifactForbidden, ArtifactNotFound, SlipwayError, StoreUnavailable
 from launcher.domain.runs import Run

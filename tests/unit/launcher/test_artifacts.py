@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from launcher.artifacts import ArtifactFolder, artifact_urls, beneath, folder
+from launcher.artifacts import ArtifactFolder, artifact_urls, folder, safe_open
 from launcher.domain.errors import ArtifactForbidden, ArtifactNotFound, OutsideFolder, StoreUnavailable
 from launcher.domain.runs import Run
 
@@ -33,10 +33,10 @@ MAX_SECONDS = 5.0  # seconds; a lease would block for 45, a FIFO forever
 @pytest.fixture(params=["openat2", "components"])
 def artifacts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The folder of all runs, with that of `r`; both ways of opening give the same guarantees."""
-    known = beneath.kernel_resolves()
+    known = safe_open.kernel_resolves()
     if request.param == "openat2" and not known:
         pytest.skip("this kernel, or its sandbox, has no openat2")
-    monkeypatch.setattr(beneath, "kernel_resolves", lambda: request.param == "openat2")
+    monkeypatch.setattr(safe_open, "kernel_resolves", lambda: request.param == "openat2")
     (tmp_path / "secret").write_text(SECRET)
     found = ArtifactFolder(tmp_path / "applications", max_files=1000)
     found.make("r")
@@ -442,8 +442,8 @@ def test_unreadable_folders_are_counted_and_removed() -> None:
 @pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="O_PATH exists only on Linux")
 @pytest.mark.parametrize("openat2", [True, False])
 def test_unreadable_file_is_listed_and_served(monkeypatch: pytest.MonkeyPatch, openat2: bool) -> None:
-    use_openat2 = openat2 and beneath.kernel_resolves()
-    monkeypatch.setattr(beneath, "kernel_resolves", lambda: use_openat2)
+    use_openat2 = openat2 and safe_open.kernel_resolves()
+    monkeypatch.setattr(safe_open, "kernel_resolves", lambda: use_openat2)
     with as_unprivileged_user() as directory:
         artifacts = ArtifactFolder(directory)
         at = artifacts.make("r")
@@ -514,9 +514,9 @@ def test_missing_openat2_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
         ctypes.set_errno(1)  # EPERM, as in a sandbox
         return -1
 
-    monkeypatch.setattr(beneath, "_syscall", lambda: refused)
-    beneath.kernel_resolves.cache_clear()
+    monkeypatch.setattr(safe_open, "_syscall", lambda: refused)
+    safe_open.kernel_resolves.cache_clear()
     try:
-        assert not beneath.kernel_resolves()
+        assert not safe_open.kernel_resolves()
     finally:
-        beneath.kernel_resolves.cache_clear()
+        safe_open.kernel_resolves.cache_clear()
