@@ -7,7 +7,7 @@ from collections import Counter as Count
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from launcher.background import repeat, report
+from launcher.background import repeat, report_exception
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run, now
 from launcher.metrics import REPAIRED, UNDELIVERABLE
@@ -104,7 +104,7 @@ class Mirror:
 
     def _retry_or_drop(self, run: Run) -> None:
         """Leave a write that failed for an unknown reason for the next round; drop it after a few tries."""
-        report(f"mirror {self.name}", f"run {run.run_id}: cannot write it to {self.name}")
+        report_exception(f"mirror {self.name}", f"run {run.run_id}: cannot write it to {self.name}")
         self._tries[run.run_id] += 1
         if self._tries[run.run_id] >= _MAX_TRIES and self._remove(run):
             UNDELIVERABLE.labels(self.name).inc()

@@ -13,7 +13,7 @@ import errno
 import logging
 from collections.abc import Sequence
 
-from launcher.background import Tasks, contained, repeat, report
+from launcher.background import Tasks, repeat, report_exception, suppress_and_report
 from launcher.domain.runs import Run
 from launcher.mirror import Mirror
 from launcher.stores.archive import Archive
@@ -85,7 +85,7 @@ class Recorder:
                     log.error("run %s: cannot write its record: %s", finished.run_id, exc)
                     await asyncio.sleep(_DISK_FULL_RETRY_SECONDS)
                     continue
-                report("record", f"run {finished.run_id}: cannot write its record")
+                report_exception("recorder", f"run {finished.run_id}: cannot write its record")
                 tries += 1
             if tries > _MAX_TRIES:
                 self._unrecorded[finished.run_id] = finished
@@ -108,10 +108,10 @@ class Recorder:
 
     async def _reconcile(self) -> None:
         for run_id, finished in list(self._unrecorded.items()):
-            with contained("record", f"run {run_id}: cannot write its record"):
+            with suppress_and_report("recorder", f"run {run_id}: cannot write its record"):
                 self.record(finished)
                 del self._unrecorded[run_id]
         runs = await asyncio.to_thread(lambda: list(self._archive.runs()))
         for mirror in self._mirrors:
-            with contained("reconcile stores", f"cannot compare {mirror.name} with the archive"):
+            with suppress_and_report("reconcile stores", f"cannot compare {mirror.name} with the archive"):
                 await mirror.reconcile(runs)

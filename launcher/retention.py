@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from launcher.background import contained, report
+from launcher.background import report_exception, suppress_and_report
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run
 from launcher.wiring import Storage
@@ -41,13 +41,13 @@ async def delete_from_stores(moment: datetime, storage: Storage) -> None:
         except StoreUnavailable as exc:
             unavailable = exc
         except Exception:
-            report("retention", f"cannot delete old runs from {watch.name}")
+            report_exception("retention", f"cannot delete old runs from {watch.name}")
     if unavailable:
         raise unavailable
 
 
 async def _deleted(run: Run, storage: Storage) -> bool:
-    with contained("retention", f"run {run.run_id}: cannot delete it"):
+    with suppress_and_report("retention", f"run {run.run_id}: cannot delete it"):
         if await storage.artifacts.delete(run.run_id):
             await asyncio.to_thread(storage.archive.delete, run.run_id)
             return True

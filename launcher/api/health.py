@@ -136,13 +136,13 @@ class HealthCheck:
         task = self._tasks.get(name)
         if task is None or task.done():
 
-            async def contained() -> None:
+            async def run_check() -> None:
                 try:
                     await check()
                 except Exception:
                     log.exception("health: %s", name)
 
-            task = self._tasks[name] = asyncio.create_task(contained(), name=f"health: {name}")
+            task = self._tasks[name] = asyncio.create_task(run_check(), name=f"health: {name}")
         return task
 
     async def _refresh_queue(self) -> None:

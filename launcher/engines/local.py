@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from launcher.background import Tasks, contained, repeat, report
+from launcher.background import Tasks, repeat, report_exception, suppress_and_report
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Receipt
@@ -58,7 +58,7 @@ class LocalEngine:
         """See `Engine`."""
         self._switch.load()
         for run in await recover_runs(self._storage, self._recorder):
-            with contained("start", f"run {run.run_id}: cannot continue it"):
+            with suppress_and_report("recovery", f"run {run.run_id}: cannot continue it"):
                 await self._continue(run)
         retention = repeat(
             "retention",
@@ -177,7 +177,7 @@ class LocalEngine:
                 detail = f"The archive cannot be written: {exc.strerror or exc}. Free some space, or check ARCHIVE_DIR."
                 outcome = failure(Reason.CANNOT_START, detail=detail)
             except Exception as exc:
-                report("execute", f"run {run_id}: cannot execute it")
+                report_exception("execution", f"run {run_id}: cannot execute it")
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 await stop_processes(run_id, self._settings.ARCHIVE_DIR)
             active.stop.cancel()  # it can no longer be stopped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.background import contained
+from launcher.background import suppress_and_report
 from launcher.domain.log_lines import Receipt, unwritten_receipt
 from launcher.domain.runs import Run
 from launcher.logs.publisher import Publisher
@@ -24,7 +24,7 @@ async def close_log(
     If the log could not be opened or closed, the receipt has a gap.
     """
     if log is not None:
-        with contained("log", f"run {run_id}: cannot close its log"):
+        with suppress_and_report("log", f"run {run_id}: cannot close its log"):
             return await log.close(note=note)
     publisher.finish(run_id)
     return unwritten_receipt()

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from launcher.background import contained
+from launcher.background import suppress_and_report
 from launcher.cluster import jobs, labels
 from launcher.domain.errors import ClusterUnavailable, ObjectMissing
 from launcher.domain.queue_places import Durations, QueuePlace, place_of
@@ -80,7 +80,7 @@ class QueueView:
             return _place_with_slot(await self._lookup.get(run_id), operator_down)
         if all(run.run_id != run_id for run in live.waiting):
             return None
-        with contained("durations", "cannot read the durations of past runs"):
+        with suppress_and_report("run history", "cannot read the durations of past runs"):
             await self._refresh_durations()
         return place_of(
             run_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.background import contained, report
+from launcher.background import report_exception, suppress_and_report
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.log_lines import Receipt
 from launcher.domain.names import is_run_id
@@ -27,7 +27,7 @@ async def recover_runs(storage: Storage, recorder: Recorder) -> list[Run]:
     for run in await _active_runs_in(storage.shared):
         if run.run_id not in runs:
             runs[run.run_id] = run
-            with contained("start", f"run {run.run_id}: cannot record it from Redis"):
+            with suppress_and_report("recovery", f"run {run.run_id}: cannot record it from Redis"):
                 recorder.record(run)
     return sorted(runs.values(), key=lambda run: run.created_at)
 
@@ -36,7 +36,7 @@ async def close_lost_run(run: Run, archive: Archive, publisher: Publisher, archi
     """Stop the processes of a run whose launcher died, and close its log with a marker; return the receipt."""
     sink: LogSink | None = None
     await stop_processes(run.run_id, archive_dir)
-    with contained("start", f"run {run.run_id}: cannot open its log"):
+    with suppress_and_report("recovery", f"run {run.run_id}: cannot open its log"):
         sink = await open_log(run, archive, publisher)
         await sink.gap("The launcher stopped here. The rest of the pipeline's output is not kept.")
     return await close_log(run.run_id, sink, publisher)
@@ -44,7 +44,7 @@ async def close_lost_run(run: Run, archive: Archive, publisher: Publisher, archi
 
 async def stop_processes(run_id: str, archive_dir: Path) -> None:
     """Stop the processes of a run that is no longer executed."""
-    with contained("leftovers", f"run {run_id}: cannot stop its processes"):
+    with suppress_and_report("process cleanup", f"run {run_id}: cannot stop its processes"):
         await kill_leftovers(marks_of(run_id, archive_dir))
 
 
@@ -56,6 +56,6 @@ async def _active_runs_in(shared: RunStore | None) -> list[Run]:
     except StoreUnavailable:
         return []
     except Exception:  # the archive almost always has them too
-        report("start", "cannot list the runs in Redis")
+        report_exception("recovery", "cannot list the runs in Redis")
         return []
     return [run for run in runs if not run.status.terminal and is_run_id(run.run_id)]

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from launcher.background import in_thread, report
+from launcher.background import in_thread, report_exception
 from launcher.domain.errors import ClusterUnavailable, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Gap, LogLine
 from launcher.domain.runs import RunStatus
@@ -108,7 +108,7 @@ class Feed:
             try:
                 lines = await in_thread(self._archive.read, self._run_id, cursor, count, CHUNK_BYTES)
             except Exception:
-                report("feed", f"run {self._run_id}: cannot read its log for a viewer")
+                report_exception("feed", f"run {self._run_id}: cannot read its log for a viewer")
                 if not self.finished:
                     return b"", cursor
                 why = _UNREADABLE
@@ -132,7 +132,7 @@ class Feed:
                     raise  # the viewer reconnects, and gets 404 if the run does not exist
                 except Exception:
                     faults += 1
-                    report("feed", f"run {self._run_id}: cannot send its log to viewers")
+                    report_exception("feed", f"run {self._run_id}: cannot send its log to viewers")
                     if faults >= _MAX_FAULTS:
                         if self.run is None:
                             raise
@@ -190,7 +190,7 @@ class Feed:
             if self.run is None:
                 raise
             if not isinstance(exc, StoreUnavailable | ClusterUnavailable):
-                report("feed", f"run {self._run_id}: cannot read its state")
+                report_exception("feed", f"run {self._run_id}: cannot read its state")
             return self.run  # lines can still be sent
 
     async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
@@ -202,7 +202,7 @@ class Feed:
             lines = await self._tail.read(self._run_id, self.last, wait_seconds=wait_seconds)
         except Exception as exc:
             if not isinstance(exc, StoreUnavailable):
-                report("feed", f"run {self._run_id}: cannot read its tail")
+                report_exception("feed", f"run {self._run_id}: cannot read its tail")
             self._tail_down_until = loop.time() + _TAIL_RETRY_SECONDS
             return await self._from_archive()
         if not lines or lines[0].number > self.last + 1:

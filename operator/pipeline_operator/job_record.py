@@ -6,7 +6,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from launcher.background import report
+from launcher.background import report_exception
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run, now
 from launcher.wiring import Recording
@@ -34,7 +34,7 @@ async def write_job_record(run: Run, objects: RunObjects, recording: Recording, 
             log.info("run %s: %s", run.run_id, exc)
             await asyncio.sleep(backoff.RETRY_SECONDS)
         except Exception:
-            report("supervise", f"run {run.run_id}: cannot write the record to its Job")
+            report_exception("run reconciler", f"run {run.run_id}: cannot write the record to its Job")
             faults += 1
             await asyncio.sleep(backoff.backoff_seconds(faults))
 

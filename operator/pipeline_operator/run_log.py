@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from launcher.background import report
+from launcher.background import report_exception
 from launcher.cluster.port import Cluster
 from launcher.domain.log_lines import Receipt, unwritten_receipt
 from launcher.domain.reasons import Reason
@@ -53,7 +53,7 @@ class RunLog:
         except Exception as exc:
             if is_disk_full(exc):
                 raise
-            report("log", f"run {run.run_id}: cannot close its log")
+            report_exception("log", f"run {run.run_id}: cannot close its log")
             self._follower = None
             self._publisher.finish(run.run_id)
             return unwritten_receipt()
@@ -75,7 +75,7 @@ class RunLog:
                 await (await self._open(run)).follow()
                 return
             except Exception as exc:
-                report("log", f"run {run.run_id}: cannot read its log; trying again")
+                report_exception("log", f"run {run.run_id}: cannot read its log; trying again")
                 faults += not is_disk_full(exc)
             await asyncio.sleep(backoff.backoff_seconds(faults))
 

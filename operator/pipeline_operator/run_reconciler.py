@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from enum import Enum
 
-from launcher.background import contained, report
+from launcher.background import report_exception, suppress_and_report
 from launcher.cluster import jobs, pods
 from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged
@@ -97,7 +97,7 @@ class RunReconciler:
             log.error("run %s: cannot write its record: %s", self._run.run_id, exc)
             await asyncio.sleep(backoff.RETRY_SECONDS)
         except Exception as exc:
-            report("supervise", f"run {self._run.run_id}: cannot reconcile it")
+            report_exception("run reconciler", f"run {self._run.run_id}: cannot reconcile it")
             self._faults += 1
             if self._faults < backoff.MAX_FAULTS or not await self._abort(f"{type(exc).__name__}: {exc}"[:500]):
                 await asyncio.sleep(backoff.backoff_seconds(self._faults))
@@ -129,7 +129,7 @@ class RunReconciler:
                 self._record(self._run.started(time_of(self._run, started_at)))
         self._facts = replace(self._facts, now=now(), unavailable_at=self._cluster.unavailable_at)
         if observed.pod_terminated or self._run.status is RunStatus.RUNNING:
-            with contained("size", f"run {self._run.run_id}: cannot measure its artifacts"):
+            with suppress_and_report("artifacts", f"run {self._run.run_id}: cannot measure its artifacts"):
                 self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
 
     async def _act(self, step: Step, observed: ObservedRun) -> None:
@@ -176,12 +176,12 @@ class RunReconciler:
     async def _abort(self, detail: str) -> bool:
         """Stop and finish a run that cannot be reconciled; return whether that succeeded."""
         while not (observed := self._objects.observed).stopped:
-            with contained("supervise", f"run {self._run.run_id}: cannot stop it"):
+            with suppress_and_report("run reconciler", f"run {self._run.run_id}: cannot stop it"):
                 await self._terminate(Reason.INTERNAL_ERROR, detail, observed)
             await self._objects.wait_for_change(observed, backoff.RETRY_MAX_SECONDS)
         if self._state is not State.ACTIVE:
             return False
-        with contained("supervise", f"run {self._run.run_id}: cannot finish it"):
+        with suppress_and_report("run reconciler", f"run {self._run.run_id}: cannot finish it"):
             await self._finish(failure(Reason.INTERNAL_ERROR, detail=detail), observed)
             return True
         return False

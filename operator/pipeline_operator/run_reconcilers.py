@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from launcher.background import Tasks, contained, report
+from launcher.background import Tasks, report_exception, suppress_and_report
 from launcher.cluster import jobs, labels
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.runs import Run, RunStatus
@@ -42,14 +42,14 @@ class RunReconcilers:
         try:
             self._ensure(run_id)
         except Exception:
-            report("supervise", f"run {run_id}: cannot start its reconciler")
+            report_exception("run reconciler", f"run {run_id}: cannot start its reconciler")
             DRIFT.labels("fault").inc()
 
     def releasable(self) -> list[Run]:
         """Return the runs that admission may release."""
         found = []
         for run_id, reconciler in self._reconcilers.items():
-            with contained("admission", f"run {run_id}: cannot decide whether to release it"):
+            with suppress_and_report("admission", f"run {run_id}: cannot decide whether to release it"):
                 if _releasable(reconciler.run, self._cache.get(run_id)):
                     found.append(reconciler.run)
         return found
@@ -84,7 +84,7 @@ class RunReconcilers:
             await self.synced.wait()  # a Job's events can arrive before those of its pod
             await self._reconcilers[run_id].reconcile()
         except Exception:  # the next reconciliation starts it again
-            report("supervise", f"run {run_id}: its reconciler failed")
+            report_exception("run reconciler", f"run {run_id}: its reconciler failed")
             DRIFT.labels("fault").inc()
         else:
             asyncio.get_running_loop().call_soon(self.ensure, run_id)  # a new Job may have the same name
