@@ -87,7 +87,7 @@ class Mirror:
     async def _deliver(self, run: Run) -> None:
         async def write() -> None:
             error: Exception | None = None
-            try:  # the work item first, because reconciliation only checks the run's document
+            try:  # the work item first, because `reconcile` only checks the run's document
                 if self._items:
                     await self._items.mark(run, self._urls(run))
             except StoreUnavailable:

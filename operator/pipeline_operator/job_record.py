@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 async def write_job_record(run: Run, objects: RunObjects, recording: Recording, ttl_seconds: int) -> None:
     """Write a finished run's record to its Job, after every store has it.
 
-    Gives up after several unexpected exceptions; the next reconciliation tries again.
+    Gives up after several unexpected exceptions; the next resync tries again.
     """
     await _wait_for_stores(run, recording)
     faults = 0

@@ -38,7 +38,7 @@ from launcher.wiring import Recording, Storage
 from launching.fake_cluster import FakeCluster, merged
 from launching.fake_kubelet import FakeKubelet
 from launching.faults import Faults, UnexpectedFault
-from pipeline_operator import admission, backoff, reconciliation, run_reconciler
+from pipeline_operator import admission, backoff, resync, run_reconciler
 from pipeline_operator.app import Operator
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.settings import OperatorSettings
@@ -75,8 +75,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (feed, "_TAIL_DOWN_POLL_SECONDS", 0.01),
         (admission, "_TICK_SECONDS", 0.05),
         (admission, "_RETRY_SECONDS", 0.01),
-        (reconciliation, "RECONCILE_SECONDS", 0.05),
-        (reconciliation, "_RETRY_SECONDS", 0.02),
+        (resync, "RESYNC_SECONDS", 0.05),
+        (resync, "_RETRY_SECONDS", 0.02),
         (backoff, "RETRY_SECONDS", 0.01),
         (run_reconciler, "_REFRESH_SECONDS", 0.05),
     ):
@@ -257,7 +257,7 @@ def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: 
                     await asyncio.sleep(0.01)
             assert faults.happened
             assert not kubelet.done()
-            tasks = {*STORE_TASKS, "reconcile", "admission", "retention"}
+            tasks = {*STORE_TASKS, "resync", "admission", "retention"}
             assert task_names() >= {*tasks, "heartbeat"}
             record = stores.storage.archive.get(lasting)
             assert record is not None and record.status in (RunStatus.CANCELLED, RunStatus.FAILED)

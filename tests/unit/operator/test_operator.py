@@ -106,7 +106,7 @@ def test_a_recorded_job_that_was_never_released_is_deleted_after_its_ttl(tmp_pat
 
 
 @pytest.mark.parametrize("record", ["", "no JSON", "[]", '{"run_id": 5}', '{"created_at": "yesterday"}', "null"])
-def test_a_job_with_a_broken_record_stops_no_reconciliation(tmp_path: Path, record: str) -> None:
+def test_a_job_with_a_broken_record_stops_no_resync(tmp_path: Path, record: str) -> None:
     async def scenario() -> None:
         async with started_harness(tmp_path) as harness:
             harness.record_unreleased("2", record)
@@ -118,9 +118,7 @@ def test_a_job_with_a_broken_record_stops_no_reconciliation(tmp_path: Path, reco
     asyncio.run(scenario())
 
 
-def test_a_record_that_cannot_be_handled_stops_no_reconciliation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_that_cannot_be_handled_stops_no_resync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record_of = housekeeping.jobs.record_of
 
     def broken(job: Manifest) -> Run | None:

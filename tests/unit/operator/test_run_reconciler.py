@@ -229,7 +229,7 @@ def test_a_job_replaced_while_queued_fails_its_run_and_the_new_job_is_left_alone
             await harness.task
         assert (harness.archived.status, harness.archived.reason) == (RunStatus.FAILED, "Deleted")
         assert harness.job == second
-        await harness.start()  # as `RunReconcilers` does when the first one is done
+        await harness.start()  # as `ReconcilerTasks` does when the first one is done
         assert (await harness.end()).reason == "Deleted"
 
     run_scenario(scenario)

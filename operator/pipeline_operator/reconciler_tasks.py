@@ -1,4 +1,4 @@
-"""The reconcilers of all runs: one task for each run without a final record on its Job."""
+"""The tasks of all reconcilers: one for each run without a final record on its Job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline_operator.run_reconciler import RunReconciler
 from pipeline_operator.settings import OperatorSettings
 
 
-class RunReconcilers:
+class ReconcilerTasks:
     """Starts a reconciler for each run that needs one. Reconcilers wait for `synced`, when the cache is complete."""
 
     def __init__(
@@ -83,7 +83,7 @@ class RunReconcilers:
         try:
             await self.synced.wait()  # a Job's events can arrive before those of its pod
             await self._reconcilers[run_id].reconcile()
-        except Exception:  # the next reconciliation starts it again
+        except Exception:  # the next resync starts it again
             report_exception("run reconciler", f"run {run_id}: its reconciler failed")
             DRIFT.labels("fault").inc()
         else:
