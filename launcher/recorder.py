@@ -68,8 +68,8 @@ class Recorder:
         """Record a finished run; return the run as recorded.
 
         On a full disk it waits for space, because an outcome must not be lost. If writing fails for another reason, the
-        run is recorded without data from outside. If that fails too, only the mirrors have the outcome until the recorder
-        reconciles its stores.
+        run is recorded without data from outside. If that fails too, only the mirrors have the outcome until the next
+        reconciliation of the stores.
         """
         tries = 0
         while True:
