@@ -83,7 +83,7 @@ class HealthCheck:
             self._engine.cached_queue()
         except Exception:
             log.exception("the engine failed")
-            return "The engine does not answer."
+            return health_problems.ENGINE_FAILED
         return None
 
     async def queue(self, seconds: float = HEALTH_WAIT_SECONDS) -> QueueState:

@@ -18,6 +18,7 @@ from launcher.stores.archive import Archive
 from launcher.stores.ports import RunQuery, RunStore
 from launcher.wiring import Storage
 
+LAUNCHER_STOPPED = "The launcher stopped here. The rest of the pipeline's output is not kept."
 _ALL = 1_000_000
 
 
@@ -38,7 +39,7 @@ async def close_lost_run(run: Run, archive: Archive, publisher: Publisher, archi
     await stop_processes(run.run_id, archive_dir)
     with suppress_and_report("recovery", f"run {run.run_id}: cannot open its log"):
         sink = await open_log(run, archive, publisher)
-        await sink.gap("The launcher stopped here. The rest of the pipeline's output is not kept.")
+        await sink.gap(LAUNCHER_STOPPED)
     return await close_log(run.run_id, sink, publisher)
 
 

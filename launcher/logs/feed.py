@@ -31,8 +31,8 @@ _MAX_FAULTS = 5
 _FAULT_PAUSE_SECONDS, _FAULT_PAUSE_MAX_SECONDS = 0.4, 10.0
 _READ_BYTES = 1 << 20  # of the archive at a time
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are sent 5 times a second
-_NOT_KEPT = "These lines are no longer in the archive."
-_UNREADABLE = "These lines cannot be read from the archive."
+NOT_KEPT = "These lines are no longer in the archive."
+UNREADABLE = "These lines cannot be read from the archive."
 
 
 class Partial(NamedTuple):
@@ -103,7 +103,7 @@ class Feed:
 
     async def _catch_up(self, cursor: int) -> tuple[bytes, int]:
         """Return events from the archive; none if it cannot be read and the run is not finished."""
-        count, why = min(_CATCH_UP_LINES, self.last - cursor), _NOT_KEPT
+        count, why = min(_CATCH_UP_LINES, self.last - cursor), NOT_KEPT
         for failures in range(1, _MAX_FAULTS + 1):
             try:
                 lines = await in_thread(self._archive.read, self._run_id, cursor, count, CHUNK_BYTES)
@@ -111,7 +111,7 @@ class Feed:
                 report_exception("feed", f"run {self._run_id}: cannot read its log for a viewer")
                 if not self.finished:
                     return b"", cursor
-                why = _UNREADABLE
+                why = UNREADABLE
                 await asyncio.sleep(_fault_pause(failures))
             else:
                 if lines:
@@ -164,7 +164,7 @@ class Feed:
         """Replace the remaining lines of a finished run, which cannot be read, with a gap."""
         lines = (run.get("log") or {}).get("lines") or 0
         if not lines or lines > self.last:
-            gap = Gap(first=self.last + 1, last=max(lines, self.last + 1), why=_UNREADABLE)
+            gap = Gap(first=self.last + 1, last=max(lines, self.last + 1), why=UNREADABLE)
             event = gap_event(gap, gap.last)
             self._append(Chunk(gap.first, gap.last, [event], event))
         self.finished = True

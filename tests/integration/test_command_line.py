@@ -18,11 +18,17 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from launcher.cli.client import SPECIFY_ONE_RUN
+from launcher.cli.failures import CREDENTIAL_ADVICE, CREDENTIAL_REJECTED
+from launcher.cli.follow import CANCEL_QUESTION, RUN_CONTINUES
+from launcher.cli.health_checks import RESUME
+from launcher.domain.reasons import Reason, sentence
 from launcher.version import VERSION
 from launching.launcher import Launcher
 from launching.service_process import INHERITED, ROOT
 
 SECONDS = 60
+QUESTION = CANCEL_QUESTION.encode()
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x1b[0m \u2028x <b>"
 BIG_BYTES = 60_000_000
 PROGRESS = """
@@ -104,7 +110,7 @@ def test_commands_launch_follow_show_retry_and_cancel_a_run(launcher: Launcher, 
     followed = slipway(launcher, "run", "4711", "--profile", "senior", "--follow")
     assert followed.returncode == 0, followed.stderr
     assert followed.stdout.startswith("Starting pipeline default for job 4711, profile senior\n")
-    assert "completed: The pipeline finished successfully." in followed.stderr
+    assert f"completed: {sentence(Reason.COMPLETED)}" in followed.stderr
     run = answer(launcher, "status", "--job-id", "4711", schema="RunView")
     assert answer(launcher, "status", run["run_id"][:-1], schema="RunView") == run
     assert slipway(launcher, "logs", run["run_id"]).stdout.encode() == launcher.log(run["run_id"])
@@ -135,12 +141,11 @@ def test_repeated_bulk_with_the_same_key_launches_no_second_run(launcher: Launch
 
 
 def test_advice_on_a_wrong_secret_is_given_once(launcher: Launcher) -> None:
-    advice = "Set RUNNER_API_SECRET to the launcher's secret, or to a token that it signed."
     wrong = {"RUNNER_API_SECRET": "wrong-but-long-enough-to-be-a-secret"}
-    assert slipway(launcher, "ps", **wrong).stderr == f"The launcher rejected the credential. {advice}\n"
+    assert slipway(launcher, "ps", **wrong).stderr == f"{CREDENTIAL_REJECTED} {CREDENTIAL_ADVICE}\n"
     doctor = slipway(launcher, "doctor", PATH="/nowhere", **wrong).stdout
-    assert f"fail  credential: The launcher rejected the credential.\n      {advice}\n" in doctor
-    assert doctor.count(advice) == 1
+    assert f"fail  credential: {CREDENTIAL_REJECTED}\n      {CREDENTIAL_ADVICE}\n" in doctor
+    assert doctor.count(CREDENTIAL_ADVICE) == 1
 
 
 def test_ps_shows_which_item_and_pipeline_were_requested_and_when(launcher: Launcher) -> None:
@@ -174,10 +179,10 @@ def test_followed_run_determines_the_exit_code(launcher: Launcher) -> None:
     ("arguments", "environ", "code", "message"),
     [
         (["status", "nobody"], {}, 65, "Run nobody not found"),
-        (["status"], {}, 65, "Specify one run"),
-        (["status", "some", "--job-id", "4711"], {}, 65, "Specify one run"),
+        (["status"], {}, 65, SPECIFY_ONE_RUN),
+        (["status", "some", "--job-id", "4711"], {}, 65, SPECIFY_ONE_RUN),
         (["status", "../health"], {}, 65, "is not a valid run id"),
-        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, "The launcher rejected the credential. Set RUNNER_API_SECRET"),
+        (["ps"], {"RUNNER_API_SECRET": "wrong"}, 77, CREDENTIAL_REJECTED),
         (["ps"], {"RUNNER_URL": "http://127.0.0.1:9"}, 69, "slipway doctor"),
         (["ps"], {"RUNNER_URL": "ftp:/x"}, 65, "RUNNER_URL"),
         (["ps"], {"RUNNER_API_SECRET": "ü\n"}, 65, "RUNNER_API_SECRET"),
@@ -259,7 +264,7 @@ def test_doctor_reports_a_paused_queue(launcher: Launcher) -> None:
     assert answer(launcher, "resume") == {"paused": False}
     checks = {each["check"]: each for each in done["checks"]}
     assert done["healthy"]
-    assert (checks["queue"]["state"], checks["queue"]["do"]) == ("warn", "To resume it, run: slipway resume")
+    assert (checks["queue"]["state"], checks["queue"]["do"]) == ("warn", RESUME)
     assert (checks["credential"]["state"], checks["cluster"]["state"]) == ("ok", "skip")
 
 
@@ -352,14 +357,26 @@ def test_every_line_is_printed_once_across_a_launcher_restart(tmp_path: Path) ->
 
 def test_ctrl_c_asks_and_cancels_the_run(launcher: Launcher) -> None:
     code, shown = in_a_terminal(
-        launcher, "run", "c", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"y\n")]
+        launcher,
+        "run",
+        "c",
+        "--pipeline",
+        "sleep",
+        "-f",
+        presses=[(b"up", b"\x03"), (QUESTION, b"y\n")],
     )
     assert code == 130, shown
 
 
 def test_ctrl_c_answered_with_no_keeps_the_run_and_shows_how_to_follow_it(launcher: Launcher) -> None:
     code, shown = in_a_terminal(
-        launcher, "run", "c4", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"n\n")]
+        launcher,
+        "run",
+        "c4",
+        "--pipeline",
+        "sleep",
+        "-f",
+        presses=[(b"up", b"\x03"), (QUESTION, b"n\n")],
     )
     run = answer(launcher, "status", "--job-id", "c4")
     assert (code, run["status"]) == (75, "running")
@@ -369,9 +386,15 @@ def test_ctrl_c_answered_with_no_keeps_the_run_and_shows_how_to_follow_it(launch
 
 def test_second_ctrl_c_keeps_the_run(launcher: Launcher) -> None:
     code, shown = in_a_terminal(
-        launcher, "run", "c2", "--pipeline", "sleep", "-f", presses=[(b"up", b"\x03"), (b"Cancel the run?", b"\x03")]
+        launcher,
+        "run",
+        "c2",
+        "--pipeline",
+        "sleep",
+        "-f",
+        presses=[(b"up", b"\x03"), (QUESTION, b"\x03")],
     )
-    assert (code, b"The run continues" in shown) == (75, True), shown
+    assert (code, RUN_CONTINUES.encode() in shown) == (75, True), shown
     run = answer(launcher, "status", "--job-id", "c2")
     assert run["status"] == "running"
     launcher.client.delete(f"/jobs/{run['run_id']}")
@@ -391,7 +414,7 @@ def test_interrupt_without_a_terminal_keeps_the_run_and_reports_it(launcher: Lau
             assert follower.poll() is None
         follower.send_signal(signal.SIGINT)
         _, errors = follower.communicate(timeout=SECONDS)
-    assert (follower.returncode, b"The run continues" in errors) == (75, True), errors
+    assert (follower.returncode, RUN_CONTINUES.encode() in errors) == (75, True), errors
     launcher.client.delete(f"/jobs/{answer(launcher, 'status', '--job-id', 'c3')['run_id']}")
 
 

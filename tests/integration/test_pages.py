@@ -19,8 +19,11 @@ from werkzeug.test import TestResponse
 
 from frontend.app import create_app
 from frontend.keys import launch_key
-from frontend.messages import POSTINGS_UNAVAILABLE, RUN_NOT_FOUND, runs_finished
+from frontend.messages import POSTINGS_UNAVAILABLE, RUN_NOT_FOUND, RUNNING, receipt, runs_finished
 from frontend.pages import ZONE_COOKIE
+from launcher.domain.queue_places import PAUSED
+from launcher.domain.reasons import Reason, sentence
+from launching import page_texts
 from launching.launcher import Launcher
 from launching.service_process import ROOT
 
@@ -120,14 +123,14 @@ def test_home_page_lists_postings_with_process_buttons(browser: FlaskClient) -> 
     page = text_of(browser.get("/jobs"))
     assert all(company in page for company in ("Hafenwerk", "Grünfeld", "Kreisklinikum"))
     assert page.count('name="selected_jobs"') == 3 and 'id="bulk-process"' in page
-    assert "0 of 2 slots in use" in page
+    assert f"0 of 2 {page_texts.SLOTS_IN_USE}" in page
 
 
 def test_search_filters_postings_and_reports_no_match(browser: FlaskClient) -> None:
     page = text_of(browser.get("/jobs?q=hafenwerk&status=nonsense&page=-5"))
     assert "Hafenwerk" in page and "Grünfeld" not in page
-    assert "No postings match." in text_of(browser.get("/jobs?q=nothing+like+this"))
-    assert "no more postings" in text_of(browser.get("/jobs?page=99"))
+    assert page_texts.NO_POSTINGS in text_of(browser.get("/jobs?q=nothing+like+this"))
+    assert page_texts.NO_MORE_POSTINGS in text_of(browser.get("/jobs?page=99"))
 
 
 def test_pager_links_keep_all_query_parameters(tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ def test_process_selected_shows_one_progress_bar_and_names_rejected_jobs(
     data = {"selected_jobs": ["4711", "4712", " not so "]}
     page = text_of(browser.post("/api/runner/jobs/run-bulk", data=data, headers=HX))
     assert runs_finished(0, 2) in page and 'id="status-4711"' in page
-    assert "was not started" in page and "space" in page
+    assert page_texts.NOT_STARTED in page and "space" in page
     run_ids = re.search(r'hx-get="(/batch[^"]+)"', page)
     assert run_ids
     deadline = time.monotonic() + 30
@@ -234,7 +237,7 @@ def test_poll_returns_only_changed_rows(browser: FlaskClient, launcher: Launcher
     stale, fresh = "new  4713", f"completed {run['run_id']} 4713"
     assert 'id="status-4713"' in text_of(browser.get("/live", query_string={"shown": stale}, headers=HX))
     page = text_of(browser.get("/live", query_string={"shown": [fresh, "hostile", ""]}, headers=HX))
-    assert 'id="status-4713"' not in page and "slots in use" in page
+    assert 'id="status-4713"' not in page and page_texts.SLOTS_IN_USE in page
 
 
 def test_hostile_postings_are_escaped(launcher: Launcher, tmp_path: Path) -> None:
@@ -243,7 +246,7 @@ def test_hostile_postings_are_escaped(launcher: Launcher, tmp_path: Path) -> Non
     browser = browser_of(launcher.url, launcher.secret, tmp_path)
     page = text_of(browser.get("/jobs"))
     assert "<img" not in page and "<script>alert" not in page and "javascript:" not in page
-    assert "{{ 7 * 7 }}" in page and "one 2" in page and page.count("jobId is missing") == 2
+    assert "{{ 7 * 7 }}" in page and "one 2" in page and page.count(page_texts.NO_JOB_ID) == 2
     values = [json.loads(unescape(found))["job_id"] for found in re.findall(r"hx-vals='(.*?)'", page)]
     assert values == [document["jobId"] for document in HOSTILE[:2]]
     targets = re.findall(r'hx-target="#(status-[^"]*)"', page)
@@ -309,7 +312,9 @@ def test_malformed_posting_does_not_hide_others(launcher: Launcher, tmp_path: Pa
 def test_run_page_shows_status_and_receipt(browser: FlaskClient, launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("4713", pipeline="broken")["run_id"])
     page = text_of(browser.get(f"/runs/{run['run_id']}"))
-    assert "exit code 3" in page and "PipelineError" in page and "Log complete, 1 line." in page
+    assert (
+        "exit code 3" in page and "PipelineError" in page and receipt({"log": {"lines": 1, "complete": True}}) in page
+    )
     assert f'data-logs="/api/runner/jobs/{run["run_id"]}/logs"' in page
     assert "every 2s" not in page, "a finished run is not polled"
 
@@ -319,7 +324,7 @@ def test_unchanged_status_is_204_and_a_final_status_stops_polling(browser: Flask
     path = f"/api/runner/jobs/{run_id}/status"
     seen = ""
     deadline = time.monotonic() + 30
-    while "The pipeline is running" not in (page := text_of(browser.get(path, headers=HX))):
+    while RUNNING not in (page := text_of(browser.get(path, headers=HX))):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     found = re.search('name="seen" value="([^"]*)"', page)
@@ -330,7 +335,7 @@ def test_unchanged_status_is_204_and_a_final_status_stops_polling(browser: Flask
     assert "Cancelling" in text_of(cancelled) or "cancelled" in text_of(cancelled)
     launcher.wait(run_id)
     last = browser.get(path, query_string={"seen": seen}, headers=HX)
-    assert "The run was cancelled" in text_of(last, 286)
+    assert sentence(Reason.CANCELLED) in text_of(last, 286)
 
 
 def test_queued_run_shows_its_position(browser: FlaskClient, launcher: Launcher) -> None:
@@ -338,8 +343,8 @@ def test_queued_run_shows_its_position(browser: FlaskClient, launcher: Launcher)
     try:
         run_id = launcher.run("4713", pipeline="quick")["run_id"]
         page = text_of(browser.get(f"/runs/{run_id}"))
-        assert "The queue is paused" in page and '<dd id="place">1</dd>' in page
-        assert "The queue is paused" in text_of(browser.get("/runs"))
+        assert PAUSED in page and '<dd id="place">1</dd>' in page
+        assert PAUSED in text_of(browser.get("/runs"))
     finally:
         launcher.client.post("/queue/resume")
     launcher.wait(run_id)
@@ -365,7 +370,7 @@ def test_previews_show_files_with_escaped_content(browser: FlaskClient, launcher
     assert all(name in page for name in ("CV.md", "empty.txt", "long.txt"))
     cv = text_of(browser.get(f"/runs/{run_id}/files/CV.md"))
     assert "<h1>Mara &lt;b&gt;bold" in cv and "<script>alert" not in cv
-    assert "This file is empty" in text_of(browser.get(f"/runs/{run_id}/files/empty.txt"))
+    assert page_texts.EMPTY_FILE in text_of(browser.get(f"/runs/{run_id}/files/empty.txt"))
     long = text_of(browser.get(f"/runs/{run_id}/files/long.txt"))
     assert 'class="warning"' in long and 500_000 < len(long) < 510_000
     for name in ("CV.docx", "none.md", "%2e%2e%2fx.md"):
@@ -378,10 +383,10 @@ def test_history_has_filters_and_a_chart(browser: FlaskClient, launcher: Launche
     assert failed["run_id"] in page and "PipelineError" in page and "for job charted" in page
     assert re.search(r"<title>\d+ \w+: \d+ failed</title>", page) and "<caption>" in page
     table = text_of(browser.get("/runs?job_id=charted", headers=HX | {"HX-Target": "runs"}))
-    assert failed["run_id"] in table and "slots in use" not in table, "only the table is rendered"
+    assert failed["run_id"] in table and page_texts.SLOTS_IN_USE not in table, "only the table is rendered"
     assert failed["run_id"] not in text_of(browser.get("/runs?status=cancelled"))
-    assert "No runs match." in text_of(browser.get("/runs?job_id=nobody"))
-    assert "no more runs" in text_of(browser.get("/runs?page=999&status=failed"))
+    assert page_texts.NO_RUNS in text_of(browser.get("/runs?job_id=nobody"))
+    assert page_texts.NO_MORE_RUNS in text_of(browser.get("/runs?page=999&status=failed"))
 
 
 def test_chart_counts_every_run_in_the_viewers_time_zone(tmp_path: Path) -> None:
@@ -432,7 +437,7 @@ def states_of(page: str) -> dict[str, str]:
 
 def test_launcher_outage_shows_unknown_statuses_and_disables_buttons(alone: FlaskClient) -> None:
     page = text_of(alone.get("/jobs"))
-    assert set(states_of(page).values()) == {"unknown"} and "not yet run" not in page
+    assert set(states_of(page).values()) == {"unknown"} and page_texts.NOT_YET_RUN not in page
     assert list(buttons_of(page).values()) == [False] * 3
     assert "RUNNER_URL" in page and "data-away" in page
     assert re.search('<button id="bulk-process" disabled', page)
@@ -494,7 +499,7 @@ def test_full_queue_and_reused_key_are_explained(tmp_path: Path) -> None:
         launcher.client.delete(f"/jobs/{launcher.client.get('/jobs').json()['runs'][0]['run_id']}")
         launcher.client.post("/jobs/run", json=used, headers={"Idempotency-Key": launch_key("4711", "")})
         answer = text_of(browser.post("/api/runner/jobs/run-bulk", data=bulk, headers=HX))
-        assert "Job 4711 was not started" in answer and "newest run" in answer
+        assert f"Job 4711 {page_texts.NOT_STARTED}" in answer and "newest run" in answer
         full = browser.post("/api/runner/jobs/run", data={"job_id": "4712"}, headers=HX)
         assert "MAX_QUEUED" in text_of(full, 429) and "Try again in" in text_of(full, 429)
 

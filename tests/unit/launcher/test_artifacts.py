@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from launcher.artifacts import ArtifactFolder, artifact_urls, folder, safe_open
+from launcher.artifacts.folder import too_many_bytes, too_many_files
 from launcher.domain.errors import ArtifactForbidden, ArtifactNotFound, OutsideFolder, StoreUnavailable
 from launcher.domain.runs import Run
 
@@ -302,10 +303,10 @@ def test_message_names_the_exceeded_limit(tmp_path: Path) -> None:
         (at / str(number)).touch()
     assert excess(artifacts) == ""
     (at / "10").mkdir()
-    assert excess(artifacts) == "It created more than 10 files and folders (MAX_ARTIFACT_FILES)."
+    assert excess(artifacts) == too_many_files(10)
     (at / "10").rmdir()
     (at / "large").write_bytes(bytes(1025))
-    assert excess(artifacts) == "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."
+    assert excess(artifacts) == too_many_bytes(1024)
     assert asyncio.run(artifacts.excess("never-made")) == ""
 
 
@@ -431,7 +432,7 @@ def test_unreadable_folders_are_counted_and_removed() -> None:
         for name, mode in (("a/b/c", 0), ("a/b", 0), ("a", 0), ("lists", 0o400), ("enters", 0o100), ("read", 0o500)):
             (at / name).chmod(mode)
         at.chmod(0)
-        assert excess(artifacts) == "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."
+        assert excess(artifacts) == too_many_bytes(1024)
         assert discovered(artifacts, x_url="x") == {"x_url": "enters/only/x"}
         for name in ("a/b", "a", "enters", "read"):
             (at / name).chmod(0)

@@ -16,6 +16,7 @@ import pytest
 
 from launcher.api import health
 from launcher.api.health import HEALTH_WAIT_SECONDS, ArchiveState, HealthCheck, archive_state
+from launcher.domain.health_problems import ENGINE_FAILED
 from launcher.engines.port import Engine, QueueState
 from launcher.stores.archive import Archive
 
@@ -228,6 +229,6 @@ def test_failing_engine_is_not_live(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     async def scenario(checked: HealthCheck) -> None:
         monkeypatch.setattr(engine, "cached_queue", lambda: 1 // 0)
-        assert await checked.liveness_problem() == "The engine does not answer."
+        assert await checked.liveness_problem() == ENGINE_FAILED
 
     check(tmp_path, scenario, engine)

@@ -25,6 +25,7 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines import local
 from launcher.engines.local import LocalEngine
+from launcher.engines.recovery import LAUNCHER_STOPPED
 from launcher.settings import Settings
 from launcher.stores.memory import InMemoryRunStore
 from launcher.stores.ports import RunQuery
@@ -193,7 +194,7 @@ def test_a_run_of_a_killed_launcher_fails_with_a_marker_in_its_log(tmp_path: Pat
         await harness.engine.start()
         lost = await harness.engine.get("1-01jd")
         assert (lost.status, lost.reason, lost.log.complete) == (RunStatus.FAILED, Reason.LAUNCHER_LOST, False)
-        assert b"The launcher stopped here" in harness.storage.archive.read("1-01jd", 0)[-1].data
+        assert LAUNCHER_STOPPED.encode() in harness.storage.archive.read("1-01jd", 0)[-1].data
 
     run_scenario(tmp_path, scenario, start=False)
 

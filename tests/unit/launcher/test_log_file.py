@@ -14,6 +14,7 @@ from pytest_mock import MockerFixture
 
 from launcher.domain.log_lines import LineKind, LogLine, TimestampedPiece, as_text, gap_of, receipt_of
 from launcher.stores.archive import Archive
+from launcher.stores.log_file import FULL, UNREADABLE, lines_lost
 from launching.log_lines import pieces, write_log
 
 
@@ -89,7 +90,7 @@ def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, 
     assert gap_of(lines[position - 1].data).to_document() == {
         "from": position,
         "to": position,
-        "why": "This line cannot be read from the archive.",
+        "why": UNREADABLE,
     }
     assert [line.data for line in lines if line.number != position] == [
         piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != position
@@ -159,7 +160,7 @@ def test_a_failed_write_leaves_a_gap_and_no_half_line(tmp_path: Path, mocker: Mo
     receipt = writer.receipt(closed=True)
     assert receipt == receipt_of(lines, complete=True)
     [gap] = receipt.gaps
-    assert (gap.first, gap.why.startswith("3 lines could not be written to the disk.")) == (3, True)
+    assert (gap.first, gap.why) == (3, lines_lost(3))
     writer.close()
 
 
@@ -240,4 +241,4 @@ def test_the_file_of_a_log_of_empty_lines_stays_within_a_few_times_its_limit(tmp
         writer.append(empty)
     writer.close()
     assert (tmp_path / "a" / "log").stat().st_size < 6 * limit
-    assert writer.receipt(closed=True).gaps[-1].why.startswith("The log passed")
+    assert writer.receipt(closed=True).gaps[-1].why.startswith(FULL)

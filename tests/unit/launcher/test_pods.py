@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from launcher.cluster import pods
-from launcher.domain.reasons import Reason
+from launcher.cluster.pods import CREATING, NO_NODE, WAITING_FOR_NODE
+from launcher.domain.outcomes import DEADLINE_BEFORE_START
+from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import RunStatus
 
 IMAGE = "localhost/slipway-pipeline:latest"
@@ -95,30 +97,28 @@ PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
 @pytest.mark.parametrize(
     ("observed", "reason", "words"),
     [
-        pytest.param(pod(node=None), Reason.UNSCHEDULABLE, ["Waiting for a node."], id="not scheduled yet"),
+        pytest.param(pod(node=None), Reason.UNSCHEDULABLE, [WAITING_FOR_NODE], id="not scheduled yet"),
         pytest.param(
             pod(node=None, **scheduling("False", "Unschedulable", FULL)),
             Reason.UNSCHEDULABLE,
-            ["No node can take the pod", FULL],
+            [NO_NODE, FULL],
             id="unschedulable",
         ),
         pytest.param(
             pod(node=None, **scheduling("False", "SchedulerError", "binding rejected")),
             Reason.UNSCHEDULABLE,
-            ["No node can take the pod", "binding rejected"],
+            [NO_NODE, "binding rejected"],
             id="scheduler error",
         ),
         pytest.param(
             pod(node=None, **scheduling("False", "SchedulingGated")),
             Reason.UNSCHEDULABLE,
-            ["No node can take the pod", "SchedulingGated"],
+            [NO_NODE, "SchedulingGated"],
             id="scheduling gate without a message",
         ),
-        pytest.param(
-            pod(**scheduling("True")), Reason.CANNOT_START, ["being created"], id="on a node, not started there yet"
-        ),
-        pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, ["being created"], id="being created"),
-        pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, ["being created"], id="being initialized"),
+        pytest.param(pod(**scheduling("True")), Reason.CANNOT_START, [CREATING], id="on a node, not started there yet"),
+        pytest.param(pod(**waiting("ContainerCreating")), Reason.CANNOT_START, [CREATING], id="being created"),
+        pytest.param(pod(**waiting("PodInitializing")), Reason.CANNOT_START, [CREATING], id="being initialized"),
         pytest.param(pod(**waiting("ErrImagePull", PULL)), Reason.IMAGE_PULL, [IMAGE, PULL], id="pull failed"),
         pytest.param(
             pod(**waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"')),
@@ -476,7 +476,7 @@ def test_a_terminated_or_deleted_pod_has_one_outcome(
         (
             pod("Failed", **DEADLINE_EXCEEDED),
             None,
-            ["could not be started", "deadline passed before its container started"],
+            [sentence(Reason.CANNOT_START), DEADLINE_BEFORE_START],
         ),
         (pod("Failed", **DEADLINE_EXCEEDED), Reason.IMAGE_PULL, ["IMAGE_PULL_SECRETS", "the detail"]),
         (pod("Failed", **terminated(137)), None, ["SIGKILL", "out of memory"]),

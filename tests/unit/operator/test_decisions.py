@@ -11,14 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.artifacts.folder import too_many_bytes
 from launcher.cluster import manifests
+from launcher.cluster.pods import CREATING, NO_NODE
 from launcher.domain.log_lines import Receipt
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus
 from launcher.settings import SharedSettings
 from pipeline_operator.cluster_cache import ObservedRun
-from pipeline_operator.decisions import Facts, Finish, Limits, RefreshPods, Step, Terminate, Wait, next_step
+from pipeline_operator.decisions import (
+    SUSPENDED_BY_HAND,
+    WAITING_FOR_POD,
+    Facts,
+    Finish,
+    Limits,
+    RefreshPods,
+    Step,
+    Terminate,
+    Wait,
+    next_step,
+)
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 QUEUED = Run(run_id="4711-01jd", job_id="4711", timeout_seconds=60, created_at=AT, updated_at=AT)
@@ -355,11 +368,11 @@ def waiting_message(cause: str) -> str | None:
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        ("no pod", "Waiting for Kubernetes to create the pod."),
-        ("Unschedulable", "No node can take the pod: Unschedulable"),
+        ("no pod", WAITING_FOR_POD),
+        ("Unschedulable", f"{NO_NODE}: Unschedulable"),
         ("ImagePull", "The image image cannot be pulled: Back-off"),
         ("CannotStart", 'The container cannot be created: CreateContainerConfigError: secret "keys" not found'),
-        ("CannotStart slow", "The container is being created: the image is pulled and the volumes are mounted."),
+        ("CannotStart slow", CREATING),
     ],
 )
 def test_the_cause_is_reported_while_waiting_and_at_termination(cause: str, words: str) -> None:
@@ -371,7 +384,7 @@ def test_the_cause_is_reported_while_waiting_and_at_termination(cause: str, word
 
 def test_a_job_suspended_by_hand_waits_without_limit_and_says_what_to_do() -> None:
     step = next_step(QUEUED, ObservedRun(job=job(suspended=True)), facts(cause="no pod", lasting=3600), LIMITS)
-    assert step == Wait(waiting_for="Its Job was suspended by hand. Set spec.suspend to false, or delete the Job.")
+    assert step == Wait(waiting_for=SUSPENDED_BY_HAND)
 
 
 @pytest.mark.parametrize("of_pod", [None, pod("pulling"), pod("unscheduled"), pod("running")])
@@ -453,7 +466,7 @@ some_facts = st.builds(
     st.sampled_from([0.0, 59.0, 61.0, 1e6]),
     cause=st.sampled_from([None, *CAUSES]),
     lasting=st.sampled_from([0.0, 10.0, 1e6]),
-    excess=st.sampled_from(["", "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."]),
+    excess=st.sampled_from(["", too_many_bytes(1024)]),
     termination_reason=st.sampled_from([None, *Reason]),
 )
 some_runs = st.sampled_from([QUEUED, RUNNING, QUEUED.cancelling(AT), RUNNING.cancelling(AT)])

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from launcher.artifacts.folder import too_many_files
 from launcher.cluster import jobs, labels
+from launcher.cluster.pods import CREATING, WAITING_FOR_NODE
 from launcher.domain.errors import ClusterUnavailable
 from launcher.domain.log_lines import LineKind, Receipt
-from launcher.domain.reasons import Reason
+from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launching.fake_cluster import Manifest
 from launching.harness import FIRST_LINE, NAME, POD, Harness, RunScenario, container, ended, running, waiting
 from pipeline_operator import backoff, decisions, run_reconciler
+from pipeline_operator.decisions import WAITING_FOR_POD
+from pipeline_operator.run_objects import POD_REFUSED
 
 DEADLINE_EXCEEDED: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 
@@ -28,11 +32,11 @@ def test_a_run_goes_from_the_queue_to_its_record(run_scenario: RunScenario) -> N
         await harness.start()
         assert harness.archived == harness.run
         await harness.release()
-        await harness.until(lambda: harness.archived.waiting_for == "Waiting for Kubernetes to create the pod.")
+        await harness.until(lambda: harness.archived.waiting_for == WAITING_FOR_POD)
         harness.put_pod(node=None)
-        await harness.until(lambda: harness.archived.waiting_for == "Waiting for a node.")
+        await harness.until(lambda: harness.archived.waiting_for == WAITING_FOR_NODE)
         harness.put_pod(**waiting("ContainerCreating"))
-        await harness.until(lambda: "being created" in (harness.archived.waiting_for or ""))
+        await harness.until(lambda: harness.archived.waiting_for == CREATING)
         await harness.until(lambda: f"log {POD}" in harness.cluster.calls)  # long before its status says Running
         harness.put_pod("Running", **running())
         harness.cluster.say(POD, "one", "two")
@@ -117,9 +121,7 @@ def test_too_many_files_terminate_a_run_and_its_record_names_the_limit(run_scena
         harness.put_pod("Failed", **DEADLINE_EXCEEDED, **ended(143))
         run = await harness.end()
         assert run.reason == "ArtifactsTooLarge"
-        assert run.message == (
-            "The pipeline's artifacts exceeded a limit. It created more than 10 files and folders (MAX_ARTIFACT_FILES)."
-        )
+        assert run.message == sentence(Reason.ARTIFACTS_TOO_LARGE, detail=too_many_files(10))
 
     run_scenario(scenario, MAX_ARTIFACT_FILES="10")
 
@@ -309,10 +311,10 @@ def test_a_job_whose_pod_is_refused_is_suspended_and_stores_the_reason(run_scena
         run = await harness.end()
         assert (run.status, run.reason) == (RunStatus.FAILED, "CannotStart")
         assert run.message is not None
-        assert run.message.endswith(f"Kubernetes refuses the pod: {refusal}")
+        assert run.message.endswith(f"{POD_REFUSED}: {refusal}")
         assert harness.job["spec"]["suspend"]
         assert jobs.termination_reason(harness.job) is Reason.CANNOT_START
-        assert jobs.termination_detail(harness.job) == f"Kubernetes refuses the pod: {refusal}"
+        assert jobs.termination_detail(harness.job) == f"{POD_REFUSED}: {refusal}"
         assert f"delete Job {NAME}" not in harness.cluster.calls
         assert harness.lines == [FIRST_LINE, (LineKind.SYSTEM, run.message.encode())]
 
