@@ -1,4 +1,4 @@
-"""The problems that `/health` and `/livez` report, as sentences. `slipway doctor` recognizes them, to show each once."""
+"""The problems that health checks report, as sentences. `slipway doctor` uses the same ones, so it shows each once."""
 
 from __future__ import annotations
 
