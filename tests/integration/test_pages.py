@@ -312,9 +312,8 @@ def test_malformed_posting_does_not_hide_others(launcher: Launcher, tmp_path: Pa
 def test_run_page_shows_status_and_receipt(browser: FlaskClient, launcher: Launcher) -> None:
     run = launcher.wait(launcher.run("4713", pipeline="broken")["run_id"])
     page = text_of(browser.get(f"/runs/{run['run_id']}"))
-    assert (
-        "exit code 3" in page and "PipelineError" in page and receipt({"log": {"lines": 1, "complete": True}}) in page
-    )
+    assert (run["log"]["lines"], run["log"]["complete"]) == (1, True)
+    assert "exit code 3" in page and "PipelineError" in page and receipt(run) in page
     assert f'data-logs="/api/runner/jobs/{run["run_id"]}/logs"' in page
     assert "every 2s" not in page, "a finished run is not polled"
 
