@@ -21,6 +21,7 @@ from pipeline_operator.settings import OperatorSettings
 
 NAME = "4711-01jd"
 POD = f"{NAME}-x7k2p"
+DEADLINE_EXCEEDED: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 FIRST_LINE = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
 
 
