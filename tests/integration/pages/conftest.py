@@ -11,7 +11,7 @@ from launching.launcher import Launcher
 from launching.pages import PIPELINES, browser_of
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     with Launcher(tmp_path_factory.mktemp("pages"), PIPELINES, MAX_CONCURRENCY="2") as running:
         yield running
