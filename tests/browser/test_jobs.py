@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from frontend.messages import runs_finished
+from launcher.api.schemas import JOB_ID_EDGES
 from launching import page_texts
 from launching.site import Site
 
@@ -121,7 +122,7 @@ def test_rejected_job_shows_the_reason_next_to_its_button(site: Site, visit: Cal
     page = visit(site)
     page.get_by_role("button", name=page_texts.process("-odd")).click()
     problem = page.locator(".problem")
-    expect(problem).to_contain_text("must not start with '-'")
+    expect(problem).to_contain_text(JOB_ID_EDGES)
 
 
 def test_postings_are_filtered_while_typing(site: Site, visit: Callable[[Site], Page]) -> None:

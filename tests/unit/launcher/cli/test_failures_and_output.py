@@ -41,7 +41,7 @@ def test_a_rejected_credential_comes_with_its_advice_apart() -> None:
     assert failure.code == Exit.NOT_ALLOWED
     assert (failure.found, failure.message) == (
         CREDENTIAL_REJECTED,
-        f"The launcher rejected the credential. {failure.do}",
+        f"{CREDENTIAL_REJECTED} {failure.do}",
     )
 
 
