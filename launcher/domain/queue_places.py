@@ -14,6 +14,7 @@ from launcher.domain.runs import Run, RunStatus
 
 PAUSED = "The queue is paused."
 OPERATOR_DOWN = "The operator is down. Queued runs start when it returns."
+OPERATOR_DOWN_WITH_SLOT = "It has a slot. The operator is down. The run's progress is shown when it returns."
 _SAMPLES = 20
 """How many recent durations of each pipeline count."""
 

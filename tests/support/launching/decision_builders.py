@@ -15,6 +15,7 @@ from pipeline_operator.decisions import (
     Facts,
     Finish,
     Limits,
+    RefreshPods,
     Step,
     Terminate,
     Wait,
@@ -110,6 +111,8 @@ def summary(step: Step) -> str:
     match step:
         case Wait():
             return "wait"
+        case RefreshPods():
+            return "refresh pods"
         case Terminate(reason=reason):
             return f"terminate: {reason}"
         case Finish(outcome=outcome):

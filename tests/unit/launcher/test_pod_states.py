@@ -83,7 +83,7 @@ def test_a_pod_without_a_started_container_has_a_waiting_state(observed: Pod, re
     found = pods.waiting_state(observed)
     assert found is not None
     assert found.reason is reason
-    assert found.slow is ("being created" in words)  # nothing is known to be wrong, so it may take longer
+    assert found.slow is (CREATING in words)  # nothing is known to be wrong, so it may take longer
     for each in words:
         assert each in found.message
 
