@@ -26,6 +26,7 @@ from cluster.reachability import (
 from .conftest import EVERYTHING, Objects
 from .simulation import Traffic, allowed
 
+
 def table(
     objects: Callable[..., Objects], programs: Path, folder: Path, destinations: list[str], *given: Any
 ) -> dict[str, set[str]]:

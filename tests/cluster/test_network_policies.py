@@ -120,7 +120,7 @@ class Network:
         Return when each was first and last reached, and to which its first connection is still open at the end.
         """
         targets = {f"{target[0]}:{target[1]}": each for each in destinations for target in [self._target(each)]}
-        network_peer.write(self.folder / "rush.json", [self._target(each) for each in destinations])
+        network_peer.write(self.folder / "targets.json", [self._target(each) for each in destinations])
         self.cluster.apply(self._pod("run", None, name="rush"))
         [answer] = self._read(["rush"], START_SECONDS)
         return (

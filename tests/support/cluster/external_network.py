@@ -18,9 +18,7 @@ START_SECONDS = 10.0
 
 
 @contextmanager
-def external_network(
-    node: int, public: str, addresses: Sequence[str], command: Sequence[str | Path]
-) -> Iterator[None]:
+def external_network(node: int, public: str, addresses: Sequence[str], command: Sequence[str | Path]) -> Iterator[None]:
     """Run a command in a namespace with these addresses, and give the node a public address and routes to them.
 
     `node` is a process in the node's namespaces. The first of the addresses is the source of outgoing connections.
@@ -50,7 +48,7 @@ def external_network(
 
 
 def _namespace(process: int) -> str:
-    return os.readlink(f"/proc/{process}/ns/net")
+    return str(Path(f"/proc/{process}/ns/net").readlink())
 
 
 def _ip(process: int | None, *commands: str) -> None:

@@ -1,9 +1,9 @@
 """A peer on the network, as a program. It needs only the standard library: pods run this file as it is.
 
-    python network_peer.py FOLDER NAME serve PORT…   answers on these TCP ports (on 53 also UDP), and makes the attempts
-                                                     of each FOLDER/attempts-N.json, into FOLDER/NAME-N.json
-    python network_peer.py FOLDER NAME rush          tries all targets in FOLDER/rush.json at once, from its first
-                                                     moment until none was reached for a while, into FOLDER/NAME.json
+python network_peer.py FOLDER NAME serve PORT…   answers on these TCP ports (on 53 also UDP), and makes the attempts
+                                                 of each FOLDER/attempts-N.json, into FOLDER/NAME-N.json
+python network_peer.py FOLDER NAME rush          tries all targets in FOLDER/targets.json at once, from its first
+                                                 moment until none was reached for a while, into FOLDER/NAME.json
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class _Rush:
 async def rush(folder: Path, name: str) -> None:
     """Try all targets until none was reached for a while."""
     run = _Rush()
-    await asyncio.gather(*map(run.press, json.loads((folder / "rush.json").read_text())))
+    await asyncio.gather(*map(run.press, json.loads((folder / "targets.json").read_text())))
     write(folder / f"{name}.json", {"reached": run.reached, "still_open": await run.still_open()})
 
 
