@@ -1,9 +1,9 @@
 """A peer on the network, as a program. It needs only the standard library: pods run this file as it is.
 
 python network_peer.py FOLDER NAME serve PORT…   answers on these TCP ports (on 53 also UDP), and makes the attempts
-                                                 of each FOLDER/attempts-N.json, into FOLDER/NAME-N.json
-python network_peer.py FOLDER NAME rush          tries all targets in FOLDER/targets.json at once, from its first
-                                                 moment until none was reached for a while, into FOLDER/NAME.json
+                                                 in each FOLDER/attempts-N.json, with results in FOLDER/NAME-N.json
+python network_peer.py FOLDER NAME rush          tries all of FOLDER/targets.json at once, from its first moment
+                                                 until it reaches none for a while, with results in FOLDER/NAME.json
 """
 
 from __future__ import annotations
