@@ -77,7 +77,7 @@ class Network:
         addresses = [PEERS[name].address for name in BEYOND]
         stack.enter_context(external_network(node, NODE, addresses, self._command("internet", beyond)))
         within = ["nsenter", f"--target={node}", "--net"]
-        stack.callback(subprocess.Popen([*within, *self._command("node", on_node)]).kill)
+        stack.callback(stack.enter_context(subprocess.Popen([*within, *self._command("node", on_node)])).kill)
         self._read([f"{name}-ready" for name in (*PODS, "internet", "node")], START_SECONDS)
         for name, address in zip(PODS, self._read([f"{name}-ready" for name in PODS], 0), strict=True):
             self.addresses[name] = address
