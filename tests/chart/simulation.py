@@ -5,30 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cluster.reachability import Peer
+
 from .conftest import run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peer:
-    """An address; a pod also has labels and a namespace."""
-
-    address: str
-    namespace: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    def described(self) -> dict[str, Any]:
-        """Return it in cyclonus' format."""
-        if self.namespace is None:
-            return {"IP": self.address}
-        names = {"kubernetes.io/metadata.name": self.namespace}  # every namespace has its name as a label
-        pod = {"Namespace": self.namespace, "NamespaceLabels": names, "PodLabels": dict(self.labels)}
-        return {"IP": self.address, "Internal": pod}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +35,8 @@ def allowed(
         (folder / f"policies/{number}.yaml").write_text(yaml.safe_dump(policy))
     described = [
         {
-            "Source": each.source.described(),
-            "Destination": each.destination.described(),
+            "Source": _described(each.source),
+            "Destination": _described(each.destination),
             "ResolvedPort": each.port,
             "Protocol": each.protocol,
         }
@@ -68,3 +53,12 @@ def allowed(
     answers = re.findall(r"^\| IS ALLOWED\? \| +(TRUE|FALSE) ", done.stdout, re.MULTILINE)
     assert done.returncode == 0 and len(answers) == len(traffics), done.stderr or done.stdout
     return [answer == "TRUE" for answer in answers]
+
+
+def _described(peer: Peer) -> dict[str, Any]:
+    """Return a peer in cyclonus' format."""
+    if peer.namespace is None:
+        return {"IP": peer.address}
+    names = {"kubernetes.io/metadata.name": peer.namespace}  # every namespace has its name as a label
+    pod = {"Namespace": peer.namespace, "NamespaceLabels": names, "PodLabels": dict(peer.labels)}
+    return {"IP": peer.address, "Internal": pod}

@@ -163,7 +163,7 @@ class Cluster:
 
     # --- breaking it -------------------------------------------------------------------------------------------------
     def stop(self, component: str) -> None:
-        """Stop a component: apiserver, controller-manager, scheduler, kubelet, proxy, etcd or containerd."""
+        """Stop a component: apiserver, controller-manager, scheduler, kubelet, proxy, netpol, etcd or containerd."""
         self._control("stop", component)
 
     def start(self, component: str) -> None:
@@ -174,7 +174,7 @@ class Cluster:
         """
         self._control("start", component)
         if component == "apiserver":
-            for name in filter(self.running, ("controller-manager", "scheduler", "proxy", "kubelet")):
+            for name in filter(self.running, ("controller-manager", "scheduler", "proxy", "netpol", "kubelet")):
                 self.kill(name)
                 self.start(name)
             self.kubectl("rollout", "restart", "deployment/coredns", "--namespace=kube-system")
@@ -227,6 +227,13 @@ class Cluster:
         with self.audit_log.open("rb") as log:
             log.seek(offset)
             return [json.loads(line) for line in log if line.endswith(b"\n")]
+
+    @property
+    def node_process(self) -> int:
+        """The node's first process, whose namespaces are the node's."""
+        self._require_own()
+        outer = int((STATE / "node.pid").read_text())
+        return int(Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0])
 
     @property
     def pod_logs(self) -> Path:

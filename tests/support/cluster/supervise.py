@@ -106,6 +106,10 @@ def components(state: Path, programs: Path, node_ip: str) -> dict[str, Component
             ),
             "http://127.0.0.1:10256/healthz",
         ),
+        "netpol": Component(
+            (str(programs / "netpol"), f"{pki}/admin.kubeconfig", "node1", "10.43.0.0/16", "127.0.0.1:20244"),
+            "http://127.0.0.1:20244/",
+        ),
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import secrets
 import subprocess
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import yaml
@@ -37,7 +38,11 @@ class Release:
     ) -> None:
         self.cluster, self.secret = cluster, secrets.token_hex(32)
         self.namespace = f"release-{secrets.token_hex(4)}"
-        self.values: dict[str, Any] = {**_VALUES, "pipelines": pipelines, **(values or {})}
+        mongodb = urlsplit(mongodb_uri)
+        ports = [mongodb.port]
+        runs = {"to": [{"ipBlock": {"cidr": f"{mongodb.hostname}/32"}}], "ports": [{"port": mongodb.port}]}
+        network = {"networkPolicy": {"mongodbPorts": ports, "runExtraEgress": [runs]}}  # its address is private
+        self.values: dict[str, Any] = {**_VALUES, **network, "pipelines": pipelines, **(values or {})}
         self._mongodb_uri = mongodb_uri
         self.url = ""
         self.client = httpx.Client()
@@ -60,6 +65,7 @@ class Release:
             _named("Secret", "slipway-env", stringData={"RUNNER_API_SECRET": self.secret, **uri}),
             _named("Secret", "slipway-pipeline", stringData=uri),
             _named("ConfigMap", "slipway-master-cv", data={"master-cv.md": master_cv}),
+            _let_the_tests_in(self.cluster.gateway),
         ]
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
         try:
@@ -125,6 +131,17 @@ class Release:
         except ClusterError:  # helm's test did not run
             log = ""
         return log + self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
+
+
+def _let_the_tests_in(address: str) -> dict[str, Any]:
+    """Return a policy for the tests, which call the launcher without Traefik."""
+    rule = {"from": [{"ipBlock": {"cidr": f"{address}/32"}}], "ports": [{"port": 8000}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "tests"},
+        "spec": {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "slipway-launcher"}}, "ingress": [rule]},
+    }
 
 
 def _named(kind: str, name: str, **content: Any) -> dict[str, Any]:
