@@ -80,6 +80,8 @@ check_machine() {
     grep -qsw $controller "$root/sys/fs/cgroup/cgroup.controllers" ||
       fail "the cgroup controller $controller (v2) is missing; Kubernetes does not start without it. Ask your provider, or see docs/explanation/k3s.md"
   done
+  awk '$2 == "00000000" {found = 1} END {exit !found}' "$root/proc/net/route" ||
+    fail "this server has no IPv4 route to the internet; firewall and network policies are for IPv4 only"
   memory=$(awk '/^MemTotal:/ {print int($2 / 1024)}' "$root/proc/meminfo")
   [ "$memory" -ge $min_memory_mb ] || fail "this machine has $memory MB of memory; k3s and one run need $min_memory_mb"
   preset=$chart/values-8gb.yaml

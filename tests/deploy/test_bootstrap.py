@@ -37,9 +37,10 @@ class Machine:
 
     def __init__(self, directory: Path) -> None:
         self.root, self.calls = directory / "root", directory / "calls"
-        for folder in ("etc", "proc/sys/kernel", "var", "run/systemd/system", "sys/fs/cgroup"):
+        for folder in ("etc", "proc/sys/kernel", "proc/net", "var", "run/systemd/system", "sys/fs/cgroup"):
             (self.root / folder).mkdir(parents=True)
         (self.root / "proc/sys/kernel/hostname").write_text("server\n")
+        (self.root / "proc/net/route").write_text("Iface Destination Gateway\neth0 00000000 0100000A\n")
         (self.root / "sys/fs/cgroup/cgroup.controllers").write_text("cpuset cpu io memory hugetlb pids rdma misc\n")
         self.scripts = K8S
         self.describe()

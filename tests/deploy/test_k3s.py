@@ -196,6 +196,13 @@ def test_server_without_the_needed_cgroups_is_rejected_at_once(fresh: FreshServe
     assert not fresh.took_place()
 
 
+def test_server_without_ipv4_is_rejected_at_once(fresh: FreshServer) -> None:
+    (fresh.root / "proc/net/route").write_text("Iface Destination Gateway\neth0 0000000A 00000000\n")
+    done = fresh.bootstrap()
+    assert done.returncode == 1 and "no IPv4 route" in done.stderr
+    assert not fresh.took_place()
+
+
 def test_node_keeps_its_name_when_the_host_name_changes(fresh: FreshServer) -> None:
     fresh.successful("k3s.sh")
     assert fresh.settings["node-name"] == "srv123456.example.com"
