@@ -6,19 +6,14 @@ of k3s: docs/explanation/k3s.md says where.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 ROOT, STATE = Path(os.environ["BOOTSTRAP_ROOT"]), Path(os.environ["FAKE_K3S"])
 ETC, DATA = ROOT / "etc/rancher/k3s", ROOT / "var/lib/rancher/k3s"
@@ -27,7 +22,7 @@ MISSING_KIND = (
     'error: resource mapping not found for name: "traefik" namespace: "kube-system": '
     'no matches for kind "HelmChartConfig" in version "helm.cattle.io/v1"\nensure CRDs are installed first'
 )
-SHIM = "#!/bin/sh\n# {what}\nexec {python} {me} {program} {version} \"$(basename \"$0\")\" \"$@\"\n"
+SHIM = '#!/bin/sh\n# {what}\nexec {python} {me} {program} {version} "$(basename "$0")" "$@"\n'
 
 
 def read(name: str) -> dict[str, Any]:
@@ -50,7 +45,9 @@ def record(*words: str) -> None:
 
 def shim(program: str, version: str) -> str:
     """Return a shell script that calls this file as `program`."""
-    return SHIM.format(what=f"{program} {version}", python=sys.executable, me=__file__, program=program, version=version)
+    return SHIM.format(
+        what=f"{program} {version}", python=sys.executable, me=__file__, program=program, version=version
+    )
 
 
 def countdown(name: str) -> bool:
@@ -61,12 +58,19 @@ def countdown(name: str) -> bool:
     return done > int(read("options").get(name, 0))
 
 
+def load(text: str) -> Any:
+    """Parse YAML. The import takes time that most calls need not wait for."""
+    import yaml
+
+    return yaml.safe_load(text)
+
+
 def settings() -> dict[str, Any]:
     """Return k3s's settings: config.yaml, then config.yaml.d in order; `key+` appends."""
     found: dict[str, Any] = {}
     files = [ETC / "config.yaml", *sorted((ETC / "config.yaml.d").glob("*.y*ml"))]
     for path in files:
-        for key, value in (yaml.safe_load(path.read_text()) if path.exists() else {}).items():
+        for key, value in (load(path.read_text()) if path.exists() else {}).items():
             name = key.removesuffix("+")
             found[name] = found[name] + value if key.endswith("+") and name in found else value
     return found
@@ -113,7 +117,9 @@ def installer(*_: str) -> int:
     command, *options = environment["EXEC"].split()
     lines = [f"ExecStart={BINARIES}/k3s", f"    {command}", *(f"\t'{each}'" for each in options)]
     UNIT.write_text("[Service]\n" + " \\\n".join([*lines, ""]) + "\n")
-    kept = [f"{name}='{value}'" for name, value in sorted(os.environ.items()) if re.match("(K3S|CONTAINERD|KINE)_", name)]
+    kept = [
+        f"{name}='{value}'" for name, value in sorted(os.environ.items()) if re.match("(K3S|CONTAINERD|KINE)_", name)
+    ]
     UNIT.with_name("k3s.service.env").write_text("".join(f"{each}\n" for each in kept))
     for name in ("kubectl", "crictl", "ctr"):
         if not (BINARIES / name).is_symlink():
@@ -134,10 +140,16 @@ def curl(*args: str) -> int:
         output.write_text(f"exec {sys.executable} {__file__} installer\n")
     elif "get.helm.sh" in url:
         folder, content = url.rpartition(f"{version}-")[2].removesuffix(".tar.gz"), shim("helm", version).encode()
-        with gzip.GzipFile(output, "wb", mtime=0) as file, tarfile.open(fileobj=file, mode="w") as archive:
+        import gzip
+        import io
+        import tarfile
+
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode="w") as archive:
             member = tarfile.TarInfo(f"{folder}/helm")
             member.size, member.mode = len(content), 0o755
             archive.addfile(member, io.BytesIO(content))
+        output.write_bytes(gzip.compress(tar.getvalue(), mtime=0))
     else:
         output.write_text(shim("k3s", version))
     return 0
@@ -154,6 +166,14 @@ def k3s(version: str, name: str, *args: str) -> int:
     return 1
 
 
+def without_namespace(args: tuple[str, ...]) -> list[str]:
+    """Return the arguments without the options that the scripts pass to every call."""
+    rest = [each for each in args if not each.startswith("--request-timeout")]
+    while "--namespace" in rest:
+        del rest[(n := rest.index("--namespace")) : n + 2]
+    return rest
+
+
 def kubectl(*args: str) -> int:
     """kubectl, which uses k3s's own file if KUBECONFIG is not set, and warns about files that it cannot read."""
     used = os.environ.get("KUBECONFIG") or str(ETC / "k3s.yaml")
@@ -162,7 +182,7 @@ def kubectl(*args: str) -> int:
     if not Path(used).exists():
         print("The connection to the server localhost:8080 was refused", file=sys.stderr)
         return 1
-    server, words = read("server"), [each for each in args if not each.startswith(("--namespace", "--request-timeout"))]
+    server, words = read("server"), without_namespace(args)
     match words:
         case "get", "--raw", "/version":
             print(json.dumps({"gitVersion": server["nodes"][server["node"]]}))
@@ -174,7 +194,7 @@ def kubectl(*args: str) -> int:
             if not countdown("kinds"):
                 print(MISSING_KIND, file=sys.stderr)
                 return 1
-            values = yaml.safe_load(yaml.safe_load(Path(path).read_text())["spec"]["valuesContent"])
+            values = load(load(Path(path).read_text())["spec"]["valuesContent"])
             write({**read("server"), "traefik_arguments": values["additionalArguments"]})
         case "get", "crd", "middlewares.traefik.io":
             return 0 if countdown("traefik") else 1
@@ -187,7 +207,7 @@ def kubectl(*args: str) -> int:
 
 def helm(version: str, _: str, *args: str) -> int:
     """helm with one release."""
-    match [each for each in args if not each.startswith("--namespace")]:
+    match without_namespace(args):
         case "version", *_:
             print(version, end="")
             return 0

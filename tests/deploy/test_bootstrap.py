@@ -87,12 +87,19 @@ echo "kubectl $* KUBECONFIG=$KUBECONFIG" >> {self.calls}
     @property
     def environment(self) -> dict[str, str]:
         path = f"{self.programs}:{os.environ['PATH']}"
-        own = {"PATH": path, "BOOTSTRAP_ROOT": str(self.root), "HOME": str(self.root), "FAKE_K3S": str(self.calls.parent)}
+        own = {
+            "PATH": path,
+            "BOOTSTRAP_ROOT": str(self.root),
+            "HOME": str(self.root),
+            "FAKE_K3S": str(self.calls.parent),
+        }
         return {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "SSH_CONNECTION")} | own
 
     def run(self, script: str, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment, **variables}
-        return subprocess.run([self.scripts / script, *args], capture_output=True, text=True, env=environment, timeout=60)
+        return subprocess.run(
+            [self.scripts / script, *args], capture_output=True, text=True, env=environment, timeout=300
+        )
 
     def bootstrap(self, *args: str) -> subprocess.CompletedProcess[str]:
         wanted = ["--config", str(self.config), "--host", "runner.example.com", "--images", "ghcr.io/me/slipway"]

@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,22 @@ SUFFIX = {"x86_64": "amd64", "aarch64": "arm64"}.get(MACHINE, "")
 pytestmark = pytest.mark.skipif(not SUFFIX, reason="k3s is pinned for x86_64 and aarch64")
 
 
+@cache
+def checksum(url: str) -> str:
+    """Return the checksum of what the fake curl downloads from the address."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "BOOTSTRAP_ROOT": folder, "FAKE_K3S": folder}
+        command = [sys.executable, FAKE, "curl", "--output", f"{folder}/download", url]
+        subprocess.run(command, env=environment, check=True, timeout=60)
+        return hashlib.sha256(Path(folder, "download").read_bytes()).hexdigest()
+
+
+def helm_address() -> str:
+    """Return the address of the pinned helm."""
+    [version] = set(re.findall(r"(?i)helm_version=(v[\d.]+)", "".join(path.read_text() for path in PINS)))
+    return f"https://get.helm.sh/helm-{version}-linux-{SUFFIX}.tar.gz"
+
+
 class FreshServer(Machine):
     """A fake server with nothing on it, and a copy of the scripts that trusts the fake downloads."""
 
@@ -40,13 +58,18 @@ class FreshServer(Machine):
             (self.programs / name).unlink()
         self.scripts = self._copy_scripts()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """As after logging in, with /usr/local/bin first."""
+        return {**(own := super().environment), "PATH": f"{self.root}/usr/local/bin:{own['PATH']}"}
+
     def _copy_scripts(self) -> Path:
         copy = self.directory / "checkout"
         copy.mkdir()
         for name in ("charts", "launcher", ".env.example"):
             (copy / name).symlink_to(ROOT / name)
         shutil.copytree(K8S, copy / "k8s")
-        k3s, installer, helm = (self.checksum(url) for url in (f"{VERSION}/k3s", f"{VERSION}/install.sh", self.helm()))
+        k3s, installer, helm = (checksum(url) for url in (f"{VERSION}/k3s", f"{VERSION}/install.sh", helm_address()))
         for path in PINS:
             lines = path.read_text().splitlines(keepends=True)
             for n, line in enumerate(lines):
@@ -55,18 +78,6 @@ class FreshServer(Machine):
                 lines[n] = re.sub(r"\b[0-9a-f]{64}\b", trusted, line)
             (copy / "k8s" / path.name).write_text("".join(lines))
         return copy / "k8s"
-
-    def helm(self) -> str:
-        [version] = set(re.findall(r"(?i)helm_version=(v[\d.]+)", "".join(path.read_text() for path in PINS)))
-        return f"https://get.helm.sh/helm-{version}-linux-{SUFFIX}.tar.gz"
-
-    def checksum(self, url: str) -> str:
-        """Return the checksum of what the fake curl downloads from the address."""
-        file = self.directory / "download"
-        command = [sys.executable, FAKE, "curl", "--output", file, url]
-        subprocess.run(command, env=self.environment, check=True, timeout=60)
-        self.calls.unlink()
-        return hashlib.sha256(file.read_bytes()).hexdigest()
 
     def rename(self, name: str) -> None:
         """Change the host name."""
@@ -113,8 +124,9 @@ def fresh(tmp_path: Path) -> FreshServer:
 
 @pytest.fixture
 def installed(fresh: FreshServer) -> FreshServer:
-    """A fake server on which k3s.sh has run."""
+    """A fake server with k3s and helm."""
     fresh.successful("k3s.sh")
+    fresh.program("helm", f'exec {sys.executable} {FAKE} helm v3 helm "$@"')
     fresh.took_place()
     return fresh
 
@@ -308,7 +320,7 @@ def test_changed_settings_restart_k3s_even_if_an_earlier_run_was_interrupted(ins
 def test_newer_version_is_installed_and_restarts_k3s_once(installed: FreshServer) -> None:
     minor = int(VERSION.split(".")[1])
     newer = f"v1.{minor + 1}.0+k3s1"
-    output = installed.successful("k3s.sh", "--version", newer, "--sha256", installed.checksum(f"{newer}/k3s"))
+    output = installed.successful("k3s.sh", "--version", newer, "--sha256", checksum(f"{newer}/k3s"))
     assert f"k3s {newer} is ready" in output
     assert installed.took_place().count("systemctl restart k3s") == 1
     assert installed.server["nodes"] == {"srv123456.example.com": newer}
@@ -361,9 +373,6 @@ def test_k3s_that_does_not_start_is_reported(fresh: FreshServer) -> None:
 def test_install_waits_for_the_kinds_of_k3s_and_for_its_traefik(installed: FreshServer) -> None:
     installed.options(kinds=2, traefik=1)
     done = installed.install()
-    assert done.returncode == 1 and "helm is not installed" in done.stderr
-    installed.program("helm", f'exec {sys.executable} {FAKE} helm v3 helm "$@"')
-    done = installed.install()
     assert done.returncode == 0, done.stdout + done.stderr
     calls = installed.took_place()
     assert sum("traefik.yaml" in call for call in calls) == 3
@@ -383,7 +392,6 @@ def test_install_waits_for_the_kinds_of_k3s_and_for_its_traefik(installed: Fresh
 def test_install_says_what_k3s_lacks_and_changes_nothing(
     installed: FreshServer, options: dict[str, Any], message: str
 ) -> None:
-    installed.program("helm", f'exec {sys.executable} {FAKE} helm v3 helm "$@"')
     installed.options(**options)
     done = installed.install(TRAEFIK_SECONDS="0")
     assert done.returncode == 1 and message in done.stderr, done.stdout + done.stderr
@@ -391,7 +399,6 @@ def test_install_says_what_k3s_lacks_and_changes_nothing(
 
 
 def test_account_for_deployments_leaves_traefik_unchanged(installed: FreshServer) -> None:
-    installed.program("helm", f'exec {sys.executable} {FAKE} helm v3 helm "$@"')
     installed.options(**{"can-i": "no"})
     done = installed.install()
     assert done.returncode == 0 and "leaving Traefik unchanged: only an administrator" in done.stdout, done.stderr
