@@ -1,7 +1,7 @@
 """The programs of a server that the scripts of k8s/ call, behaving like those of k3s.
 
-`fake_k3s.py PROGRAM ARGUMENT…` runs in the environment of `test_k3s.FreshServer`. What it imitates was read in the source
-of k3s: docs/explanation/k3s.md says where.
+`fake_k3s.py PROGRAM ARGUMENT…` runs in the environment of `test_k3s.FreshServer`. docs/explanation/k3s.md says where in
+k3s's source this behaviour was read.
 """
 
 from __future__ import annotations
@@ -110,10 +110,9 @@ def systemctl(*args: str) -> int:
 
 
 def installer(*_: str) -> int:
-    """k3s's install.sh with the binary in place: the service, its environment, the links, and a start unless told not to."""
+    """k3s's install.sh with the binary in place: creates service and links, and starts k3s unless told not to."""
     environment = {name: os.environ.get(f"INSTALL_K3S_{name}", "") for name in ("EXEC", "SKIP_START", "SKIP_DOWNLOAD")}
     record("installer", *(f"{name}={value}" for name, value in sorted(environment.items())))
-    UNIT.parent.mkdir(parents=True, exist_ok=True)
     command, *options = environment["EXEC"].split()
     lines = [f"ExecStart={BINARIES}/k3s", f"    {command}", *(f"\t'{each}'" for each in options)]
     UNIT.write_text("[Service]\n" + " \\\n".join([*lines, ""]) + "\n")

@@ -50,6 +50,7 @@ class FreshServer(Machine):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.directory = directory
+        (self.root / "etc/systemd/system").mkdir(parents=True)
         self.rename("Srv123456.example.COM")
         for name in ("systemctl", "curl", "df"):
             self.program(name, f'exec {sys.executable} {FAKE} {name} "$@"')
@@ -352,7 +353,6 @@ def test_nothing_changes_if_the_installer_cannot_be_downloaded(fresh: FreshServe
 )
 def test_k3s_that_was_installed_with_its_own_options_is_left_alone(fresh: FreshServer, file: str, content: str) -> None:
     path = fresh.root / "etc/systemd/system" / file
-    path.parent.mkdir(parents=True)
     path.write_text(content)
     done = fresh.run("k3s.sh")
     assert done.returncode == 1 and "was installed with its own options" in done.stderr
