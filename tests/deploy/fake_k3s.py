@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def shim(program: str, version: str) -> str:
 def countdown(name: str) -> bool:
     """Whether something that needs as many calls as the option says has happened."""
     server = read("server")
-    done = server.get(name, 0) + 1
+    done = int(server.get(name, 0)) + 1
     write({**server, name: done})
     return done > int(read("options").get(name, 0))
 
@@ -88,8 +89,8 @@ def start_k3s() -> int:
     if config.get("secrets-encryption"):
         (DATA / "server/cred/encryption-config.json").write_text("{}")
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "/dev/null"]
-    subject = ["-subj", f"/O=system:nodes/CN=system:node:{node}", "-out", DATA / "agent/client-kubelet.crt"]
-    subprocess.run(["openssl", "req", "-x509", *key, *subject], check=True, stderr=subprocess.DEVNULL)
+    subject = ["-subj", f"/O=system:nodes/CN=system:node:{node}", "-out", str(DATA / "agent/client-kubelet.crt")]
+    subprocess.run(["openssl", "req", "-x509", *key, *subject], check=True, stderr=subprocess.DEVNULL, timeout=60)
     (ETC / "k3s.yaml").write_text("apiVersion: v1\n")
     nodes = {**server.get("nodes", {}), node: version}
     write({**server, "since": time.time(), "config": config, "nodes": nodes, "node": node})
@@ -228,7 +229,14 @@ def df(*args: str) -> int:
     return 0
 
 
-PROGRAMS = {"systemctl": systemctl, "installer": installer, "curl": curl, "k3s": k3s, "helm": helm, "df": df}
+PROGRAMS: dict[str, Callable[..., int]] = {
+    "systemctl": systemctl,
+    "installer": installer,
+    "curl": curl,
+    "k3s": k3s,
+    "helm": helm,
+    "df": df,
+}
 
 if __name__ == "__main__":
     sys.exit(PROGRAMS[sys.argv[1]](*sys.argv[2:]))

@@ -33,7 +33,7 @@ def checksum(url: str) -> str:
     """Return the checksum of what the fake curl downloads from the address."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "BOOTSTRAP_ROOT": folder, "FAKE_K3S": folder}
-        command = [sys.executable, FAKE, "curl", "--output", f"{folder}/download", url]
+        command = [sys.executable, str(FAKE), "curl", "--output", f"{folder}/download", url]
         subprocess.run(command, env=environment, check=True, timeout=60)
         return hashlib.sha256(Path(folder, "download").read_bytes()).hexdigest()
 
