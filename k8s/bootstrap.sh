@@ -26,6 +26,9 @@ pods=10.42.0.0/16 services=10.43.0.0/16 # the defaults of k3s
 min_memory_mb=1800 preset_memory_mb=6000 min_disk_mb=15000
 deploy_user=deploy
 root=${BOOTSTRAP_ROOT:-} # another root folder for files, for tests
+# The cluster is the one that this script installs, whatever else this account uses.
+export KUBECONFIG=$root/etc/rancher/k3s/k3s.yaml PATH=$root/usr/local/bin:$PATH
+umask 022
 
 config='' host='' images='' key='' firewall=1 dry='' more=()
 while [ $# -gt 0 ]; do
@@ -60,7 +63,7 @@ check_options() {
 }
 
 check_machine() {
-  local id version memory disk port listener
+  local id version controller memory disk port listener
   [ "$(id -u)" = 0 ] || [ -n "$dry" ] || fail "needs root: sudo $0 …"
   id=$(sed -n 's/^ID=//p' "$root/etc/os-release" | tr -d '"')
   version=$(sed -n 's/^VERSION_ID=//p' "$root/etc/os-release" | tr -d '"')
@@ -73,6 +76,12 @@ check_machine() {
     *) fail "this is $(uname -m); only x86_64 and aarch64 are supported" ;;
   esac
   [ -d "$root/run/systemd/system" ] || fail "systemd is not running; k3s needs it"
+  for controller in cpu cpuset memory pids; do
+    grep -qsw $controller "$root/sys/fs/cgroup/cgroup.controllers" ||
+      fail "the cgroup controller $controller (v2) is missing; Kubernetes does not start without it. Ask your provider, or see docs/explanation/k3s.md"
+  done
+  awk '$2 == "00000000" {found = 1} END {exit !found}' "$root/proc/net/route" ||
+    fail "this server has no IPv4 route to the internet; firewall and network policies are for IPv4 only"
   memory=$(awk '/^MemTotal:/ {print int($2 / 1024)}' "$root/proc/meminfo")
   [ "$memory" -ge $min_memory_mb ] || fail "this machine has $memory MB of memory; k3s and one run need $min_memory_mb"
   preset=$chart/values-8gb.yaml
@@ -92,21 +101,16 @@ run() { # runs a command, or prints it with --dry-run
     "$@"
   fi
 }
-changed=''
-put() { # PATH MODE: writes standard input to the file; sets `changed` if it differs
+put() { # PATH MODE: writes standard input to the file
   local path=$root$1 content
   content=$(cat)
-  if [ -f "$path" ] && [ "$content" = "$(cat "$path")" ]; then
-    changed=''
-    return
-  fi
-  changed=1
+  if [ -f "$path" ] && [ "$content" = "$(cat "$path")" ]; then return; fi
   if [ -n "$dry" ]; then
     printf '  write %s (%s)\n' "$1" "$2"
     return
   fi
   mkdir -p "$(dirname "$path")"
-  printf '%s\n' "$content" >"$path.new"
+  (umask 077 && printf '%s\n' "$content" >"$path.new")
   chmod "$2" "$path.new"
   mv "$path.new" "$path"
 }
@@ -117,21 +121,25 @@ install_packages() {
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  run apt-get update -qq
-  run env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${missing[@]}"
+  # A new server updates itself for some minutes, and locks apt meanwhile.
+  run apt-get update -qq -o DPkg::Lock::Timeout=300
+  run env DEBIAN_FRONTEND=noninteractive apt-get install -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}"
 }
 
 install_firewall() {
   local port
-  run ufw default deny incoming
-  run ufw default allow outgoing
-  for port in $(sshd -T 2>/dev/null | awk '/^port / {print $2}' || true); do run ufw allow "$port/tcp" comment ssh; done
+  # SSH first: ufw may be active already, and nothing below may lock this session out.
+  for port in $(sshd -T 2>/dev/null | awk '/^port / {print $2}' || true) ${SSH_CONNECTION:+"${SSH_CONNECTION##* }"}; do
+    run ufw allow "$port/tcp" comment ssh
+  done
   run ufw allow 22/tcp comment ssh # also if sshd is socket-activated
   run ufw allow 80/tcp comment "Slipway: certificates, redirects"
   run ufw allow 443/tcp comment "Slipway"
   # ufw's rules come before kube-proxy's. 6443, the API server, stays closed to the outside.
   run ufw allow from $pods comment "k3s pods"
   run ufw allow from $services comment "k3s services"
+  run ufw default deny incoming
+  run ufw default allow outgoing
   run ufw --force enable
 }
 
@@ -175,12 +183,9 @@ install_packages
 if [ -z "$dry" ] || command -v python3 >/dev/null; then python3 "$here/config.py" "$config" --check; fi
 if [ -n "$firewall" ]; then say "setting up the firewall" && install_firewall; fi
 say "installing k3s"
-put /etc/rancher/k3s/config.yaml 600 <"$here/k3s.yaml"
-[ -z "$changed" ] || ! systemctl is-active --quiet k3s || run systemctl restart k3s
 run "$here/k3s.sh"
 say "installing helm $helm_version"
 install_helm
-export KUBECONFIG=${KUBECONFIG:-$root/etc/rancher/k3s/k3s.yaml}
 # An existing release keeps its values, such as the image tag.
 if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi
 say "installing Slipway"

@@ -74,18 +74,43 @@ repair_release() {
   esac
 }
 
-# k3s installs its Traefik asynchronously; the chart needs Traefik's CRDs.
+# k3s creates the kinds of its API, and then Traefik, some time after its node is ready.
 configure_traefik() {
-  local end=$((SECONDS + 300))
-  if ! kubectl get crd helmchartconfigs.helm.cattle.io >/dev/null 2>&1; then
-    say "leaving Traefik unchanged: this is not k3s, or this account has no permission"
+  local end=$((SECONDS + ${TRAEFIK_SECONDS:-300})) server said missing
+  server=$(kubectl get --raw /version)
+  if [[ $server != *+k3s* ]]; then
+    say "this is not k3s: your ingress controller needs a certificate for $host, see docs/how-to/use-an-existing-cluster.md"
     return
   fi
-  kubectl apply --filename "$here/traefik.yaml"
-  until kubectl get crd middlewares.traefik.io >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$end" ] || fail "k3s has not installed Traefik: kubectl -n kube-system logs job/helm-install-traefik"
+  case $(kubectl auth can-i create helmchartconfigs.helm.cattle.io --namespace kube-system 2>/dev/null || true) in
+    yes) ;;
+    no) say "leaving Traefik unchanged: only an administrator can configure it, as bootstrap.sh did" && return ;;
+    *) fail "the cluster does not say whether this account can configure Traefik; see kubectl auth can-i --list" ;;
+  esac
+  say "configuring Traefik"
+  until said=$(kubectl apply --filename "$here/traefik.yaml" 2>&1); do
+    [[ $said =~ "no matches for kind"|"could not find the requested resource" ]] || fail "Traefik cannot be configured: $said"
+    [ "$SECONDS" -lt "$end" ] ||
+      fail "k3s has not created the kind HelmChartConfig. Is disable-helm-controller set in /etc/rancher/k3s? See journalctl --unit k3s"
     sleep 1
   done
+  while missing=$(missing_arguments) && [ -n "$missing" ]; do
+    [ "$SECONDS" -lt "$end" ] || fail "k3s has not installed Traefik with k8s/traefik.yaml; missing: $missing. Is traefik in \`disable\` in \
+/etc/rancher/k3s? See kubectl -n kube-system logs job/helm-install-traefik"
+    sleep 1
+  done
+  kubectl --namespace kube-system rollout status deployment/traefik --timeout="$((end - SECONDS + 30))s" >/dev/null ||
+    fail "Traefik does not start; see kubectl -n kube-system describe pods -l app.kubernetes.io/name=traefik"
+}
+
+# The first argument in traefik.yaml that the Traefik in the cluster does not have yet, or its kinds, which the chart needs.
+missing_arguments() {
+  local arguments each
+  kubectl get crd middlewares.traefik.io >/dev/null 2>&1 || { echo "its kinds" && return; }
+  arguments=$(kubectl --namespace kube-system get deployment traefik -o jsonpath='{.spec.template.spec.containers[0].args}' 2>/dev/null) || true
+  while read -r each; do
+    [[ $arguments = *"\"$each\""* ]] || { echo "$each" && return; }
+  done < <(sed -n 's/^ *- \(--.*\)/\1/p' "$here/traefik.yaml")
 }
 
 # The node's addresses, which runs must not access. An account that cannot list nodes keeps the addresses of an earlier

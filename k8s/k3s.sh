@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs or upgrades k3s to a pinned version, and waits until its node is ready. Binary and installer are verified with
-# the checksums below. Safe to run again; needs root.
+# Installs or upgrades k3s to a pinned version, writes its settings, and waits until its node is ready. Binary and installer are
+# verified with the checksums below. Safe to run again: k3s restarts only if its version or its settings changed, and pods
+# keep running meanwhile. Needs root.
 #
 #   k3s.sh [--version vX.Y.Z+k3sN --sha256 CHECKSUM]     another version, with its binary's checksum from
 #                                                        sha256sum-amd64.txt or sha256sum-arm64.txt of the release
@@ -15,8 +16,11 @@ declare -A checksums=( # from the release's sha256sum-*.txt
 )
 installer_version=v1.36.4+k3s1
 installer_checksum=46177d4c99440b4c0311b67233823a8e8a2fc09693f6c89af1a7161e152fbfad # from install.sh.sha256sum next to it
-binary=/usr/local/bin/k3s
-ready_seconds=300
+root=${BOOTSTRAP_ROOT:-} # another root folder for files, for tests
+binary=$root/usr/local/bin/k3s
+settings=$root/etc/rancher/k3s/config.yaml.d/slipway.yaml
+service=$root/etc/systemd/system/k3s.service
+start_seconds=300
 
 case $(uname -m) in
   x86_64) asset=k3s ;;
@@ -37,30 +41,82 @@ esac
 [ "$(id -u)" = 0 ] || fail "k3s needs root"
 need curl sha256sum install
 
+# k3s is configured by files alone. The installer would save these variables for the service, and save others the next time.
+for name in $(compgen -e); do
+  case $name in K3S_* | INSTALL_K3S_* | CONTAINERD_* | KINE_*) unset "$name" ;; esac
+done
+umask 022 # some servers have a stricter one, and then only root could run kubectl
+# The installer rewrites the service. Options that someone else gave it would be lost, down to its database.
+if grep -Eqs "^[[:space:]]+'" "$service" || grep -Eqs '^(K3S|CONTAINERD|KINE)_' "$service.env"; then
+  fail "this k3s was installed with its own options; move them from $service and $service.env to /etc/rancher/k3s/config.yaml first"
+fi
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fetch() { # URL FILE CHECKSUM
   curl --fail --silent --show-error --location --proto '=https' --retry 3 --output "$2" "$1" || fail "could not download $1"
   sha256sum --check --status <<<"$3  $2" || fail "$1 has the wrong checksum: $(sha256sum <"$2" | cut -c -64), not $3. Nothing was changed"
 }
+replace() { # SOURCE TARGET MODE: a running k3s keeps using the old file
+  install -D -m "$3" "$1" "$2.new"
+  mv "$2.new" "$2"
+}
 
-new=
+# Kubernetes upgrades by one minor version at a time, and never downgrades.
+installed=$("$binary" --version 2>/dev/null | sed -nE '1s/^k3s version (v[^ ]+).*/\1/p' || true)
+minor() { cut -d . -f 2 <<<"$1"; }
+if [ -n "$installed" ] && [ "$installed" != "$version" ]; then
+  if [ -z "${1:-}" ] && [ "$(printf '%s\n' "$installed" "$version" | sort --version-sort | tail -n 1)" = "$installed" ]; then
+    say "k3s $installed is newer than $version, so it stays"
+    version=$installed checksum=$(sha256sum <"$binary" | cut -c -64)
+  fi
+  [ $(($(minor "$version") - $(minor "$installed"))) -le 1 ] ||
+    fail "k3s $installed cannot be upgraded to $version in one step; first upgrade to v1.$(($(minor "$installed") + 1)): k3s.sh --version v1.$(($(minor "$installed") + 1)).…"
+fi
+
+# Everything is checked and downloaded before anything changes.
+"$here/k3s-settings.sh" >"$work/settings"
 if ! sha256sum --check --status <<<"$checksum  $binary" 2>/dev/null; then
   say "downloading k3s $version"
   fetch "https://github.com/k3s-io/k3s/releases/download/${version/+/%2B}/$asset" "$work/k3s" "$checksum"
-  install -m 755 "$work/k3s" "$binary.new"
-  mv "$binary.new" "$binary" # a running k3s keeps using its old file
-  new=true
 fi
 fetch "https://raw.githubusercontent.com/k3s-io/k3s/${installer_version/+/%2B}/install.sh" "$work/install.sh" "$installer_checksum"
-# The installer creates the service, the links kubectl and crictl, and k3s-uninstall.sh. As the binary is already in place,
-# it cannot detect a new version, so a restart is forced.
-INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_SELINUX_RPM=true INSTALL_K3S_FORCE_RESTART=$new \
-  INSTALL_K3S_EXEC=server sh "$work/install.sh"
+[ ! -e "$work/k3s" ] || replace "$work/k3s" "$binary" 755
+cmp --quiet "$work/settings" "$settings" || replace "$work/settings" "$settings" 644
+# Earlier versions of this script wrote config.yaml itself.
+own=$root/etc/rancher/k3s/config.yaml
+if grep -qs "^# k3s's configuration on the server; bootstrap.sh copies it" "$own"; then rm "$own"; fi
 
-say "waiting for the node"
-until "$binary" kubectl wait --for=condition=Ready node --all --timeout=10s >/dev/null 2>&1; do
-  [ "$SECONDS" -lt "$ready_seconds" ] || fail "the node is not ready after $ready_seconds s; see journalctl -u k3s"
+# The installer creates the service, the links kubectl and crictl, and k3s-uninstall.sh. It must not start k3s: it waits for
+# that without a limit, and removes all rules of the network policies before.
+definition() { cat "$service" "$service.env" 2>/dev/null || true; }
+before=$(definition)
+INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_SELINUX_RPM=true INSTALL_K3S_SKIP_START=true INSTALL_K3S_EXEC=server \
+  INSTALL_K3S_BIN_DIR=${binary%/*} INSTALL_K3S_SYSTEMD_DIR=${service%/*} sh "$work/install.sh"
+
+# Whether k3s runs with this binary, service and settings. The dates show it even if an earlier run was interrupted.
+is_current() {
+  local since newer
+  systemctl is-active --quiet k3s && [ "$before" = "$(definition)" ] || return 1
+  since=$(systemctl show --property=ExecMainStartTimestamp --value --timestamp=unix k3s)
+  newer=$(find "$binary" "$own" "$own.d" -newermt "@$((${since#@} + 1))" 2>/dev/null || true)
+  [ -z "$newer" ]
+}
+end=$((SECONDS + start_seconds))
+if ! is_current; then
+  say "starting k3s"
+  timeout $start_seconds systemctl restart k3s || fail "k3s does not start; see journalctl --unit k3s"
+fi
+
+node=$(sed -n 's/^node-name: //p' "$settings")
+export KUBECONFIG=$root/etc/rancher/k3s/k3s.yaml
+state() {
+  "$binary" kubectl get node "$node" \
+    -o jsonpath='{.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null || true
+}
+say "waiting for the node $node"
+until [ "$(state)" = "$version True" ]; do
+  [ "$SECONDS" -lt "$end" ] || fail "the node $node is not ready with $version after $start_seconds s (version and Ready: $(state)); see journalctl --unit k3s"
   sleep 1
 done
 say "k3s $version is ready"

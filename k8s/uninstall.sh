@@ -39,6 +39,6 @@ cat <<NEXT
   kubectl -n $namespace delete persistentvolumeclaim slipway-data   permanently deletes logs, records and artifacts
   kubectl delete namespace $namespace                               the same, including the namespace
   kubectl delete namespace $namespace-deploy                        removes the account for deployments
-  /usr/local/bin/k3s-uninstall.sh                              removes k3s and everything in it
+  /usr/local/bin/k3s-uninstall.sh                              removes k3s and everything in it, volumes too
 NEXT
 [ -z "$left" ] || fail "incomplete: ${left}see kubectl -n $namespace get all"

@@ -153,11 +153,12 @@ def test_service_is_reachable_from_the_tests(cluster: Cluster, namespace: str) -
     assert wait_until(answer, POD_SECONDS, "a response from the Service") == b"hello"
 
 
-def test_non_root_pod_can_write_to_a_volume(cluster: Cluster, namespace: str) -> None:
+@pytest.mark.parametrize("kind", ["local", "hostPath"])
+def test_non_root_pod_can_write_to_a_volume(cluster: Cluster, namespace: str, kind: str) -> None:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "disk", "namespace": namespace},
+        "metadata": {"name": "disk", "namespace": namespace, "annotations": {"volumeType": kind}},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
     }
     cluster.apply(claim)
@@ -166,12 +167,20 @@ def test_non_root_pod_can_write_to_a_volume(cluster: Cluster, namespace: str) ->
         "mounts": [{"name": "disk", "mountPath": "/disk"}],
     }
     run(cluster, pod(namespace, "open('/disk/word', 'w').write('kept')", **disk))
-    program = "import os; print(open('/disk/word').read(), *os.getresuid(), *os.getresgid())"
-    assert run(cluster, pod(namespace, program, **disk)).split() == ["kept", *["10001"] * 6]
+    program = "import os; print(open('/disk/word').read(), *os.getresuid(), *os.getresgid(), os.stat('/disk').st_gid)"
+    *result, group = run(cluster, pod(namespace, program, **disk)).split()
+    assert result == ["kept", *["10001"] * 6]
     bound = cluster.json("get", "pvc", "disk", f"--namespace={namespace}")
     assert bound["status"]["phase"] == "Bound"
     if cluster.can_control:
         assert bound["spec"]["storageClassName"] == "local-path"  # the default
+        volume = cluster.json("get", "pv", bound["spec"]["volumeName"])["spec"]
+        assert kind in volume
+        assert group == ("10001" if kind == "local" else "0")  # fsGroup does not apply to hostPath
+        # It belongs to the node by name, so k3s.sh pins that name.
+        [term] = volume["nodeAffinity"]["required"]["nodeSelectorTerms"]
+        [expression] = term["matchExpressions"]
+        assert expression == {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node1"]}
 
 
 def test_privileged_pods_are_rejected(cluster: Cluster, namespace: str) -> None:

@@ -1,4 +1,4 @@
-"""Programs for the tests of the scripts: actionlint, shellcheck, sshd."""
+"""Programs for the tests of the scripts: actionlint, shellcheck, sshd, ufw."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ INSTALL = Path(__file__).parents[1] / "support/deploy/install"
 
 @pytest.fixture(scope="session")
 def programs() -> Path:
-    """The folder with actionlint; shellcheck and sshd are installed too."""
+    """The folder with actionlint; shellcheck, sshd and ufw are installed too."""
     done = subprocess.run([INSTALL], check=True, stdout=subprocess.PIPE, text=True, timeout=900)
     return Path(done.stdout.strip())

@@ -91,5 +91,5 @@ def test_kubeconfig_variable_takes_precedence_and_none_is_an_error(readable: Pat
 
 def test_no_script_has_its_own_default() -> None:
     for path in (*K8S.glob("*.sh"), K8S / "config.py"):
-        if path.name not in ("kubeconfig.sh", "bootstrap.sh"):
+        if path.name not in ("kubeconfig.sh", "bootstrap.sh", "k3s.sh", "k3s-settings.sh"):
             assert not re.search(r"k3s\.yaml|\.kube/config", path.read_text().replace("k8s/k3s.yaml", "")), path
