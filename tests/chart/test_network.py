@@ -41,6 +41,8 @@ PEERS = {
     "dns": Peer(address="10.42.0.41", namespace="kube-system", labels={"k8s-app": "kube-dns"}),
     "neighbour": Peer(address="10.42.0.50", namespace="default", labels={"app.kubernetes.io/name": "slipway-launcher"}),
     "prometheus": Peer(address="10.42.0.60", namespace="monitoring", labels={"app": "prometheus"}),
+    "docker": Peer(address="172.18.0.3"),
+    "other-docker": Peer(address="172.19.0.3"),
     "internet": Peer(address="198.51.100.9"),
     "api": Peer(address="10.43.0.1"),  # the Service kubernetes
     "node": Peer(address=NODE),
@@ -51,7 +53,7 @@ PEERS = {
 }
 SERVICES = {"launcher", "operator"}
 INSIDE = {name for name, peer in PEERS.items() if peer.namespace == "slipway"}
-OUTSIDE = {"traefik", "neighbour", "prometheus", "internet", "dns"}
+OUTSIDE = {"traefik", "neighbour", "prometheus", "docker", "other-docker", "internet", "dns"}
 """Peers outside the namespace that try to connect too."""
 
 # Who can access what; everyone else cannot.
@@ -102,6 +104,19 @@ REACHED_BY_WITH_EVERYTHING = REACHED_BY | {
     "private 5432": {"run", "other-run"},
 }
 
+# What changes beside an existing Traefik in Docker, with its Redis.
+REACHED_BY_BESIDE_DOCKER = REACHED_BY | {
+    "launcher 8000": {"traefik", "helm-test", "docker"},
+    "redis 6379": set(),
+    "docker 6379": SERVICES,
+    "docker 5678": set(),
+    "docker 443": SERVICES,
+}
+BESIDE_DOCKER = (
+    f"networkPolicy.nodeAddresses={{{NODE}/32}},ingress.host=runner.example.com,ingress.external.enabled=true,"
+    "ingress.external.networks={172.18.0.0/16},redis.enabled=false,redis.externalUrlSecret=slipway-env"
+)
+
 
 def table(
     objects: Callable[..., Objects], programs: Path, folder: Path, destinations: list[str], *given: Any
@@ -128,6 +143,7 @@ def table(
     [
         (REACHED_BY, (f"networkPolicy.nodeAddresses={{{NODE}/32}}",)),
         (REACHED_BY_WITH_EVERYTHING, ("", EVERYTHING)),
+        (REACHED_BY_BESIDE_DOCKER, (BESIDE_DOCKER,)),
     ],
 )
 def test_policies_allow_exactly_the_table(
