@@ -86,8 +86,8 @@ check_machine() {
   [ "$memory" -ge $preset_memory_mb ] || preset=$chart/values-4gb.yaml
   disk=$(df --output=avail --block-size=1M "$root/var" | tail -n 1 | tr -d ' ')
   [ "$disk" -ge $min_disk_mb ] || fail "/var has $disk MB free; images, logs and artifacts need $min_disk_mb"
-  ports=(6443) # the API server
-  [ "$edge" = existing ] || ports+=(80 443) # k3s serves them without listening
+  ports=(80 443 6443) # k3s opens 80 and 443 without listening, and 6443 itself
+  [ "$edge" != existing ] || ports=(6443)
   for port in "${ports[@]}"; do
     listener=$(ss -Hltnp "sport = :$port" | grep -v '"k3s' || true)
     [ -z "$listener" ] || fail "port $port is in use; stop the program first: $listener"
@@ -239,11 +239,9 @@ if [ -n "$firewall" ]; then
   say "setting up the firewall"
   if [ "$edge" = existing ]; then adapt_firewall; else install_firewall; fi
 fi
-say "installing helm $helm_version"
-install_helm
 export KUBECONFIG=${KUBECONFIG:-$root/etc/rancher/k3s/k3s.yaml}
 switched=''
-if [ "$edge" = existing ] && [ ! -e "$root$edge_config" ] && kubectl get ingress --namespace "$namespace" slipway-launcher >/dev/null 2>&1; then
+if [ "$edge" = existing ] && [ -n "$(kubectl --namespace "$namespace" get ingress slipway-launcher --ignore-not-found -o name 2>/dev/null)" ]; then
   # First the release gives up its Ingress and Middleware: helm cannot upgrade it after k3s deleted their kinds.
   say "moving Slipway behind the existing Traefik"
   install_slipway
@@ -256,6 +254,8 @@ configure_edge
 [ -z "$restart$changed" ] || ! systemctl is-active --quiet k3s || run systemctl restart k3s
 run "$here/k3s.sh"
 [ -z "$switched" ] || release_traefik
+say "installing helm $helm_version"
+install_helm
 # An existing release keeps its values, such as the image tag.
 if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi
 say "installing Slipway"
