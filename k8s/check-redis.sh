@@ -13,10 +13,10 @@ case ${1:-} in
 esac
 rendered=$1 pull_secret=${2:-} name=slipway-redis-check seconds=60
 if grep -qx '  name: slipway-redis' "$rendered"; then exit; fi
-image=$(sed -nE 's/^ *image: "?([^" ]*)"?$/\1/p' "$rendered" | head -n 1) # the launcher's: the same in every service
-secret=$(sed -nE 's/.*secretKeyRef: \{name: ([^,]+), key: REDIS_URL,.*/\1/p' "$rendered" | head -n 1)
-url=$(sed -nE 's/^ *REDIS_URL: "(.*)"$/\1/p' "$rendered" | head -n 1)
-if [ -n "$secret" ]; then value="valueFrom: {secretKeyRef: {name: $secret, key: REDIS_URL}}"; else value="value: \"$url\""; fi
+first() { sed -nE "/$1/{s/$1/\1/p;q;}" "$rendered"; } # what the group in this expression matches first
+image=$(first '^ *image: "?([^" ]*)"?$') # the launcher's: the same in every service
+secret=$(first '^.*secretKeyRef: \{name: ([^,]+), key: REDIS_URL,.*$')
+if [ -n "$secret" ]; then value="valueFrom: {secretKeyRef: {name: $secret, key: REDIS_URL}}"; else value="value: \"$(first '^ *REDIS_URL: "(.*)"$')\""; fi
 
 # The policies of an earlier install know nothing of this Redis, so the pod has a policy of its own.
 manifest() {

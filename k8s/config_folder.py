@@ -245,9 +245,7 @@ def _chart_values(variables: dict[str, str], errors: list[str]) -> dict[str, Any
 
 def _elsewhere(name: str) -> str:
     if name == "REDIS_URL":
-        return (
-            ".env: REDIS_URL is used only with install.sh --redis external; otherwise the chart installs a Redis of its own"
-        )
+        return ".env: REDIS_URL is used only with install.sh --redis external; by default, the chart installs a Redis"
     return f".env: {name} is ignored, because the chart sets it"
 
 

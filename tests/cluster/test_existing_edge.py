@@ -1,7 +1,7 @@
 """Beside what a server already runs: n8n with its Redis and a Traefik in Docker, whose route must keep working.
 
-The daemon is Debian's Docker, the Traefik that of the other tests, in a container on a bridge of Docker's. k3s itself, whose
-Traefik and load balancer bootstrap.sh switches off, is not part of it.
+Docker is Debian's, and Traefik the one of the other tests, here in a container. k3s itself, whose Traefik and load
+balancer bootstrap.sh disables, is not part of it.
 """
 
 from __future__ import annotations
@@ -65,33 +65,14 @@ def client(docker: Docker, server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-def install(server: Server, *args: str, fails: bool = False) -> str:
-    """Install beside the existing Traefik, with its Redis."""
-    values = str(server.directory / "pipelines.yaml")
-    options = ["--host", HOST, "--edge", "existing", "--edge-network", NETWORK, "--redis", "external"]
-    return server.install("--config", str(server.config), "--values", values, *options, *args, fails=fails)
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("redis://redis:6379/5", "redis does not resolve in a pod"),
-        (f"redis://{GATEWAY}:6379/99", f"Redis at {GATEWAY}:6379 refused database 99"),
-        (f"redis://{GATEWAY}:6380/5", f"no response from Redis at {GATEWAY}:6380"),
-    ],
-)
-def test_redis_that_pods_cannot_use_is_reported_before_anything_changes(url: str, message: str, server: Server) -> None:
-    server.write_env(REDIS_URL=url)
-    output = install(server, fails=True)
-    assert message in output and "Nothing was changed" in output
-    assert server.json("get", "deployments")["items"] == []
-
-
 def test_n8n_and_the_firewall_are_untouched_by_an_install(server: Server, docker: Docker) -> None:
     before = docker.firewall()
+    assert any("-j DOCKER" in rule for rule in before)
     server.write_env(REDIS_URL=f"redis://{GATEWAY}:6379/5")
+    values = str(server.directory / "pipelines.yaml")
+    options = ["--host", HOST, "--edge", "existing", "--edge-network", NETWORK, "--redis", "external"]
     with Poller(docker) as poller:
-        output = install(server)
+        output = server.install("--config", str(server.config), "--values", values, *options)
     assert f"Redis responds at {GATEWAY}:6379, database 5" in output
     assert "does not respond yet" not in output
     assert (poller.failures, poller.responses > 10) == ([], True)
@@ -119,12 +100,12 @@ def test_runs_are_kept_in_the_given_database(docker: Docker, client: httpx.Clien
     assert "db5:" in keyspace and "db0:" not in keyspace
 
 
-def test_later_install_keeps_the_route(docker: Docker, server: Server, client: httpx.Client) -> None:
-    route = docker.routes / "slipway.yaml"
-    before = route.stat().st_mtime_ns
-    server.install("--host", HOST)
-    assert route.stat().st_mtime_ns == before
-    assert client.get("/health").is_success
+def test_redis_is_checked_from_a_pod(server: Server) -> None:
+    rendered = server.directory / "rendered"
+    rendered.write_text('image: localhost/slipway:test\nREDIS_URL: "redis://redis:6379/5"\n')
+    assert "redis does not resolve in a pod" in server.run("check-redis.sh", str(rendered), fails=True)
+    left = server.json("get", "pods,networkpolicies")["items"]
+    assert "slipway-redis-check" not in {each["metadata"]["name"] for each in left}
 
 
 def test_uninstall_removes_the_route_and_leaves_n8n(docker: Docker, server: Server, client: httpx.Client) -> None:

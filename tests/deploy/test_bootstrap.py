@@ -263,7 +263,9 @@ def test_k3s_gives_up_its_traefik_and_takes_it_back(machine: Machine) -> None:
 
 
 def test_release_moves_before_k3s_deletes_the_kinds_of_its_ingress(machine: Machine) -> None:
-    machine.program("kubectl", machine.kubectl_of_k3s('case "$*" in *"get ingress"*) echo ingress/slipway-launcher ;; esac'))
+    machine.program(
+        "kubectl", machine.kubectl_of_k3s('case "$*" in *"get ingress"*) echo ingress/slipway-launcher ;; esac')
+    )
     output = machine.bootstrap("--dry-run", "--edge", "existing").stdout
     moves, switches = output.index("k8s/install.sh"), output.index(f"write /{EDGE}")
     assert moves < switches < output.index("k8s/k3s.sh") < output.index("patch service traefik")

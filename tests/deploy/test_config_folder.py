@@ -72,7 +72,9 @@ def test_example_env_is_valid_once_its_secret_is_set(folder: Path) -> None:
     assert any("CORS_ORIGINS is still the example" in note for note in config.notes)
 
 
-@pytest.mark.parametrize(("url", "port"), [("redis://172.18.0.1/5", 6379), ("rediss://:p%40ss@redis.example:6380/0", 6380)])
+@pytest.mark.parametrize(
+    ("url", "port"), [("redis://172.18.0.1/5", 6379), ("rediss://:p%40ss@redis.example:6380/0", 6380)]
+)
 def test_external_redis_gives_its_port_to_the_network_policies_and_its_password_to_no_run(
     folder: Path, url: str, port: int
 ) -> None:

@@ -33,7 +33,7 @@ class Routed(httpx.HTTPTransport):
 
 
 class Authority:
-    """The authority in its own namespace. `root` trusts the certificates that it issues, `certificate` is its server's."""
+    """The authority in its own namespace. `root` trusts the certificates that it issues; `certificate` is its own."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -1,7 +1,7 @@
 """A server that runs n8n already: Docker, n8n's network with its Redis, and a Traefik on ports 80 and 443.
 
-Docker runs in the network of the tests' node, as it does beside k3s on a server: its firewall rules and those of Kubernetes
-are in the same tables. The containers' programs are those of this machine.
+Docker runs in the network of the tests' node, as it does beside k3s on a server: its firewall rules and those of
+Kubernetes are in the same tables. The containers' programs are those of this machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SHORT_TIMEOUTS = [
 
 
 class Docker:
-    """Docker with n8n, Redis and Traefik; Traefik reads the files in `routes` and gets its certificates from `authority`."""
+    """Docker with n8n, Redis and Traefik, which reads the files in `routes` and gets certificates from `authority`."""
 
     def __init__(self, cluster: Cluster, authority: Authority, directory: Path) -> None:
         self._authority, self._directory = authority, directory
@@ -79,9 +79,7 @@ class Docker:
 
     def docker(self, *args: str, input: bytes | None = None) -> str:
         """Run Docker's command line."""
-        done = subprocess.run(
-            [*self.cli.split(), *args], input=input, capture_output=True, timeout=COMMAND_SECONDS
-        )
+        done = subprocess.run([*self.cli.split(), *args], input=input, capture_output=True, timeout=COMMAND_SECONDS)
         assert done.returncode == 0, f"docker {' '.join(args)}: {done.stderr.decode()}"
         return done.stdout.decode()
 

@@ -198,4 +198,3 @@ class Edge:
                 return client.get(f"{scheme}://{HOST}{path}").status_code
         except httpx.TransportError:
             return None
-
