@@ -74,7 +74,7 @@ class Docker:
     def firewall(self) -> list[str]:
         """Return the node's firewall rules, except those of Kubernetes and of the network of its pods."""
         rules = self.node("iptables-save").splitlines()
-        own = re.compile(r"KUBE-|CNI-|cali-|^#|^:|^COMMIT")
+        own = re.compile(r"KUBE-|CNI-|^#|^:|^COMMIT")
         return [rule for rule in rules if not own.search(rule)]
 
     def docker(self, *args: str, input: bytes | None = None) -> str:
