@@ -8,6 +8,10 @@
 #   --host NAME           the public host name; it must resolve to this server to get a certificate
 #   --images PREFIX       the images: PREFIX/runner and PREFIX/pipeline
 #   --image-tag TAG       their tag (default: latest, or the current one)
+#   --edge EDGE           `k3s`: k3s's own Traefik serves ports 80 and 443. `existing`: a Traefik on this server does already,
+#                         for example in Docker. Then k3s gets none, Slipway's route is written to
+#                         /etc/slipway/traefik/slipway.yaml, and of the firewall only what k3s's pods need is added
+#                         (default: k3s, or the current one)
 #   --deploy-key KEY      the public SSH key for deployments, on one line: "ssh-ed25519 AAAA… ci"
 #   --no-firewall         do not configure ufw, for example if the provider has a firewall
 #   --dry-run             print what would be done, without doing it
@@ -29,19 +33,21 @@ root=${BOOTSTRAP_ROOT:-} # another root folder for files, for tests
 # The cluster is the one that this script installs, whatever else this account uses.
 export KUBECONFIG=$root/etc/rancher/k3s/k3s.yaml PATH=$root/usr/local/bin:$PATH
 umask 022
+edge_config=/etc/rancher/k3s/config.yaml.d/edge.yaml
 
-config='' host='' images='' key='' firewall=1 dry='' more=()
+config='' host='' images='' edge='' key='' firewall=1 dry='' more=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
     --no-firewall) firewall='' ;;
     --dry-run) dry=1 ;;
-    --config | --host | --images | --image-tag | --deploy-key | --values | --set | --timeout)
+    --config | --host | --images | --image-tag | --edge | --edge-network | --redis | --deploy-key | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
         --config) config=$2 ;;
         --host) host=$2 ;;
         --images) images=${2%/} ;;
+        --edge) edge=$2 ;;
         --deploy-key) key=$2 ;;
         *) more+=("$1" "$2") ;;
       esac
@@ -58,12 +64,13 @@ check_options() {
   [ -n "$images" ] || wrong "--images is missing: ghcr.io/OWNER/REPOSITORY, where the workflow pushes them"
   [[ $host =~ ^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$ ]] || wrong "--host: $host is not a host name, for example runner.example.com"
   [[ $images =~ ^[a-z0-9.:-]+(/[a-z0-9._-]+)+$ ]] || wrong "--images: $images is not an image prefix; use lower-case letters only"
+  [[ $edge =~ ^(k3s|existing)?$ ]] || wrong "--edge is k3s or existing, not $edge"
   [[ -z $key || $key =~ ^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp256|sk-ssh-ed25519@openssh.com)\ [A-Za-z0-9+/=]+(\ [^\"]*)?$ ]] ||
     wrong "--deploy-key is not a public key on one line; use the content of a file such as id_ed25519.pub"
 }
 
 check_machine() {
-  local id version controller memory disk port listener
+  local id version controller memory disk port ports listener network used
   [ "$(id -u)" = 0 ] || [ -n "$dry" ] || fail "needs root: sudo $0 …"
   id=$(sed -n 's/^ID=//p' "$root/etc/os-release" | tr -d '"')
   version=$(sed -n 's/^VERSION_ID=//p' "$root/etc/os-release" | tr -d '"')
@@ -88,9 +95,15 @@ check_machine() {
   [ "$memory" -ge $preset_memory_mb ] || preset=$chart/values-4gb.yaml
   disk=$(df --output=avail --block-size=1M "$root/var" | tail -n 1 | tr -d ' ')
   [ "$disk" -ge $min_disk_mb ] || fail "/var has $disk MB free; images, logs and artifacts need $min_disk_mb"
-  for port in 80 443 6443; do # k3s opens 80 and 443 without listening, and 6443 itself
+  ports=(80 443 6443) # k3s opens 80 and 443 without listening, and 6443 itself
+  [ "$edge" != existing ] || ports=(6443)
+  for port in "${ports[@]}"; do
     listener=$(ss -Hltnp "sport = :$port" | grep -v '"k3s' || true)
     [ -z "$listener" ] || fail "port $port is in use; stop the program first: $listener"
+  done
+  for network in $pods $services; do # Docker may have been given the same
+    used=$(ip -4 route show root $network | grep -vE ' dev (cni0|flannel)' || true)
+    [ -z "$used" ] || fail "k3s needs $network for itself, but this server already uses it: $used"
   done
 }
 
@@ -116,14 +129,25 @@ put() { # PATH MODE: writes standard input to the file
 }
 
 install_packages() {
-  local package missing=()
-  for package in ca-certificates curl python3 ${firewall:+ufw}; do
+  local package packages=(ca-certificates curl python3) missing=()
+  [ "$edge" = existing ] || packages+=(${firewall:+ufw})
+  for package in "${packages[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   # A new server updates itself for some minutes, and locks apt meanwhile.
   run apt-get update -qq -o DPkg::Lock::Timeout=300
   run env DEBIAN_FRONTEND=noninteractive apt-get install -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}"
+}
+
+# The server's own firewall stays as it is. Where ufw is active, it would stop the traffic of pods.
+adapt_firewall() {
+  if ! ufw status 2>/dev/null | grep -qx 'Status: active'; then
+    say "ufw is not active, leaving the firewall unchanged. Close port 6443, the API server, to the internet"
+    return
+  fi
+  run ufw allow from $pods comment "k3s pods"
+  run ufw allow from $services comment "k3s services"
 }
 
 install_firewall() {
@@ -176,20 +200,55 @@ install_deploy_user() {
   chown -R "$deploy_user:$deploy_user" "$root$home/.ssh" "$root$home/.kube"
 }
 
+# Writes which Traefik serves ports 80 and 443 into k3s's configuration; sets `changed` if it differs.
+configure_edge() {
+  if [ "$edge" = existing ]; then
+    put $edge_config 600 <"$here/k3s-existing-edge.yaml"
+  elif [ -e "$root$edge_config" ]; then
+    run rm "$root$edge_config"
+  fi
+}
+
+# Kubernetes deletes the Service of k3s's Traefik only after the load balancer of k3s released it, which no longer runs.
+release_traefik() {
+  [ -n "$dry" ] || [ -n "$(kubectl --namespace kube-system get service traefik --ignore-not-found -o name)" ] || return 0
+  run kubectl --namespace kube-system patch service traefik --type=merge --patch '{"metadata": {"finalizers": null}}'
+}
+
+install_slipway() {
+  run "$here/install.sh" --config "$config" --host "$host" --images "$images" --edge "$edge" "${more[@]}"
+}
+
 check_options
+if [ -z "$edge" ]; then
+  edge=k3s
+  [ ! -e "$root$edge_config" ] || edge=existing
+fi
 check_machine
 say "installing packages"
 install_packages
 if [ -z "$dry" ] || command -v python3 >/dev/null; then python3 "$here/config.py" "$config" --check; fi
-if [ -n "$firewall" ]; then say "setting up the firewall" && install_firewall; fi
+if [ -n "$firewall" ]; then
+  say "setting up the firewall"
+  if [ "$edge" = existing ]; then adapt_firewall; else install_firewall; fi
+fi
+switched=''
+if [ "$edge" = existing ] && [ -n "$(kubectl --namespace "$namespace" get ingress slipway-launcher --ignore-not-found -o name 2>/dev/null)" ]; then
+  # First the release gives up its Ingress and Middleware: helm cannot upgrade it after k3s deleted their kinds.
+  say "moving Slipway behind the existing Traefik"
+  install_slipway
+  switched=1
+fi
 say "installing k3s"
+configure_edge
 run "$here/k3s.sh"
+[ -z "$switched" ] || release_traefik
 say "installing helm $helm_version"
 install_helm
 # An existing release keeps its values, such as the image tag.
 if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi
 say "installing Slipway"
-run "$here/install.sh" --config "$config" --host "$host" --images "$images" "${more[@]}"
+install_slipway
 if [ -n "$key" ] || [ -e "$root/home/$deploy_user/.kube/config" ]; then
   say "setting up the user $deploy_user"
   install_deploy_user

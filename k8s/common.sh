@@ -7,6 +7,7 @@ chart=$checkout/charts/slipway
 namespace=${NAMESPACE:-slipway}
 release=slipway
 launcher=deployment/slipway-launcher
+edge_file=${EDGE_FILE:-/etc/slipway/traefik/slipway.yaml} # for a Traefik outside the cluster
 
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
 fail() {

@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for the launcher's rules in this checkout
 from launcher.domain.setting_rules import MAKE_ONE, RULES, Unusable, checked, number, strong_secret
@@ -26,7 +27,7 @@ MASTER_CV = "slipway-master-cv"
 LABELS = {"app.kubernetes.io/part-of": "slipway", "slipway.dev/config": "true"}
 CREDENTIALS_FOLDER = "/app/credentials"
 
-LAUNCHER_SECRETS = ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI")
+LAUNCHER_SECRETS = ("RUNNER_API_SECRET", "RUNNER_API_SECRET_PREVIOUS", "MONGODB_URI", "REDIS_URL")
 """The launcher's variables in `slipway-env`; of these, only MONGODB_URI is passed to runs, if they have none."""
 RUNS_URI = "PIPELINE_MONGODB_URI"
 """The MONGODB_URI of runs."""
@@ -245,15 +246,14 @@ def _chart_values(variables: dict[str, str], errors: list[str]) -> dict[str, Any
             errors.append(f".env: {exc}")
         group, key = path.split(".")
         values.setdefault(group, {})[key] = value
+    if url := variables.get("REDIS_URL"):  # for the network policies, with install.sh --redis external
+        values["redis"] = {"externalPort": urlsplit(url).port or 6379}
     return values
 
 
 def _elsewhere(name: str) -> str:
     if name == "REDIS_URL":
-        return (
-            ".env: REDIS_URL is ignored, because the chart deploys Redis. To use another one: "
-            "--set redis.enabled=false --set redis.externalUrl=redis://…"
-        )
+        return ".env: REDIS_URL is used only with install.sh --redis external; by default, the chart installs a Redis"
     return f".env: {name} is ignored, because the chart sets it"
 
 

@@ -5,7 +5,11 @@
 #
 #   --config FOLDER     .env, master-cv.md and, optionally, credentials/ and registry.json, see k8s/config.py;
 #                       without it, Secrets stay unchanged
-#   --host NAME         make it accessible at https://NAME through k3s's Traefik, with a Let's Encrypt certificate
+#   --host NAME         make it accessible at https://NAME through Traefik, with a Let's Encrypt certificate
+#   --edge EDGE         the Traefik that does this: `k3s`, or `existing`, which serves ports 80 and 443 already, for example
+#                       in Docker; its configuration is written to /etc/slipway/traefik/slipway.yaml
+#   --edge-network NET  the existing Traefik's Docker network, by name or as CIDR, or `host` (default: n8n-prod_default)
+#   --redis REDIS       `own`, installed with the chart, or `external`: the one at REDIS_URL in .env, checked from a pod
 #   --images PREFIX     the images PREFIX/runner and PREFIX/pipeline, for example ghcr.io/OWNER/REPOSITORY
 #   --image-tag TAG     their tag: a commit's SHA, as pushed by the workflow, or latest
 #   --values FILE       chart values, for example charts/slipway/values-4gb.yaml; can be repeated
@@ -18,15 +22,18 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-config='' host='' images='' tag='' timeout=300 files=() changes=()
+config='' host='' edge='' edge_network='' redis='' images='' tag='' timeout=300 files=() changes=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
-    --config | --host | --images | --image-tag | --values | --set | --timeout)
+    --config | --host | --edge | --edge-network | --redis | --images | --image-tag | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
         --config) config=$2 ;;
         --host) host=$2 ;;
+        --edge) edge=$2 ;;
+        --edge-network) edge_network=$2 ;;
+        --redis) redis=$2 ;;
         --images) images=${2%/} ;;
         --image-tag) tag=$2 ;;
         --values)
@@ -42,6 +49,8 @@ while [ $# -gt 0 ]; do
   esac
 done
 [[ $timeout =~ ^[0-9]+$ ]] || wrong "--timeout takes seconds, not $timeout"
+[[ $edge =~ ^(k3s|existing)?$ ]] || wrong "--edge is k3s or existing, not $edge"
+[[ $redis =~ ^(own|external)?$ ]] || wrong "--redis is own or external, not $redis"
 [[ -z $tag || $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] || wrong "--image-tag: $tag is not a valid tag"
 need kubectl helm python3
 
@@ -123,13 +132,48 @@ node_addresses() {
   } | awk -F . 'NF == 4 && $1 != 127 && /^[0-9.]+$/ {print $0 "/32"}' | sort -u | paste -s -d ,
 }
 
+behind_existing_traefik() { # the release, since an earlier install
+  helm_ get values "$release" --output json 2>/dev/null | python3 -c '
+import json, sys
+values = json.load(sys.stdin) or {}
+sys.exit(not values.get("ingress", {}).get("external", {}).get("enabled"))' 2>/dev/null
+}
+
+# The IPv4 networks from which the existing Traefik connects.
+edge_networks() {
+  case $edge_network in
+    host) ;; # as a process of the node, whose access to its pods no network policy restricts
+    */*) echo "$edge_network" ;;
+    *)
+      need docker
+      docker network inspect "$edge_network" --format '{{range .IPAM.Config}}{{println .Subnet}}{{end}}' | awk '/^[0-9.]+\/[0-9]+$/' | paste -s -d , ||
+        fail "Docker has no network $edge_network; --edge-network takes the one that Traefik is in, see: docker network ls"
+      ;;
+  esac
+}
+
+write_edge_file() {
+  kube get configmap slipway-traefik -o jsonpath='{.data.slipway\.yaml}' >"$work/slipway.yaml"
+  if mkdir -p "$(dirname "$edge_file")" 2>/dev/null && [ -w "$(dirname "$edge_file")" ]; then
+    if cmp --silent "$work/slipway.yaml" "$edge_file"; then return; fi
+    install -m 644 "$work/slipway.yaml" "$edge_file.new"
+    mv "$edge_file.new" "$edge_file"
+    say "wrote $edge_file"
+  elif ! cmp --silent "$work/slipway.yaml" "$edge_file"; then
+    say "$edge_file must contain the following; this account cannot write it:"
+    cat "$work/slipway.yaml"
+  fi
+}
+
 make_namespace
 [ -z "$config" ] || NAMESPACE=$namespace python3 "$here/config.py" "$config"
 for secret in slipway-env slipway-pipeline slipway-credentials; do
   kube get secret "$secret" -o name >/dev/null || fail "the Secret $secret is missing; use --config FOLDER"
 done
 repair_release
-[ -z "$host" ] || configure_traefik
+given_edge=$edge
+if [ -z "$edge" ] && behind_existing_traefik; then edge=existing; fi
+if [ -n "$host" ] && [ "$edge" != existing ]; then configure_traefik; fi
 
 options=(--set "secrets.existing=slipway-env" --set "secrets.pipeline=slipway-pipeline"
   --set "secrets.credentials=slipway-credentials" --set "secrets.masterCv=slipway-master-cv")
@@ -137,7 +181,22 @@ registry=$(kube get secret slipway-registry --ignore-not-found -o name)
 [ -z "$registry" ] || options+=(--set "imagePullSecrets={slipway-registry}")
 [ -z "$images" ] || options+=(--set "image.repository=$images/runner" --set "pipelineImage.repository=$images/pipeline")
 [ -z "$tag" ] || options+=(--set-string "image.tag=$tag" --set-string "pipelineImage.tag=$tag")
-[ -z "$host" ] || options+=(--set "ingress.enabled=true" --set "ingress.host=$host")
+[ -z "$host" ] || options+=(--set "ingress.host=$host")
+if [ "$edge" = existing ]; then
+  options+=(--set "ingress.enabled=false" --set "ingress.external.enabled=true")
+  # An account for deployments cannot ask Docker: the networks of the earlier install are kept.
+  if [ -n "$given_edge$edge_network" ]; then
+    edge_network=${edge_network:-n8n-prod_default}
+    networks=$(edge_networks)
+    options+=(--set "ingress.external.networks={$networks}")
+  fi
+elif [ -n "$host" ]; then
+  options+=(--set "ingress.enabled=true" --set "ingress.external.enabled=false")
+fi
+case $redis in
+  own) options+=(--set "redis.enabled=true" --set "redis.externalUrl=" --set "redis.externalUrlSecret=") ;;
+  external) options+=(--set "redis.enabled=false" --set "redis.externalUrl=" --set "redis.externalUrlSecret=slipway-env") ;;
+esac
 nodes=$(node_addresses)
 [ -z "$nodes" ] || options+=(--set "networkPolicy.nodeAddresses={$nodes}")
 upgrade=(upgrade --install "$release" "$chart" --reset-then-reuse-values "${files[@]}" "${options[@]}" "${changes[@]}" --timeout "${timeout}s")
@@ -145,7 +204,7 @@ upgrade=(upgrade --install "$release" "$chart" --reset-then-reuse-values "${file
 say "validating the chart against the cluster and pulling images"
 helm_ "${upgrade[@]}" --dry-run=server --hide-secret >"$work/rendered"
 "$here/pull-images.sh" "$work/rendered" "${registry:+slipway-registry}"
-
+"$here/check-redis.sh" "$work/rendered" "${registry:+slipway-registry}"
 
 say "helm upgrade --install"
 deployed=$(helm_ list --deployed --short --filter "^$release\$")
@@ -160,7 +219,17 @@ helm_ test "$release" --timeout 120s >"$work/said" 2>&1 || {
   kube logs "pod/slipway-test" --tail=5 >&2 || true
   fail "Slipway is running but not healthy; see docs/how-to/troubleshoot.md"
 }
-if [ -n "$host" ]; then
+if [ "$edge" = existing ]; then write_edge_file; fi
+if [ -n "$host" ] && [ "$edge" = existing ]; then
+  say "waiting for https://$host/health"
+  curl --silent --fail --output /dev/null --retry 10 --retry-delay 2 --retry-all-errors --max-time 10 "https://$host/health" || cat <<TRAEFIK
+  https://$host/health does not respond yet. Does the name resolve to this server, and does Traefik read $edge_file?
+  Once, add this to Traefik in its compose file, and start it again:
+    command:  --providers.file.directory=/etc/traefik/slipway
+    volumes:  $(dirname "$edge_file"):/etc/traefik/slipway:ro
+  Does it have the entry point and the certificate resolver that the file names? docs/how-to/deploy-beside-an-existing-traefik.md
+TRAEFIK
+elif [ -n "$host" ]; then
   say "waiting for https://$host/health (its first certificate takes up to two minutes)"
   curl --silent --show-error --fail --output /dev/null --retry 24 --retry-delay 5 --retry-all-errors --max-time 10 "https://$host/health" ||
     fail "Slipway runs, but https://$host/health does not respond. Does the name resolve to this server, and are ports 80 and 443 open?"

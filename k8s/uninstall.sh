@@ -30,7 +30,8 @@ where=(--namespace "$namespace")
 # Runs first, while the operator can record their outcome. Foreground: a Job is deleted after its pods.
 step "deleting runs" 100 kubectl "${where[@]}" delete jobs --selector=slipway.dev/run --cascade=foreground --timeout=90s
 step "uninstalling the release" 130 helm "${where[@]}" uninstall "$release" --ignore-not-found --cascade foreground --wait --timeout 120s
-step "deleting temporary pods" 40 kubectl "${where[@]}" delete pod slipway-test slipway-pull --ignore-not-found --timeout=30s
+step "deleting temporary pods" 40 kubectl "${where[@]}" delete pod slipway-test slipway-pull slipway-redis-check --ignore-not-found --timeout=30s
+if [ -e "$edge_file" ]; then step "deleting Slipway's route from the existing Traefik" 10 rm "$edge_file"; fi
 [ -n "$keep" ] || step "deleting Secrets and the master CV" 40 kubectl "${where[@]}" delete secrets,configmaps --selector=slipway.dev/config --timeout=30s
 
 say "kept:"

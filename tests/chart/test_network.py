@@ -19,12 +19,29 @@ from cluster.reachability import (
     REACHED_BY,
     REACHED_BY_WITH_EVERYTHING,
     SERVICES,
+    Peer,
     pairs,
     parsed,
 )
 
 from .conftest import EVERYTHING, Objects
 from .simulation import Traffic, allowed
+
+DOCKER = {"docker": Peer(address="172.18.0.3"), "other-docker": Peer(address="172.19.0.3")}
+EVERYONE = PEERS | DOCKER
+
+# What changes beside an existing Traefik in Docker, with its Redis.
+REACHED_BY_BESIDE_DOCKER = REACHED_BY | {
+    "launcher 8000": {"traefik", "helm-test", "docker"},
+    "redis 6379": set(),
+    "docker 6379": SERVICES,
+    "docker 5678": set(),
+    "docker 443": SERVICES,
+}
+BESIDE_DOCKER = (
+    f"networkPolicy.nodeAddresses={{{NODE}/32}},ingress.host=runner.example.com,ingress.external.enabled=true,"
+    "ingress.external.networks={172.18.0.0/16},redis.enabled=false,redis.externalUrlSecret=slipway-env"
+)
 
 
 def table(
@@ -33,7 +50,7 @@ def table(
     policies = [
         each | {"metadata": {**each["metadata"], "namespace": "slipway"}} for each in _policies(objects(*given))
     ]
-    tried = pairs(destinations)
+    tried = pairs(destinations, OUTSIDE | DOCKER.keys())
     answers = allowed(programs / "cyclonus", policies, [_traffic(*each) for each in tried], folder)
     found: dict[str, set[str]] = {destination: set() for destination in destinations}
     for (source, destination), through in zip(tried, answers, strict=True):
@@ -47,6 +64,7 @@ def table(
     [
         (REACHED_BY, (f"networkPolicy.nodeAddresses={{{NODE}/32}}",)),
         (REACHED_BY_WITH_EVERYTHING, ("", EVERYTHING)),
+        (REACHED_BY_BESIDE_DOCKER, (BESIDE_DOCKER,)),
     ],
 )
 def test_policies_allow_exactly_the_table(
@@ -77,7 +95,7 @@ def test_everything_is_allowed_without_policies(
     objects: Callable[..., Objects], programs: Path, tmp_path: Path
 ) -> None:
     found = table(objects, programs, tmp_path, ["redis 6379", "api 443"], "networkPolicy.enabled=false")
-    assert found == {"redis 6379": INSIDE - {"redis"} | OUTSIDE, "api 443": INSIDE}
+    assert found == {"redis 6379": INSIDE - {"redis"} | OUTSIDE | DOCKER.keys(), "api 443": INSIDE}
 
 
 def test_peers_have_the_labels_of_the_charts_pods(objects: Callable[..., Objects]) -> None:
@@ -96,4 +114,4 @@ def _policies(found: Objects) -> list[dict[str, Any]]:
 
 def _traffic(source: str, destination: str) -> Traffic:
     peer, port, protocol = parsed(destination)
-    return Traffic(source=PEERS[source], destination=PEERS[peer], port=port, protocol=protocol)
+    return Traffic(source=EVERYONE[source], destination=EVERYONE[peer], port=port, protocol=protocol)

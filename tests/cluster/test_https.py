@@ -22,7 +22,8 @@ from cluster.cluster import Cluster
 from cluster.runs import until
 from cluster.scenario import process_posting
 from cluster.viewers import Viewer
-from launching.edge import HOST, K3S_ARGUMENTS, Edge, make_certificate
+from launching.authority import make_certificate
+from launching.edge import HOST, K3S_ARGUMENTS, Edge
 from launching.release import TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer

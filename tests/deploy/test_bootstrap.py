@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
@@ -55,6 +56,7 @@ class Machine:
         self.program("kubectl", self.kubectl_of_k3s())
         self.program("systemctl", f'[ "$1" != is-active ] && echo "systemctl $*" >> {self.calls}')
         self.program("id", '[ "$1" = -u ] && echo 0')
+        self.program("ip", "exit 0")  # no route
 
     def describe(self, system: str = "debian", version: str = "12", memory_mb: int = 4000) -> None:
         (self.root / "etc/os-release").write_text(f'ID={system}\nVERSION_ID="{version}"\n')
@@ -122,6 +124,10 @@ def machine(tmp_path: Path) -> Machine:
         (
             ["--config", "c", "--host", "h.example.com", "--images", "ghcr.io/me/x", "--deploy-key", "AAAA"],
             "not a public key",
+        ),
+        (
+            ["--config", "c", "--host", "h.example.com", "--images", "ghcr.io/me/x", "--edge", "traefik"],
+            "--edge is k3s or existing, not traefik",
         ),
         (["--config"], "--config needs a value"),
         (["--hots", "x"], "--hots is unknown"),
@@ -205,6 +211,58 @@ def test_larger_machine_gets_the_larger_preset_and_firewall_is_optional(machine:
     machine.describe(memory_mb=7900)
     output = machine.bootstrap("--dry-run", "--no-firewall").stdout
     assert "values-8gb.yaml" in output and "ufw" not in output
+
+
+EDGE = "etc/rancher/k3s/config.yaml.d/edge.yaml"
+TRAEFIK_ON_80 = """echo 'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("docker-proxy",pid=1,fd=6))'"""
+
+
+def test_existing_traefik_keeps_ports_and_firewall(machine: Machine) -> None:
+    machine.program("ss", f'case "$*" in *:80) {TRAEFIK_ON_80} ;; esac')
+    assert "port 80 is in use" in machine.bootstrap("--dry-run").stderr
+    done = machine.bootstrap("--dry-run", "--edge", "existing", "--edge-network", "proxy", "--redis", "external")
+    assert done.returncode == 0, done.stderr
+    assert f"write /{EDGE} (600)" in done.stdout
+    assert "--edge existing --values" in done.stdout
+    assert "--edge-network proxy --redis external" in done.stdout
+    assert "ufw is not active, leaving the firewall unchanged" in done.stdout and "ufw allow" not in done.stdout
+
+
+def test_active_ufw_allows_only_pods_and_services_beside_an_existing_traefik(machine: Machine) -> None:
+    machine.program("ufw", "echo 'Status: active'")
+    output = machine.bootstrap("--dry-run", "--edge", "existing").stdout
+    found = re.findall(r"^  ufw (.*) comment", output, re.MULTILINE)
+    assert found == ["allow from 10.42.0.0/16", "allow from 10.43.0.0/16"]
+    assert "ufw default" not in output and "ufw --force" not in output
+
+
+def test_network_that_the_server_already_uses_is_reported(machine: Machine) -> None:
+    machine.program("ip", "echo '10.42.3.0/24 dev br-1234 proto kernel scope link src 10.42.3.1'")
+    done = machine.bootstrap("--dry-run")
+    assert done.returncode == 1 and "k3s needs 10.42.0.0/16" in done.stderr and "br-1234" in done.stderr
+    machine.program("ip", "echo '10.42.0.0/24 dev cni0 proto kernel scope link src 10.42.0.1'")  # k3s's own
+    assert machine.bootstrap("--dry-run").returncode == 0
+
+
+def test_k3s_gives_up_its_traefik_and_takes_it_back(machine: Machine) -> None:
+    machine.program("curl", "exit 22")  # the download of k3s fails, so each run ends there
+    machine.bootstrap("--edge", "existing")
+    written = machine.root / EDGE
+    assert yaml.safe_load(written.read_text()) == {"disable+": ["traefik", "servicelb"]}
+    machine.bootstrap()
+    assert written.exists(), "a later run keeps the choice"
+    machine.bootstrap("--edge", "k3s")
+    assert not written.exists()
+
+
+def test_release_moves_before_k3s_deletes_the_kinds_of_its_ingress(machine: Machine) -> None:
+    machine.program(
+        "kubectl", machine.kubectl_of_k3s('case "$*" in *"get ingress"*) echo ingress/slipway-launcher ;; esac')
+    )
+    output = machine.bootstrap("--dry-run", "--edge", "existing").stdout
+    moves, switches = output.index("k8s/install.sh"), output.index(f"write /{EDGE}")
+    assert moves < switches < output.index("k8s/k3s.sh") < output.index("patch service traefik")
+    assert output.count("k8s/install.sh") == 2
 
 
 @pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="k3s is pinned for these architectures")

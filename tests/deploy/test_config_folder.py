@@ -75,9 +75,22 @@ def test_example_env_is_valid_once_its_secret_is_set(folder: Path) -> None:
     assert "RUNNER_API_SECRET has fewer than 32 bytes" in errors(folder)
     (folder / ".env").write_text(example.replace("your-secret-here", SECRET))
     config = read(folder, KNOWN)
-    assert set(content(config, "slipway-env")) == {"RUNNER_API_SECRET"}
-    assert any("REDIS_URL is ignored" in note for note in config.notes)
+    assert set(content(config, "slipway-env")) == {"RUNNER_API_SECRET", "REDIS_URL"}
+    assert any("REDIS_URL is used only with install.sh --redis external" in note for note in config.notes)
     assert any("CORS_ORIGINS is still the example" in note for note in config.notes)
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("redis://172.18.0.1/5", 6379), ("rediss://:p%40ss@redis.example:6380/0", 6380)]
+)
+def test_external_redis_gives_its_port_to_the_network_policies_and_its_password_to_no_run(
+    folder: Path, url: str, port: int
+) -> None:
+    write(folder, f"REDIS_URL={url}\n")
+    config = read(folder, KNOWN)
+    assert config.values == {"redis": {"externalPort": port}}
+    assert content(config, "slipway-env")["REDIS_URL"] == url
+    assert content(config, "slipway-pipeline") == {}
 
 
 def test_every_setting_is_assigned() -> None:

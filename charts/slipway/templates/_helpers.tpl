@@ -11,6 +11,8 @@
 {{- define "slipway.cronJob" -}}slipway-example{{- end -}}
 {{- define "slipway.uninstall" -}}slipway-uninstall{{- end -}}
 {{- define "slipway.redirect" -}}slipway-https{{- end -}}
+{{- define "slipway.edge" -}}slipway-edge{{- end -}}
+{{- define "slipway.traefik" -}}slipway-traefik{{- end -}}
 {{- define "slipway.policy" -}}slipway-runs-{{ .Release.Namespace }}{{- end -}}
 {{- define "slipway.priorityClass" -}}slipway-services-{{ .Release.Namespace }}{{- end -}}
 {{- define "slipway.claim" -}}{{ .Values.data.existingClaim | default "slipway-data" }}{{- end -}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from launcher.cluster import labels
@@ -103,12 +103,12 @@ REACHED_BY_WITH_EVERYTHING = REACHED_BY | {
 }
 
 
-def pairs(destinations: Iterable[str]) -> list[tuple[str, str]]:
-    """Return each source with each destination: only pods inside the namespace have others' ports to try."""
+def pairs(destinations: Iterable[str], outside: Set[str] = frozenset(OUTSIDE)) -> list[tuple[str, str]]:
+    """Return each source with each destination: peers outside the namespace only try to reach the pods inside it."""
     return [
         (source, destination)
         for destination in destinations
-        for source in sorted(INSIDE | OUTSIDE if destination.split()[0] in INSIDE else INSIDE)
+        for source in sorted(INSIDE | outside if destination.split()[0] in INSIDE else INSIDE)
         if source != destination.split()[0]
     ]
 

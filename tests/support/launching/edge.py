@@ -6,11 +6,9 @@ Traefik gets the arguments that it has on k3s, and two more: the authority's add
 from __future__ import annotations
 
 import json
-import secrets
 import socket
 import ssl
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +18,10 @@ import httpx
 import yaml
 
 from cluster.cluster import HERE, Cluster, wait_for_service, wait_until
+from launching.authority import MANIFESTS, Authority, Routed
 from launching.service_process import ROOT
 
 HOST = "runner.example.test"
-MANIFESTS = HERE / "manifests"
 CONFIG = ROOT / "k8s/traefik.yaml"
 TRAEFIK = "--namespace=kube-system"
 START_SECONDS = 90
@@ -65,20 +63,6 @@ ANY_CERTIFICATE = _any_certificate()
 """For checking that Traefik responds at all: after its start it has only a self-signed certificate."""
 
 
-class Routed(httpx.HTTPTransport):
-    """Connects to one address for every host name, and still checks the certificate for that name."""
-
-    def __init__(self, address: str, trust: ssl.SSLContext) -> None:
-        super().__init__(verify=trust)
-        self._address = address
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.BaseTransport`."""
-        request.extensions = {**request.extensions, "sni_hostname": request.url.host}
-        request.url = request.url.copy_with(host=self._address)
-        return super().handle_request(request)
-
-
 class Edge:
     """Traefik and the authority, in the cluster."""
 
@@ -86,10 +70,9 @@ class Edge:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.authority_namespace = f"authority-{secrets.token_hex(4)}"
+        self.authority = Authority(cluster)
         self.address = ""
-        self._folder = tempfile.TemporaryDirectory()
-        self.root = Path(self._folder.name) / "root.pem"
+        self.root = self.authority.root
         self.trust = ssl.create_default_context()
 
     def __enter__(self) -> Self:
@@ -106,18 +89,15 @@ class Edge:
         options = ("--ignore-not-found", "--wait=false")
         self.cluster.kubectl("delete", f"--filename={MANIFESTS / 'traefik.yaml'}", *options)
         self.cluster.kubectl("delete", "configmap", "slipway-test-authority", TRAEFIK, *options)
-        self.cluster.kubectl("delete", "namespace", self.authority_namespace, *options)
-        self._folder.cleanup()
+        self.authority.remove()
 
     @property
     def arguments(self) -> list[str]:
         """Traefik's arguments on k3s, and the address of the test authority."""
-        acme = "--certificatesResolvers.letsencrypt.acme"
         return [
             *K3S_ARGUMENTS,
             *added_arguments(CONFIG.read_text()),
-            f"{acme}.caServer=https://{self._authority_name}:14000/dir",
-            f"{acme}.caCertificates=/authority/tls.crt",
+            *self.authority.traefik_arguments("/authority/tls.crt"),
         ]
 
     def configure(self, arguments: Sequence[str]) -> None:
@@ -182,10 +162,6 @@ class Edge:
         return self.cluster.kubectl("logs", "deployment/traefik", TRAEFIK)
 
     # -----------------------------------------------------------------------------------------------------------------
-    @property
-    def _authority_name(self) -> str:
-        return f"pebble.{self.authority_namespace}.svc"
-
     def _start(self) -> None:
         edge = subprocess.run([HERE / "install", "--where", "edge"], check=True, capture_output=True, text=True)
         definitions = Path(edge.stdout.strip()) / "crds.yaml"
@@ -194,47 +170,17 @@ class Edge:
         objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
         self.cluster.apply(*(each for each in objects if each["kind"] == "Service"))
         self.address = self.cluster.json("get", "service", "traefik", TRAEFIK)["spec"]["clusterIP"]
-        own = self._start_authority()
+        self.authority.start({HOST: self.address})
+        self.trust_only(self.root)
         self.cluster.apply(
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": {"name": "slipway-test-authority", "namespace": "kube-system"},
-                "data": {"tls.crt": own.read_text()},
+                "data": {"tls.crt": self.authority.certificate.read_text()},
             }
         )
         self.configure(self.arguments)
-
-    def _start_authority(self) -> Path:
-        """Start Pebble, trust its root, and return its own server certificate."""
-        here = f"--namespace={self.authority_namespace}"
-        certificate, key = make_certificate(Path(self._folder.name), self._authority_name)
-        self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.authority_namespace}},
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": "pebble", "namespace": self.authority_namespace},
-                "stringData": {"tls.crt": certificate.read_text(), "tls.key": key.read_text()},
-            },
-        )
-        objects = list(yaml.safe_load_all((MANIFESTS / "pebble.yaml").read_text()))
-        [deployment] = [each for each in objects if each["kind"] == "Deployment"]
-        deployment["spec"]["template"]["spec"]["hostAliases"] = [{"ip": self.address, "hostnames": [HOST]}]
-        self.cluster.kubectl("apply", "--filename=-", here, input=yaml.safe_dump_all(objects))
-        self.cluster.wait_for_rollout("pebble", self.authority_namespace)
-        address = self.cluster.json("get", "service", "pebble", here)["spec"]["clusterIP"]
-
-        def root() -> str:
-            try:
-                with httpx.Client(transport=Routed(address, ssl.create_default_context(cafile=certificate))) as client:
-                    return client.get(f"https://{self._authority_name}:15000/roots/0").raise_for_status().text
-            except httpx.HTTPError:  # the Service routes to the pod shortly after it is ready
-                return ""
-
-        self.root.write_text(wait_until(root, START_SECONDS, "the test authority's root"))
-        self.trust_only(self.root)
-        return certificate
 
     def _wait_for_traefik(self) -> None:
         """Wait until all connections to both ports go to the newest Traefik."""
@@ -252,13 +198,3 @@ class Edge:
                 return client.get(f"{scheme}://{HOST}{path}").status_code
         except httpx.TransportError:
             return None
-
-
-def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Create a self-signed certificate for a name, and its key."""
-    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
-    openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    about = ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
-    command = [*openssl, *about, "-out", str(certificate), "-keyout", str(key)]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-    return certificate, key

@@ -28,6 +28,7 @@ class Server:
         self.namespace = f"server-{secrets.token_hex(4)}"
         self.secret = secrets.token_hex(32)
         self.kubeconfig = cluster.kubeconfig
+        self.variables: dict[str, str] = {}
         self.config = directory / "config"
         (self.config / "credentials").mkdir(parents=True)
         (self.config / "credentials/service-account.json").write_text('{"made": "for a test"}')
@@ -35,10 +36,14 @@ class Server:
         self.write_env()
         self._programs = directory / "bin"
         self._programs.mkdir()
-        kubectl = self._programs / "kubectl"
-        kubectl.write_text(f'#!/bin/sh\nexec {" ".join(map(str, cluster.kubectl_command))} "$@"\n')
-        kubectl.chmod(0o755)
+        self.program("kubectl", f'exec {" ".join(map(str, cluster.kubectl_command))} "$@"')
         (self._programs / "helm").symlink_to(helm())
+
+    def program(self, name: str, script: str) -> None:
+        """Create or replace a program that the scripts call."""
+        path = self._programs / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
 
     def write_env(self, **more: str) -> None:
         """Write `.env` with the secret, a variable for runs, and more."""
@@ -46,11 +51,16 @@ class Server:
         (self.config / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The headers that authenticate a client."""
+        return {"Authorization": f"Bearer {self.secret}"}
+
+    @property
     def environment(self) -> dict[str, str]:
         """The environment of the scripts."""
         own = {name: value for name, value in os.environ.items() if name not in ("RUNNER_URL", "RUNNER_API_SECRET")}
         path = f"{self._programs}:{own['PATH']}"
-        return {**own, "PATH": path, "KUBECONFIG": str(self.kubeconfig), "NAMESPACE": self.namespace}
+        return {**own, "PATH": path, "KUBECONFIG": str(self.kubeconfig), "NAMESPACE": self.namespace, **self.variables}
 
     def command(self, script: str, *args: str) -> list[str]:
         """Return a script's command line."""
