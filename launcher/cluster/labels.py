@@ -42,6 +42,9 @@ TERMINATION_DETAIL = "slipway.dev/end-detail"
 RECORD = "slipway.dev/record"
 """Annotation: the run's final record as JSON, written together with the phase `recorded`."""
 
+PROBE = "slipway.dev/probe"
+"""Label of the Job with which the doctor tries what a run can reach. It is not a run, although its pod looks like one."""
+
 CONTAINER = "pipeline"
 LIVE_SELECTOR = f"{RUN},{PHASE}!={PHASE_RECORDED}"
 QUEUE = "slipway-queue"
