@@ -4,8 +4,8 @@ host name's DNS records and certificate, and the clocks.
 
     verify.py [--host NAME]     the public host name, if it is not the one of the Ingress
 
-It prints what `slipway doctor --cluster` prints, and needs only Python and kubectl. The namespace is $NAMESPACE (default:
-slipway). The exit code is 1 if something is broken. Runs that are not isolated are a warning, as Slipway works.
+It prints what `slipway doctor --cluster` prints, and needs only Python and kubectl. The namespace is $NAMESPACE
+(default: slipway). The exit code is 1 if something is broken. Runs that are not isolated are a warning.
 """
 
 from __future__ import annotations

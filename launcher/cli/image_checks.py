@@ -11,9 +11,7 @@ _NOT_PULLED = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "Ima
 _DO = "Check that the tag is in the registry and, for a private package, that registry.json grants access"
 
 
-def image_findings(
-    images: Mapping[str, Sequence[str]], states: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Finding]:
+def image_findings(images: Mapping[str, Sequence[str]], states: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield a finding for each image. `images` says what each is for; `states` has the containers of the pull probe."""
     for number, (image, users) in enumerate(images.items()):
         check = f"image of {', '.join(users)}"

@@ -47,9 +47,7 @@ def _checked(name: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
         return [Finding(name, "fail", f"not completed: {error_text(exc)}", _AGAIN)]
 
 
-def _network(
-    job: dict[str, Any], seconds: float, has_policies: bool, host: str, nodes: list[str]
-) -> Iterator[Finding]:
+def _network(job: dict[str, Any], seconds: float, has_policies: bool, host: str, nodes: list[str]) -> Iterator[Finding]:
     result: dict[str, Any]
     created: Created
     result, created = run_network_probe(job, seconds)

@@ -16,8 +16,8 @@ _TO_CLOSE = {
 }
 _NO_POLICIES = "Install them: k8s/install.sh --set networkPolicy.enabled=true"
 _NOT_ENFORCED = (
-    "Runs can reach Redis, the launcher, the Kubernetes API, and the node. k3s enforces network policies unless its "
-    "configuration has disable-network-policy; other clusters need a network plugin that does, such as Calico or Cilium."
+    "Let the cluster enforce them. k3s does, unless /etc/rancher/k3s/config.yaml has disable-network-policy; other "
+    "clusters need a network plugin that does, for example Calico or Cilium."
 )
 _NO_NETWORK = "Check CoreDNS and the network plugin: kubectl -n kube-system get pods. Then run this again."
 
@@ -57,7 +57,9 @@ def _policies(tried: Mapping[str, list[Mapping[str, Any]]], has_policies: bool, 
     late = {name: seconds for name, seconds in late.items() if seconds is not None}
     if not late:
         return Finding(POLICIES, "ok", "enforced from a pod's start")
-    when = f"enforced {max(late.values()):.1f} s after a pod's start; until then it can reach: {', '.join(sorted(late))}"
+    when = (
+        f"enforced {max(late.values()):.1f} s after a pod's start; until then it can reach: {', '.join(sorted(late))}"
+    )
     return Finding(POLICIES, "ok", when)
 
 
@@ -78,7 +80,7 @@ def _forbidden(name: str, attempts: list[Mapping[str, Any]], has_network: bool) 
 def _dns(works: bool) -> Finding:
     if works:
         return Finding("run to DNS", "ok", "names resolve")
-    do = "Check CoreDNS: kubectl -n kube-system get pods -l k8s-app=kube-dns; kubectl -n kube-system logs -l k8s-app=kube-dns"
+    do = "Check CoreDNS: kubectl -n kube-system get pods; kubectl -n kube-system logs -l k8s-app=kube-dns"
     return Finding("run to DNS", "fail", "names in the cluster do not resolve", do)
 
 

@@ -37,9 +37,7 @@ def make_probes(plan: Mapping[str, Any]) -> dict[str, Any]:
         raise ProbeFailed("no pod of slipway-launcher is ready")
     pod = max(pods, key=lambda each: str(each["metadata"]["creationTimestamp"]))
     command = ("slipway-launcher", "probes", pod["spec"]["containers"][0]["image"], json.dumps(plan))
-    made: dict[str, Any] = json.loads(
-        kubectl("exec", pod["metadata"]["name"], "--container=launcher", "--", *command)
-    )
+    made: dict[str, Any] = json.loads(kubectl("exec", pod["metadata"]["name"], "--container=launcher", "--", *command))
     return made
 
 

@@ -17,14 +17,16 @@ _RENEWAL_SHARE = 0.2
 """Traefik renews a certificate when a third of its lifetime is left. At a fifth, renewal has been failing for weeks."""
 _CLOCK_WARN_SECONDS, _CLOCK_FAIL_SECONDS = 5, 60
 _TRAEFIK_DEFAULT = b"TRAEFIK DEFAULT CERT"
+_REASON = "Traefik's log has the reason: kubectl -n kube-system logs deployment/traefik"
 _ISSUE = (
-    "Let's Encrypt issues it once the name resolves to this server and port 443 is open, within two minutes. "
-    "Traefik's log has the reason if it does not: kubectl -n kube-system logs deployment/traefik"
+    f"Let's Encrypt issues one within two minutes, if the name resolves to this server and port 443 is open. {_REASON}"
 )
 _SYNC = "Turn on time synchronization on the node, for example: timedatectl set-ntp true"
 
 
-def dns_findings(host: str, records: Mapping[str, list[str] | None] | None, nodes: Collection[str]) -> Iterator[Finding]:
+def dns_findings(
+    host: str, records: Mapping[str, list[str] | None] | None, nodes: Collection[str]
+) -> Iterator[Finding]:
     """Check that the name's A and AAAA records have this server's addresses. `records` is the probe's answer."""
     ipv4, ipv6 = (records or {}).get("A"), (records or {}).get("AAAA")
     if ipv4 is None or ipv6 is None:
@@ -106,8 +108,7 @@ def certificate_finding(host: str, address: str | None = None, port: int = _HTTP
     issuer = dict(pair for part in shown["issuer"] for pair in part)
     text = f"issued by {issuer.get('organizationName') or issuer.get('commonName')}, {left / 86400:.0f} days left"
     if left < _RENEWAL_SHARE * (end - begin):
-        do = "It should have been renewed by now. Traefik's log has the reason: kubectl -n kube-system logs deployment/traefik"
-        return Finding("certificate", "warn", text, do)
+        return Finding("certificate", "warn", f"{text}: it was not renewed", _REASON)
     return Finding("certificate", "ok", text)
 
 

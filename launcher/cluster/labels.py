@@ -43,7 +43,7 @@ RECORD = "slipway.dev/record"
 """Annotation: the run's final record as JSON, written together with the phase `recorded`."""
 
 PROBE = "slipway.dev/probe"
-"""Label of the Job with which the doctor tries what a run can reach. It is not a run, although its pod looks like one."""
+"""Label of the Jobs with which the doctor tries what runs can reach. They are not runs."""
 
 CONTAINER = "pipeline"
 LIVE_SELECTOR = f"{RUN},{PHASE}!={PHASE_RECORDED}"

@@ -171,5 +171,10 @@ def _clock_ahead(host: str) -> float | None:
         connection.close()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the plan in the first argument."""
     print(json.dumps(Probe(json.loads(sys.argv[1])).run()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,9 @@ def probes(settings: SharedSettings, image: str, plan: Mapping[str, Any]) -> dic
     """Return both Jobs, and what each image is for. `image` is the launcher's own; `plan` is the network probe's."""
     images = _images(settings, image)
     return {
-        "network": _network_job(settings, image, {**plan, "forbidden": _forbidden(settings), "node_ports": _NODE_PORTS}),
+        "network": _network_job(
+            settings, image, {**plan, "forbidden": _forbidden(settings), "node_ports": _NODE_PORTS}
+        ),
         "pull": _pull_job(settings, list(images)),
         "images": images,
     }

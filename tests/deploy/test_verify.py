@@ -16,14 +16,17 @@ import pytest
 from launching.service_process import ROOT
 
 UID, SECONDS = "0b7c", 60
-POLICY = {"metadata": {"name": "slipway-runs"}, "spec": {"egress": [{"to": [{"ipBlock": {"except": ["203.0.113.7/32"]}}]}]}}
+POLICY = {
+    "metadata": {"name": "slipway-runs"},
+    "spec": {"egress": [{"to": [{"ipBlock": {"except": ["203.0.113.7/32"]}}]}]},
+}
 LAUNCHER = {
     "metadata": {"name": "slipway-launcher-1", "creationTimestamp": "2026-11-28T10:00:00Z"},
     "spec": {"containers": [{"image": "ghcr.io/me/runner:1"}]},
     "status": {"conditions": [{"type": "Ready", "status": "True"}]},
 }
 CLOSED = {"state": "closed", "open_until": None}
-RESULT = {
+RESULT: dict[str, Any] = {
     "dns": True,
     "internet": {"host": "www.example", "reached": True},
     "clock_ahead": 0.1,
@@ -105,7 +108,11 @@ def machine(tmp_path: Path) -> Machine:
 def test_working_installation_has_a_line_for_each_check_and_exit_code_0(machine: Machine) -> None:
     done = machine.verify()
     assert (done.returncode, done.stderr) == (0, "")
-    for line in ("network policies: enforced", "run to Redis: refused", "image of launcher: ghcr.io/me/runner:1 can be"):
+    for line in (
+        "network policies: enforced",
+        "run to Redis: refused",
+        "image of launcher: ghcr.io/me/runner:1 can be",
+    ):
         assert f"  ok    {line}" in done.stdout
     assert "node's clock: agrees" in done.stdout
     assert all("--namespace=mine" in call for call in machine.calls)

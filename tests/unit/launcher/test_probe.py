@@ -46,7 +46,9 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 
 def test_pod_of_the_network_probe_is_a_runs_pod_to_policies(made: dict[str, Any], settings: SharedSettings) -> None:
     run, probe = make_job(RUN, Pipeline(), settings), made["network"]
-    assert run["spec"]["template"]["metadata"]["labels"].items() <= probe["spec"]["template"]["metadata"]["labels"].items()
+    assert (
+        run["spec"]["template"]["metadata"]["labels"].items() <= probe["spec"]["template"]["metadata"]["labels"].items()
+    )
     for name in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "imagePullSecrets"):
         assert pod_of(probe)[name] == pod_of(run)[name]
     assert pod_of(probe).get("serviceAccountName") == pod_of(run).get("serviceAccountName")

@@ -129,7 +129,9 @@ def test_certificate_that_was_not_renewed_is_a_warning(serve: Serve, monkeypatch
     port, later = serve(), time.time() + 75 * 86400
     monkeypatch.setattr("launcher.cli.server_checks.time.time", lambda: later)
     found = certificate_finding(HOST, "127.0.0.1", port)
-    assert found.state == "warn" and "15 days left" in found.found and "renewed" in found.do
+    assert (
+        found.state == "warn" and "15 days left" in found.found and "not renewed" in found.found and "log" in found.do
+    )
 
 
 def test_short_lived_certificate_is_judged_by_its_own_lifetime(serve: Serve) -> None:
