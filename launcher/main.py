@@ -48,18 +48,6 @@ def demo(
     raise typer.Exit(run_demo(job_id, profile, samples))
 
 
-@cli.command(hidden=True)
-def probes(image: str, plan: str) -> None:
-    """Print the Jobs of `slipway doctor --cluster`, which calls this in the launcher's pod."""
-    import json
-    import os
-
-    from launcher.cluster.probe import probes as make_probes
-    from launcher.settings import SharedSettings
-
-    typer.echo(json.dumps(make_probes(SharedSettings.from_environment(os.environ), image, json.loads(plan))))
-
-
 def main() -> None:
     """Run the command line."""
     with needs_extra("launcher"):

@@ -36,7 +36,7 @@ def make_probes(plan: Mapping[str, Any]) -> dict[str, Any]:
     if not pods:
         raise ProbeFailed("no pod of slipway-launcher is ready")
     pod = max(pods, key=lambda each: str(each["metadata"]["creationTimestamp"]))
-    command = ("slipway-launcher", "probes", pod["spec"]["containers"][0]["image"], json.dumps(plan))
+    command = ("python", "-m", "launcher.cluster.probe", pod["spec"]["containers"][0]["image"], json.dumps(plan))
     made: dict[str, Any] = json.loads(kubectl("exec", pod["metadata"]["name"], "--container=launcher", "--", *command))
     return made
 

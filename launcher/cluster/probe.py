@@ -1,8 +1,14 @@
-"""The Jobs with which `slipway doctor --cluster` tries what a run can reach, and which images can be pulled. Pure."""
+"""The Jobs with which `slipway doctor --cluster` tries what a run can reach, and which images can be pulled.
+
+The doctor has no settings of the launcher, so it calls this in the launcher's pod and creates what this prints:
+`python -m launcher.cluster.probe IMAGE PLAN`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,3 +113,13 @@ def _images(settings: SharedSettings, image: str) -> dict[str, list[str]]:
     for name, pipeline in settings.pipelines.items():
         found.setdefault(pipeline.image or settings.PIPELINE_IMAGE, []).append(f"pipeline {name}")
     return found
+
+
+def main() -> None:
+    """Print the Jobs for the launcher's image and the plan in the arguments."""
+    image, plan = sys.argv[1:]
+    print(json.dumps(probes(SharedSettings.from_environment(os.environ), image, json.loads(plan))))
+
+
+if __name__ == "__main__":
+    main()

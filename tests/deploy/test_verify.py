@@ -161,7 +161,7 @@ def test_host_name_is_looked_up_in_the_cluster_and_its_certificate_checked(machi
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        ({"exec": "error: No such command 'probes'"}, "fail  probes: not started: error: No such command 'probes'"),
+        ({"exec": "error: No module named probe"}, "fail  probes: not started: error: No module named probe"),
         ({"get pods": {"items": []}}, "fail  probes: not started: no pod of slipway-launcher is ready"),
         ({"logs": "error: the server is down"}, "fail  network probe: not completed: error: the server is down"),
         (
