@@ -52,5 +52,7 @@ def items(*arguments: str) -> list[dict[str, Any]]:
 
 def error_text(exc: Exception) -> str:
     """Return the last line of what kubectl says."""
+    if isinstance(exc, FileNotFoundError):
+        return "kubectl is not installed"
     text = exc.stderr if isinstance(exc, subprocess.CalledProcessError) else str(exc)
     return str(text).strip().split("\n")[-1][:300]
