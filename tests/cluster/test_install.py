@@ -68,36 +68,32 @@ def verified(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Findi
         monkeypatch.setenv(name, value)
     found = examine_installation()
     assert all(each.do or each.state in ("ok", "skip") for each in found)
-    remaining = server.kubectl("get", "jobs", "--selector=slipway.dev/probe", "--output=name")
-    assert remaining == "", "the probes are deleted"
-    assert "slipway-probe" not in server.slipway("ps", "--json"), "a probe is not a run"
     return {each.check: each for each in found}
 
 
-def test_verification_proves_dns_images_and_clock(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verification_checks_images_dns_and_clock_and_leaves_nothing_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = verified(server, monkeypatch)
     assert {found[name].state for name in ("run to DNS", "API server's clock")} == {"ok"}
     images = {name: each for name, each in found.items() if name.startswith("image of")}
-    # The images are only on the node: no registry has them.
-    assert {each.state for each in images.values()} == {"warn"}, images
     assert "image of launcher" in images and any("pipeline held" in name for name in images)
-    assert all("is on the node, but cannot be pulled" in each.found for each in images.values())
+    for each in images.values():  # no registry has the tests' images
+        assert each.state == "warn" and "is on the node, but cannot be pulled" in each.found
+    assert "slipway-probe" not in server.slipway("ps", "--json"), "a probe is not a run"
+    assert server.kubectl("get", "jobs", "--selector=slipway.dev/probe", "--output=name") == ""
 
 
-def test_verification_without_policies_shows_what_runs_can_reach(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verification_warns_if_runs_can_reach_everything(server: Server) -> None:
     server.kubectl("delete", "networkpolicies", "--all")
     try:
-        found = verified(server, monkeypatch)
-        output = server.run("verify.py")
+        output = server.run("verify.py")  # a warning, no failure
     finally:
         server.install()
-    assert (found["network policies"].state, "not installed" in found["network policies"].found) == ("fail", True)
+    assert "fail  network policies: not installed" in output and "WARNING: runs are not isolated" in output
     for name in ("Redis", "launcher", "Kubernetes API", "node"):
-        assert found[f"run to {name}"].state == "fail" and found[f"run to {name}"].found.startswith("open:"), found
-    assert "10250" in found["run to node"].found
-    assert "WARNING: runs are not isolated" in output  # and yet the exit code is 0
+        assert f"fail  run to {name}: open: " in output
+    assert ":10250" in output and ":6443" in output
 
 
 def test_next_run_uses_a_changed_cv_and_an_upgrade_keeps_it(server: Server) -> None:

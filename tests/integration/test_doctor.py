@@ -257,7 +257,7 @@ def test_cluster_is_verified_only_on_request(tmp_path: Path) -> None:
     kubectl.chmod(0o755)
     with health_server(HEALTH) as url:
         here = {"RUNNER_URL": url, "PATH": f"{tmp_path}:/bin", "KUBECONFIG": str(tmp_path / "config")}
-        assert "probes" not in doctor(**here)
+        assert "probes" not in doctor(ROOT, **here)
         assert "networkpolicies" not in (tmp_path / "calls").read_text()
         found = doctor(ROOT, "--cluster", **here)["probes"]
         assert (found["state"], found["found"]) == ("fail", "not started: no pod of slipway-launcher is ready")
