@@ -20,7 +20,7 @@ _POLICY_SECONDS = 30.0
 """How long a forbidden address may stay open after a pod's start: k3s needs a moment to install the pod's rules."""
 _PULL_SECONDS = 240.0
 _ERRORS = (*ERRORS, ProbeFailed)
-_AGAIN = "Fix this, and run this again: nothing was proven."
+_AGAIN = "Nothing was checked: fix this, and run this again. The launcher's image must be as new as this command."
 
 
 def examine_installation(host: str = "") -> list[Finding]:

@@ -46,10 +46,8 @@ def _a_record(host: str, found: Sequence[str], nodes: Collection[str]) -> Findin
     if not elsewhere:
         return Finding("DNS A", "ok", f"{host} is {', '.join(found)}, this server")
     text = f"{host} is {', '.join(elsewhere)}, which is not an address of this server ({ours})"
-    if any(_is_ipv4(each) and ipaddress.ip_address(each).is_global for each in nodes):
-        return Finding("DNS A", "fail", text, "Correct the A record at your DNS provider.")
-    do = "This is fine if the provider translates addresses or a proxy is in front. Otherwise correct the A record."
-    return Finding("DNS A", "warn", text, do)
+    do = "Correct the A record, unless the provider translates addresses or a proxy is in front of this server."
+    return Finding("DNS A", "warn", text, do)  # if the other server is a wrong one, its certificate is wrong too
 
 
 def _aaaa_record(host: str, found: Sequence[str], nodes: Collection[str]) -> Finding:
