@@ -15,6 +15,7 @@
 #   --values FILE       chart values, for example charts/slipway/values-4gb.yaml; can be repeated
 #   --set KEY=VALUE     a single chart value; can be repeated
 #   --timeout SECONDS   helm's timeout (default: 300)
+#   --no-verify         do not run verify.py at the end
 #
 # Values from earlier installs are kept unless you set them again. The namespace is $NAMESPACE (default: slipway). Images
 # are pulled before anything changes; an upgrade that does not become ready is rolled back.
@@ -22,10 +23,14 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-config='' host='' edge='' edge_network='' redis='' images='' tag='' timeout=300 files=() changes=()
+config='' host='' edge='' edge_network='' redis='' images='' tag='' timeout=300 verify=1 files=() changes=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
+    --no-verify)
+      verify=''
+      shift
+      ;;
     --config | --host | --edge | --edge-network | --redis | --images | --image-tag | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
@@ -219,6 +224,7 @@ helm_ test "$release" --timeout 120s >"$work/said" 2>&1 || {
   kube logs "pod/slipway-test" --tail=5 >&2 || true
   fail "Slipway is running but not healthy; see docs/how-to/troubleshoot.md"
 }
+problem=''
 if [ "$edge" = existing ]; then write_edge_file; fi
 if [ -n "$host" ] && [ "$edge" = existing ]; then
   say "waiting for https://$host/health"
@@ -232,8 +238,13 @@ TRAEFIK
 elif [ -n "$host" ]; then
   say "waiting for https://$host/health (its first certificate takes up to two minutes)"
   curl --silent --show-error --fail --output /dev/null --retry 24 --retry-delay 5 --retry-all-errors --max-time 10 "https://$host/health" ||
-    fail "Slipway runs, but https://$host/health does not respond. Does the name resolve to this server, and are ports 80 and 443 open?"
+    problem="https://$host/health does not respond. Does the name resolve to this server, and are ports 80 and 443 open?"
 fi
+if [ -n "$verify" ]; then
+  say "verifying what runs can reach, images, DNS, certificate and clocks"
+  python3 "$here/verify.py" ${host:+--host "$host"} || problem=${problem:-the checks marked \`fail\` above}
+fi
+[ -z "$problem" ] || fail "Slipway runs, but not everything works: $problem"
 revision=$(helm_ history "$release" --max 1 --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)[-1]["revision"])')
 say "revision $revision is healthy. Next steps:"
 cat <<NEXT

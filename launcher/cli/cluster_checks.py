@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from launcher.cli.findings import Finding
+from launcher.cli.kubectl import ERRORS, error_text, items, kubeconfig, kubectl
 
-_SECONDS = 15
 _RIGHTS = (("create", "jobs"), ("get", "pods"), ("get", "pods/log"))
 _DEPLOYMENTS = ("slipway-launcher", "slipway-operator")
 
@@ -21,55 +19,27 @@ def examine_cluster() -> list[Finding]:
     """Check the namespace's Deployments, pods, quota and claim, the user's rights, and the nodes."""
     if not shutil.which("kubectl"):
         return [Finding("cluster", "skip", "not checked: kubectl is not installed")]
-    if not _kubeconfig():
+    if not kubeconfig():
         return [Finding("cluster", "skip", "not checked: KUBECONFIG is not set")]
     try:
-        _kubectl("get", "--raw=/readyz")
+        kubectl("get", "--raw=/readyz")
         findings = []
         for name, look in (("pods", _pods), ("deployments", _deployments), ("quota", _quota), ("claim", _claim)):
             findings += _checked(name, look)
         return [Finding("cluster", "ok", "Kubernetes answers"), *findings, *_rights(), *_checked("node", _nodes)]
-    except (OSError, ValueError, subprocess.SubprocessError) as exc:
-        return [Finding("cluster", "fail", _message(exc), "Check KUBECONFIG, and that Kubernetes is up.")]
+    except ERRORS as exc:
+        return [Finding("cluster", "fail", error_text(exc), "Check KUBECONFIG, and that Kubernetes is up.")]
 
 
 def _checked(name: str, look: Any) -> list[Finding]:
     try:
         return list(look())
     except subprocess.CalledProcessError as exc:
-        return [Finding(name, "warn", f"not checked: {_message(exc)}", "Use an account that may read it.")]
-
-
-def _kubectl(*arguments: str) -> str:
-    namespace = os.environ.get("KUBE_NAMESPACE")
-    command = ["kubectl", f"--request-timeout={_SECONDS}s", *([f"--namespace={namespace}"] if namespace else [])]
-    environment = {**os.environ, "KUBECONFIG": _kubeconfig()}
-    done = subprocess.run(
-        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=_SECONDS + 5, check=True
-    )
-    return done.stdout
-
-
-def _kubeconfig() -> str:
-    """Return the kubeconfig to use. k3s's kubectl ignores ~/.kube/config unless it is named."""
-    if given := os.environ.get("KUBECONFIG"):
-        return given
-    files = (Path("~/.kube/config").expanduser(), Path("/etc/rancher/k3s/k3s.yaml"))
-    return next((str(path) for path in files if os.access(path, os.R_OK)), "")
-
-
-def _items(kind: str) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = json.loads(_kubectl("get", kind, "--output=json"))["items"]
-    return items
-
-
-def _message(exc: Exception) -> str:
-    text = exc.stderr if isinstance(exc, subprocess.CalledProcessError) else str(exc)
-    return str(text).strip().split("\n")[-1][:300]
+        return [Finding(name, "warn", f"not checked: {error_text(exc)}", "Use an account that may read it.")]
 
 
 def _deployments() -> Iterator[Finding]:
-    found = {each["metadata"]["name"]: each for each in _items("deployments")}
+    found = {each["metadata"]["name"]: each for each in items("deployments")}
     for name in _DEPLOYMENTS:
         if name not in found:
             yield Finding(name, "warn", "Deployment not found", "Set KUBE_NAMESPACE, or install Slipway's chart.")
@@ -83,7 +53,7 @@ def _deployments() -> Iterator[Finding]:
 
 def _pods() -> Iterator[Finding]:
     stuck = 0
-    for pod in _items("pods"):
+    for pod in items("pods"):
         name = pod["metadata"]["name"]
         for status in pod["status"].get("containerStatuses", []):
             waiting = status.get("state", {}).get("waiting", {})
@@ -96,7 +66,7 @@ def _pods() -> Iterator[Finding]:
 
 
 def _quota() -> Iterator[Finding]:
-    found = [each for each in _items("resourcequotas") if each["metadata"]["name"] == "slipway-runs"]
+    found = [each for each in items("resourcequotas") if each["metadata"]["name"] == "slipway-runs"]
     if not found:
         yield Finding(
             "quota", "warn", "ResourceQuota slipway-runs not found", "Set KUBE_NAMESPACE, or install Slipway's chart."
@@ -108,7 +78,7 @@ def _quota() -> Iterator[Finding]:
 
 def _claim() -> Iterator[Finding]:
     name = os.environ.get("DATA_CLAIM") or "slipway-data"
-    found = [each for each in _items("persistentvolumeclaims") if each["metadata"]["name"] == name]
+    found = [each for each in items("persistentvolumeclaims") if each["metadata"]["name"] == name]
     if not found:
         yield Finding("claim", "fail", f"PersistentVolumeClaim {name} not found", "Create it, or set DATA_CLAIM.")
     for each in found:
@@ -122,7 +92,7 @@ def _rights() -> list[Finding]:
     missing = []
     for verb, resource in _RIGHTS:
         try:
-            _kubectl("auth", "can-i", verb, resource, "--quiet")
+            kubectl("auth", "can-i", verb, resource, "--quiet")
         except subprocess.CalledProcessError:
             missing.append(f"{verb} {resource}")
     if missing:
@@ -138,7 +108,7 @@ def _rights() -> list[Finding]:
 
 
 def _nodes() -> Iterator[Finding]:
-    for node in _items("nodes"):
+    for node in items("nodes"):
         name = node["metadata"]["name"]
         conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
         bad = [kind for kind, is_so in conditions.items() if (is_so != "False") != (kind == "Ready")]

@@ -371,12 +371,22 @@ def _switch(name: str, sentence: str, as_json: bool) -> None:
 
 
 @cli.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster",
+            help="Also start pods that try what a run can reach and which images can be pulled, and check DNS records, "
+            "certificate, and clocks. Uses kubectl.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check everything between this machine and the cluster, and suggest fixes."""
     from launcher.cli import output
     from launcher.cli.doctor import examine
 
-    findings = examine()
+    findings = examine(cluster=cluster)
     if as_json:
         output.document(
             {
@@ -387,9 +397,7 @@ def doctor(as_json: AsJson = False) -> None:
             }
         )
     else:
-        for each in findings:
-            output.say(f"{each.state:4}  {each.check}: {each.found}")
-            if each.do:
-                output.say(f"      {each.do}")
+        for text in (line for each in findings for line in each.lines()):
+            output.say(text)
     if any(each.state == "fail" for each in findings):
         raise typer.Exit(Exit.FAULT)

@@ -11,15 +11,17 @@ from launcher.cli.cluster_checks import examine_cluster
 from launcher.cli.failures import Exit, Failure
 from launcher.cli.findings import Finding
 from launcher.cli.health_checks import health_findings
+from launcher.cli.installation_checks import examine_installation
 from launcher.domain.setting_rules import MAKE_ONE, Unusable, strong_secret, typos, usable
 from launcher.domain.setting_rules.env_file import read_env
 
 
-def examine() -> list[Finding]:
-    """Run all checks."""
+def examine(*, cluster: bool = False) -> list[Finding]:
+    """Run all checks. `cluster` also starts probes in the cluster."""
     secret = _secret()
     usable_secret = not any(each.state == "fail" for each in secret)
-    return [*_environment(), *_env_file(), *secret, *_launcher(with_secret=usable_secret), *examine_cluster()]
+    findings = [*_environment(), *_env_file(), *secret, *_launcher(with_secret=usable_secret), *examine_cluster()]
+    return [*findings, *examine_installation()] if cluster else findings
 
 
 def _environment() -> Iterator[Finding]:

@@ -12,3 +12,7 @@ class Finding(NamedTuple):
     state: Literal["ok", "warn", "fail", "skip"]
     found: str
     do: str = ""
+
+    def lines(self) -> list[str]:
+        """Return it for people: what was found, then what to do."""
+        return [f"{self.state:4}  {self.check}: {self.found}", *([f"      {self.do}"] if self.do else [])]

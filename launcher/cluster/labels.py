@@ -42,6 +42,9 @@ TERMINATION_DETAIL = "slipway.dev/end-detail"
 RECORD = "slipway.dev/record"
 """Annotation: the run's final record as JSON, written together with the phase `recorded`."""
 
+PROBE = "slipway.dev/probe"
+"""Label of the Jobs with which the doctor tries what runs can reach. They are not runs."""
+
 CONTAINER = "pipeline"
 LIVE_SELECTOR = f"{RUN},{PHASE}!={PHASE_RECORDED}"
 QUEUE = "slipway-queue"

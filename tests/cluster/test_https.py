@@ -22,6 +22,7 @@ from cluster.cluster import Cluster
 from cluster.runs import until
 from cluster.scenario import process_posting
 from cluster.viewers import Viewer
+from launcher.cli.server_checks import certificate_finding
 from launching.authority import make_certificate
 from launching.edge import HOST, K3S_ARGUMENTS, Edge
 from launching.release import TESTS_IMAGE, Release
@@ -125,6 +126,16 @@ def test_certificate_is_issued_by_the_authority_for_this_host(edge: Edge, releas
     shown = edge.certificate()  # raises an error if the chain does not end at the authority's root
     assert ("DNS", HOST) in shown["subjectAltName"]
     assert "Pebble" in dict(part for [part] in shown["issuer"])["commonName"]
+
+
+def test_doctor_tells_an_issued_certificate_from_traefiks_own(
+    edge: Edge, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(edge.root))
+    issued = certificate_finding(HOST, edge.address)
+    assert issued.state == "ok" and "Pebble" in issued.found
+    other = certificate_finding("other.example.test", edge.address)
+    assert other.state == "fail" and "Traefik shows its own default certificate" in other.found
 
 
 @pytest.mark.parametrize("path", ["/health", "/jobs?page=2", "/metrics", "/"])

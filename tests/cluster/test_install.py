@@ -14,6 +14,8 @@ import pytest
 
 from cluster.cluster import TESTS_IMAGE, Cluster
 from cluster.runs import until
+from launcher.cli.findings import Finding
+from launcher.cli.installation_checks import examine_installation
 from launching.scripts import SCRIPTS, Server
 
 PIPELINES: dict[str, dict[str, Any]] = {
@@ -29,8 +31,9 @@ def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     pipelines = {name: {"image": TESTS_IMAGE, "artifacts": {}, **each} for name, each in PIPELINES.items()}
     values.write_text(json.dumps({"pipelines": pipelines}))
     try:
-        output = server.install("--config", str(server.config), "--values", str(values))
+        output = server.install("--config", str(server.config), "--values", str(values), verify=True)
         assert "revision 1 is healthy" in output
+        assert "verifying" in output and "run to Redis" in output
         yield server
     finally:
         server.remove()
@@ -57,6 +60,40 @@ def test_runs_cannot_reach_services_on_the_servers_own_address(server: Server) -
     rules = server.json("get", "networkpolicy", "slipway-runs")["spec"]["egress"]
     blocks = [each["ipBlock"] for rule in rules for each in rule.get("to", ()) if "ipBlock" in each]
     assert blocks and all({f"{address}/32" for address in own} <= set(block["except"]) for block in blocks)
+
+
+def verified(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:
+    """Return what `slipway doctor --cluster` finds about the installation, by check."""
+    for name, value in {**server.environment, "KUBE_NAMESPACE": server.namespace}.items():
+        monkeypatch.setenv(name, value)
+    found = examine_installation()
+    assert all(each.do or each.state in ("ok", "skip") for each in found)
+    return {each.check: each for each in found}
+
+
+def test_verification_checks_images_dns_and_clock_and_leaves_nothing_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = verified(server, monkeypatch)
+    assert {found[name].state for name in ("run to DNS", "API server's clock")} == {"ok"}
+    images = {name: each for name, each in found.items() if name.startswith("image of")}
+    assert "image of launcher" in images and any("pipeline held" in name for name in images)
+    for each in images.values():  # no registry has the tests' images
+        assert each.state == "warn" and "is on the node, but cannot be pulled" in each.found
+    assert "slipway-probe" not in server.slipway("ps", "--json"), "a probe is not a run"
+    assert server.kubectl("get", "jobs", "--selector=slipway.dev/probe", "--output=name") == ""
+
+
+def test_verification_warns_if_runs_can_reach_everything(server: Server) -> None:
+    server.kubectl("delete", "networkpolicies", "--all")
+    try:
+        output = server.run("verify.py")  # a warning, no failure
+    finally:
+        server.install()
+    assert "fail  network policies: not installed" in output and "WARNING: runs are not isolated" in output
+    for name in ("Redis", "launcher", "Kubernetes API", "node"):
+        assert f"fail  run to {name}: open: " in output
+    assert ":10250" in output and ":6443" in output
 
 
 def test_next_run_uses_a_changed_cv_and_an_upgrade_keeps_it(server: Server) -> None:

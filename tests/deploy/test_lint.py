@@ -61,7 +61,7 @@ def test_no_step_inlines_expressions_in_its_script(workflow: Path) -> None:
 
 
 def test_every_server_script_has_help() -> None:
-    for path in [*sorted((ROOT / "k8s").glob("*.sh")), ROOT / "k8s/config.py"]:
+    for path in [*sorted((ROOT / "k8s").glob("*.sh")), ROOT / "k8s/config.py", ROOT / "k8s/verify.py"]:
         if path.name != "common.sh":
             done = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=60)
             assert done.returncode == 0 and done.stdout.count("\n") >= 3, (path, done.stdout, done.stderr)

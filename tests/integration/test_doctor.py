@@ -35,12 +35,12 @@ HEALTH = {
 }
 
 
-def doctor(folder: Path = ROOT, **environ: str) -> dict[str, dict[str, str]]:
+def doctor(folder: Path = ROOT, *options: str, **environ: str) -> dict[str, dict[str, str]]:
     """Return the findings by check. kubectl is not in PATH unless a test adds one."""
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment |= {"PATH": "/nowhere"} | environ
     done = subprocess.run(
-        [sys.executable, "-m", "launcher.cli.main", "doctor", "--json"],
+        [sys.executable, "-m", "launcher.cli.main", "doctor", "--json", *options],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -249,3 +249,17 @@ def test_unreachable_kubernetes_is_reported_with_kubectls_message(tmp_path: Path
     with health_server(HEALTH) as url:
         check = doctor(RUNNER_URL=url, PATH=f"{tmp_path}:/bin", KUBECONFIG=str(tmp_path / "config"))["cluster"]
     assert (check["state"], "was refused" in check["found"], "KUBECONFIG" in check["do"]) == ("fail", True, True)
+
+
+def test_cluster_is_verified_only_on_request(tmp_path: Path) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls; echo \'{{"items": []}}\'\n')
+    kubectl.chmod(0o755)
+    with health_server(HEALTH) as url:
+        here = {"RUNNER_URL": url, "PATH": f"{tmp_path}:/bin", "KUBECONFIG": str(tmp_path / "config")}
+        assert "probes" not in doctor(ROOT, **here)
+        assert "networkpolicies" not in (tmp_path / "calls").read_text()
+        found = doctor(ROOT, "--cluster", **here)["probes"]
+        assert (found["state"], found["found"]) == ("fail", "not started: no pod of slipway-launcher is ready")
+        without = doctor(ROOT, "--cluster", RUNNER_URL=url)["probes"]
+    assert (without["state"], without["found"]) == ("fail", "not started: kubectl is not installed")

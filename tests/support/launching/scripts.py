@@ -76,9 +76,10 @@ class Server:
             self.cluster.wait_for_rollout("slipway-launcher", self.namespace)  # `slipway` may use any existing pod
         return done.stdout + done.stderr
 
-    def install(self, *args: str, fails: bool = False) -> str:
-        """Install with this machine's images and further arguments."""
-        return self.run("install.sh", "--image-tag", "test", *IMAGES, *CLUSTER, *args, fails=fails)
+    def install(self, *args: str, verify: bool = False, fails: bool = False) -> str:
+        """Install with this machine's images and further arguments. Verifying it takes some seconds."""
+        unverified = () if verify else ("--no-verify",)
+        return self.run("install.sh", "--image-tag", "test", *unverified, *IMAGES, *CLUSTER, *args, fails=fails)
 
     def slipway(self, *args: str, secret: str | None = None, fails: bool = False) -> str:
         """Run `slipway` in the launcher's pod, with its own or another secret."""
