@@ -224,11 +224,12 @@ helm_ test "$release" --timeout 120s >"$work/said" 2>&1 || {
   kube logs "pod/slipway-test" --tail=5 >&2 || true
   fail "Slipway is running but not healthy; see docs/how-to/troubleshoot.md"
 }
-problem=''
+problem='' public=$host
 if [ "$edge" = existing ]; then write_edge_file; fi
 if [ -n "$host" ] && [ "$edge" = existing ]; then
   say "waiting for https://$host/health"
-  curl --silent --fail --output /dev/null --retry 10 --retry-delay 2 --retry-all-errors --max-time 10 "https://$host/health" || cat <<TRAEFIK
+  curl --silent --fail --output /dev/null --retry 10 --retry-delay 2 --retry-all-errors --max-time 10 "https://$host/health" || public=''
+  [ -n "$public" ] || cat <<TRAEFIK
   https://$host/health does not respond yet. Does the name resolve to this server, and does Traefik read $edge_file?
   Once, add this to Traefik in its compose file, and start it again:
     command:  --providers.file.directory=/etc/traefik/slipway
@@ -242,7 +243,7 @@ elif [ -n "$host" ]; then
 fi
 if [ -n "$verify" ]; then
   say "verifying what runs can reach, images, DNS, certificate and clocks"
-  python3 "$here/verify.py" ${host:+--host "$host"} || problem=${problem:-the checks marked \`fail\` above}
+  python3 "$here/verify.py" ${public:+--host "$public"} || problem=${problem:-the checks marked \`fail\` above}
 fi
 [ -z "$problem" ] || fail "Slipway runs, but not everything works: $problem"
 revision=$(helm_ history "$release" --max 1 --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)[-1]["revision"])')

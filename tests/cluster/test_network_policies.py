@@ -28,7 +28,7 @@ from cluster.reachability import (
     pairs,
     parsed,
 )
-from launching.release import CHART, INSTALL
+from launching.chart import CHART, helm
 from launching.service_process import ROOT
 
 START_SECONDS = 90.0
@@ -54,8 +54,6 @@ class Network:
         self._prefix = f"network-{secrets.token_hex(4)}"
         self._rounds = 0
         self.addresses = {name: peer.address for name, peer in PEERS.items()}
-        built = subprocess.run([INSTALL], check=True, capture_output=True, text=True, timeout=1200)
-        self._helm = Path(built.stdout.strip()) / "helm"
         shutil.copy(PROGRAM, folder)
 
     def start(self, stack: ExitStack) -> None:
@@ -85,7 +83,7 @@ class Network:
     def enforce(self, *values: str) -> None:
         """Replace the policies with those that the chart renders with these values."""
         namespace = self._namespace("slipway")
-        command = [str(self._helm), "template", "slipway", str(CHART), f"--namespace={namespace}", *values]
+        command = [str(helm()), "template", "slipway", str(CHART), f"--namespace={namespace}", *values]
         shown = [*command, "--show-only=templates/network/policies.yaml"]
         rendered = subprocess.run(shown, check=True, capture_output=True, text=True, timeout=60).stdout
         for name in ("kube-system", "monitoring"):
