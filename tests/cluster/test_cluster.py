@@ -38,6 +38,17 @@ class Hello(BaseHTTPRequestHandler):
         self.wfile.write(b"hello")
 HTTPServer(("", 8000), Hello).serve_forever()
 """
+UNTIL_BLOCKED = """
+import socket, time
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    try:
+        socket.create_connection(("10.43.0.1", 443), timeout=2).close()
+    except OSError:
+        print("blocked")
+        break
+    time.sleep(0.1)
+"""
 RESTRICTED = {
     "runAsNonRoot": True,
     "runAsUser": 10001,
@@ -217,6 +228,20 @@ def test_crashed_component_is_restarted(cluster: Cluster) -> None:
     cluster.kill("scheduler")
     assert not cluster.running("scheduler")
     wait_until(lambda: cluster.running("scheduler"), 20, "the scheduler to restart")
+
+
+def test_restarted_controller_enforces_network_policies(cluster: Cluster, namespace: str) -> None:
+    require_own_cluster(cluster)
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "nothing", "namespace": namespace},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"]},
+    }
+    cluster.kill("netpol")
+    cluster.apply(policy)
+    cluster.start("netpol")
+    assert run(cluster, pod(namespace, UNTIL_BLOCKED)).strip() == "blocked"
 
 
 def test_stopping_an_unknown_component_is_an_error(cluster: Cluster) -> None:
