@@ -28,7 +28,6 @@ deploy_user=deploy
 root=${BOOTSTRAP_ROOT:-} # another root folder for files, for tests
 # The cluster is the one that this script installs, whatever else this account uses.
 export KUBECONFIG=$root/etc/rancher/k3s/k3s.yaml PATH=$root/usr/local/bin:$PATH
-umask 022
 
 config='' host='' images='' key='' firewall=1 dry='' more=()
 while [ $# -gt 0 ]; do
