@@ -9,6 +9,10 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# k3s is configured by files alone. The installer would save these variables for the service, and save others the next time.
+for name in $(compgen -e); do
+  case $name in K3S_* | INSTALL_K3S_* | CONTAINERD_* | KINE_*) unset "$name" ;; esac
+done
 version=v1.36.4+k3s1
 declare -A checksums=( # from the release's sha256sum-*.txt
   [k3s]=835873f37245fc615f547a2fe2af9402a347875f13fa64a1f136de644955ea3f
@@ -41,10 +45,6 @@ esac
 [ "$(id -u)" = 0 ] || fail "k3s needs root"
 need curl sha256sum install
 
-# k3s is configured by files alone. The installer would save these variables for the service, and save others the next time.
-for name in $(compgen -e); do
-  case $name in K3S_* | INSTALL_K3S_* | CONTAINERD_* | KINE_*) unset "$name" ;; esac
-done
 # The installer rewrites the service. Options that someone else gave it would be lost, down to its database.
 if grep -Eqs "^[[:space:]]+'" "$service" || grep -Eqs '^(K3S|CONTAINERD|KINE)_' "$service.env"; then
   fail "this k3s was installed with its own options; move them from $service and $service.env to /etc/rancher/k3s/config.yaml first"
