@@ -32,7 +32,6 @@ deploy_user=deploy
 root=${BOOTSTRAP_ROOT:-} # another root folder for files, for tests
 # The cluster is the one that this script installs, whatever else this account uses.
 export KUBECONFIG=$root/etc/rancher/k3s/k3s.yaml PATH=$root/usr/local/bin:$PATH
-umask 022
 edge_config=/etc/rancher/k3s/config.yaml.d/edge.yaml
 
 config='' host='' images='' edge='' key='' firewall=1 dry='' more=()
@@ -40,6 +39,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
     --no-firewall) firewall='' ;;
+    --no-verify) more+=("$1") ;;
     --dry-run) dry=1 ;;
     --config | --host | --images | --image-tag | --edge | --edge-network | --redis | --deploy-key | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"

@@ -9,6 +9,10 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# k3s is configured by files alone. The installer would save these variables for the service, and save others the next time.
+for name in $(compgen -e); do
+  case $name in K3S_* | INSTALL_K3S_* | CONTAINERD_* | KINE_*) unset "$name" ;; esac
+done
 version=v1.36.4+k3s1
 declare -A checksums=( # from the release's sha256sum-*.txt
   [k3s]=835873f37245fc615f547a2fe2af9402a347875f13fa64a1f136de644955ea3f
@@ -41,11 +45,6 @@ esac
 [ "$(id -u)" = 0 ] || fail "k3s needs root"
 need curl sha256sum install
 
-# k3s is configured by files alone. The installer would save these variables for the service, and save others the next time.
-for name in $(compgen -e); do
-  case $name in K3S_* | INSTALL_K3S_* | CONTAINERD_* | KINE_*) unset "$name" ;; esac
-done
-umask 022 # some servers have a stricter one, and then only root could run kubectl
 # The installer rewrites the service. Options that someone else gave it would be lost, down to its database.
 if grep -Eqs "^[[:space:]]+'" "$service" || grep -Eqs '^(K3S|CONTAINERD|KINE)_' "$service.env"; then
   fail "this k3s was installed with its own options; move them from $service and $service.env to /etc/rancher/k3s/config.yaml first"
@@ -57,7 +56,7 @@ fetch() { # URL FILE CHECKSUM
   curl --fail --silent --show-error --location --proto '=https' --retry 3 --output "$2" "$1" || fail "could not download $1"
   sha256sum --check --status <<<"$3  $2" || fail "$1 has the wrong checksum: $(sha256sum <"$2" | cut -c -64), not $3. Nothing was changed"
 }
-replace() { # SOURCE TARGET MODE: a running k3s keeps using the old file
+replace() { # SOURCE TARGET MODE, whatever the umask: a running k3s keeps using the old file
   install -D -m "$3" "$1" "$2.new"
   mv "$2.new" "$2"
 }
@@ -70,8 +69,11 @@ if [ -n "$installed" ] && [ "$installed" != "$version" ]; then
     say "k3s $installed is newer than $version, so it stays"
     version=$installed checksum=$(sha256sum <"$binary" | cut -c -64)
   fi
-  [ $(($(minor "$version") - $(minor "$installed"))) -le 1 ] ||
-    fail "k3s $installed cannot be upgraded to $version in one step; first upgrade to v1.$(($(minor "$installed") + 1)): k3s.sh --version v1.$(($(minor "$installed") + 1)).…"
+  case $(($(minor "$version") - $(minor "$installed"))) in
+    0 | 1) ;;
+    -*) fail "k3s $installed cannot be downgraded to $version; restore the copy of /var/lib/rancher/k3s/server from before the upgrade" ;;
+    *) fail "k3s $installed cannot be upgraded to $version in one step; first upgrade to v1.$(($(minor "$installed") + 1)) with --version" ;;
+  esac
 fi
 
 # Everything is checked and downloaded before anything changes.

@@ -330,10 +330,13 @@ def test_newer_version_is_installed_and_restarts_k3s_once(installed: FreshServer
     assert installed.server["nodes"] == {"srv123456.example.com": newer}
 
 
-def test_upgrade_that_skips_a_minor_version_is_refused(installed: FreshServer) -> None:
-    minor = int(VERSION.split(".")[1])
-    done = installed.run("k3s.sh", "--version", f"v1.{minor + 2}.0+k3s1", "--sha256", "0" * 64)
-    assert done.returncode == 1 and f"first upgrade to v1.{minor + 1}" in done.stderr
+@pytest.mark.parametrize(
+    ("minors", "message"), [(2, "in one step; first upgrade to v1."), (-1, "cannot be downgraded")]
+)
+def test_upgrade_that_kubernetes_does_not_support_is_refused(installed: FreshServer, minors: int, message: str) -> None:
+    other = f"v1.{int(VERSION.split('.')[1]) + minors}.0+k3s1"
+    done = installed.run("k3s.sh", "--version", other, "--sha256", "0" * 64)
+    assert done.returncode == 1 and message in done.stderr
     assert not installed.took_place()
 
 
