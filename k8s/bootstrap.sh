@@ -8,9 +8,9 @@
 #   --host NAME           the public host name; it must resolve to this server to get a certificate
 #   --images PREFIX       the images: PREFIX/runner and PREFIX/pipeline
 #   --image-tag TAG       their tag (default: latest, or the current one)
-#   --edge EDGE           `k3s`: k3s's own Traefik serves ports 80 and 443. `existing`: a Traefik on this server does already,
-#                         for example in Docker. Then k3s gets none, Slipway's route is written to
-#                         /etc/slipway/traefik/slipway.yaml, and of the firewall only what k3s's pods need is added
+#   --edge EDGE           `k3s`: k3s's own Traefik serves ports 80 and 443. `existing`: a Traefik on this server already
+#                         does, for example in Docker. k3s is then installed without one, Slipway's route is written to
+#                         /etc/slipway/traefik/slipway.yaml, and an active ufw only gets rules for k3s's pods
 #                         (default: k3s, or the current one)
 #   --deploy-key KEY      the public SSH key for deployments, on one line: "ssh-ed25519 AAAA… ci"
 #   --no-firewall         do not configure ufw, for example if the provider has a firewall
