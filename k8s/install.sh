@@ -18,15 +18,12 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+verify=1
 
-config='' host='' images='' tag='' timeout=300 verify=1 files=() changes=()
+config='' host='' images='' tag='' timeout=300 files=() changes=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
-    --no-verify)
-      verify=''
-      shift
-      ;;
     --config | --host | --images | --image-tag | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
@@ -42,6 +39,10 @@ while [ $# -gt 0 ]; do
         --timeout) timeout=$2 ;;
       esac
       shift 2
+      ;;
+    --no-verify)
+      verify=''
+      shift
       ;;
     *) wrong "$1 is unknown" ;;
   esac
