@@ -18,7 +18,7 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-verify=1
+verify=1 problem=''
 
 config='' host='' images='' tag='' timeout=300 files=() changes=()
 while [ $# -gt 0 ]; do
@@ -141,7 +141,6 @@ helm_ test "$release" --timeout 120s >"$work/said" 2>&1 || {
   kube logs "pod/slipway-test" --tail=5 >&2 || true
   fail "Slipway is running but not healthy; see docs/how-to/troubleshoot.md"
 }
-problem=''
 if [ -n "$host" ]; then
   say "waiting for https://$host/health (its first certificate takes up to two minutes)"
   curl --silent --show-error --fail --output /dev/null --retry 24 --retry-delay 5 --retry-all-errors --max-time 10 "https://$host/health" ||
