@@ -27,10 +27,6 @@ config='' host='' edge='' edge_network='' redis='' images='' tag='' timeout=300 
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
-    --no-verify)
-      verify=''
-      shift
-      ;;
     --config | --host | --edge | --edge-network | --redis | --images | --image-tag | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
@@ -49,6 +45,10 @@ while [ $# -gt 0 ]; do
         --timeout) timeout=$2 ;;
       esac
       shift 2
+      ;;
+    --no-verify)
+      verify=''
+      shift
       ;;
     *) wrong "$1 is unknown" ;;
   esac

@@ -71,10 +71,13 @@ def verified(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Findi
     return {each.check: each for each in found}
 
 
-def test_verification_checks_images_dns_and_clock_and_leaves_nothing_behind(
+def test_verification_shows_what_runs_can_reach_and_pull_and_leaves_nothing_behind(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = verified(server, monkeypatch)
+    isolated = "ok" if server.cluster.enforces_policies else "fail"
+    services = {f"run to {name}" for name in ("Redis", "launcher", "Kubernetes API", "node")}
+    assert {found[name].state for name in (*services, "network policies")} == {isolated}, found
     assert {found[name].state for name in ("run to DNS", "API server's clock")} == {"ok"}
     images = {name: each for name, each in found.items() if name.startswith("image of")}
     assert "image of launcher" in images and any("pipeline held" in name for name in images)
