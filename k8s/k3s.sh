@@ -1,29 +1,24 @@
 #!/usr/bin/env bash
-# Installs or upgrades k3s to a pinned version, and waits until its node is ready. Binary and installer are verified with
-# the checksums below. Safe to run again; needs root.
+# Installs or upgrades k3s to the version in versions.env, and waits until its node is ready. Binary and installer are
+# verified with the checksums next to it. Safe to run again; needs root.
 #
 #   k3s.sh [--version vX.Y.Z+k3sN --sha256 CHECKSUM]     another version, with its binary's checksum from
 #                                                        sha256sum-amd64.txt or sha256sum-arm64.txt of the release
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=versions.env
+. "$here/versions.env"
 
-version=v1.36.4+k3s1
-declare -A checksums=( # from the release's sha256sum-*.txt
-  [k3s]=835873f37245fc615f547a2fe2af9402a347875f13fa64a1f136de644955ea3f
-  [k3s-arm64]=c920706346d5ad4e5cd3c7bf1bb09ce71ebe07fec829e513e40f1caf98aed8bb
-)
-installer_version=v1.36.4+k3s1
-installer_checksum=46177d4c99440b4c0311b67233823a8e8a2fc09693f6c89af1a7161e152fbfad # from install.sh.sha256sum next to it
+version=$K3S_VERSION
 binary=/usr/local/bin/k3s
 ready_seconds=300
 
 case $(uname -m) in
-  x86_64) asset=k3s ;;
-  aarch64) asset=k3s-arm64 ;;
+  x86_64) asset=k3s checksum=$K3S_SHA256_AMD64 ;;
+  aarch64) asset=k3s-arm64 checksum=$K3S_SHA256_ARM64 ;;
   *) fail "k3s is not published for $(uname -m)" ;;
 esac
-checksum=${checksums[$asset]}
 case ${1:-} in
   "") ;;
   -h | --help) usage && exit ;;
@@ -52,7 +47,7 @@ if ! sha256sum --check --status <<<"$checksum  $binary" 2>/dev/null; then
   mv "$binary.new" "$binary" # a running k3s keeps using its old file
   new=true
 fi
-fetch "https://raw.githubusercontent.com/k3s-io/k3s/${installer_version/+/%2B}/install.sh" "$work/install.sh" "$installer_checksum"
+fetch "https://raw.githubusercontent.com/k3s-io/k3s/${K3S_VERSION/+/%2B}/install.sh" "$work/install.sh" "$K3S_INSTALLER_SHA256"
 # The installer creates the service, the links kubectl and crictl, and k3s-uninstall.sh. As the binary is already in place,
 # it cannot detect a new version, so a restart is forced.
 INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_SELINUX_RPM=true INSTALL_K3S_FORCE_RESTART=$new \
