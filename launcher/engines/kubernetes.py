@@ -37,7 +37,7 @@ class KubernetesEngine:
 
     async def start(self) -> None:
         """See `Engine`. Also starts while the cluster is unavailable."""
-        self._tasks.start(self._operator.run(), "operator's heartbeat")
+        self._tasks.start(self._operator.run(), "operator liveness")
 
     async def stop(self) -> None:
         """See `Engine`. Runs continue without the launcher."""

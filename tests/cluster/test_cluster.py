@@ -21,6 +21,7 @@ from cluster import cluster as cluster_module
 from cluster.cluster import LAUNCHER_IMAGE, PIPELINE_IMAGE, STATE, TESTS_IMAGE, Cluster, ClusterError, wait_until
 from versions import VERSIONS
 
+pytestmark = pytest.mark.disruptive
 HERE = cluster_module.HERE
 POD_SECONDS = 90.0
 CHATTER = """

@@ -1,27 +1,34 @@
-"""The reconcilers of all runs: one task for each run without a final record on its Job."""
+"""The tasks of all reconcilers: one for each run without a final record on its Job."""
 
 from __future__ import annotations
 
 import asyncio
 
-from launcher.background import Tasks, contained, report
+from launcher.background import Tasks, report_exception, suppress_and_report
 from launcher.cluster import jobs, labels
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.runs import Run, RunStatus
 from launcher.metrics import DRIFT
-from launcher.wiring import Storage
+from launcher.wiring import Recording, Storage
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 from pipeline_operator.run_reconciler import RunReconciler
 from pipeline_operator.settings import OperatorSettings
 
 
-class RunReconcilers:
+class ReconcilerTasks:
     """Starts a reconciler for each run that needs one. Reconcilers wait for `synced`, when the cache is complete."""
 
     def __init__(
-        self, cluster: Cluster, cache: ClusterCache, storage: Storage, settings: OperatorSettings, tasks: Tasks
+        self,
+        cluster: Cluster,
+        cache: ClusterCache,
+        storage: Storage,
+        recording: Recording,
+        settings: OperatorSettings,
+        tasks: Tasks,
     ) -> None:
-        self._cluster, self._cache, self._storage, self._settings = cluster, cache, storage, settings
+        self._cluster, self._cache, self._settings = cluster, cache, settings
+        self._storage, self._recording = storage, recording
         self._tasks = tasks
         self._reconcilers: dict[str, RunReconciler] = {}
         self.synced = asyncio.Event()
@@ -35,14 +42,14 @@ class RunReconcilers:
         try:
             self._ensure(run_id)
         except Exception:
-            report("supervise", f"run {run_id}: cannot start its reconciler")
+            report_exception("run reconciler", f"run {run_id}: cannot start its reconciler")
             DRIFT.labels("fault").inc()
 
     def releasable(self) -> list[Run]:
         """Return the runs that admission may release."""
         found = []
         for run_id, reconciler in self._reconcilers.items():
-            with contained("admission", f"run {run_id}: cannot decide whether to release it"):
+            with suppress_and_report("admission", f"run {run_id}: cannot decide whether to release it"):
                 if _releasable(reconciler.run, self._cache.get(run_id)):
                     found.append(reconciler.run)
         return found
@@ -61,21 +68,23 @@ class RunReconcilers:
             if run is None:
                 assert job is not None
                 run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
-            self._reconcilers[run_id] = RunReconciler(run, self._cluster, self._cache, self._storage, self._settings)
+            self._reconcilers[run_id] = RunReconciler(
+                run, self._cluster, self._cache, self._storage, self._recording, self._settings
+            )
             self._tasks.start(self._reconcile(run_id), f"run {run_id}")
 
     def _restore_record(self, job: Manifest, run: Run | None) -> None:
         """Copy the Job's record to an archive without it, for example one that was restored from a backup."""
         if (record := jobs.record_of(job)) and not (run and run.status.terminal):
             DRIFT.labels("record-missed").inc()
-            self._storage.recorder.record(record)
+            self._recording.recorder.record(record)
 
     async def _reconcile(self, run_id: str) -> None:
         try:
             await self.synced.wait()  # a Job's events can arrive before those of its pod
             await self._reconcilers[run_id].reconcile()
-        except Exception:  # the next reconciliation starts it again
-            report("supervise", f"run {run_id}: its reconciler failed")
+        except Exception:  # the next resync starts it again
+            report_exception("run reconciler", f"run {run_id}: its reconciler failed")
             DRIFT.labels("fault").inc()
         else:
             asyncio.get_running_loop().call_soon(self.ensure, run_id)  # a new Job may have the same name
