@@ -19,6 +19,7 @@ import pytest
 
 from cluster import cluster as cluster_module
 from cluster.cluster import LAUNCHER_IMAGE, PIPELINE_IMAGE, STATE, TESTS_IMAGE, Cluster, ClusterError, wait_until
+from versions import VERSIONS
 
 pytestmark = pytest.mark.disruptive
 HERE = cluster_module.HERE
@@ -115,6 +116,15 @@ def kubelet_setting(cluster: Cluster, name: str) -> Any:
 def require_own_cluster(cluster: Cluster) -> None:
     if not cluster.can_control:
         pytest.skip("KUBECONFIG names an external cluster, which the tests do not control.")
+
+
+def test_kubernetes_has_the_pinned_version(cluster: Cluster) -> None:
+    if not cluster.can_control and cluster.kubeconfig != Path("/etc/rancher/k3s/k3s.yaml"):
+        pytest.skip("KUBECONFIG names an external cluster, which has a version of its own.")
+    pinned = VERSIONS["KUBERNETES_VERSION" if cluster.can_control else "K3S_VERSION"]
+    [node] = cluster.json("get", "nodes")["items"]
+    assert cluster.json("version")["serverVersion"]["gitVersion"] == pinned
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == pinned
 
 
 def test_pod_resolves_a_service_by_name(cluster: Cluster, namespace: str) -> None:
