@@ -18,6 +18,7 @@ MODULES = {
         "go.etcd.io/etcd/server/v3": "ETCD_VERSION",
         "github.com/rancher/local-path-provisioner": "LOCAL_PATH_PROVISIONER_VERSION",
     },
+    "tests/support/cluster/netpol/go.mod": {"github.com/k3s-io/kube-router/v2": "KUBE_ROUTER_VERSION"},
     "tests/support/cluster/edge/go.mod": {
         "github.com/traefik/traefik/v3": "TRAEFIK_VERSION",
         "github.com/coredns/coredns": "COREDNS_VERSION",
@@ -66,7 +67,9 @@ def test_the_tests_kubernetes_is_that_of_the_pinned_k3s() -> None:
     [(file, module, name) for file, modules in MODULES.items() for module, name in modules.items()],
 )
 def test_go_modules_have_the_pinned_version(file: str, module: str, name: str) -> None:
-    [found] = re.findall(rf"^(?:require)?\s*{re.escape(module)} (v\S+)", (ROOT / file).read_text(), re.MULTILINE)
+    [found] = re.findall(
+        rf"^(?:require|replace \S+ =>)?\s*{re.escape(module)} (v\S+)", (ROOT / file).read_text(), re.MULTILINE
+    )
     assert found == VERSIONS[name], f"{file} has another {module}"
 
 
