@@ -119,5 +119,5 @@ def test_no_other_file_repeats_a_version() -> None:
 def test_documentation_names_the_pinned_versions() -> None:
     patterns = "|".join(MINORS)
     for path in tracked("*.md", "k8s/*.yaml", "launcher/*.py", ":!CHANGELOG.md"):
-        for what, version in re.findall(rf"\b({patterns})(?:-api/v| v?)(\d+\.\d+)", path.read_text()):
+        for what, version in re.findall(rf"(?<!since )\b({patterns})(?:-api/v| v?)(\d+\.\d+)", path.read_text()):
             assert version == minor(MINORS[what]), f"{path.relative_to(ROOT)}: {what} {version}"
