@@ -33,7 +33,7 @@ from launching.service_process import ROOT
 
 START_SECONDS = 90.0
 ENFORCED_SECONDS = 30.0
-OPEN_SECONDS = 20.0  # on a busy machine; SECURITY.md says how long it takes on an idle one
+OPEN_SECONDS = 20.0  # on a busy machine; SECURITY.md says how long it takes otherwise
 NODE_PORT = 30080
 BEYOND = ("internet", "metadata", "private")
 PROGRAM = Path(network_peer.__file__)
