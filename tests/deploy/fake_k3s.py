@@ -200,8 +200,6 @@ def kubectl(*args: str) -> int:
             return 0 if countdown("traefik") else 1
         case "get", "deployment", "traefik", *_:
             print(json.dumps(["--log.level=INFO", *server.get("traefik_arguments", ())], separators=(",", ":")))
-        case "get", "pod", _, "-o", "jsonpath={.status.phase}":
-            print("Succeeded")
         case "get", "pod", "slipway-pull", *_:
             print("ghcr.io/me/slipway/runner:latest\t\t")
     return 0
