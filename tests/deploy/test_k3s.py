@@ -112,6 +112,10 @@ class FreshServer(Machine):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def bootstrap(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run bootstrap.sh without the verification at the end, which needs a real cluster."""
+        return super().bootstrap("--no-verify", *args)
+
     def install(self, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run install.sh with a host name."""
         command = ("install.sh", "--no-verify", "--config", str(self.config), "--host", "runner.example.com", *args)
