@@ -174,6 +174,16 @@ def without_namespace(args: tuple[str, ...]) -> list[str]:
     return rest
 
 
+def configure_traefik(manifest: Path) -> int:
+    """Apply a HelmChartConfig, once k3s has created that kind."""
+    if not countdown("kinds"):
+        print(MISSING_KIND, file=sys.stderr)
+        return 1
+    values = load(load(manifest.read_text())["spec"]["valuesContent"])
+    write({**read("server"), "traefik_arguments": values["additionalArguments"]})
+    return 0
+
+
 def kubectl(*args: str) -> int:
     """kubectl, which uses k3s's own file if KUBECONFIG is not set, and warns about files that it cannot read."""
     used = os.environ.get("KUBECONFIG") or str(ETC / "k3s.yaml")
@@ -191,11 +201,7 @@ def kubectl(*args: str) -> int:
         case "auth", "can-i", *_:
             print(read("options").get("can-i", "yes"))
         case "apply", "--filename", str(path) if path.endswith("/traefik.yaml"):
-            if not countdown("kinds"):
-                print(MISSING_KIND, file=sys.stderr)
-                return 1
-            values = load(load(Path(path).read_text())["spec"]["valuesContent"])
-            write({**read("server"), "traefik_arguments": values["additionalArguments"]})
+            return configure_traefik(Path(path))
         case "get", "crd", "middlewares.traefik.io":
             return 0 if countdown("traefik") else 1
         case "get", "deployment", "traefik", *_:
