@@ -200,10 +200,10 @@ install_deploy_user() {
   chown -R "$deploy_user:$deploy_user" "$root$home/.ssh" "$root$home/.kube"
 }
 
-# Writes which Traefik serves ports 80 and 443 into k3s's configuration; sets `changed` if it differs.
+# Writes which Traefik serves ports 80 and 443 into k3s's configuration.
 configure_edge() {
   if [ "$edge" = existing ]; then
-    put $edge_config 600 <"$here/k3s-existing-edge.yaml"
+    put $edge_config 644 <"$here/k3s-existing-edge.yaml"
   elif [ -e "$root$edge_config" ]; then
     run rm "$root$edge_config"
   fi
@@ -241,7 +241,7 @@ if [ "$edge" = existing ] && [ -n "$(kubectl --namespace "$namespace" get ingres
 fi
 say "installing k3s"
 configure_edge
-run "$here/k3s.sh"
+run "$here/k3s.sh" # restarts k3s if its settings changed
 [ -z "$switched" ] || release_traefik
 say "installing helm $HELM_VERSION"
 install_helm

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs or upgrades k3s to the version in versions.env, writes its settings, and waits until its node is ready. Binary and installer are
-# verified with the checksums next to it. Safe to run again: k3s restarts only if its version or its settings changed, and pods
-# keep running meanwhile. Needs root.
+# Installs or upgrades k3s to the version in versions.env, writes its settings, and waits until its node is ready. Binary and
+# installer are verified with the checksums next to it. Safe to run again: k3s restarts only if its version or its settings
+# changed, and pods keep running meanwhile. Needs root.
 #
 #   k3s.sh [--version vX.Y.Z+k3sN --sha256 CHECKSUM]     another version, with its binary's checksum from
 #                                                        sha256sum-amd64.txt or sha256sum-arm64.txt of the release

@@ -112,9 +112,9 @@ class FreshServer(Machine):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def bootstrap(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def bootstrap(self, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run bootstrap.sh without the verification at the end, which needs a real cluster."""
-        return super().bootstrap("--no-verify", *args)
+        return super().bootstrap("--no-verify", *args, **variables)
 
     def install(self, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run install.sh with a host name."""
@@ -197,16 +197,8 @@ def test_bootstrap_again_changes_nothing(fresh: FreshServer) -> None:
 def test_bootstrap_uses_the_cluster_that_it_installed(fresh: FreshServer) -> None:
     other = fresh.directory / "other-cluster"
     other.write_text("apiVersion: v1\n")
-    command = (
-        "--config",
-        str(fresh.config),
-        "--host",
-        "runner.example.com",
-        "--images",
-        "ghcr.io/me/slipway",
-        "--no-verify",
-    )
-    fresh.successful("bootstrap.sh", *command, KUBECONFIG=str(other))
+    done = fresh.bootstrap(KUBECONFIG=str(other))
+    assert done.returncode == 0, done.stderr
     assert str(other) not in "\n".join(fresh.took_place())
 
 
@@ -418,3 +410,20 @@ def test_account_for_deployments_leaves_traefik_unchanged(installed: FreshServer
     done = installed.install()
     assert done.returncode == 0 and "leaving Traefik unchanged: only an administrator" in done.stdout, done.stderr
     assert "traefik.yaml" not in "\n".join(installed.took_place())
+
+
+def test_k3s_gives_up_its_traefik_and_takes_it_back(fresh: FreshServer) -> None:
+    written = fresh.root / "etc/rancher/k3s/config.yaml.d/edge.yaml"
+    fresh.program("docker", "echo 172.18.0.0/16")
+
+    def calls(*args: str) -> list[str]:
+        done = fresh.bootstrap(*args, EDGE_FILE=str(fresh.directory / "traefik.yaml"))
+        assert done.returncode == 0, done.stderr
+        return fresh.took_place()
+
+    calls("--edge", "existing", "--edge-network", "172.18.0.0/16")
+    assert fresh.server["config"]["disable"] == ["traefik", "servicelb"]
+    assert "systemctl restart k3s" not in calls()
+    assert written.exists(), "a later run keeps the choice"
+    assert "systemctl restart k3s" in calls("--edge", "k3s")
+    assert not written.exists() and "disable" not in fresh.server["config"]
