@@ -248,9 +248,11 @@ install_helm
 # An existing release keeps its values, such as the image tag.
 if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi
 say "installing Slipway"
-install_slipway
+status=0
+install_slipway || status=$? # a failed check must not leave the server without its user
 if [ -n "$key" ] || [ -e "$root/home/$deploy_user/.kube/config" ]; then
   say "setting up the user $deploy_user"
   install_deploy_user
 fi
+[ "$status" = 0 ] || exit "$status"
 [ -n "$dry" ] || say "done: https://$host"

@@ -61,7 +61,7 @@ SET_BY_CHART = (
     *("MASTER_CV_CONFIGMAP", "IMAGE_PULL_SECRETS", "PIPELINES_FILE", "ARCHIVE_DIR", "APPLICATIONS_DIR", "PIPELINE_DIR"),
     *("SLIPWAY_ENV", "HOST", "PORT", "PROBE_HOST", "PROBE_PORT", "REDIS_URL"),
 )
-"""Settings that the chart sets itself; they are ignored in `.env`."""
+"""Settings that the chart sets itself; they are ignored in `.env`, except REDIS_URL with `--redis external`."""
 
 MAX_OBJECT_BYTES = 1_000_000  # the limit for a Secret or ConfigMap is 1 MiB
 _KEY = re.compile(r"[-._A-Za-z0-9]+")

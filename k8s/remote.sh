@@ -40,5 +40,5 @@ ssh_() {
 printf -v command ' %q' "$@"
 # Each deployment has its own folder, so that concurrent ones do not run each other's scripts.
 tar --create --gzip --directory "$checkout" --exclude=__pycache__ \
-  k8s charts .env.example launcher/__init__.py launcher/domain/__init__.py launcher/domain/setting_rules |
+  k8s charts .env.example launcher/__init__.py launcher/domain/__init__.py launcher/domain/setting_rules launcher/cli |
   ssh_ "set -e; folder=\$(mktemp -d); trap 'rm -rf \"\$folder\"' EXIT; tar --extract --gzip --directory \"\$folder\"; cd \"\$folder\"; k8s/${command:1}"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
 
-from pipeline_runner.outside import OutsideError, client
+from pipeline_runner.http_clients import HttpSettingsError, client
 from pipeline_runner.text import encodable
 
 ATTEMPTS = 3
@@ -63,7 +63,7 @@ class Firecrawl:
             status = error.response.status_code
             msg = f"Firecrawl {_REASONS.get(status, f'answered {status}')}."
             raise FirecrawlError(msg) from None  # its request contains the key
-        except OutsideError as error:
+        except HttpSettingsError as error:
             raise FirecrawlError(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL):
             msg = "Firecrawl is unreachable."

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline_runner.errors import EXIT_FAILURE, EXIT_OK, PipelineError, ProfileNotUsableError
+from pipeline_runner.process_privacy import hide_from_others
 from pipeline_runner.profile_files import DEFAULT, profile_files
 from pipeline_runner.progress import Progress
 from pipeline_runner.redaction import redact
-from pipeline_runner.secrecy import hide_from_others
 from pipeline_runner.settings import MODEL_KEYS, ModelSettings, Settings
-from pipeline_runner.stopping import Stopped, stop_on_signals
+from pipeline_runner.signals import Stopped, stop_on_signals
 from pipeline_runner.text import one_line
 
 

@@ -17,7 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
 from pipeline_runner.errors import ModelRefusedError, ModelUnavailableError
-from pipeline_runner.outside import OutsideError, client
+from pipeline_runner.http_clients import HttpSettingsError, client
 from pipeline_runner.settings import ModelSettings
 from pipeline_runner.text import encodable
 
@@ -72,7 +72,7 @@ class Transport:
         self._deadline = time.monotonic() + self._settings.timeout_seconds
         try:
             self._client = self._client or self._open()
-        except OutsideError as exc:
+        except HttpSettingsError as exc:
             raise ModelUnavailableError(str(exc)) from None
         retrying = Retrying(
             retry=retry_if_exception_type(_RetryableError),

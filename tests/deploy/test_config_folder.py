@@ -198,7 +198,12 @@ def test_command_prints_errors_and_exits_with_2(folder: Path) -> None:
     assert (done.returncode, "is not NAME='value'" in done.stderr) == (2, True)
 
 
-def test_uploaded_files_suffice_for_the_command_with_plain_python(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", [["config.py", "FOLDER", "--check"], ["verify.py", "--help"]], ids=lambda each: each[0]
+)
+def test_uploaded_files_suffice_for_the_commands_with_plain_python(
+    folder: Path, tmp_path: Path, command: list[str]
+) -> None:
     sent = re.search(r"__pycache__ \\\n(.*) \|", (ROOT / "k8s/remote.sh").read_text())
     assert sent
     there = tmp_path / "there"
@@ -206,6 +211,7 @@ def test_uploaded_files_suffice_for_the_command_with_plain_python(folder: Path, 
     tar = ["tar", "--create", "--directory", str(ROOT), "--exclude=__pycache__", *sent[1].split()]
     content = subprocess.run(tar, check=True, capture_output=True, timeout=60).stdout
     subprocess.run(["tar", "--extract", "--directory", str(there)], input=content, check=True, timeout=60)
-    command = [sys.executable, "-S", str(there / "k8s/config.py"), str(folder), "--check"]  # -S: no installed package
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+    script, *args = [str(folder) if each == "FOLDER" else each for each in command]
+    python = [sys.executable, "-S", str(there / "k8s" / script), *args]  # -S: no installed package
+    done = subprocess.run(python, cwd="/", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

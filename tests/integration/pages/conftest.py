@@ -23,6 +23,6 @@ def browser(launcher: Launcher) -> FlaskClient:
 
 
 @pytest.fixture
-def alone() -> FlaskClient:
+def offline() -> FlaskClient:
     """A front end whose launcher is not running."""
     return browser_of("http://127.0.0.1:9", "s" * 32)

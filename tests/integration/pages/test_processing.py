@@ -94,7 +94,7 @@ def test_url_of_the_jobs_page_contains_the_last_batch(browser: FlaskClient, laun
 
 
 def test_batch_counts_unknown_runs_as_finished_and_an_empty_one_is_404(
-    browser: FlaskClient, alone: FlaskClient, launcher: Launcher
+    browser: FlaskClient, offline: FlaskClient, launcher: Launcher
 ) -> None:
     run_id = launcher.wait(launcher.run("4713", pipeline="quick")["run_id"])["run_id"]
     bar = text_of(browser.get(f"/batch?batch={run_id}.gone-1", headers=HX))
@@ -102,7 +102,7 @@ def test_batch_counts_unknown_runs_as_finished_and_an_empty_one_is_404(
     assert "hx-trigger" not in bar
     assert browser.get("/batch?batch=%3Cscript%3E").status_code == 404
     assert 'id="batch"' not in text_of(browser.get("/jobs?batch=%3Cscript%3E..&batch=x"))
-    assert alone.get(f"/batch?batch={run_id}", headers=HX).status_code == 204, "the bar stays and keeps polling"
+    assert offline.get(f"/batch?batch={run_id}", headers=HX).status_code == 204, "the bar stays and keeps polling"
 
 
 def test_full_queue_and_reused_key_are_explained(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_no_alarm_can_kill_the_exiting_process():
     source = """
         import atexit, os, signal
         atexit.register(lambda: print(*signal.getitimer(signal.ITIMER_REAL)))  # called last
-        from pipeline_runner.stopping import stop_on_signals
+        from pipeline_runner.signals import stop_on_signals
         stop_on_signals()
         os.kill(os.getpid(), signal.SIGTERM)
     """

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 
-class OutsideError(Exception):
+class HttpSettingsError(Exception):
     """The environment's proxy or certificates are unusable; the message is a sentence without their values."""
 
 
@@ -15,7 +15,7 @@ def client(**options: Any) -> httpx.Client:
     """Return a client; close it after use.
 
     Raises:
-        OutsideError: The environment's proxy or certificates are unusable.
+        HttpSettingsError: The environment's proxy or certificates are unusable.
     """
     try:
         return httpx.Client(**options)
@@ -24,7 +24,7 @@ def client(**options: Any) -> httpx.Client:
             "The proxy settings are unusable: HTTPS_PROXY and ALL_PROXY must be http:// or https:// URLs, "
             "and NO_PROXY a list of host names."
         )
-        raise OutsideError(msg) from None
+        raise HttpSettingsError(msg) from None
     except OSError as exc:
         msg = f"The certificates in SSL_CERT_FILE or SSL_CERT_DIR are unusable: {exc.strerror or 'not PEM'}."
-        raise OutsideError(msg) from None
+        raise HttpSettingsError(msg) from None
