@@ -1,22 +1,33 @@
-"""The reconcilers of all runs: one task for each run without a final record on its Job."""
+"""All runs without a final record on their Job: the queue, and a reconciler for each run for which there is work.
+
+A run that only waits for a slot has none, because nothing has to be done for it until its Job changes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from launcher.background import Tasks, contained, report
 from launcher.cluster import jobs, labels
 from launcher.cluster.port import Cluster, Manifest
+from launcher.domain.run_queue import RunQueue
 from launcher.domain.runs import Run, RunStatus
 from launcher.metrics import DRIFT
 from launcher.wiring import Storage
+from pipeline_operator import backoff
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 from pipeline_operator.run_reconciler import RunReconciler
 from pipeline_operator.settings import OperatorSettings
 
+log = logging.getLogger(__name__)
+
 
 class RunReconcilers:
-    """Starts a reconciler for each run that needs one. Reconcilers wait for `synced`, when the cache is complete."""
+    """Decides for each run, whenever it changes, whether it only waits or needs a reconciler.
+
+    Reconcilers wait for `synced`, when the cache is complete.
+    """
 
     def __init__(
         self, cluster: Cluster, cache: ClusterCache, storage: Storage, settings: OperatorSettings, tasks: Tasks
@@ -24,33 +35,62 @@ class RunReconcilers:
         self._cluster, self._cache, self._storage, self._settings = cluster, cache, storage, settings
         self._tasks = tasks
         self._reconcilers: dict[str, RunReconciler] = {}
+        self.queue = RunQueue()
+        """The runs that admission may release."""
+        self._job_uids: dict[str, str | None] = {}  # of the runs without a reconciler; another Job can replace a Job
+        self._unrecorded: asyncio.Queue[str] = asyncio.Queue()
         self.synced = asyncio.Event()
         """Set when the cache has been filled from complete lists."""
+        cache.on_change = self._on_change
 
     def __contains__(self, run_id: str) -> bool:
-        return run_id in self._reconcilers
+        return run_id in self._reconcilers or run_id in self.queue
 
     def ensure(self, run_id: str) -> None:
-        """Start a reconciler if the run needs one and has none. Errors are reported, and do not affect other runs."""
+        """Queue a run, or start its reconciler, if needed. Errors are reported, and do not affect other runs."""
         try:
             self._ensure(run_id)
         except Exception:
             report("supervise", f"run {run_id}: cannot start its reconciler")
             DRIFT.labels("fault").inc()
 
-    def releasable(self) -> list[Run]:
-        """Return the runs that admission may release."""
-        found = []
-        for run_id, reconciler in self._reconcilers.items():
-            with contained("admission", f"run {run_id}: cannot decide whether to release it"):
-                if _releasable(reconciler.run, self._cache.get(run_id)):
-                    found.append(reconciler.run)
-        return found
+    async def record_queued(self) -> None:
+        """Record queued runs, one at a time, so that a burst of requests does not delay what is more urgent."""
+        await self.synced.wait()
+        while True:
+            run_id = await self._unrecorded.get()
+            run = self.queue.get(run_id)
+            if run and run_id not in self._reconcilers:  # which records it too
+                try:
+                    self._storage.recorder.record(run)
+                except OSError as exc:  # probably a full disk: wait for space
+                    log.error("run %s: cannot write its record: %s", run_id, exc)
+                    self._unrecorded.put_nowait(run_id)
+                    await asyncio.sleep(backoff.RETRY_SECONDS)
+                except Exception:
+                    report("record", f"run {run_id}: cannot write its record")
+                    self._start(run)
+            await asyncio.sleep(0)
+
+    def _on_change(self, run_id: str) -> None:
+        if self._cache.get(run_id).job is not None:  # a pod's events can arrive before those of its Job
+            self.ensure(run_id)
 
     def _ensure(self, run_id: str) -> None:
-        if run_id in self._reconcilers:
-            return
         observed = self._cache.get(run_id)
+        if reconciler := self._reconcilers.get(run_id):
+            if _only_waits(reconciler.run, reconciler.observed):
+                self.queue.add(reconciler.run)
+            else:
+                self.queue.discard(run_id)
+        elif run := self.queue.get(run_id):
+            if not _only_waits(run, observed) or _uid(observed) != self._job_uids[run_id]:
+                self.queue.discard(run_id)
+                self._start(run)
+        else:
+            self._begin(run_id, observed)
+
+    def _begin(self, run_id: str, observed: ObservedRun) -> None:
         job = None if observed.job_deleted else observed.job
         run = self._storage.archive.get(run_id)
         if job is not None and jobs.phase_of(job) == labels.PHASE_RECORDED:
@@ -61,8 +101,23 @@ class RunReconcilers:
             if run is None:
                 assert job is not None
                 run = jobs.run_of(job, start_grace_seconds=self._settings.START_GRACE_SECONDS)
-            self._reconcilers[run_id] = RunReconciler(run, self._cluster, self._cache, self._storage, self._settings)
-            self._tasks.start(self._reconcile(run_id), f"run {run_id}")
+            self._job_uids[run_id] = _uid(observed)
+            if _only_waits(run, observed):
+                self.queue.add(run)
+                self._unrecorded.put_nowait(run_id)
+            else:
+                self._start(run)
+
+    def _start(self, run: Run) -> None:
+        self._reconcilers[run.run_id] = RunReconciler(
+            run,
+            self._cluster,
+            self._cache,
+            self._storage,
+            self._settings,
+            job_uid=self._job_uids.pop(run.run_id),
+        )
+        self._tasks.start(self._reconcile(run.run_id), f"run {run.run_id}")
 
     def _restore_record(self, job: Manifest, run: Run | None) -> None:
         """Copy the Job's record to an archive without it, for example one that was restored from a backup."""
@@ -81,16 +136,23 @@ class RunReconcilers:
             asyncio.get_running_loop().call_soon(self.ensure, run_id)  # a new Job may have the same name
         finally:
             del self._reconcilers[run_id]
+            self.queue.discard(run_id)
             self._cache.changed.set()
 
 
-def _releasable(run: Run, observed: ObservedRun) -> bool:
-    job = observed.job
-    return (
-        job is not None
-        and observed.queued
-        and not observed.job_deleted
-        and run.status is RunStatus.QUEUED
-        and jobs.termination_reason(job) is None
-        and not jobs.requirement_faults(job)
-    )
+def _only_waits(run: Run, observed: ObservedRun) -> bool:
+    """Whether the run may be released, and nothing else is to be done for it."""
+    with contained("supervise", f"run {run.run_id}: cannot decide whether it only waits"):
+        return (
+            observed.job is not None
+            and observed.queued
+            and not observed.job_deleted
+            and run.status is RunStatus.QUEUED
+            and jobs.termination_reason(observed.job) is None
+            and not jobs.requirement_faults(observed.job)
+        )
+    return False
+
+
+def _uid(observed: ObservedRun) -> str | None:
+    return observed.job["metadata"]["uid"] if observed.job else None

@@ -37,7 +37,8 @@ def pod(phase: str = "Pending", *, node: str | None = "node", deleting: bool = F
     }
     if node:
         spec["nodeName"] = node
-    return {"metadata": metadata, "spec": spec, "status": {"phase": phase, "qosClass": "BestEffort", **status}}
+    whole = {"metadata": metadata, "spec": spec, "status": {"phase": phase, "qosClass": "BestEffort", **status}}
+    return pods.slim(whole)  # as the operator keeps it
 
 
 def container(**state: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,16 @@ def listing(version: int, *items: Manifest) -> Listing:
     return Listing(list(items), version)
 
 
+def resync(cache: ClusterCache, jobs: Listing, pods: Listing) -> None:
+    """Update the cache from complete lists."""
+    for each in jobs.items:
+        cache.observe_job(each)
+    for each in pods.items:
+        cache.observe_pod(each)
+    uids = {each["metadata"]["uid"] for each in (*jobs.items, *pods.items)}
+    cache.mark_missing(uids, jobs_version=jobs.version, pods_version=pods.version)
+
+
 def uid_of(manifest: Any) -> Any:
     return manifest and manifest["metadata"]["uid"]
 
@@ -141,7 +151,7 @@ def test_a_repeated_version_is_not_a_change() -> None:
     cache.changed.clear()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    cache.resync(listing(9, job(1)), listing(9, pod(2)))
+    resync(cache, listing(9, job(1)), listing(9, pod(2)))
     assert cache.get("a") == observed
     assert not cache.changed.is_set()
 
@@ -193,7 +203,7 @@ def test_an_old_pod_is_not_assigned_to_the_new_job() -> None:
     observed = cache.get("a")
     cache.observe_pod(pod(8, phase="Failed", owner="first"))
     cache.observe_pod(pod(9, phase="Failed", owner="first"), deleted=True)
-    cache.resync(listing(9, job(7, "second")), listing(9, pod(8, phase="Failed", owner="first")))
+    resync(cache, listing(9, job(7, "second")), listing(9, pod(8, phase="Failed", owner="first")))
     assert cache.get("a") == observed
     cache.observe_pod(pod(10, "new", "Pending", owner="second"))
     assert uid_of(cache.get("a").pod) == "new"
@@ -233,27 +243,17 @@ def test_a_pod_without_a_job_is_ignored() -> None:
     assert list(cache.items()) == []
 
 
-def test_managed_fields_are_not_cached() -> None:
-    cache = ClusterCache()
-    observed = job(1)
-    cache.observe_job(observed)
-    cached = cache.get("a").job
-    assert cached is not None
-    assert "managedFields" not in cached["metadata"]
-    assert "managedFields" in observed["metadata"]
-
-
 def test_a_listing_marks_missing_objects_as_deleted_and_adds_new_ones() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
     cache.observe_job(job(3, "other", name="b"))
-    cache.resync(listing(4, job(3, "other", name="b"), job(4, "new", name="c")), listing(4, pod(2)))
+    resync(cache, listing(4, job(3, "other", name="b"), job(4, "new", name="c")), listing(4, pod(2)))
     assert cache.get("a").job_deleted
     assert not cache.get("a").pod_deleted
     assert not cache.get("b").job_deleted
     assert version_of(cache.get("c").job) == "4"
-    cache.resync(listing(5), listing(5))
+    resync(cache, listing(5), listing(5))
     assert cache.get("a").pod_deleted
     assert all(observed.job_deleted for _, observed in cache.items())
 
@@ -264,7 +264,7 @@ def test_an_object_newer_than_the_listing_is_not_deleted(version: int, deleted: 
         cache = ClusterCache()
         cache.observe_job(job(9))
         cache.observe_pod(pod(9))
-        cache.resync(listing(jobs_version), listing(pods_version))
+        resync(cache, listing(jobs_version), listing(pods_version))
         observed = cache.get("a")
         assert observed.job_deleted is (deleted or jobs_version == 20)
         assert observed.pod_deleted is (deleted or pods_version == 20)
@@ -275,17 +275,17 @@ def test_a_listing_from_before_the_deletion_restores_nothing() -> None:
     cache.observe_job(job(4), deleted=True)
     cache.observe_pod(pod(5), deleted=True)
     observed = cache.get("a")
-    cache.resync(listing(4, job(3)), listing(4, pod(4)))
-    cache.resync(listing(4, job(4)), listing(5, pod(5)))
+    resync(cache, listing(4, job(3)), listing(4, pod(4)))
+    resync(cache, listing(4, job(4)), listing(5, pod(5)))
     assert cache.get("a") == observed
 
 
 def test_a_listing_without_a_run_wakes_its_waiter_once() -> None:
     cache = ClusterCache()
     cache.observe_job(job(1))
-    cache.resync(listing(2), listing(2))
+    resync(cache, listing(2), listing(2))
     observed = cache.get("a")
-    cache.resync(listing(3), listing(3))
+    resync(cache, listing(3), listing(3))
     assert cache.get("a") == observed
 
 
@@ -350,7 +350,7 @@ CHANGES: list[tuple[str, Callable[[ClusterCache], None]]] = [
     ("a newer Job", lambda cache: cache.observe_job(job(2))),
     ("the Job's deletion", lambda cache: cache.observe_job(job(2), deleted=True)),
     ("a pod", lambda cache: cache.observe_pod(pod(2))),
-    ("a listing without it", lambda cache: cache.resync(listing(1), listing(1))),
+    ("a listing without it", lambda cache: resync(cache, listing(1), listing(1))),
     ("a notification", lambda cache: cache.notify("a")),
     ("its eviction", lambda cache: cache.evict("a")),
 ]
