@@ -45,7 +45,7 @@ _MAX_INT = 2**63 - 1  # the largest integer that MongoDB can store
 
 
 def slim(job: Manifest) -> Manifest:
-    """Return the part of a Job that Slipway reads. With thousands of queued runs, the whole manifests need 20 KB each."""
+    """Return the part of a Job that Slipway reads. In memory, a whole one takes 20 KB, and thousands may be queued."""
     metadata, template = job["metadata"], job["spec"].get("template") or {}
     return {
         "metadata": {

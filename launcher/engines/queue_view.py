@@ -1,7 +1,7 @@
 """The queue on the Kubernetes engine: the live runs and their places.
 
-A watch keeps the view up to date, so its cost follows the changes. While there is no watch, for example after an outage,
-the Jobs are listed on demand.
+A watch keeps the view up to date, so its cost follows the changes. While there is no watch, for example after an
+outage, the Jobs are listed on demand.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def queue(site: Installation, repeats: int) -> list[Row]:
     """
     few, many = (_cost(site, depth) for depth in DEPTHS)
     at = f"at {DEPTHS[1]:,} queued"
-    rows = [Row(name="bulk accepted", value=many.per_second, unit="runs/s", detail=f"{DEPTHS[1]:,} runs in one request")]
+    rows = [
+        Row(name="bulk accepted", value=many.per_second, unit="runs/s", detail=f"{DEPTHS[1]:,} runs in one request")
+    ]
     for service in _SERVICES:
         spent, idle = f"{service}, per queued run", f"{service}, nothing changes"
         rows += [

@@ -14,7 +14,6 @@ from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChang
 from launcher.domain.runs import now
 from launcher.logs.sink import timestamp
 
-
 PAGE_SIZE = 2
 
 

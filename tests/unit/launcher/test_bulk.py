@@ -122,7 +122,7 @@ def test_items_after_an_outage_of_kubernetes_are_refused_without_a_call() -> Non
                 raise ClusterUnavailable
             return run
 
-    settings = Settings.from_environment({"RUNNER_API_SECRET": "0" * 32})
+    settings = Settings.from_environment({"RUNNER_API_SECRET": "0123456789abcdef" * 2})
     services: Any = SimpleNamespace(settings=settings, engine=Engine())
     items = parse_items([str(number) for number in range(500)], None)
     results = asyncio.run(launch_items(services, LaunchOptions(), items))

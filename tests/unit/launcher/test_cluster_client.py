@@ -22,9 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def connected(
-    folder: Path, handler: Handler, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[KubernetesClient]:
+async def connected(folder: Path, handler: Handler, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesClient]:
     """Serve the handler as the API server, and connect to it with a kubeconfig."""
     runner = web.ServerRunner(web.Server(handler))
     await runner.setup()
@@ -37,7 +35,8 @@ async def connected(
         "current-context": "x",
     }
     (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
-    monkeypatch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+    default = "kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"  # KUBECONFIG, as it was at the import
+    monkeypatch.setattr(default, str(folder / "kubeconfig"))
     connection = await KubernetesClient.connect()
     try:
         async with asyncio.timeout(10):
@@ -112,7 +111,8 @@ def test_a_watch_from_a_version_that_is_too_old_fails(
 ) -> None:
     async def serve(request: web.Request) -> web.StreamResponse:
         if late:
-            return web.json_response({"type": "ERROR", "object": {"code": 410, "message": "too old"}})
+            event = {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
+            return web.Response(text=json.dumps(event) + "\n")
         return status(410)
 
     async def scenario() -> None:

@@ -126,15 +126,13 @@ def test_the_eta_simulates_the_queue(
     assert (found.position, found.eta_seconds) == (position, eta)
 
 
-@given(
-    st.lists(st.floats(0, 1000), max_size=6), st.floats(0.1, 100), st.integers(1, 5), st.integers(1, 300)
-)
+@given(st.lists(st.floats(0, 1000), max_size=6), st.floats(0.1, 100), st.integers(1, 5), st.integers(1, 300))
 def test_the_eta_is_that_of_playing_the_queue_forward(
     remaining: list[float], typical: float, limit: int, position: int
 ) -> None:
     runs = [run(str(n), microseconds=n) for n in range(position)]
-    found = place(str(position - 1), runs, remaining=[min(each, typical) for each in remaining], typical=typical, limit=limit)
-    slots = [*sorted(min(each, typical) for each in remaining)[:limit], *[0.0] * (limit - len(remaining))]
+    found = place(str(position - 1), runs, remaining=remaining, typical=typical, limit=limit)
+    slots = [*sorted(remaining)[:limit], *[0.0] * (limit - len(remaining))]
     heapq.heapify(slots)
     for _ in range(position):
         free_at = heapq.heappop(slots)
