@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from launcher.background import Tasks, contained, repeat, report
+from launcher.background import Tasks, contained, in_thread, repeat, report
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run, now
 from launcher.metrics import REPAIRED, STORE_UP, UNDELIVERABLE
@@ -182,11 +182,17 @@ class Recorder:
 
     def record(self, run: Run) -> bool:
         """Write this state to disk. Returns False if an outcome, or a later state, is recorded already."""
-        if not self._archive.put(run):
-            return False
-        for mirror in self.mirrors:
-            mirror.enqueue(run)
-        return True
+        written = self._archive.put(run)
+        if written:
+            self._enqueue(run)
+        return written
+
+    async def record_in_thread(self, run: Run) -> bool:
+        """Like `record`, but other tasks proceed while the disk writes. Nothing else may record the run meanwhile."""
+        written = await in_thread(self._archive.put, run)
+        if written:
+            self._enqueue(run)
+        return written
 
     async def record_outcome(self, finished: Run) -> Run:
         """Record a finished run; return the run as recorded.
@@ -213,13 +219,16 @@ class Recorder:
                 tries += 1
             if tries > _MAX_TRIES:
                 self._unrecorded[finished.run_id] = finished
-                for mirror in self.mirrors:
-                    mirror.enqueue(finished)
+                self._enqueue(finished)
                 return finished
             if tries == _MAX_TRIES:
                 finished = finished.without_external_data()
             else:
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _enqueue(self, run: Run) -> None:
+        for mirror in self.mirrors:
+            mirror.enqueue(run)
 
     @property
     def unreadable(self) -> int:

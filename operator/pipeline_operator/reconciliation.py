@@ -61,7 +61,7 @@ class Reconciliation:
 
     async def _reconcile(self) -> list[Manifest]:
         """Resync the cache and start missing reconcilers; return the recorded Jobs that were never released."""
-        live = await asyncio.to_thread(self._live)
+        unhandled = await asyncio.to_thread(self._unhandled)
         names: set[str] = set()
         unfinished: list[Manifest] = []
         uids, jobs_version, pods_version = set[str](), 0, 0
@@ -81,12 +81,13 @@ class Reconciliation:
         with contextlib.suppress(ObjectMissing):
             self._cache.observe_queue_config(await self._cluster.get("ConfigMap", labels.QUEUE))
         self._cache.mark_missing(uids, jobs_version=jobs_version, pods_version=pods_version)
-        for run_id in live - names:
+        for run_id in unhandled - names:
             if run_id not in self._reconcilers:
                 DRIFT.labels("run-without-job").inc()
-        for run_id in names | live | {run_id for run_id, _ in self._cache.items()}:
+        for run_id in names | unhandled | {run_id for run_id, _ in self._cache.items()}:
             self._reconcilers.ensure(run_id)
         return unfinished
 
-    def _live(self) -> set[str]:
-        return {run.run_id for run in self._archive.runs() if not run.status.terminal}
+    def _unhandled(self) -> set[str]:
+        """Return the runs that have not finished in the archive, without those that are queued or reconciled."""
+        return {run.run_id for run in self._archive.runs(without=self._reconcilers) if not run.status.terminal}

@@ -39,11 +39,12 @@ class RunReconcilers:
         """The runs that admission may release."""
         self._job_uids: dict[str, str | None] = {}  # of the runs without a reconciler; another Job can replace a Job
         self._unrecorded: asyncio.Queue[str] = asyncio.Queue()
+        self._recording = asyncio.Lock()
         self.synced = asyncio.Event()
         """Set when the cache has been filled from complete lists."""
         cache.on_change = self._on_change
 
-    def __contains__(self, run_id: str) -> bool:
+    def __contains__(self, run_id: object) -> bool:
         return run_id in self._reconcilers or run_id in self.queue
 
     def ensure(self, run_id: str) -> None:
@@ -55,22 +56,27 @@ class RunReconcilers:
             DRIFT.labels("fault").inc()
 
     async def record_queued(self) -> None:
-        """Record queued runs, one at a time, so that a burst of requests does not delay what is more urgent."""
+        """Record queued runs, one at a time, while what is more urgent proceeds."""
         await self.synced.wait()
         while True:
             run_id = await self._unrecorded.get()
-            run = self.queue.get(run_id)
-            if run and run_id not in self._reconcilers:  # which records it too
-                try:
-                    self._storage.recorder.record(run)
-                except OSError as exc:  # probably a full disk: wait for space
-                    log.error("run %s: cannot write its record: %s", run_id, exc)
-                    self._unrecorded.put_nowait(run_id)
-                    await asyncio.sleep(backoff.RETRY_SECONDS)
-                except Exception:
-                    report("record", f"run {run_id}: cannot write its record")
-                    self._start(run)
-            await asyncio.sleep(0)
+            async with self._recording:
+                await self._record(run_id)
+
+    async def _record(self, run_id: str) -> None:
+        run = self.queue.get(run_id)
+        if run is None or run_id in self._reconcilers:  # which records it
+            return
+        try:
+            await self._storage.recorder.record_in_thread(run)
+        except OSError as exc:  # probably a full disk: wait for space
+            log.error("run %s: cannot write its record: %s", run_id, exc)
+            self._unrecorded.put_nowait(run_id)
+            await asyncio.sleep(backoff.RETRY_SECONDS)
+        except Exception:
+            report("record", f"run {run_id}: cannot write its record")
+            if run_id not in self._reconcilers:
+                self._start(run)
 
     def _on_change(self, run_id: str) -> None:
         if self._cache.get(run_id).job is not None:  # a pod's events can arrive before those of its Job
@@ -128,6 +134,8 @@ class RunReconcilers:
     async def _reconcile(self, run_id: str) -> None:
         try:
             await self.synced.wait()  # a Job's events can arrive before those of its pod
+            async with self._recording:
+                pass  # a run that has just left the queue is recorded by one task at a time
             await self._reconcilers[run_id].reconcile()
         except Exception:  # the next reconciliation starts it again
             report("supervise", f"run {run_id}: its reconciler failed")
