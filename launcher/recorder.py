@@ -14,6 +14,7 @@ import logging
 from collections import Counter as Count
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from itertools import islice
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
@@ -26,6 +27,7 @@ from launcher.stores.ports import RunStore, WorkItems
 
 RECONCILE_INTERVAL_SECONDS = 60.0
 PING_INTERVAL_SECONDS = 5.0
+_BATCH = 500  # how many runs are compared at a time, so that memory does not grow with the history
 _RETRY_MAX_SECONDS = 10.0
 _MAX_TRIES = 3
 """How often a write that fails for an unknown reason is tried."""
@@ -244,7 +246,8 @@ class Recorder:
             with contained("record", f"run {run_id}: cannot write its record"):
                 self.record(finished)
                 del self._unrecorded[run_id]
-        runs = await asyncio.to_thread(lambda: list(self._archive.runs()))
-        for mirror in self.mirrors:
-            with contained("reconcile stores", f"cannot compare {mirror.name} with the archive"):
-                await mirror.reconcile(runs)
+        left = iter(self._archive.runs())
+        while runs := await asyncio.to_thread(lambda: list(islice(left, _BATCH))):
+            for mirror in self.mirrors:
+                with contained("reconcile stores", f"cannot compare {mirror.name} with the archive"):
+                    await mirror.reconcile(runs)
