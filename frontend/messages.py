@@ -11,6 +11,7 @@ from typing import Any
 STATUSES = ("queued", "running", "completed", "failed", "cancelled")
 LIVE = frozenset({"queued", "running"})
 
+RUNNING = "The pipeline is running."
 PAGE_EXPIRED = "This page has expired. Reload it."
 NO_RESPONSE = "The launcher is not responding"
 UNREACHABLE = f"{NO_RESPONSE}. Check that it is running and that RUNNER_URL is correct."
@@ -147,7 +148,7 @@ def sentence(run: Mapping[str, Any]) -> str:
         case "queued":
             return "Waiting to start."
         case "running":
-            return "The pipeline is running."
+            return RUNNING
     return str(run.get("message") or "")
 
 

@@ -77,7 +77,7 @@ def batch() -> ResponseReturnValue:
     """The progress of the runs that one click of *Process selected* launched."""
     run_ids = parse_batch(request.args.get("batch", ""))
     if not run_ids:
-        abort(404, "The URL names no run.")
+        abort(404, "The URL contains no run id.")
     try:
         return render_template("_batch.html", batch=Batch(run_ids, statuses_of(run_ids)))
     except LauncherError:

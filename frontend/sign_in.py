@@ -23,7 +23,7 @@ MAX_NEXT_URL = 1500  # characters; a cookie has at most 4096 bytes
 NO_DATABASE = "MongoDB, which counts sign-in attempts, is not responding. Check MONGODB_URI, or try again."
 TOO_MANY = {
     OF_VISITOR: "Too many attempts. Try again in 15 minutes.",
-    OF_ALL: "Too many attempts. Try again in an hour, or in a browser in which you have signed in before.",
+    OF_ALL: "Too many attempts. Try again in an hour, or in a browser that you have signed in with before.",
 }
 BROWSER = "slipway_browser"
 """The cookie of a browser in which someone has signed in: it has its own limit, which others cannot use up."""

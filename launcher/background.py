@@ -21,19 +21,19 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def report(where: str, what: str) -> None:
+def report_exception(where: str, what: str) -> None:
     """Log the current exception and count it. `where` is a label of the metric, so use few values."""
     FAULTS.labels(where).inc()
     log.exception("%s", what)
 
 
 @contextmanager
-def contained(where: str, what: str = "") -> Iterator[None]:
+def suppress_and_report(where: str, what: str = "") -> Iterator[None]:
     """Report any exception of the block, and continue after it."""
     try:
         yield
     except Exception:
-        report(where, what or where)
+        report_exception(where, what or where)
 
 
 async def repeat(
@@ -59,7 +59,7 @@ async def repeat(
             failing = True
             await asyncio.sleep(retry_seconds)
         except Exception:
-            report(name, f"{name} failed; trying again in {pause:g} s")
+            report_exception(name, f"{name} failed; trying again in {pause:g} s")
             failing = True
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)

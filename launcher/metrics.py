@@ -24,7 +24,12 @@ HTTP_SECONDS = Histogram(
 STREAM_VIEWERS = Gauge("slipway_stream_viewers", "Open log streams", registry=None)
 OPERATOR_UP = Gauge("slipway_operator_up", "0 while the operator does not renew its Lease", registry=None)
 LOG_REOPENED = Counter("slipway_log_reopened_total", "Pod logs reopened after an interruption", registry=None)
-DRIFT = Counter("slipway_drift_total", "Differences that reconciliation found and repaired", ["kind"], registry=None)
+DRIFT = Counter(
+    "slipway_drift_total",
+    "Differences that a resync found and repaired",
+    ["kind"],
+    registry=None,
+)
 
 _exposed: set[Counter | Gauge | Histogram] = set()
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from launcher.background import contained, report
+from launcher.background import report_exception, suppress_and_report
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run
 from launcher.wiring import Storage
@@ -35,19 +35,19 @@ async def delete_runs(runs: Iterable[Run], storage: Storage) -> list[Run]:
 async def delete_from_stores(moment: datetime, storage: Storage) -> None:
     """Delete the runs that finished before the moment from every store, then raise any `StoreUnavailable`."""
     unavailable: StoreUnavailable | None = None
-    for mirror in storage.recorder.mirrors:
+    for watch in storage.watches.values():
         try:
-            await mirror.store.delete_finished_before(moment)
+            await watch.store.delete_finished_before(moment)
         except StoreUnavailable as exc:
             unavailable = exc
         except Exception:
-            report("retention", f"cannot delete old runs from {mirror.name}")
+            report_exception("retention", f"cannot delete old runs from {watch.name}")
     if unavailable:
         raise unavailable
 
 
 async def _deleted(run: Run, storage: Storage) -> bool:
-    with contained("retention", f"run {run.run_id}: cannot delete it"):
+    with suppress_and_report("retention", f"run {run.run_id}: cannot delete it"):
         if await storage.artifacts.delete(run.run_id):
             await asyncio.to_thread(storage.archive.delete, run.run_id)
             return True

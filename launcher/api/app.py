@@ -23,7 +23,7 @@ from launcher.engines.port import Engine
 from launcher.logs.hub import FeedHub
 from launcher.settings import Settings
 from launcher.version import VERSION
-from launcher.wiring import Storage, open_storage
+from launcher.wiring import Recording, Storage, open_recording, open_storage
 
 _LOG_READERS = 8
 
@@ -71,25 +71,27 @@ def create_app(settings: Settings, environ: Mapping[str, str] | None = None) -> 
 
 async def _assemble(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> Services:
     storage = open_storage(settings, stack)
-    engine = await _engine(settings, storage, environ)
+    storage.start_watches(stack)
+    recording: Recording | None = None
+    if settings.ENGINE == "local":  # on Kubernetes, the operator records
+        recording = open_recording(settings, storage)
+        recording.start(stack)
+    engine = await _engine(settings, storage, recording, environ)
 
     async def run_document(run_id: str) -> dict[str, Any]:
         return view(await engine.get(run_id), await engine.place(run_id))
 
     feeds = FeedHub(storage.archive, storage.tail, run_document, engine.partial_line)
-    storage.recorder.start(monitor_only=settings.ENGINE == "kubernetes")  # there the operator records
-    stack.push_async_callback(storage.recorder.stop)
-    stack.push_async_callback(storage.publisher.stop)
     stack.push_async_callback(engine.stop)
     await engine.start()
-    health = HealthCheck(engine, storage.recorder, settings.ARCHIVE_DIR)
+    recorder = recording.recorder if recording else None
+    health = HealthCheck(engine, storage.archive, storage.watches, recorder, settings.ARCHIVE_DIR)
     stack.push_async_callback(health.stop)
     return Services(
         settings=settings,
         engine=engine,
         archive=storage.archive,
         artifacts=storage.artifacts,
-        recorder=storage.recorder,
         feeds=feeds,
         authenticator=Authenticator(settings.secrets),
         call_limit=CallLimit(settings.RATE_LIMIT_PER_MINUTE, settings.TICKET_RATE_LIMIT_PER_MINUTE),
@@ -99,12 +101,14 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stack: Async
     )
 
 
-async def _engine(settings: Settings, storage: Storage, environ: Mapping[str, str]) -> Engine:
+async def _engine(
+    settings: Settings, storage: Storage, recording: Recording | None, environ: Mapping[str, str]
+) -> Engine:
     """Create the engine. Imports of the other engine are left out: they cost 20 MB."""
-    if settings.ENGINE == "local":
+    if recording:
         from launcher.engines.local import LocalEngine
 
-        return LocalEngine(settings, storage, environ)
+        return LocalEngine(settings, storage, recording, environ)
     from launcher.cluster.client import KubernetesClient
     from launcher.engines.kubernetes import KubernetesEngine
 

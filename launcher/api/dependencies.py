@@ -17,7 +17,6 @@ from launcher.api.threads import DaemonThreads
 from launcher.artifacts import ArtifactFolder
 from launcher.engines.port import Engine
 from launcher.logs.hub import FeedHub
-from launcher.recorder import Recorder
 from launcher.settings import Settings
 from launcher.stores.archive import Archive
 
@@ -30,7 +29,6 @@ class Services:
     engine: Engine
     archive: Archive
     artifacts: ArtifactFolder
-    recorder: Recorder
     feeds: FeedHub
     authenticator: Authenticator
     call_limit: CallLimit

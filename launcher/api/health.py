@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from launcher.domain import health_problems
 from launcher.engines.port import Engine, QueueState
 from launcher.logs.sink import lost_lines
 from launcher.recorder import Recorder
+from launcher.stores.archive import Archive
+from launcher.stores.watch import StoreWatch
 from launcher.version import VERSION
 
 ArchiveState = Literal["ok", "full", "unreadable"]
@@ -51,15 +53,17 @@ class HealthCheck:
     def __init__(
         self,
         engine: Engine,
-        recorder: Recorder,
+        archive: Archive,
+        watches: Mapping[str, StoreWatch],
+        recorder: Recorder | None,
         archive_dir: Path,
         check_archive: Callable[[Path], ArchiveState] = archive_state,
     ) -> None:
-        self._engine, self._recorder = engine, recorder
+        self._engine, self._archive, self._watches, self._recorder = engine, archive, watches, recorder
         self._archive_dir, self._archive_state = archive_dir, check_archive
         self._threads = DaemonThreads("archive check", 1)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._archive: ArchiveState = "ok"
+        self._disk: ArchiveState = "ok"
         self._archive_checked_at = float("-inf")
         self._lost, self._lost_at = 0, float("-inf")
 
@@ -79,7 +83,7 @@ class HealthCheck:
             self._engine.cached_queue()
         except Exception:
             log.exception("the engine failed")
-            return "The engine does not answer."
+            return health_problems.ENGINE_FAILED
         return None
 
     async def queue(self, seconds: float = HEALTH_WAIT_SECONDS) -> QueueState:
@@ -98,16 +102,16 @@ class HealthCheck:
         if lost > self._lost:
             self._lost, self._lost_at = lost, now
         stores = dict.fromkeys(("redis", "mongodb"), "off")
-        for mirror in self._recorder.mirrors:
-            stores[mirror.name] = {True: "ok", False: "away", None: "connecting"}[mirror.up]
+        for name, watch in self._watches.items():
+            stores[name] = {True: "ok", False: "away", None: "connecting"}[watch.up]
         problems = [text for name, text in health_problems.STORE_DOWN.items() if stores[name] == "away"]
         if queue.cluster == "away":
             problems.append(health_problems.KUBERNETES_DOWN)
         if queue.operator == "away":
             problems.append(health_problems.OPERATOR_DOWN)
-        if self._archive != "ok":
-            problems.append(health_problems.ARCHIVE[self._archive])
-        if unreadable := self._recorder.unreadable:
+        if self._disk != "ok":
+            problems.append(health_problems.ARCHIVE[self._disk])
+        if unreadable := len(self._archive.unreadable):
             problems.append(health_problems.unreadable_records(unreadable))
         if now - self._lost_at < _LOST_SECONDS:
             problems.append(health_problems.lost_lines(lost))
@@ -119,8 +123,8 @@ class HealthCheck:
             "queued": queue.queued,
             "paused": queue.paused,
             **stores,
-            "records_owed": sum(mirror.backlog for mirror in self._recorder.mirrors),
-            "archive": self._archive,
+            "records_owed": self._recorder.backlog if self._recorder else 0,
+            "archive": self._disk,
             "lost_lines": lost,
             "version": VERSION,
             "kubernetes": queue.cluster,
@@ -132,13 +136,13 @@ class HealthCheck:
         task = self._tasks.get(name)
         if task is None or task.done():
 
-            async def contained() -> None:
+            async def run_check() -> None:
                 try:
                     await check()
                 except Exception:
                     log.exception("health: %s", name)
 
-            task = self._tasks[name] = asyncio.create_task(contained(), name=f"health: {name}")
+            task = self._tasks[name] = asyncio.create_task(run_check(), name=f"health: {name}")
         return task
 
     async def _refresh_queue(self) -> None:
@@ -146,11 +150,9 @@ class HealthCheck:
 
     async def _check_archive(self) -> None:
         try:
-            self._archive = await self._threads.run(
-                lambda: self._archive_state(self._archive_dir), seconds=_DISK_SECONDS
-            )
+            self._disk = await self._threads.run(lambda: self._archive_state(self._archive_dir), seconds=_DISK_SECONDS)
         except TimeoutError:
-            self._archive = "unreadable"
+            self._disk = "unreadable"
         self._archive_checked_at = asyncio.get_running_loop().time()
 
     async def _probe_thread_pools(self) -> None:

@@ -129,7 +129,7 @@ class LoopbackOnly:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         own = origin in (None, f"http://{host}") and site in ("none", "same-origin")
         if not own and origin not in self._origins:
-            text = "Without RUNNER_API_SECRET, web pages of other origins are denied. Add the origin to CORS_ORIGINS."
+            text = "Without RUNNER_API_SECRET, requests from other origins are denied. Add the origin to CORS_ORIGINS."
             return problems.problem(403, text)
         return None
 

@@ -191,7 +191,7 @@ class RunPage(BaseModel):
 
 
 class BulkItem(BaseModel):
-    """The result of one item: its run, or the problem for which it was refused."""
+    """The result of one item: its run, or the problem that explains why it was refused."""
 
     job_id: Any
     status: str | None = None

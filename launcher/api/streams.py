@@ -116,7 +116,7 @@ async def _remaining_blocks(
         206: {"description": "The part that `Range` requests.", "content": {"application/octet-stream": {}}},
         304: {"description": "`If-None-Match` matches the current file."},
         416: {
-            "description": "The file has none of the bytes that `Range` requests.",
+            "description": "The file does not contain the bytes that `Range` requests.",
             "content": {problems.MEDIA_TYPE: {}},
         },
     },

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
-from launcher.artifacts.beneath import open_file, open_root
 from launcher.artifacts.file import ArtifactFile
 from launcher.artifacts.names import names_for, relative, text_of
 from launcher.artifacts.removal import Removal
+from launcher.artifacts.safe_open import open_file, open_root
 from launcher.artifacts.walk import Walk
 from launcher.domain.errors import ArtifactForbidden, ArtifactNotFound, SlipwayError, StoreUnavailable
 from launcher.domain.runs import Run
@@ -114,11 +114,11 @@ class ArtifactFolder:
         walk = self._walk(run_id, self._max_files + 2)
         for entry in walk:
             if walk.entries > self._max_files:
-                return f"It created more than {self._max_files} files and folders (MAX_ARTIFACT_FILES)."
+                return too_many_files(self._max_files)
             with contextlib.suppress(OSError):  # the pipeline renames and deletes files meanwhile
                 held += _bytes_of(entry.stat(follow_symlinks=False))
             if held > self._max_bytes:
-                return f"It wrote more than {self._max_bytes} bytes (MAX_ARTIFACT_BYTES)."
+                return too_many_bytes(self._max_bytes)
         if not walk.complete:
             log.warning("run %s: some of its artifacts could not be counted", run_id)
         return ""
@@ -161,6 +161,16 @@ class ArtifactFolder:
 
     def _walk(self, run_id: str, depth: int) -> Walk:
         return Walk(self._root, run_id, seconds=_WALK_SECONDS, depth=depth, stopped=self._closed.is_set)
+
+
+def too_many_files(limit: int) -> str:
+    """Return the sentence about a run with more files and folders than the limit."""
+    return f"It created more than {limit} files and folders (MAX_ARTIFACT_FILES)."
+
+
+def too_many_bytes(limit: int) -> str:
+    """Return the sentence about a run with larger artifacts than the limit."""
+    return f"It wrote more than {limit} bytes (MAX_ARTIFACT_BYTES)."
 
 
 def artifact_urls(run: Run) -> dict[str, str]:

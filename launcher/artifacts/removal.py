@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from itertools import count, islice
 
-from launcher.artifacts.beneath import open_folder
+from launcher.artifacts.safe_open import open_folder
 
 _BATCH = 1000  # entries listed before they are removed, because a folder must not change while it is listed
 _ALL_RIGHTS = 0o700

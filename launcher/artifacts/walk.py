@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launcher.artifacts.beneath import open_folder, open_root
+from launcher.artifacts.safe_open import open_folder, open_root
 
 
 @dataclass

@@ -23,6 +23,7 @@ STREAM_TIMEOUT = httpx.Timeout(10, read=45)
 """The launcher sends a comment every 15 s: a stream that is silent for longer is broken."""
 _TIMEOUT = httpx.Timeout(30, connect=5)
 _PER_PAGE = 500
+SPECIFY_ONE_RUN = "Specify one run: either its id (or the beginning of it) or --job-id."
 _LIST_RUNS = "To list the runs, run: slipway ps"
 
 Run = dict[str, Any]
@@ -93,7 +94,7 @@ class Client:
     def run(self, reference: str | None, job_id: str | None = None) -> Run:
         """Return the run with this id, the only one whose id begins with it, or the newest run of a work item."""
         if (reference is None) == (job_id is None):
-            raise Failure("Specify one run: either its id (or the beginning of it) or --job-id.")
+            raise Failure(SPECIFY_ONE_RUN)
         if reference is None:
             for run in self.page(1, 1, job_id=job_id)["runs"]:
                 return dict(run)

@@ -56,7 +56,7 @@ def _secret() -> list[Finding]:
             return [Finding("secret", "warn", "RUNNER_API_SECRET is not set", f"{required}; {MAKE_ONE}.")]
         usable("RUNNER_API_SECRET", secret)
     except Unusable as exc:
-        return [Finding("secret", "fail", str(exc), "Set RUNNER_API_SECRET again without this.")]
+        return [Finding("secret", "fail", str(exc), "Correct RUNNER_API_SECRET.")]
     if secret.startswith("eyJ") and secret.count(".") == 2:
         return [Finding("secret", "ok", "RUNNER_API_SECRET is a token")]
     try:

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
+CREDENTIAL_REJECTED = "The launcher rejected the credential."
+CREDENTIAL_ADVICE = "Set RUNNER_API_SECRET to the launcher's secret, or to a token that it signed."
+
 
 class Exit(IntEnum):
     """The command's own exit codes; the README has the table."""
@@ -80,8 +83,8 @@ def failure_of(status: int, problem: Mapping[str, Any], retry_after: str | None 
     do = ""
     match status:
         case 401:  # its own sentence is for clients that send headers
-            do = "Set RUNNER_API_SECRET to the launcher's secret, or to a token that it signed."
-            text, code = f"The launcher rejected the credential. {do}", Exit.NOT_ALLOWED
+            do = CREDENTIAL_ADVICE
+            text, code = f"{CREDENTIAL_REJECTED} {do}", Exit.NOT_ALLOWED
         case 403:
             code = Exit.NOT_ALLOWED
         case 429 | 502 | 503 | 504:

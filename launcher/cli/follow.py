@@ -18,6 +18,8 @@ from launcher.cli import output
 from launcher.cli.client import STREAM_TIMEOUT, Client, Run, check
 from launcher.cli.failures import Exit, Failure, exit_code_of
 
+CANCEL_QUESTION = "Cancel the run? [y/N]"
+RUN_CONTINUES = "The run continues."
 _PATIENCE_SECONDS = 900.0
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -149,7 +151,7 @@ def follow(
         if on_interrupt == "leave":
             return Exit.CANCELLED
         if not (on_interrupt == "cancel" or _confirmed()) or not _cancel(client, run_id):
-            output.note(f"The run continues. To follow it again, run: {follower.resume}")
+            output.note(f"{RUN_CONTINUES} To follow it again, run: {follower.resume}")
             return Exit.LATER
         if on_interrupt == "cancel":
             on_interrupt = "leave"
@@ -160,7 +162,7 @@ def _confirmed() -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
-        sys.stderr.write("\nCancel the run? [y/N] ")
+        sys.stderr.write(f"\n{CANCEL_QUESTION} ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:

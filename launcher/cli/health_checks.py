@@ -10,6 +10,7 @@ from launcher.cli.findings import Finding
 from launcher.domain import health_problems
 from launcher.version import VERSION
 
+RESUME = "To resume it, run: slipway resume"
 _STORES = {"redis": "REDIS_URL", "mongodb": "MONGODB_URI"}
 
 
@@ -42,7 +43,7 @@ def _version(theirs: object) -> Finding:
 def _queue(health: Mapping[str, Any]) -> Finding:
     slots = f"{health.get('active_runs')} of {health['max_concurrency']} slots in use, {health.get('queued')} queued"
     if health.get("paused"):
-        return Finding("queue", "warn", f"paused; {slots}", "To resume it, run: slipway resume")
+        return Finding("queue", "warn", f"paused; {slots}", RESUME)
     return Finding("queue", "ok", slots)
 
 

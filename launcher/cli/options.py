@@ -33,7 +33,7 @@ class PlainUsage(TyperCommand):
 
 
 def print_version(wanted: bool) -> None:
-    """Print the version and exit, if it is wanted."""
+    """Print the version and exit, if requested."""
     if wanted:
         from launcher.version import VERSION
 

@@ -18,14 +18,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2
 
 
 def harmless(text: str) -> str:
-    """Return text that is safe for a terminal: colours are kept, other control characters become visible."""
+    """Return text that is safe for a terminal: colors are kept, other control characters become visible."""
     parts = _SGR.split(text)
     shown = "".join(part if index % 2 else _CONTROL.sub(_picture, part) for index, part in enumerate(parts))
     return f"{shown}\x1b[0m" if len(parts) > 1 else shown
 
 
 def plain(value: object) -> str:
-    """Return a value from the launcher without control characters or colours."""
+    """Return a value from the launcher without control characters or colors."""
     return _CONTROL.sub(_picture, "" if value is None else str(value))
 
 

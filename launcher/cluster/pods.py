@@ -15,6 +15,9 @@ from launcher.domain.outcomes import PodTermination, outcome_of_pod
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome
 
+WAITING_FOR_NODE = "Waiting for a node."
+NO_NODE = "No node can take the pod"
+CREATING = "The container is being created: the image is pulled and the volumes are mounted."
 _STARTING = {"ContainerCreating", "PodInitializing", ""}
 _INVALID_IMAGE = {"InvalidImageName"}
 _PULLING = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
@@ -124,16 +127,15 @@ def waiting_state(pod: Manifest) -> WaitingState | None:
     if cause in _PULLING:
         return WaitingState(reason=Reason.IMAGE_PULL, message=f"The image {image} cannot be pulled: {message}")
     if cause in _STARTING:
-        why = "The container is being created: the image is pulled and the volumes are mounted."
-        return WaitingState(reason=Reason.CANNOT_START, message=why, slow=True)
+        return WaitingState(reason=Reason.CANNOT_START, message=CREATING, slow=True)
     return WaitingState(reason=Reason.CANNOT_START, message=f"The container cannot be created: {cause}: {message}")
 
 
 def _why_no_node(pod: Manifest) -> str:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            return f"No node can take the pod: {condition.get('message') or condition.get('reason', '')}"
-    return "Waiting for a node."
+            return f"{NO_NODE}: {condition.get('message') or condition.get('reason', '')}"
+    return WAITING_FOR_NODE
 
 
 def terminated_state(pod: Manifest) -> TerminatedState | None:

@@ -16,6 +16,7 @@ from launcher.domain.runs import Run, RunStatus
 
 StatusCounts = Mapping[RunStatus, int]
 """The number of runs with each status. A status without runs may be missing."""
+NOT_A_TIME_ZONE = "tz: not a time zone. Use an IANA name, for example Europe/Berlin or UTC."
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 
@@ -47,7 +48,7 @@ def zone_of(name: str) -> ZoneInfo:
             return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as Europe
         pass
-    raise InvalidRequest("tz: not a time zone. Use an IANA name, for example Europe/Berlin or UTC.")
+    raise InvalidRequest(NOT_A_TIME_ZONE)
 
 
 def last_days(count: int, zone: ZoneInfo, now: datetime) -> Days:

@@ -65,7 +65,7 @@ class ArtifactNotFound(NotFound):
 
 
 class ArtifactForbidden(SlipwayError):
-    """The launcher has no permission to read this file. Let the pipeline make it readable for its own user."""
+    """The launcher has no permission to read this file. Let the pipeline make the file readable by its own user."""
 
 
 class OutsideFolder(SlipwayError):

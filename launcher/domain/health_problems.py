@@ -1,4 +1,4 @@
-"""The problems that `/health` reports, as sentences. `slipway doctor` uses the same ones, so it shows each once."""
+"""The problems that health checks report, as sentences. `slipway doctor` uses the same ones, so it shows each once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ STORE_DOWN = {
 }
 KUBERNETES_DOWN = "Kubernetes does not answer. Active runs continue; new ones are refused until it returns."
 OPERATOR_DOWN = "The operator does not answer. Active runs continue; queued ones start when it returns."
+ENGINE_FAILED = "The engine does not answer."
 ARCHIVE = {
     "full": "The archive's disk is full, so log lines and records are lost. Free some space, or lower RETENTION_DAYS.",
     "unreadable": "The archive cannot be read. Check the disk of ARCHIVE_DIR.",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, RunStatus
 
+DEADLINE_BEFORE_START = "The pod's deadline passed before its container started."
 _SIGNAL_EXIT_CODES = range(129, 160)
 """Exit codes with which a container reports a signal: 128 + its number. A child process reports the signal itself."""
 
@@ -98,7 +99,7 @@ def outcome_of_pod(end: PodTermination, *, stop_reason: Reason | None, timeout: 
     if stop_reason and end.interrupted:
         return stopped_by_slipway(stop_reason, exit_code=code, timeout=timeout, detail=detail)
     if end.by_deadline and code is None:
-        return failure(Reason.CANNOT_START, detail="The pod's deadline passed before its container started.")
+        return failure(Reason.CANNOT_START, detail=DEADLINE_BEFORE_START)
     if end.by_deadline:
         return failure(Reason.TIMED_OUT, exit_code=code, limit=timeout)
     if end.out_of_memory and code != 0:

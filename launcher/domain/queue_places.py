@@ -12,6 +12,9 @@ from statistics import median
 from launcher.domain.run_queue import RunQueue
 from launcher.domain.runs import Run, RunStatus
 
+PAUSED = "The queue is paused."
+OPERATOR_DOWN = "The operator is down. Queued runs start when it returns."
+OPERATOR_DOWN_WITH_SLOT = "It has a slot. The operator is down. The run's progress is shown when it returns."
 _SAMPLES = 20
 """How many recent durations of each pipeline count."""
 
@@ -49,6 +52,11 @@ class Durations:
         return max(0.0, (self.typical(run.pipeline) or 0.0) - elapsed)
 
 
+def waiting_for_slot(ahead: int) -> str:
+    """Return why a run waits with this many runs ahead of it."""
+    return "Waiting for a free slot" + (f", {ahead} ahead." if ahead else ", next in line.")
+
+
 def place_of(
     run_id: str,
     queue: RunQueue,
@@ -65,17 +73,15 @@ def place_of(
     if run is None or position is None:
         return None
     if operator_down:
-        why = "The operator is down. Queued runs start when it returns."
-        return QueuePlace(position=position, eta_seconds=None, why=why)
+        return QueuePlace(position=position, eta_seconds=None, why=OPERATOR_DOWN)
     if paused:
-        return QueuePlace(position=position, eta_seconds=None, why="The queue is paused.")
+        return QueuePlace(position=position, eta_seconds=None, why=PAUSED)
     ahead = position - 1
-    why = "Waiting for a free slot" + (f", {ahead} ahead." if ahead else ", next in line.")
     typical = durations.typical(run.pipeline)
     eta = None
     if typical is not None:
         eta = _estimated_start(position, [durations.remaining(run, at) for run in active], typical, limit)
-    return QueuePlace(position=position, eta_seconds=eta, why=why)
+    return QueuePlace(position=position, eta_seconds=eta, why=waiting_for_slot(ahead))
 
 
 def _estimated_start(position: int, remaining: list[float], typical: float, limit: int) -> float:

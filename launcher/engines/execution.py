@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.artifacts import ArtifactFolder
-from launcher.background import contained
+from launcher.background import suppress_and_report
 from launcher.domain.outcomes import failure, outcome_of_process, with_excess
 from launcher.domain.pipelines import run_environment
 from launcher.domain.reasons import Reason
@@ -80,7 +80,7 @@ class Execution:
         return excess
 
     async def _excess(self, run_id: str) -> str:
-        with contained("size", f"run {run_id}: cannot measure its artifacts"):
+        with suppress_and_report("artifacts", f"run {run_id}: cannot measure its artifacts"):
             return await self._artifacts.excess(run_id)
         return ""
 

@@ -41,7 +41,7 @@ class KubernetesEngine:
 
     async def start(self) -> None:
         """See `Engine`. Also starts while the cluster is unavailable."""
-        self._tasks.start(self._operator.run(), "operator's heartbeat")
+        self._tasks.start(self._operator.run(), "operator liveness")
         self._tasks.start(self._queue.run(), "queue")
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from launcher.background import Tasks, contained, repeat, report
+from launcher.background import Tasks, repeat, report_exception, suppress_and_report
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Receipt
@@ -33,7 +33,7 @@ from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
 from launcher.retention import delete_from_stores, delete_runs
 from launcher.settings import Settings
 from launcher.stores.ports import RunQuery
-from launcher.wiring import Storage
+from launcher.wiring import Recording, Storage
 
 _RETENTION_SECONDS = 3600.0
 _RETENTION_RETRY_SECONDS = 60.0
@@ -44,10 +44,11 @@ _CANCEL_SECONDS = 2.0
 class LocalEngine:
     """An `Engine` on one machine, without Kubernetes."""
 
-    def __init__(self, settings: Settings, storage: Storage, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, storage: Storage, recording: Recording, environ: Mapping[str, str]) -> None:
         self._settings, self._storage = settings, storage
+        self._recorder, self._publisher = recording.recorder, recording.publisher
         self._execution = Execution(settings, storage.artifacts, environ)
-        self._runs = RunRegistry(storage.recorder, storage.artifacts, settings.pipelines)
+        self._runs = RunRegistry(recording.recorder, storage.artifacts, settings.pipelines)
         self._switch = PauseSwitch(settings.ARCHIVE_DIR / "paused")
         self._waiting = RunQueue()
         self._active: dict[str, ActiveRun] = {}
@@ -57,8 +58,8 @@ class LocalEngine:
     async def start(self) -> None:
         """See `Engine`."""
         self._switch.load()
-        for run in await recover_runs(self._storage):
-            with contained("start", f"run {run.run_id}: cannot continue it"):
+        for run in await recover_runs(self._storage, self._recorder):
+            with suppress_and_report("recovery", f"run {run.run_id}: cannot continue it"):
                 await self._continue(run)
         retention = repeat(
             "retention",
@@ -171,18 +172,18 @@ class LocalEngine:
                 return
             try:
                 run = self._runs.record((await self.get(run_id)).started(now()))
-                active.pump = LogPump(await open_log(run, self._storage))
+                active.pump = LogPump(await open_log(run, self._storage.archive, self._publisher))
                 outcome = await self._execution.execute(run, active.pump.feed, active.stop)
             except OSError as exc:
                 detail = f"The archive cannot be written: {exc.strerror or exc}. Free some space, or check ARCHIVE_DIR."
                 outcome = failure(Reason.CANNOT_START, detail=detail)
             except Exception as exc:
-                report("execute", f"run {run_id}: cannot execute it")
+                report_exception("execution", f"run {run_id}: cannot execute it")
                 outcome = failure(Reason.INTERNAL_ERROR, detail=f"{type(exc).__name__}: {exc}")
                 await stop_processes(run_id, self._settings.ARCHIVE_DIR)
             active.stop.cancel()  # it can no longer be stopped
             note = outcome.message if outcome.reason is Reason.CANNOT_START else None
-            receipt = await close_log(run_id, active.pump, self._storage, note)
+            receipt = await close_log(run_id, active.pump, self._publisher, note)
             await self._runs.record_outcome(run_id, outcome, receipt)
         finally:
             del self._active[run_id]
@@ -197,7 +198,7 @@ class LocalEngine:
         if run.status is RunStatus.QUEUED:
             self._waiting.add(run)
         elif run.status is RunStatus.RUNNING:
-            receipt = await close_lost_run(run, self._storage, self._settings.ARCHIVE_DIR)
+            receipt = await close_lost_run(run, self._storage.archive, self._publisher, self._settings.ARCHIVE_DIR)
             await self._runs.record_outcome(run.run_id, failure(Reason.LAUNCHER_LOST), receipt)
 
     async def _delete_old_runs(self) -> None:

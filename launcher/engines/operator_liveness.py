@@ -33,7 +33,7 @@ class OperatorLiveness:
 
     async def run(self) -> None:
         """Check every few seconds."""
-        await repeat("operator's heartbeat", self.check, every_seconds=_CHECK_SECONDS)
+        await repeat("operator liveness", self.check, every_seconds=_CHECK_SECONDS)
 
     async def check(self) -> None:
         """Check once. Does not raise errors, because the next check may succeed."""

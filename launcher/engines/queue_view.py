@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from launcher.background import contained, repeat
+from launcher.background import repeat, suppress_and_report
 from launcher.cluster import jobs, labels
 from launcher.cluster.port import Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectMissing
-from launcher.domain.queue_places import Durations, QueuePlace, place_of
+from launcher.domain.queue_places import OPERATOR_DOWN_WITH_SLOT, Durations, QueuePlace, place_of
 from launcher.domain.run_queue import RunQueue
 from launcher.domain.runs import Run, RunStatus, newest, now
 from launcher.engines.run_lookup import RunLookup
@@ -114,7 +114,7 @@ class QueueView:
             return _place_with_slot(await self._lookup.get(run_id), operator_down)
         if run_id not in self.runs.waiting:
             return None
-        with contained("durations", "cannot read the durations of past runs"):
+        with suppress_and_report("run history", "cannot read the durations of past runs"):
             await self._refresh_durations()
         return place_of(
             run_id,
@@ -173,6 +173,6 @@ def _place_with_slot(run: Run, operator_down: bool) -> QueuePlace | None:
     if run.status is not RunStatus.QUEUED:
         return None
     if operator_down:  # Kubernetes runs its pod without the operator
-        why = "It has a slot. The operator is down. The run's progress is shown when it returns."
+        why = OPERATOR_DOWN_WITH_SLOT
         return QueuePlace(position=0, eta_seconds=None, why=why)
     return QueuePlace(position=0, eta_seconds=0.0, why=run.waiting_for or "It has a slot. Its pod is being created.")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from launcher.background import report
+from launcher.background import report_exception
 from launcher.domain.days import StatusCounts, count_between
 from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run
@@ -66,7 +66,7 @@ class RunHistory:
             except StoreUnavailable:
                 pass
             except Exception:
-                report("list", "cannot query MongoDB; using the archive instead")
+                report_exception("run history", "cannot query MongoDB; using the archive instead")
 
         def query_archive() -> tuple[T, list[Run]]:
             runs = list(self._archive.runs())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from launcher.background import report
+from launcher.background import report_exception
 from launcher.cluster import jobs, labels
 from launcher.cluster.port import Manifest
 from launcher.domain.errors import ClusterUnavailable, ObjectMissing, RunNotFound, StoreUnavailable
@@ -70,5 +70,5 @@ class RunLookup:
         except StoreUnavailable:
             self._skipped_until[id(store)] = loop.time() + _SKIPPED_SECONDS
         except Exception:  # another store may have a readable record
-            report("get", f"run {run_id}: cannot read it from a store")
+            report_exception("run lookup", f"run {run_id}: cannot read it from a store")
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from launcher.artifacts import ArtifactFolder
-from launcher.background import contained
+from launcher.background import suppress_and_report
 from launcher.domain.days import StatusCounts, count_between
 from launcher.domain.log_lines import Receipt
 from launcher.domain.pipelines import Pipeline
@@ -74,7 +74,7 @@ class RunRegistry:
         pipeline, artifacts = self._pipelines.get(run.pipeline), {}
         if pipeline:
             outcome = pipeline.explained(outcome)
-            with contained("discover", f"run {run_id}: cannot list its artifacts"):
+            with suppress_and_report("artifacts", f"run {run_id}: cannot list its artifacts"):
                 artifacts = await self._artifacts.discover(run_id, pipeline.artifacts)
         self.add(await self._recorder.record_outcome(run.finished(outcome, now(), log, artifacts)))
         RUNS.labels(run.pipeline, outcome.status, outcome.reason).inc()

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from launcher.background import in_thread, report
+from launcher.background import in_thread, report_exception
 from launcher.domain.errors import ClusterUnavailable, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Gap, LogLine
 from launcher.domain.runs import RunStatus
@@ -31,8 +31,8 @@ _MAX_FAULTS = 5
 _FAULT_PAUSE_SECONDS, _FAULT_PAUSE_MAX_SECONDS = 0.4, 10.0
 _READ_BYTES = 1 << 20  # of the archive at a time
 _PACE_SECONDS_PER_VIEWER = 0.0002  # with 1,000 viewers, lines are sent 5 times a second
-_NOT_KEPT = "These lines are no longer in the archive."
-_UNREADABLE = "These lines cannot be read from the archive."
+NOT_KEPT = "These lines are no longer in the archive."
+UNREADABLE = "These lines cannot be read from the archive."
 
 
 class Partial(NamedTuple):
@@ -103,15 +103,15 @@ class Feed:
 
     async def _catch_up(self, cursor: int) -> tuple[bytes, int]:
         """Return events from the archive; none if it cannot be read and the run is not finished."""
-        count, why = min(_CATCH_UP_LINES, self.last - cursor), _NOT_KEPT
+        count, why = min(_CATCH_UP_LINES, self.last - cursor), NOT_KEPT
         for failures in range(1, _MAX_FAULTS + 1):
             try:
                 lines = await in_thread(self._archive.read, self._run_id, cursor, count, CHUNK_BYTES)
             except Exception:
-                report("feed", f"run {self._run_id}: cannot read its log for a viewer")
+                report_exception("feed", f"run {self._run_id}: cannot read its log for a viewer")
                 if not self.finished:
                     return b"", cursor
-                why = _UNREADABLE
+                why = UNREADABLE
                 await asyncio.sleep(_fault_pause(failures))
             else:
                 if lines:
@@ -132,7 +132,7 @@ class Feed:
                     raise  # the viewer reconnects, and gets 404 if the run does not exist
                 except Exception:
                     faults += 1
-                    report("feed", f"run {self._run_id}: cannot send its log to viewers")
+                    report_exception("feed", f"run {self._run_id}: cannot send its log to viewers")
                     if faults >= _MAX_FAULTS:
                         if self.run is None:
                             raise
@@ -164,7 +164,7 @@ class Feed:
         """Replace the remaining lines of a finished run, which cannot be read, with a gap."""
         lines = (run.get("log") or {}).get("lines") or 0
         if not lines or lines > self.last:
-            gap = Gap(first=self.last + 1, last=max(lines, self.last + 1), why=_UNREADABLE)
+            gap = Gap(first=self.last + 1, last=max(lines, self.last + 1), why=UNREADABLE)
             event = gap_event(gap, gap.last)
             self._append(Chunk(gap.first, gap.last, [event], event))
         self.finished = True
@@ -190,7 +190,7 @@ class Feed:
             if self.run is None:
                 raise
             if not isinstance(exc, StoreUnavailable | ClusterUnavailable):
-                report("feed", f"run {self._run_id}: cannot read its state")
+                report_exception("feed", f"run {self._run_id}: cannot read its state")
             return self.run  # lines can still be sent
 
     async def _next_lines(self, wait_seconds: float) -> list[LogLine]:
@@ -202,7 +202,7 @@ class Feed:
             lines = await self._tail.read(self._run_id, self.last, wait_seconds=wait_seconds)
         except Exception as exc:
             if not isinstance(exc, StoreUnavailable):
-                report("feed", f"run {self._run_id}: cannot read its tail")
+                report_exception("feed", f"run {self._run_id}: cannot read its tail")
             self._tail_down_until = loop.time() + _TAIL_RETRY_SECONDS
             return await self._from_archive()
         if not lines or lines[0].number > self.last + 1:

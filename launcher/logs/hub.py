@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from launcher.background import in_thread, report
+from launcher.background import in_thread, report_exception
 from launcher.logs.events import PING_EVENT, RETRY_FIELD, RunDocument, partial_event, run_event
 from launcher.logs.feed import Feed, Partial
 from launcher.metrics import STREAM_VIEWERS, expose
@@ -82,5 +82,5 @@ class FeedHub:
         try:
             return await in_thread(self._archive.last_number, run_id)
         except Exception:
-            report("feed", f"run {run_id}: cannot count its log lines")
+            report_exception("feed", f"run {run_id}: cannot count its log lines")
             return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from launcher.background import Tasks, in_thread, report
+from launcher.background import Tasks, in_thread, report_exception
 from launcher.domain.errors import StoreUnavailable
 from launcher.stores.archive import Archive
 from launcher.stores.ports import LogTail
@@ -77,7 +77,7 @@ class Publisher:
             except StoreUnavailable:
                 pass
             except Exception:
-                report("publish", f"run {run_id}: cannot update its tail")
+                report_exception("publisher", f"run {run_id}: cannot update its tail")
                 faults += 1
             sent = None
             await asyncio.sleep(pause)

@@ -60,7 +60,7 @@ class LogSink:
         wait for the disk. Without it, the caller reads the lines from its source again.
         """
         sink = cls(await in_thread(archive.writer, run.run_id), publisher, run.run_id, drop_on_error=drop_on_error)
-        if sink.number == 0:
+        if sink.last_number == 0:
             try:
                 await sink.write([TimestampedPiece(timestamp(), LineKind.SYSTEM, first_line(run))])
             except OSError:
@@ -70,9 +70,9 @@ class LogSink:
         return sink
 
     @property
-    def number(self) -> int:
+    def last_number(self) -> int:
         """The number of the last line."""
-        return self._writer.number
+        return self._writer.last_number
 
     @property
     def newest(self) -> str | None:
@@ -90,7 +90,7 @@ class LogSink:
 
     async def write(self, pieces: Sequence[TimestampedPiece]) -> None:
         """Append lines. Raises `OSError` if they cannot be written, unless the sink drops such lines."""
-        before = self.number
+        before = self.last_number
         try:
             while pieces:
                 pieces = pieces[await in_thread(self._writer.append, pieces) :]
@@ -100,7 +100,7 @@ class LogSink:
             self._writer.drop(len(pieces))
             LOG_LINES_LOST.inc(len(pieces))
         finally:
-            LOG_LINES.inc(self.number - before)
+            LOG_LINES.inc(self.last_number - before)
             self._publisher.wake(self._run_id)
 
     async def gap(self, why: str) -> None:

@@ -29,8 +29,8 @@ from launcher.domain.timestamped_lines import ResumePoint, resume_point_of
 
 BLOCK = 1 << 20  # bytes read at a time
 _READ_BUFFER = 128 << 10
-_FULL = "The log passed"
-_UNREADABLE = "This line cannot be read from the archive."
+FULL = "The log passed"
+UNREADABLE = "This line cannot be read from the archive."
 _MAX_RECORD_BYTES = 4 * MAX_LINE_BYTES  # longer than any record that was written
 _RECORD_BYTES = 34  # a record's size without its data: timestamp, kind, two spaces, newline
 _DISK_FACTOR = 4
@@ -80,7 +80,7 @@ def lines(records: Iterable[bytes], first: int = 1) -> Iterator[LogLine]:
 
 
 def _unreadable(number: int) -> LogLine:
-    return LogLine(number, "", LineKind.GAP, gap_data(Gap(first=number, last=number, why=_UNREADABLE)))
+    return LogLine(number, "", LineKind.GAP, gap_data(Gap(first=number, last=number, why=UNREADABLE)))
 
 
 def gap_piece(timestamp: str, why: str) -> TimestampedPiece:
@@ -88,7 +88,8 @@ def gap_piece(timestamp: str, why: str) -> TimestampedPiece:
     return TimestampedPiece(timestamp, LineKind.GAP, gap_data(Gap(first=0, last=0, why=why)))
 
 
-def _why_lost(count: int) -> str:
+def lines_lost(count: int) -> str:
+    """Return why lines are missing that could not be written."""
     lines = "1 line" if count == 1 else f"{count:,} lines"
     return f"{lines} could not be written to the disk. Free some space (RETENTION_DAYS)."
 
@@ -118,7 +119,7 @@ class LogWriter:
         self._size = 0  # of the complete records in the file
         self._bytes = 0  # of the log as text
         self._gaps: list[Gap] = []
-        self.number = 0
+        self.last_number = 0
         """The number of the last line."""
         self.last: tuple[LineKind, bytes] | None = None
         """The last line."""
@@ -138,7 +139,7 @@ class LogWriter:
         self._count()
         os.ftruncate(self._file, self._size)
         self._torn = False
-        self.full = bool(self._gaps) and self._gaps[-1].why.startswith(_FULL)
+        self.full = bool(self._gaps) and self._gaps[-1].why.startswith(FULL)
 
     def _count(self) -> None:
         def measured(records: Iterable[bytes]) -> Iterator[bytes]:
@@ -147,13 +148,13 @@ class LogWriter:
                 yield each
 
         with open_log(self._path) as file:
-            for number, timestamp, kind, data in lines(measured(records(file, self._size)), self.number + 1):
+            for number, timestamp, kind, data in lines(measured(records(file, self._size)), self.last_number + 1):
                 self._bytes += stored_bytes(kind, data)
                 if kind in _SOURCE_KINDS:
                     self.newest = timestamp
                 elif kind is LineKind.GAP:
                     self._gaps.append(gap_of(data))
-                self.number, self.last = number, (kind, data)
+                self.last_number, self.last = number, (kind, data)
 
     def append(self, pieces: Sequence[TimestampedPiece]) -> int:
         """Append lines; return how many were handled: all of them, or those before the first that could not be written.
@@ -165,20 +166,20 @@ class LogWriter:
             return len(pieces)
         if self._torn:
             self._recover()
-        before, marked = self.number, self._dropped > 0
-        batch = self._batch([gap_piece(pieces[0].timestamp, _why_lost(self._dropped)), *pieces] if marked else pieces)
+        before, marked = self.last_number, self._dropped > 0
+        batch = self._batch([gap_piece(pieces[0].timestamp, lines_lost(self._dropped)), *pieces] if marked else pieces)
         try:
             self._write(b"".join(batch.records))
         except OSError:
             self._torn = True
             self._recover()
-            written = self.number - before
+            written = self.last_number - before
             if written:
                 self._dropped = 0
             if written <= marked:
                 raise
             return written - marked
-        self.number, self._bytes, self.newest, self.full = batch.number, batch.size, batch.newest, batch.full
+        self.last_number, self._bytes, self.newest, self.full = batch.number, batch.size, batch.newest, batch.full
         self.last = batch.last
         self._gaps += batch.gaps
         self._dropped = 0
@@ -186,7 +187,7 @@ class LogWriter:
 
     def _batch(self, pieces: Sequence[TimestampedPiece]) -> _Batch:
         """Encode lines as records; return them with the writer's state after they are written."""
-        number, size, newest, disk = self.number, self._bytes, self.newest, self._size
+        number, size, newest, disk = self.last_number, self._bytes, self.newest, self._size
         new: list[bytes] = []
         gaps: list[Gap] = []
         full = False
@@ -200,7 +201,7 @@ class LogWriter:
                 length = len(data) + (kind is not LineKind.PART)
                 disk += len(data) + _RECORD_BYTES
                 if size + length > self._max_bytes or disk > _DISK_FACTOR * self._max_bytes + BLOCK:
-                    why = f"{_FULL} {self._max_bytes} bytes (MAX_LOG_BYTES). The rest is not kept."
+                    why = f"{FULL} {self._max_bytes} bytes (MAX_LOG_BYTES). The rest is not kept."
                     gaps.append(Gap(first=number, last=number, why=why))
                     kind, data, full = LineKind.GAP, gap_data(gaps[-1]), True
                     length = stored_bytes(kind, data)
@@ -222,7 +223,7 @@ class LogWriter:
         if count := self._dropped:
             self._dropped = 0
             try:
-                self.append([gap_piece(timestamp, _why_lost(count))])
+                self.append([gap_piece(timestamp, lines_lost(count))])
             except OSError:
                 self._dropped = count
                 raise
@@ -237,8 +238,8 @@ class LogWriter:
         """Return the log's receipt, which is complete only if the log is closed and nothing is missing."""
         gaps = tuple(self._gaps)
         if self._dropped:
-            gaps += (Gap(first=self.number + 1, last=self.number + 1, why=_why_lost(self._dropped)),)
-        return Receipt(lines=self.number, bytes=self._bytes, complete=closed and not gaps, gaps=gaps)
+            gaps += (Gap(first=self.last_number + 1, last=self.last_number + 1, why=lines_lost(self._dropped)),)
+        return Receipt(lines=self.last_number, bytes=self._bytes, complete=closed and not gaps, gaps=gaps)
 
     def close(self) -> None:
         """Sync the file to disk and close it. A second call does nothing."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from launcher.background import repeat, report
+from launcher.background import repeat, report_exception
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
@@ -109,7 +109,7 @@ class Admission:
         except (ClusterError, OSError) as exc:
             log.error("run %s: cannot release it: %s", run.run_id, exc)
         except Exception:
-            report("admission", f"run {run.run_id}: cannot release it")
+            report_exception("admission", f"run {run.run_id}: cannot release it")
         pause = min(2 * self._backoffs.get(run.run_id, _NO_BACKOFF).pause, _BACKOFF_MAX_SECONDS)
         self._backoffs[run.run_id] = _Backoff(self._clock() + pause, pause)
         return False

@@ -5,26 +5,26 @@ from __future__ import annotations
 from launcher.background import Tasks
 from launcher.cluster.port import Cluster, Manifest
 from launcher.metrics import DRIFT, LOG_REOPENED, expose
-from launcher.wiring import Storage
+from launcher.wiring import Recording, Storage
 from pipeline_operator.admission import Admission
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.housekeeping import apply_retention
 from pipeline_operator.lease import renew_lease
-from pipeline_operator.reconciliation import Reconciliation
-from pipeline_operator.run_reconcilers import RunReconcilers
+from pipeline_operator.reconciler_tasks import ReconcilerTasks
+from pipeline_operator.resync import Resync
 from pipeline_operator.settings import OperatorSettings
 
 
 class Operator:
     """Receives the cluster's events, and does everything else in background tasks."""
 
-    def __init__(self, cluster: Cluster, storage: Storage, settings: OperatorSettings) -> None:
+    def __init__(self, cluster: Cluster, storage: Storage, recording: Recording, settings: OperatorSettings) -> None:
         expose(DRIFT, LOG_REOPENED)
         self._cluster, self._storage, self._settings = cluster, storage, settings
         self._tasks = Tasks()
         self._cache = ClusterCache()
-        self._reconcilers = RunReconcilers(cluster, self._cache, storage, settings, self._tasks)
-        self._reconciliation = Reconciliation(
+        self._reconcilers = ReconcilerTasks(cluster, self._cache, storage, recording, settings, self._tasks)
+        self._resync = Resync(
             cluster, self._cache, storage.archive, self._reconcilers, job_ttl_seconds=settings.JOB_TTL_SECONDS
         )
         self._admission = Admission(
@@ -37,7 +37,7 @@ class Operator:
 
     def start(self) -> None:
         """Start the background tasks."""
-        self._tasks.start(self._reconciliation.run(), "reconcile")
+        self._tasks.start(self._resync.run(), "resync")
         self._tasks.start(self._admit(), "admission")
         self._tasks.start(self._reconcilers.record_queued(), "record queued runs")
         self._tasks.start(apply_retention(self._storage, self._settings.RETENTION_DAYS), "retention")
@@ -49,8 +49,8 @@ class Operator:
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the last attempt to reconcile."""
-        return self._reconciliation.idle_seconds
+        """Seconds since the last attempt to resync."""
+        return self._resync.idle_seconds
 
     def observe_job(self, job: Manifest, *, deleted: bool = False) -> None:
         """Handle a Job's event."""

@@ -13,6 +13,8 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run
 from pipeline_operator.cluster_cache import ObservedRun
 
+WAITING_FOR_POD = "Waiting for Kubernetes to create the pod."
+SUSPENDED_BY_HAND = "Its Job was suspended by hand. Set spec.suspend to false, or delete the Job."
 _LEADER_ELECTION = timedelta(seconds=20)
 """After an outage of the API server, the scheduler and the controllers take up to 15 seconds to elect leaders."""
 
@@ -143,8 +145,8 @@ def _step_without_pod(run: Run, observed: ObservedRun, reason: Reason | None, fa
     if reason:
         return Terminate(reason=reason, detail=facts.detail)
     if jobs.suspended(job):
-        return Wait(waiting_for="Its Job was suspended by hand. Set spec.suspend to false, or delete the Job.")
-    waiting = pods.WaitingState(reason=Reason.CANNOT_START, message="Waiting for Kubernetes to create the pod.")
+        return Wait(waiting_for=SUSPENDED_BY_HAND)
+    waiting = pods.WaitingState(reason=Reason.CANNOT_START, message=WAITING_FOR_POD)
     return _wait_within_grace(waiting, "no pod", limits.grace_seconds.get(Reason.CANNOT_START, 0), facts)
 
 

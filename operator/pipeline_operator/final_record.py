@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from launcher.background import contained
+from launcher.background import suppress_and_report
 from launcher.cluster import jobs, pods
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Outcome, Run, RunStatus, now
@@ -29,7 +29,7 @@ async def make_final_record(
     if observed.job is not None and jobs.names_pipeline(observed.job):
         outcome = pipeline.explained(outcome)
     artifacts: Mapping[str, str] = {}
-    with contained("discover", f"run {run.run_id}: cannot list its artifacts"):
+    with suppress_and_report("artifacts", f"run {run.run_id}: cannot list its artifacts"):
         artifacts = await storage.artifacts.discover(run.run_id, pipeline.artifacts)
     return run.finished(outcome, time_of(run, _finished_at(run, observed)), receipt, artifacts)
 
@@ -43,7 +43,7 @@ def time_of(run: Run, reported: datetime | None) -> datetime:
 
 
 def _finished_at(run: Run, observed: ObservedRun) -> datetime | None:
-    with contained("supervise", f"run {run.run_id}: cannot read when it finished"):
+    with suppress_and_report("run reconciler", f"run {run.run_id}: cannot read when it finished"):
         state = pods.terminated_state(observed.pod) if observed.pod is not None else None
         return state.finished_at if state else None
     return None

@@ -16,16 +16,16 @@ import kopf
 from launcher.cluster import labels
 from launcher.cluster.client import KubernetesClient
 from launcher.stores.archive_lock import lock_archive
-from launcher.wiring import open_storage
+from launcher.wiring import open_recording, open_storage
 from pipeline_operator.app import Operator
 from pipeline_operator.login import connection_info
-from pipeline_operator.reconciliation import RECONCILE_SECONDS
+from pipeline_operator.resync import RESYNC_SECONDS
 from pipeline_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 EXIT_SECONDS = 20.0
 """Enough time to flush logs and records."""
-_STUCK_AFTER_SECONDS = 5 * RECONCILE_SECONDS
+_STUCK_AFTER_SECONDS = 5 * RESYNC_SECONDS
 _LIST_PAGE = 250
 _WORKER_IDLE_SECONDS = 0.2
 
@@ -90,7 +90,7 @@ def _register_activities(registry: kopf.OperatorRegistry, operator_settings: Ope
     async def alive(memo: kopf.Memo, **_: Any) -> float:
         idle = cast(Operator, memo.operator).idle_seconds
         if idle > _STUCK_AFTER_SECONDS:
-            raise kopf.PermanentError("reconciliation is stuck")
+            raise kopf.PermanentError("the resync is stuck")
         return idle
 
 
@@ -98,10 +98,10 @@ async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Operat
     storage = open_storage(settings, stack)
     cluster = await KubernetesClient.connect(settings.KUBE_NAMESPACE)
     stack.push_async_callback(cluster.close)
-    storage.recorder.start()
-    stack.push_async_callback(storage.recorder.stop)
-    stack.push_async_callback(storage.publisher.stop)
-    operator = Operator(cluster, storage, settings)
+    storage.start_watches(stack)
+    recording = open_recording(settings, storage)
+    recording.start(stack)
+    operator = Operator(cluster, storage, recording, settings)
     operator.start()
     stack.push_async_callback(operator.stop)
     return operator

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
 
-from launcher.background import contained, repeat, report
+from launcher.background import repeat, report_exception, suppress_and_report
 from launcher.cluster import jobs
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing, StoreUnavailable
@@ -51,11 +51,11 @@ async def delete_unfinished_jobs(cluster: Cluster, listed: Iterable[Manifest], t
         except ClusterUnavailable:
             raise
         except Exception:
-            report("reconcile", f"run {run.run_id}: cannot delete its Job")
+            report_exception("resync", f"run {run.run_id}: cannot delete its Job")
 
 
 def _record_of_unfinished(job: Manifest) -> Run | None:
     """Return the record of a Job that Kubernetes has not finished; None if it has, or there is no record."""
-    with contained("reconcile", f"run {jobs.name_of(job)}: cannot read the record on its Job"):
+    with suppress_and_report("resync", f"run {jobs.name_of(job)}: cannot read the record on its Job"):
         return None if jobs.finished_condition(job) else jobs.record_of(job)
     return None

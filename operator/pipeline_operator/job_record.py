@@ -6,10 +6,10 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from launcher.background import report
+from launcher.background import report_exception
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.runs import Run, now
-from launcher.wiring import Storage
+from launcher.wiring import Recording
 from pipeline_operator import backoff
 from pipeline_operator.run_objects import RunObjects
 
@@ -17,12 +17,12 @@ _MAX_WAIT = timedelta(days=1)  # a store that is down for longer does not delay 
 log = logging.getLogger(__name__)
 
 
-async def write_job_record(run: Run, objects: RunObjects, storage: Storage, ttl_seconds: int) -> None:
+async def write_job_record(run: Run, objects: RunObjects, recording: Recording, ttl_seconds: int) -> None:
     """Write a finished run's record to its Job, after every store has it.
 
-    Gives up after several unexpected exceptions; the next reconciliation tries again.
+    Gives up after several unexpected exceptions; the next resync tries again.
     """
-    await _wait_for_stores(run, storage)
+    await _wait_for_stores(run, recording)
     faults = 0
     while faults < backoff.MAX_FAULTS:
         try:
@@ -34,14 +34,14 @@ async def write_job_record(run: Run, objects: RunObjects, storage: Storage, ttl_
             log.info("run %s: %s", run.run_id, exc)
             await asyncio.sleep(backoff.RETRY_SECONDS)
         except Exception:
-            report("supervise", f"run {run.run_id}: cannot write the record to its Job")
+            report_exception("run reconciler", f"run {run.run_id}: cannot write the record to its Job")
             faults += 1
             await asyncio.sleep(backoff.backoff_seconds(faults))
 
 
-async def _wait_for_stores(run: Run, storage: Storage) -> None:
+async def _wait_for_stores(run: Run, recording: Recording) -> None:
     completed_at = run.completed_at or now()
-    while storage.recorder.pending(run.run_id) or storage.publisher.pending(run.run_id):
+    while recording.recorder.pending(run.run_id) or recording.publisher.pending(run.run_id):
         waited = now() - completed_at
         if waited >= _MAX_WAIT:
             return

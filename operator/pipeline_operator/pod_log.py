@@ -20,10 +20,11 @@ from launcher.domain.errors import ArchiveUnavailable, ClusterError, ClusterUnav
 from launcher.domain.log_lines import Receipt, TimestampedPiece
 from launcher.domain.runs import Run
 from launcher.domain.timestamped_lines import NotTimestamped, ResumeFilter, TimestampedSplitter
+from launcher.logs.publisher import Publisher
 from launcher.logs.sink import LogSink, timestamp
 from launcher.metrics import LOG_REOPENED
+from launcher.stores.archive import Archive
 from launcher.stores.log_file import gap_piece
-from launcher.wiring import Storage
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 
 _EAGER_SECONDS = 2.0
@@ -106,10 +107,16 @@ class PodLogFollower:
 
     @classmethod
     async def open(
-        cls, run: Run, cluster: Cluster, cache: ClusterCache, storage: Storage, observe: Callable[[], ObservedRun]
+        cls,
+        run: Run,
+        cluster: Cluster,
+        cache: ClusterCache,
+        archive: Archive,
+        publisher: Publisher,
+        observe: Callable[[], ObservedRun],
     ) -> Self:
         """Open a run's log in the archive, where the previous operator stopped. Raises `OSError`."""
-        return cls(run, await LogSink.open(storage.archive, storage.publisher, run), cluster, cache, observe)
+        return cls(run, await LogSink.open(archive, publisher, run), cluster, cache, observe)
 
     @property
     def container_started(self) -> bool:
@@ -121,7 +128,7 @@ class PodLogFollower:
         loop = asyncio.get_running_loop()
         started_at, pause = loop.time(), _EAGER_STEP_SECONDS
         while not self._state.final:
-            observed, number = self._observe(), self._sink.number
+            observed, number = self._observe(), self._sink.last_number
             if observed.pod_terminated:
                 self._overdue_at = min(self._overdue_at, loop.time() + _CATCH_UP_SECONDS)
             result = await self._attempt(observed)
@@ -132,7 +139,7 @@ class PodLogFollower:
             if self._state is LogState.AT_END:
                 await self._wait_for_termination(_TERMINATION_SECONDS)
             elif not self._state.final:
-                if self._sink.number > number:
+                if self._sink.last_number > number:
                     pause = _EAGER_STEP_SECONDS
                 elif loop.time() - started_at > _EAGER_SECONDS:
                     pause = min(pause * 1.5, _STEP_MAX_SECONDS)

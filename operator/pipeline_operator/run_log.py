@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from launcher.background import report
+from launcher.background import report_exception
 from launcher.cluster.port import Cluster
 from launcher.domain.log_lines import Receipt, unwritten_receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus
+from launcher.logs.publisher import Publisher
 from launcher.recorder import is_disk_full
-from launcher.wiring import Storage
+from launcher.stores.archive import Archive
 from pipeline_operator import backoff
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.pod_log import PodLogFollower
@@ -20,8 +21,11 @@ from pipeline_operator.run_objects import RunObjects
 class RunLog:
     """The log of one run. Errors of the log never prevent the run from finishing."""
 
-    def __init__(self, objects: RunObjects, cluster: Cluster, cache: ClusterCache, storage: Storage) -> None:
-        self._objects, self._cluster, self._cache, self._storage = objects, cluster, cache, storage
+    def __init__(
+        self, objects: RunObjects, cluster: Cluster, cache: ClusterCache, archive: Archive, publisher: Publisher
+    ) -> None:
+        self._objects, self._cluster, self._cache = objects, cluster, cache
+        self._archive, self._publisher = archive, publisher
         self._follower: PodLogFollower | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -49,9 +53,9 @@ class RunLog:
         except Exception as exc:
             if is_disk_full(exc):
                 raise
-            report("log", f"run {run.run_id}: cannot close its log")
+            report_exception("log", f"run {run.run_id}: cannot close its log")
             self._follower = None
-            self._storage.publisher.finish(run.run_id)
+            self._publisher.finish(run.run_id)
             return unwritten_receipt()
 
     async def release(self) -> None:
@@ -71,13 +75,13 @@ class RunLog:
                 await (await self._open(run)).follow()
                 return
             except Exception as exc:
-                report("log", f"run {run.run_id}: cannot read its log; trying again")
+                report_exception("log", f"run {run.run_id}: cannot read its log; trying again")
                 faults += not is_disk_full(exc)
             await asyncio.sleep(backoff.backoff_seconds(faults))
 
     async def _close(self, run: Run, outcome: Outcome) -> Receipt:
         """Close the log if there is one. If the run failed before its container started, add the reason to the log."""
-        exists = self._follower is not None or self._storage.archive.has_log(run.run_id)
+        exists = self._follower is not None or self._archive.has_log(run.run_id)
         if not exists and outcome.status is not RunStatus.FAILED:
             return Receipt(complete=True)
         follower = await self._open(run)
@@ -90,6 +94,6 @@ class RunLog:
     async def _open(self, run: Run) -> PodLogFollower:
         if self._follower is None:
             self._follower = await PodLogFollower.open(
-                run, self._cluster, self._cache, self._storage, lambda: self._objects.observed
+                run, self._cluster, self._cache, self._archive, self._publisher, lambda: self._objects.observed
             )
         return self._follower

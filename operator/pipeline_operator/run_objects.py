@@ -11,6 +11,7 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 
+POD_REFUSED = "Kubernetes refuses the pod"
 _DETAIL_CHARACTERS = 1000
 
 
@@ -51,7 +52,7 @@ class RunObjects:
         except ClusterError:  # the service account may not be allowed to list Events
             return None
         newest = max(events, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
-        return f"Kubernetes refuses the pod: {newest.get('message', '')}" if newest else None
+        return f"{POD_REFUSED}: {newest.get('message', '')}" if newest else None
 
     async def terminate(self, observed: ObservedRun, reason: Reason, detail: str) -> None:
         """Store the reason on the Job, for the next operator, then stop the pod. Can be called repeatedly."""

@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from enum import Enum
 
-from launcher.background import contained, report
+from launcher.background import report_exception, suppress_and_report
 from launcher.cluster import jobs, pods
 from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterUnavailable, ObjectChanged
@@ -19,7 +19,7 @@ from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
 from launcher.metrics import RUNS
-from launcher.wiring import Storage
+from launcher.wiring import Recording, Storage
 from pipeline_operator import backoff
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 from pipeline_operator.decisions import Facts, Finish, Limits, RefreshPods, Step, Terminate, Wait, next_step
@@ -57,13 +57,15 @@ class RunReconciler:
         cluster: Cluster,
         cache: ClusterCache,
         storage: Storage,
+        recording: Recording,
         settings: OperatorSettings,
         *,
         job_uid: str | None,
     ) -> None:
-        self._run, self._cluster, self._storage, self._settings = run, cluster, storage, settings
+        self._run, self._cluster, self._settings = run, cluster, settings
+        self._storage, self._recording = storage, recording
         self._objects = RunObjects(run.run_id, job_uid, cluster, cache)
-        self._log = RunLog(self._objects, cluster, cache, storage)
+        self._log = RunLog(self._objects, cluster, cache, storage.archive, recording.publisher)
         self._limits = Limits(grace_seconds=settings.grace_seconds, start_seconds=settings.START_GRACE_SECONDS)
         job = self._objects.observed.job
         self._facts = Facts(now=now(), cause_since=now(), detail=jobs.termination_detail(job) if job else "")
@@ -84,7 +86,7 @@ class RunReconciler:
     async def reconcile(self) -> None:
         """Repeat steps until the run's record is on its Job."""
         if self._state is State.RECORDED and self._storage.archive.has_log(self._run.run_id):
-            self._storage.publisher.finish(self._run.run_id)  # the previous operator may have died before this
+            self._recording.publisher.finish(self._run.run_id)  # the previous operator may have died before this
         try:
             while self._state is not State.DONE:
                 await self._step_or_retry()
@@ -102,7 +104,7 @@ class RunReconciler:
             log.error("run %s: cannot write its record: %s", self._run.run_id, exc)
             await asyncio.sleep(backoff.RETRY_SECONDS)
         except Exception as exc:
-            report("supervise", f"run {self._run.run_id}: cannot reconcile it")
+            report_exception("run reconciler", f"run {self._run.run_id}: cannot reconcile it")
             self._faults += 1
             if self._faults < backoff.MAX_FAULTS or not await self._abort(f"{type(exc).__name__}: {exc}"[:500]):
                 await asyncio.sleep(backoff.backoff_seconds(self._faults))
@@ -114,17 +116,17 @@ class RunReconciler:
                 await self._sync(observed)
                 await self._act(next_step(self._run, observed, self._facts, self._limits), observed)
             case State.FINISHED:
-                self._run = await self._storage.recorder.record_outcome(self._finished)
+                self._run = await self._recording.recorder.record_outcome(self._finished)
                 RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()
                 self._state = State.RECORDED
                 self._objects.notify()
             case State.RECORDED:
-                await write_job_record(self._run, self._objects, self._storage, self._settings.JOB_TTL_SECONDS)
+                await write_job_record(self._run, self._objects, self._recording, self._settings.JOB_TTL_SECONDS)
                 self._state = State.DONE
 
     async def _sync(self, observed: ObservedRun) -> None:
         """Update the record and the facts from the run's objects, and follow its log."""
-        self._storage.recorder.record(self._run)  # does nothing if this state is already recorded
+        self._recording.recorder.record(self._run)  # does nothing if this state is already recorded
         if observed.job is not None and jobs.cancel_requested(observed.job) and not self._run.cancel_requested:
             self._record(self._run.cancelling(now()))
         if observed.pod is not None and not observed.queued:
@@ -135,7 +137,7 @@ class RunReconciler:
                 self._record(self._run.started(time_of(self._run, started_at)))
         self._facts = replace(self._facts, now=now(), unavailable_at=self._cluster.unavailable_at)
         if observed.pod_terminated or self._run.status is RunStatus.RUNNING:
-            with contained("size", f"run {self._run.run_id}: cannot measure its artifacts"):
+            with suppress_and_report("artifacts", f"run {self._run.run_id}: cannot measure its artifacts"):
                 self._facts = replace(self._facts, excess=await self._storage.artifacts.excess(self._run.run_id))
 
     async def _act(self, step: Step, observed: ObservedRun) -> None:
@@ -182,16 +184,16 @@ class RunReconciler:
     async def _abort(self, detail: str) -> bool:
         """Stop and finish a run that cannot be reconciled; return whether that succeeded."""
         while not (observed := self._objects.observed).stopped:
-            with contained("supervise", f"run {self._run.run_id}: cannot stop it"):
+            with suppress_and_report("run reconciler", f"run {self._run.run_id}: cannot stop it"):
                 await self._terminate(Reason.INTERNAL_ERROR, detail, observed)
             await self._objects.wait_for_change(observed, backoff.RETRY_MAX_SECONDS)
         if self._state is not State.ACTIVE:
             return False
-        with contained("supervise", f"run {self._run.run_id}: cannot finish it"):
+        with suppress_and_report("run reconciler", f"run {self._run.run_id}: cannot finish it"):
             await self._finish(failure(Reason.INTERNAL_ERROR, detail=detail), observed)
             return True
         return False
 
     def _record(self, run: Run) -> None:
-        self._storage.recorder.record(run)
+        self._recording.recorder.record(run)
         self._run = run

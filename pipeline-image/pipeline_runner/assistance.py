@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     AnswerT = TypeVar("AnswerT", bound=Answer)
 
+OFFLINE = "Continuing offline, without the model."
+
 
 class Assistance:
     """Asks the model, if there is one. After a failure, the model is not used again in this run."""
@@ -44,7 +46,7 @@ class Assistance:
         try:
             return self._model.ask(task, material, form)
         except ModelUnavailableError as exc:
-            note = f"{exc} Continuing offline, without the model."
+            note = f"{exc} {OFFLINE}"
             self._say(note)
             self.notes.append(note)
             self.say_costs()

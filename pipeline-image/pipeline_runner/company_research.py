@@ -15,6 +15,7 @@ from pipeline_runner.postings import Posting
 from pipeline_runner.sources import Source
 from pipeline_runner.text import one_line
 
+READ_ON = "Read on the company's website"
 MAX_PAGES = 4
 SITE_SECONDS = 60.0
 EXCERPT_LENGTH = 1_200  # characters
@@ -53,7 +54,7 @@ def research_company(posting: Posting, browser: Browser, firecrawl: Firecrawl | 
     sources, problem = _read_site(site, browser)
     if not sources:
         return Research(note=f"{tried}The company's website {site} could not be read: {problem}")
-    return Research(sources=sources, note=f"{tried}Read on the company's website {site}")
+    return Research(sources=sources, note=f"{tried}{READ_ON} {site}")
 
 
 def site_of(posting: Posting) -> str:

@@ -12,6 +12,9 @@ from pipeline_runner.text import words
 MIN_TEXT_LENGTH = 200  # characters; a posting has more
 MAX_WALL_LENGTH = 2_000  # characters; a longer page has content besides a wall
 SHARE_OF_TITLE = 0.5  # of the title's words must be on the page
+STORED_TEXT_USED = "the stored text is used"
+NO_URL = f"The posting has no URL; {STORED_TEXT_USED}"
+READ_FROM = "Read from the page"
 _WALLS = (
     (r"(enable|requires|aktivieren sie) javascript|javascript (is )?(required|disabled)", "it needs another browser"),
     (r"captcha|(you are|are you) (a )?human|not a robot|kein roboter|checking your browser", "it shows a CAPTCHA"),
@@ -42,16 +45,14 @@ class Page:
 def read_page(posting: Posting, browser: Browser) -> Page:
     """Read the posting's page; if that fails, use the stored text."""
     if not posting.url:
-        return Page(text=posting.description, from_page=False, note="The posting has no URL; the stored text is used")
+        return Page(text=posting.description, from_page=False, note=NO_URL)
     visit = browser.visit(posting.url)
     problem = visit.error or problem_with(visit) or _problem_of_topic(visit, posting)
     if problem:
-        stored = "the stored text is used" if posting.description else "no text is stored with it"
+        stored = STORED_TEXT_USED if posting.description else "no text is stored with it"
         note = f"The posting's page could not be read ({problem}); {stored}"
         return Page(text=posting.description, from_page=False, note=note, screenshot=visit.screenshot)
-    return Page(
-        text=visit.text, title=visit.title, url=visit.url, from_page=True, note=f"Read from the page {visit.url}"
-    )
+    return Page(text=visit.text, title=visit.title, url=visit.url, from_page=True, note=f"{READ_FROM} {visit.url}")
 
 
 def problem_with(visit: Visit) -> str:

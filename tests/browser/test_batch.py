@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from frontend.messages import NO_RESPONSE, runs_finished
+from launching import page_texts
 from launching.site import Site
 
 PIPELINES = {"default": {"command": ["python", "-c", "print('done')"], "artifacts": {}}}
@@ -27,7 +28,7 @@ def press(page: Page, *job_ids: str) -> None:
     before = page.url
     for job_id in job_ids:
         page.get_by_label(f"Select job {job_id}", exact=True).check()
-    page.get_by_role("button", name="Process selected").click()
+    page.get_by_role("button", name=page_texts.PROCESS_SELECTED).click()
     page.wait_for_url(lambda url: url != before)
 
 
@@ -47,7 +48,7 @@ def test_bar_survives_reload_search_and_a_second_tab(site: Site, visit: Callable
     bar = page.locator("#batch")
     expect(bar).to_contain_text(runs_finished(0, 2))
     expect(bar).to_contain_text("2 queued")
-    page.get_by_role("searchbox", name="Search").fill("more")
+    page.get_by_role("searchbox", name=page_texts.SEARCH).fill("more")
     page.wait_for_url("**/jobs?q=more*")
     assert set(runs_in(page)) == asked, "a search keeps the bar and the URL parameter"
     other = page.context.new_page()
@@ -112,7 +113,7 @@ def test_batch_of_rejected_jobs_shows_no_bar(site: Site, visit: Callable[[Site],
     page.reload()
     page.locator("[name='selected_jobs'][value='4712']").evaluate("box => { box.value = '-odd' }")
     page.get_by_label("Select job 4712", exact=True).check()
-    page.get_by_role("button", name="Process selected").click()
-    expect(page.get_by_text("Job -odd was not started.")).to_be_visible()
+    page.get_by_role("button", name=page_texts.PROCESS_SELECTED).click()
+    expect(page.get_by_text(f"Job -odd {page_texts.NOT_STARTED}.")).to_be_visible()
     expect(page.locator("#batch")).to_have_count(0)
     assert "batch" not in page.url

@@ -16,6 +16,8 @@ from frontend.messages import (
     SIGN_IN_FAILED,
     UNREACHABLE,
 )
+from launcher.domain.queue_places import PAUSED
+from launching import page_texts
 from launching.site import Site
 
 
@@ -36,7 +38,7 @@ def test_each_launcher_error_is_explained(tmp_path: Path, visit: Callable[[Site]
     with Site(tmp_path, MAX_QUEUED="1") as site:
         page = visit(site)
         site.launcher.client.post("/queue/pause")
-        expect(page.get_by_text("The queue is paused.")).to_be_visible()
+        expect(page.get_by_text(PAUSED)).to_be_visible()
         key = {"Idempotency-Key": launch_key("4711", "")}
         other = {"job_id": "4711", "profile_ref": "senior"}
         run_id = site.launcher.client.post("/jobs/run", json=other, headers=key).json()["run_id"]
@@ -59,7 +61,7 @@ def test_each_launcher_error_is_explained(tmp_path: Path, visit: Callable[[Site]
         page.goto(f"{site.frontend.url}/jobs")
         expect(page.locator("#live .problem")).to_contain_text(UNREACHABLE)
         site.launcher.start()
-        expect(page.get_by_text("slots in use")).to_be_visible()  # it recovers by itself
+        expect(page.get_by_text(page_texts.SLOTS_IN_USE)).to_be_visible()  # it recovers by itself
 
 
 def press(page: Page, job_id: str) -> None:
@@ -73,11 +75,11 @@ def test_lost_connection_notice_disappears_and_other_notices_stay(
         page = visit(site)
         notice = page.locator("#notice")
         page.context.set_offline(True)
-        expect(notice).to_contain_text("Connection lost")
+        expect(notice).to_contain_text(page_texts.CONNECTION_LOST)
         page.context.set_offline(False)
         expect(notice).to_be_empty()
         (tmp_path / "postings").rename(tmp_path / "away")
-        page.get_by_role("searchbox", name="Search").fill("engineer")
+        page.get_by_role("searchbox", name=page_texts.SEARCH).fill("engineer")
         expect(notice).to_contain_text(POSTINGS_UNAVAILABLE)
         for _ in range(2):
             page.wait_for_event("requestfinished", lambda request: "/live" in request.url)
@@ -118,10 +120,10 @@ def test_statuses_are_unknown_during_a_launcher_outage(tmp_path: Path, visit: Ca
         site.launcher.start()
         for page in (opened, loaded):
             expect(page.locator("#status-4711 .badge")).to_have_text("completed")
-            expect(page.locator("#status-4712 .badge")).to_have_text("not yet run")
-            expect(page.get_by_role("button", name="Process job 4711")).to_be_enabled()
+            expect(page.locator("#status-4712 .badge")).to_have_text(page_texts.NOT_YET_RUN)
+            expect(page.get_by_role("button", name=page_texts.process("4711"))).to_be_enabled()
             page.get_by_label("Select job 4712").check()
-            expect(page.get_by_role("button", name="Process selected")).to_be_enabled()
+            expect(page.get_by_role("button", name=page_texts.PROCESS_SELECTED)).to_be_enabled()
         press(loaded, "4711")
         expect(loaded.locator("#status-4711 a")).not_to_have_attribute("href", f"/runs/{done}")
         assert site.launcher.client.get("/jobs", params={"job_id": "4711"}).json()["total"] == 2
@@ -152,7 +154,7 @@ def test_rejected_credentials_name_the_setting(tmp_path: Path, visit: Callable[[
     with Site(tmp_path, secret="w" * 64) as site:
         page = visit(site)
         expect(page.locator("#live .problem")).to_contain_text("RUNNER_API_SECRET")
-        expect(page.get_by_role("button", name="Process job 4711")).to_be_disabled()
+        expect(page.get_by_role("button", name=page_texts.process("4711"))).to_be_disabled()
         page.goto(f"{site.frontend.url}/runs")
         expect(page.get_by_role("heading", level=1)).to_have_text(CREDENTIALS_REJECTED)
 
@@ -160,8 +162,8 @@ def test_rejected_credentials_name_the_setting(tmp_path: Path, visit: Callable[[
 def test_sign_out_requires_the_password_again(tmp_path: Path, visit: Callable[[Site], Page]) -> None:
     with Site(tmp_path) as site:
         page = visit(site)
-        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("button", name=page_texts.SIGN_OUT).click()
         page.goto(f"{site.frontend.url}/jobs")
         page.get_by_label("Password").fill("guess")
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name=page_texts.SIGN_IN).click()
         expect(page.get_by_role("alert").filter(has_text=SIGN_IN_FAILED)).to_be_visible()

@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from frontend.messages import runs_finished
+from launcher.api.schemas import JOB_ID_EDGES
+from launching import page_texts
 from launching.site import Site
 
 MORE = ["5001", "5002", "5003", "5004", "5005", "-odd"]
@@ -26,8 +28,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_job_is_processed_watched_and_its_cv_previewed(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
-    page.get_by_role("button", name="Process job 4711").click()
-    page.get_by_role("link", name="Watch job 4711").click()
+    page.get_by_role("button", name=page_texts.process("4711")).click()
+    page.get_by_role("link", name=page_texts.watch("4711")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Job 4711")
     lines = page.locator("#logs .line:not(.step)")
     expect(lines.first).to_contain_text("Starting pipeline", timeout=SECONDS)
@@ -43,7 +45,7 @@ def test_job_is_processed_watched_and_its_cv_previewed(site: Site, visit: Callab
     with page.expect_download() as download:
         page.get_by_role("link", name="Download CV.docx").click()
     assert download.value.suggested_filename == "CV.docx"
-    page.get_by_role("button", name="Run again").click()
+    page.get_by_role("button", name=page_texts.RUN_AGAIN).click()
     expect(page.locator("#run-status .badge")).to_have_text("completed", timeout=SECONDS)
     assert site.launcher.client.get("/jobs", params={"job_id": "4711"}).json()["total"] == 2
 
@@ -53,7 +55,7 @@ def test_five_selected_jobs_share_one_progress_bar(site: Site, visit: Callable[[
     for job_id in MORE[:5]:
         page.get_by_label(f"Select job {job_id}", exact=True).check()
     expect(page.locator("#selected-count")).to_have_text("5 selected")
-    page.get_by_role("button", name="Process selected").click()
+    page.get_by_role("button", name=page_texts.PROCESS_SELECTED).click()
     expect(page.get_by_text(runs_finished(5, 5))).to_be_visible(timeout=2 * SECONDS)
     for job_id in MORE[:5]:
         expect(page.get_by_role("link", name=f"Job {job_id}: completed")).to_be_visible(timeout=SECONDS)
@@ -79,7 +81,7 @@ def test_preview_aligns_table_cells(tmp_path: Path, visit: Callable[[Site], Page
 def process_selected(page: Page, job_ids: list[str]) -> Locator:
     for job_id in job_ids:
         page.get_by_label(f"Select job {job_id}", exact=True).check()
-    return page.get_by_role("button", name="Process selected")
+    return page.get_by_role("button", name=page_texts.PROCESS_SELECTED)
 
 
 def process(page: Page, job_ids: list[str]) -> Locator:
@@ -118,14 +120,14 @@ def test_simultaneous_clicks_in_two_tabs_launch_one_run_per_job(
 
 def test_rejected_job_shows_the_reason_next_to_its_button(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
-    page.get_by_role("button", name="Process job -odd").click()
+    page.get_by_role("button", name=page_texts.process("-odd")).click()
     problem = page.locator(".problem")
-    expect(problem).to_contain_text("must not start with '-'")
+    expect(problem).to_contain_text(JOB_ID_EDGES)
 
 
 def test_postings_are_filtered_while_typing(site: Site, visit: Callable[[Site], Page]) -> None:
     page = visit(site)
-    page.get_by_role("searchbox", name="Search").fill("no posting has this")
+    page.get_by_role("searchbox", name=page_texts.SEARCH).fill("no posting has this")
     expect(page.locator("#postings .empty")).to_be_visible()
-    page.get_by_role("link", name="Clear filters").click()
+    page.get_by_role("link", name=page_texts.CLEAR_FILTERS).click()
     expect(page.get_by_label("Select job 4712")).to_be_visible()

@@ -12,6 +12,9 @@ from playwright.sync_api import Browser, Dialog, Page, expect
 from werkzeug.serving import make_server
 
 from frontend.app import create_app
+from frontend.messages import receipt
+from launcher.domain.reasons import Reason, sentence
+from launching import page_texts
 from launching.launcher import Launcher
 
 LINES = 3000
@@ -146,7 +149,7 @@ def test_hostile_lines_are_escaped(page: Page, url: str, launcher: Launcher) -> 
     assert [*texts[1:-2], texts[-2] + texts[-1]] == SHOWN
     assert page.title() == "Job 4711 · Slipway"
     assert page.locator("#logs img, #logs script").count() == 0
-    expect(page.locator("#receipt")).to_have_text(f"Log complete, {len(SHOWN) + 2} lines.")
+    expect(page.locator("#receipt")).to_have_text(receipt({"log": {"lines": len(SHOWN) + 2, "complete": True}}))
 
 
 def test_log_follows_until_scrolled_up_and_after_clicking_follow(page: Page, url: str, launcher: Launcher) -> None:
@@ -168,7 +171,7 @@ def test_log_follows_until_scrolled_up_and_after_clicking_follow(page: Page, url
     expect(page.locator("#follow")).to_be_hidden()
     expect(page.locator("#logs .line").last).to_be_in_viewport()
     launcher.client.delete(f"/jobs/{run_id}")
-    expect(page.locator("#run-status")).to_contain_text("The run was cancelled", timeout=30_000)
+    expect(page.locator("#run-status")).to_contain_text(sentence(Reason.CANCELLED), timeout=30_000)
 
 
 def test_search_counts_matches_and_wraps_around(page: Page, url: str, launcher: Launcher) -> None:
@@ -182,13 +185,13 @@ def test_search_counts_matches_and_wraps_around(page: Page, url: str, launcher: 
     expect(page.locator(".line.current")).to_be_in_viewport()
     page.locator("#find-text").press("Enter")
     expect(page.locator(".line.current")).to_have_text("line 290")
-    page.get_by_role("button", name="Previous match").click()
+    page.get_by_role("button", name=page_texts.PREVIOUS_MATCH).click()
     page.locator("#find-text").press("Shift+Enter")
     expect(count).to_have_text("111 of 111")
     expect(page.locator(".line.current")).to_have_text("line 2999")
     expect(page.locator(".line.current")).to_be_in_viewport()
     page.locator("#find-text").fill("nothing like this")
-    expect(count).to_have_text("No matches")
+    expect(count).to_have_text(page_texts.NO_MATCHES)
     page.locator("#find-text").fill("")
     expect(count).to_have_text("")
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from launching import page_texts
 from launching.browser import SECONDS, longest_task_ms, wait_for_lines, watch_tasks
 from launching.site import Site
 
@@ -75,10 +76,10 @@ def test_cancelled_run_keeps_its_log(site: Site, visit: Callable[[Site], Page]) 
     open_run(page, site, run_id)
     expect(page.get_by_text("up", exact=True)).to_be_visible(timeout=SECONDS)
     page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Cancel run").click()
+    page.get_by_role("button", name=page_texts.CANCEL_RUN).click()
     wait_for_badge(page, "cancelled")
     assert site.launcher.status(run_id)["status"] == "cancelled"
-    expect(page.get_by_role("button", name="Cancel run")).to_have_count(0)
+    expect(page.get_by_role("button", name=page_texts.CANCEL_RUN)).to_have_count(0)
     expect(page.locator("#receipt")).to_contain_text("Log complete")
     assert_complete_log(page, site, run_id)
 
@@ -216,7 +217,7 @@ def test_hundred_thousand_lines_can_be_followed_searched_scrolled_and_copied(
     expect(line(page, 44)).to_have_class(re.compile("current"))
     page.locator("#find-text").fill("99 coloured")
     expect(count).to_have_text("1 of 1,000", timeout=SECONDS)
-    page.get_by_role("button", name="Previous match").click()
+    page.get_by_role("button", name=page_texts.PREVIOUS_MATCH).click()
     expect(count).to_have_text("1,000 of 1,000")
     expect(last).to_be_in_viewport()
     expect(last).to_have_class(re.compile("current"))

@@ -9,7 +9,12 @@ import pytest
 
 from cluster.cluster import Cluster
 from cluster.runs import PIPELINES
+from cluster.sharing import Sharing
 from launching.installation import Installation
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Sharing())
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import pytest
 from cluster import cluster as cluster_module
 from cluster.cluster import LAUNCHER_IMAGE, PIPELINE_IMAGE, STATE, TESTS_IMAGE, Cluster, ClusterError, wait_until
 
+pytestmark = pytest.mark.disruptive
 HERE = cluster_module.HERE
 POD_SECONDS = 90.0
 CHATTER = """

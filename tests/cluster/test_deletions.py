@@ -10,6 +10,7 @@ import pytest
 from cluster.cluster import Cluster
 from cluster.runs import finish_held_run, recorded, until
 from cluster.verifier import RunVerifier, with_bound_volume
+from launcher.domain.outcomes import cancelled_before_start
 from launching.installation import Installation
 
 WAITS = "while [ ! -e $APPLICATIONS_DIR/go ]; do sleep 0.1; done"
@@ -116,7 +117,7 @@ def test_cancelled_queued_run_never_starts(installation: Installation, verifier:
     assert cancel(installation, run_id)["status"] in ("queued", "cancelled")
     run = verifier.wait(run_id)
     assert (run["status"], run["exit_code"], run["started_at"]) == ("cancelled", None, None), run
-    assert run["message"] == "The run was cancelled before it started."
+    assert run["message"] == cancelled_before_start().message
     until(lambda: installation.job(run_id) is None)
     assert installation.pods(run_id) == []
 

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from cluster.runs import finish_held_run, until
+from launcher.domain.queue_places import OPERATOR_DOWN
 from launching.installation import Installation
 
 LEASE_SECONDS = 30
@@ -33,7 +34,7 @@ def test_health_and_waiting_runs_show_that_the_operator_is_down(installation: In
         assert (found["status"], found["kubernetes"], found["queued"]) == ("degraded", "ok", 1), found
         place = launcher.status(waiting)["queue"]
         assert (place["position"], place["eta_seconds"]) == (1, None)
-        assert "operator is down" in place["why"]
+        assert place["why"] == OPERATOR_DOWN
         assert launcher.status(running)["status"] == "running"
     finally:
         operator.start()

@@ -25,6 +25,8 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "flood": {"command": ["sh", "-c", 'sleep 3; exec "$@"', "sh", *printer(FLOOD)], "artifacts": {}},
 }
 
+pytestmark = pytest.mark.disruptive
+
 
 @pytest.fixture(scope="module")
 def rotating(

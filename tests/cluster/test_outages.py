@@ -110,8 +110,11 @@ def faults(redis_server: RedisServer, mongodb_server: MongodbServer) -> dict[str
 
 @pytest.mark.parametrize(
     "name",
-    ["operator", "launcher", "redis", "redis and its data", "mongodb", "apiserver", "apiserver thrice", "all at once"],
-)
+    [
+        "operator", "launcher", "redis", "redis and its data", "mongodb", "all at once",
+        *(pytest.param(name, marks=pytest.mark.disruptive) for name in ("apiserver", "apiserver thrice")),
+    ],
+)  # fmt: skip
 def test_queued_and_running_runs_survive_an_outage(
     site: Installation, faults: dict[str, Fault], name: str, mongodb_server: MongodbServer
 ) -> None:

@@ -15,6 +15,8 @@ from cluster.cluster import PIPELINE_IMAGE, TESTS_IMAGE, Cluster
 from cluster.runs import until
 from launching.installation import Installation
 from launching.service_process import ROOT
+from pipeline_runner.company_research import READ_ON
+from pipeline_runner.page_reading import READ_FROM
 from servers import model_server
 from servers.hostile_site import POSTING
 from servers.model_server import INVENTED, KEY
@@ -141,8 +143,8 @@ def test_pipeline_reads_a_page_with_chromium_and_writes_four_artifacts(installat
     lines = [data for name, data in events if name == "message" and data]
     run = json.loads(events[-1][1])
     assert (run["status"], run["exit_code"], run["log"]["complete"]) == ("completed", 0, True), lines
-    assert any(f"done: Read from the page http://site:{PORT}/posting." in line for line in lines), "\n".join(lines)
-    assert any(f"done: Read on the company's website http://site:{PORT}/ (" in line for line in lines), "\n".join(lines)
+    assert any(f"done: {READ_FROM} http://site:{PORT}/posting." in line for line in lines), "\n".join(lines)
+    assert any(f"done: {READ_ON} http://site:{PORT}/ (" in line for line in lines), "\n".join(lines)
     steps = [json.loads(data) for name, data in events if name == "progress"]
     assert [step["step"] for step in steps] == [*range(1, steps[-1]["of"] + 1)]
     assert {"Reading the posting's page", "Researching the company"} <= {step["label"] for step in steps}

@@ -13,6 +13,7 @@ from checkers.findings import report
 from checkers.queue import QueuedRun, QueueHistory, Spread, check, idle_seconds
 from checkers.watching import Watched
 from cluster.runs import PIPELINES, finish_held_run, recorded, until
+from launcher.domain.queue_places import PAUSED
 from launching.installation import Installation
 
 RUNS = 30
@@ -47,7 +48,7 @@ def test_thirty_runs_keep_the_limit_and_the_order_and_never_hit_the_quota(instal
             # The operator orders the runs that it knows of, and learns of a new Job some milliseconds later.
             until(lambda: all((installation.data / "archive" / run.run_id / "run.json").exists() for run in runs))
             last = launcher.status(runs[RUNS - 6].run_id)["queue"]
-            assert (last["position"], last["why"]) == (RUNS, "The queue is paused.")
+            assert (last["position"], last["why"]) == (RUNS, PAUSED)
         finally:
             launcher.client.post("/queue/resume").raise_for_status()
         watched = watcher.wait_until(lambda watched: finished(watched, RUNS), 300)

@@ -13,9 +13,11 @@ import pytest
 from pymongo.errors import WriteError
 
 from launcher.domain.runs import Run
-from launcher.recorder import Mirror, Recorder
+from launcher.mirror import Mirror
+from launcher.recorder import Recorder
 from launcher.stores import mongodb
 from launcher.stores.archive import Archive
+from launcher.stores.watch import StoreWatch
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 REJECTED, ACCEPTED = (
@@ -47,7 +49,7 @@ def test_a_rejected_document_is_not_an_outage(mongodb_uri: str) -> None:
 def test_a_rejected_work_item_affects_neither_its_runs_record_nor_other_runs(mongodb_uri: str, tmp_path: Path) -> None:
     async def check() -> None:
         async with mongodb_with_a_conflict(mongodb_uri) as client, asyncio.timeout(20):
-            mirror = Mirror("mongodb", mongodb.MongoRunStore(client), items=mongodb.MongoWorkItems(client))
+            mirror = Mirror(StoreWatch("mongodb", mongodb.MongoRunStore(client)), items=mongodb.MongoWorkItems(client))
             recorder = Recorder(Archive(tmp_path), [mirror])
             recorder.start()
             recorder.record(REJECTED)

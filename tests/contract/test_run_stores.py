@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from launcher.domain.log_lines import Gap, Receipt
-from launcher.domain.reasons import Reason
+from launcher.domain.reasons import Reason, sentence
 from launcher.domain.runs import Outcome, Run, RunStatus
 from launcher.stores import redis
 from launcher.stores.ports import RunQuery
@@ -24,7 +24,7 @@ def queued(name: str, *, minutes: int = 0, **fields: Any) -> Run:
 def completed(run: Run, *, minutes: int = 1) -> Run:
     at = run.created_at + timedelta(minutes=minutes)
     outcome = Outcome(
-        status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="The pipeline finished successfully.", exit_code=0
+        status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message=sentence(Reason.COMPLETED), exit_code=0
     )
     gap = Gap(first=3, last=3, why="The disk refused lines.")
     receipt = Receipt(lines=4, bytes=99, complete=False, gaps=(gap,))

@@ -14,6 +14,8 @@ import httpx
 import pytest
 
 from launcher.api.auth import Authenticator, Scope
+from launcher.domain.days import NOT_A_TIME_ZONE
+from launcher.domain.queue_places import PAUSED
 from launching.launcher import Launcher, LauncherError
 
 FIELDS = (
@@ -79,14 +81,14 @@ def test_stats_count_every_run_by_day_and_status(tmp_path: Path) -> None:
         ({"days": 0}, "days: "),
         ({"days": 367}, "days: "),
         ({"days": "many"}, "days: "),
-        ({"tz": ""}, "tz: not a time zone. Use an IANA name"),
-        ({"tz": "Europe"}, "tz: not a time zone"),
-        ({"tz": "Europe/Nowhere"}, "tz: not a time zone"),
-        ({"tz": "../../../etc/passwd"}, "tz: not a time zone"),
-        ({"tz": "/etc/localtime"}, "tz: not a time zone"),
-        ({"tz": "a\0b"}, "tz: not a time zone"),
-        ({"tz": "x" * 100_00}, "tz: not a time zone"),
-        ({"tz": "tzdata.zi"}, "tz: not a time zone"),
+        ({"tz": ""}, NOT_A_TIME_ZONE),
+        ({"tz": "Europe"}, NOT_A_TIME_ZONE),
+        ({"tz": "Europe/Nowhere"}, NOT_A_TIME_ZONE),
+        ({"tz": "../../../etc/passwd"}, NOT_A_TIME_ZONE),
+        ({"tz": "/etc/localtime"}, NOT_A_TIME_ZONE),
+        ({"tz": "a\0b"}, NOT_A_TIME_ZONE),
+        ({"tz": "x" * 100_00}, NOT_A_TIME_ZONE),
+        ({"tz": "tzdata.zi"}, NOT_A_TIME_ZONE),
     ],
 )
 def test_invalid_days_or_time_zone_are_refused(launcher: Launcher, query: dict[str, Any], error: str) -> None:
@@ -149,7 +151,7 @@ def test_queued_runs_have_a_place_and_can_be_cancelled(launcher: Launcher) -> No
         assert (health["paused"], health["queued"]) == (True, 2)
         assert launcher.status(second["run_id"])["queue"]["position"] == 1
         place = launcher.status(first["run_id"])["queue"]
-        assert (place["position"], place["why"]) == (2, "The queue is paused.")
+        assert (place["position"], place["why"]) == (2, PAUSED)
         cancelled = launcher.client.delete(f"/jobs/{second['run_id']}").json()
         assert (cancelled["status"], cancelled["started_at"], cancelled["exit_code"]) == ("cancelled", None, None)
         assert [name for _, name, _ in launcher.events(second["run_id"])] == ["status", "end"]

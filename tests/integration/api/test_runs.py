@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from launcher.domain.queue_places import waiting_for_slot
 from launching.launcher import Launcher
 
 from .conftest import make_launcher, release, until
@@ -36,7 +37,7 @@ def test_running_and_queued_runs_show_their_state(narrow: Launcher) -> None:
     assert (waiting["status"], waiting["profile_ref"], waiting["pipeline"]) == ("queued", "senior", "hello")
     assert waiting["queue"]["position"] == 1
     assert waiting["queue"]["eta_seconds"] is not None
-    assert waiting["queue"]["why"] == "Waiting for a free slot, next in line."
+    assert waiting["queue"]["why"] == waiting_for_slot(0)
     assert [waiting[name] for name in ("started_at", "completed_at", "exit_code", "reason", "message")] == [None] * 5
     assert waiting["log"] == {"lines": 0, "bytes": 0, "complete": False, "gaps": []}
     now = narrow.status(running)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from launcher.api.auth import Authenticator, Scope
+from launcher.domain.queue_places import PAUSED, waiting_for_slot
 from launching.launcher import Launcher
 
 from .conftest import make_launcher, release, until
@@ -150,15 +151,15 @@ def test_queued_run_streams_its_place_and_reason(narrow: Launcher) -> None:
     seen = statuses(narrow, mine)
     run = next(seen)
     assert (run["status"], run["queue"]["position"]) == ("queued", 2)
-    assert run["queue"]["why"] == "Waiting for a free slot, 1 ahead."
+    assert run["queue"]["why"] == waiting_for_slot(1)
     narrow.client.delete(f"/jobs/{ahead}")
     while run["queue"]["position"] == 2:
         run = next(seen)
     assert run["queue"]["position"] == 1
     narrow.client.post("/queue/pause")
-    while "slot" in run["queue"]["why"]:
+    while run["queue"]["why"] == waiting_for_slot(0):
         run = next(seen)
-    assert run["queue"] == {"position": 1, "eta_seconds": None, "why": "The queue is paused."}
+    assert run["queue"] == {"position": 1, "eta_seconds": None, "why": PAUSED}
     narrow.client.post("/queue/resume")
     release(narrow, "s0")
     assert [run["status"] for run in seen][-1] == "completed"

@@ -13,6 +13,7 @@ import pytest
 
 from launcher.api import health, streams
 from launcher.domain.errors import StoreUnavailable
+from launcher.domain.health_problems import ENGINE_FAILED
 from launching.in_process import SECRET, application, served
 
 BEARER = {"Authorization": f"Bearer {SECRET}"}
@@ -124,4 +125,4 @@ def test_process_that_cannot_answer_is_not_live_and_says_why(
     monkeypatch.setattr(services.engine, "cached_queue", broken)
     answer = client.get("/livez")
     assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
-    assert answer.json()["detail"] == "The engine does not answer."
+    assert answer.json()["detail"] == ENGINE_FAILED

@@ -16,7 +16,7 @@ import pytest
 from pipeline_runner.browsing import Browser
 from pipeline_runner.company_research import informative_links
 from pipeline_runner.egress import networks_from
-from pipeline_runner.page_reading import Page, read_page
+from pipeline_runner.page_reading import READ_FROM, STORED_TEXT_USED, Page, read_page
 from pipeline_runner.postings import Posting, posting_from
 from servers.hostile_site import POSTING, Site, probing, serving
 from servers.server import is_alive
@@ -60,7 +60,7 @@ def posting(url: str, title: str = "Harbour Engineer") -> Posting:
 def fell_back(page: Page, why: str) -> None:
     assert (page.from_page, page.text, page.url) == (False, STORED, "")
     assert why in page.note
-    assert "the stored text is used" in page.note
+    assert STORED_TEXT_USED in page.note
 
 
 def test_main_text_is_read_with_its_lists(reader: Browser, site: Site) -> None:
@@ -69,7 +69,7 @@ def test_main_text_is_read_with_its_lists(reader: Browser, site: Site) -> None:
     assert page.text.startswith("Harbour Engineer")
     assert "\n- Python\n- Kubernetes" in page.text
     assert "Menu" not in page.text
-    assert page.note == f"Read from the page {site.url}/posting"
+    assert page.note == f"{READ_FROM} {site.url}/posting"
 
 
 def test_redirect_is_followed_and_its_target_named(reader: Browser, site: Site) -> None:

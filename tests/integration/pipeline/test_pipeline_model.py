@@ -14,6 +14,7 @@ import pytest
 from docx import Document
 
 from launching.pipeline import Run, Start
+from pipeline_runner.assistance import OFFLINE
 from servers.model_server import INVENTED, KEY, ModelServer
 
 MINE = ("CV.md", "cover_letter.txt")
@@ -98,7 +99,7 @@ def test_prompt_injection_in_a_posting_has_no_effect(ask: Ask, serve: Serve, tmp
 def test_malformed_characters_in_an_answer_do_not_fail_the_run(ask: Ask, serve: Serve, tmp_path: Path) -> None:
     done = ask(serve("controls"))
     assert done.returncode == 0, done.stdout
-    assert "Continuing offline" not in done.stdout
+    assert OFFLINE not in done.stdout
     for text in written(tmp_path).values():
         assert not set(text) & {"\0", "\x0b", "\ufffe"}
 
@@ -109,7 +110,7 @@ def test_temporary_error_is_retried(ask: Ask, serve: Serve, fault: str) -> None:
     done = ask(server)
     assert done.returncode == 0
     assert "Retrying in " in done.stdout
-    assert "Continuing offline" not in done.stdout
+    assert OFFLINE not in done.stdout
     assert len(server.requests) == 4
 
 
@@ -118,7 +119,7 @@ def test_invalid_answer_is_retried_once(ask: Ask, serve: Serve, fault: str) -> N
     server = serve(fault, "honest")
     done = ask(server)
     assert "The model's answer is invalid (" in done.stdout
-    assert "Continuing offline" not in done.stdout
+    assert OFFLINE not in done.stdout
     assert len(server.requests) == 4
     assert "Once more." in server.requests[1]["body"]["messages"][-1]["content"]
 
@@ -141,7 +142,7 @@ def test_run_continues_offline_with_an_unusable_model(
     done = ask(server)
     assert done.returncode == 0, done.stdout
     assert sentence in done.stdout
-    assert "Continuing offline, without the model." in done.stdout
+    assert OFFLINE in done.stdout
     assert len(server.requests) == requests
     texts = written(tmp_path)
     assert sentence in " ".join(texts["dossier.txt"].split())
@@ -174,7 +175,7 @@ def test_run_continues_offline_with_an_invalid_proxy(ask: Ask, tmp_path: Path, n
     assert "Traceback" not in done.stdout + done.stderr
     known = not proxy.startswith(("http", "x"))  # httpx detects the others when it connects
     assert not known or "The proxy settings are unusable" in done.stdout
-    assert "Continuing offline, without the model." in done.stdout
+    assert OFFLINE in done.stdout
     assert "hunter" not in done.stdout + done.stderr
     written(tmp_path)
 

@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 import pytest
 
 from pipeline_runner.browsing import Browser
-from pipeline_runner.company_research import research_company
+from pipeline_runner.company_research import READ_ON, research_company
 from pipeline_runner.egress import networks_from
 from pipeline_runner.firecrawl import Firecrawl, FirecrawlError
+from pipeline_runner.page_reading import READ_FROM, STORED_TEXT_USED
 from pipeline_runner.postings import Posting, posting_from
 from servers.hostile_site import WORDS, Site, serving
 
@@ -146,7 +147,7 @@ def test_company_website_is_read_within_limits(browser: Browser, site: Site) -> 
     research = research_company(posting(companyUrl=f"{site.url}/"), browser, None)
     paths = [source.url.removeprefix(site.url) for source in research.sources]
     assert paths == ["/", "/about", "/products"]  # the fourth was /mission, with hardly a word
-    assert research.note == f"Read on the company's website {site.url}/"
+    assert research.note == f"{READ_ON} {site.url}/"
     assert {path for path, _ in site.requests} == {"/", "/favicon.ico", "/about", "/products", "/mission"}
 
 
@@ -154,7 +155,7 @@ def test_company_website_is_read_if_firecrawl_fails(browser: Browser, site: Site
     with api((402, b"{}")) as (url, _requests):
         research = research_company(posting(companyUrl=f"{site.url}/"), browser, Firecrawl(url, KEY))
     assert len(research.sources) == 3
-    assert research.note.startswith("Firecrawl reports that the quota is used up. Read on the company's website")
+    assert research.note.startswith(f"Firecrawl reports that the quota is used up. {READ_ON}")
 
 
 def test_research_needs_a_company_and_a_website(browser: Browser) -> None:
@@ -194,8 +195,8 @@ def test_run_reads_page_and_website(environment: dict[str, str], site: Site, tmp
     with start(environment, url=f"{site.url}/posting", companyUrl=f"{site.url}/") as process:
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
-    assert f"Step 3 of 8 done: Read from the page {site.url}/posting.\n" in out
-    assert f"Step 4 of 8 done: Read on the company's website {site.url}/ (3 pages).\n" in out
+    assert f"Step 3 of 8 done: {READ_FROM} {site.url}/posting.\n" in out
+    assert f"Step 4 of 8 done: {READ_ON} {site.url}/ (3 pages).\n" in out
     folder = tmp_path / "applications/hafenwerk-gmbh/harbour-engineer"
     assert sorted(path.name for path in folder.iterdir()) == ["CV.docx", "CV.md", "cover_letter.txt", "dossier.txt"]
     assert "Kubernetes" in (folder / "dossier.txt").read_text()
@@ -207,7 +208,7 @@ def test_run_continues_without_the_page_and_keeps_a_screenshot(
     with start(environment, url=f"{site.url}/status/403", description="We need Python.") as process:
         out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
-    assert "The posting's page could not be read (the site answered 403); the stored text is used" in out
+    assert f"(the site answered 403); {STORED_TEXT_USED}" in out
     [picture] = (tmp_path / "applications").rglob("screenshot.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -42,6 +42,9 @@ class ClusterError(RuntimeError):
 
 class Cluster:
     """The test cluster. `stop`, `start` and other control methods require `can_control`."""
+
+    shared: ClassVar[bool] = False
+    """Whether other tests may be using it at this moment, so that no component may be stopped: see `sharing`."""
 
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
@@ -266,6 +269,8 @@ class Cluster:
 
     def _control(self, do: str, component: str) -> None:
         self._require_own()
+        if self.shared and do != "start":
+            raise ClusterError(f"{do} {component}: mark the test as disruptive, because other tests use the cluster")
         answer = _answer({"do": do, "component": component})
         if not answer["ok"]:
             raise ClusterError(f"{do} {component}: {answer['error']}")

@@ -13,7 +13,7 @@ from launcher.cluster.port import Manifest
 from launcher.domain.log_lines import LineKind, receipt_of
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, now
-from launcher.wiring import Storage, open_storage
+from launcher.wiring import Recording, Storage, open_recording, open_storage
 from launching.fake_cluster import FakeCluster, merged
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.run_reconciler import RunReconciler
@@ -21,6 +21,7 @@ from pipeline_operator.settings import OperatorSettings
 
 NAME = "4711-01jd"
 POD = f"{NAME}-x7k2p"
+DEADLINE_EXCEEDED: Manifest = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than …"}
 FIRST_LINE = (LineKind.SYSTEM, b"Starting pipeline default for job 4711")
 
 
@@ -32,6 +33,7 @@ class Harness:
             {"ARCHIVE_DIR": f"{folder}/archive", "APPLICATIONS_DIR": f"{folder}/applications", **environ}
         )
         self.storage: Storage = open_storage(self.settings, stack)
+        self.recording: Recording = open_recording(self.settings, self.storage)
         self.cache = ClusterCache()
         self.cluster = FakeCluster(self.cache)
         self.run = Run(run_id=NAME, job_id="4711", created_at=now(), updated_at=now())
@@ -47,7 +49,9 @@ class Harness:
         found = self.storage.archive.get(NAME) or self.run
         job = self.cache.get(NAME).job
         uid = job["metadata"]["uid"] if job else None
-        reconciler = RunReconciler(found, self.cluster, self.cache, self.storage, self.settings, job_uid=uid)
+        reconciler = RunReconciler(
+            found, self.cluster, self.cache, self.storage, self.recording, self.settings, job_uid=uid
+        )
         self.task = asyncio.create_task(reconciler.reconcile())
         await self.until(lambda: self.storage.archive.get(NAME))
 

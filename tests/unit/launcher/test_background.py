@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from launcher import background
-from launcher.background import Tasks, contained, in_thread, repeat
+from launcher.background import Tasks, in_thread, repeat, suppress_and_report
 from launcher.metrics import FAULTS
 
 
@@ -60,16 +60,16 @@ def test_an_expected_error_is_logged_when_it_starts_and_when_it_is_over(caplog: 
     assert faults("work") == before
 
 
-def test_a_contained_fault_is_reported_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_suppressed_exception_is_reported_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     before = faults("here")
-    with contained("here", "run 4711"):
+    with suppress_and_report("here", "run 4711"):
         raise ValueError("something unforeseen")
     assert faults("here") - before == 1
     assert "run 4711" in caplog.text and "something unforeseen" in caplog.text
 
 
 def test_a_cancellation_is_not_a_fault() -> None:
-    with pytest.raises(asyncio.CancelledError), contained("here"):
+    with pytest.raises(asyncio.CancelledError), suppress_and_report("here"):
         raise asyncio.CancelledError
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from launcher.api import health
 from launcher.api.health import HEALTH_WAIT_SECONDS, ArchiveState, HealthCheck, archive_state
+from launcher.domain.health_problems import ENGINE_FAILED
 from launcher.engines.port import Engine, QueueState
-from launcher.recorder import Recorder
 from launcher.stores.archive import Archive
 
 STATE = QueueState(active=1, limit=3, queued=2, paused=False, cluster="ok", operator="up")
@@ -65,8 +65,7 @@ def check(
     """Run a scenario with a health check."""
 
     async def bounded() -> None:
-        recorder = Recorder(Archive(tmp_path), [])
-        checked = HealthCheck(cast(Engine, engine or FakeEngine()), recorder, tmp_path, probe)
+        checked = HealthCheck(cast(Engine, engine or FakeEngine()), Archive(tmp_path), {}, None, tmp_path, probe)
         try:
             async with asyncio.timeout(30):
                 await scenario(checked)
@@ -97,7 +96,7 @@ def test_health_never_waits_longer_than_its_bound_whatever_hangs(tmp_path: Path,
     async def scenario() -> None:
         if hangs in ("engine", "both"):
             engine.hangs = asyncio.Event()
-        checked = HealthCheck(cast(Engine, engine), Recorder(Archive(tmp_path), []), tmp_path, probe)
+        checked = HealthCheck(cast(Engine, engine), Archive(tmp_path), {}, None, tmp_path, probe)
         loop = asyncio.get_running_loop()
         for _ in range(5):
             began = loop.time()
@@ -230,6 +229,6 @@ def test_failing_engine_is_not_live(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     async def scenario(checked: HealthCheck) -> None:
         monkeypatch.setattr(engine, "cached_queue", lambda: 1 // 0)
-        assert await checked.liveness_problem() == "The engine does not answer."
+        assert await checked.liveness_problem() == ENGINE_FAILED
 
     check(tmp_path, scenario, engine)

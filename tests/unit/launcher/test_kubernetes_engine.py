@@ -22,6 +22,7 @@ from launcher.domain.errors import (
 )
 from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import completed
+from launcher.domain.queue_places import OPERATOR_DOWN, OPERATOR_DOWN_WITH_SLOT, PAUSED
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines import queue_view
 from launcher.engines.kubernetes import KubernetesEngine
@@ -346,9 +347,9 @@ def test_while_the_operator_is_down_every_waiting_run_shows_it(tmp_path: Path, m
     async def scenario(harness: Harness) -> None:
         runs = [await harness.engine.submit(requested(name)) for name in "12"]
         harness.release("1-01jd")
-        for run in runs:
+        for run, why in zip(runs, (OPERATOR_DOWN_WITH_SLOT, OPERATOR_DOWN), strict=True):
             place = await harness.engine.place(run.run_id)
-            assert place and place.eta_seconds is None and "operator is down" in place.why
+            assert place and (place.eta_seconds, place.why) == (None, why)
         assert (await harness.engine.queue()).operator == "away"
 
     run_scenario(tmp_path, scenario)
@@ -361,7 +362,7 @@ def test_a_pause_is_stored_in_the_cluster_and_shown_at_once(tmp_path: Path) -> N
             await harness.engine.pause(paused)
             assert (await harness.engine.queue()).paused is paused
             place = await harness.engine.place(run.run_id)
-            assert place and (place.why == "The queue is paused.") is paused
+            assert place and (place.why == PAUSED) is paused
 
     run_scenario(tmp_path, scenario)
 

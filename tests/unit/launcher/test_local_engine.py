@@ -25,11 +25,12 @@ from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines import local
 from launcher.engines.local import LocalEngine
-from launcher.recorder import Mirror, Recorder
+from launcher.engines.recovery import LAUNCHER_STOPPED
 from launcher.settings import Settings
 from launcher.stores.memory import InMemoryRunStore
 from launcher.stores.ports import RunQuery
-from launcher.wiring import Storage, open_storage
+from launcher.stores.watch import StoreWatch
+from launcher.wiring import Recording, Storage, open_recording, open_storage
 
 PIPELINES = {
     "quick": {"command": ["/bin/echo", "a line"], "artifacts": {}},
@@ -54,11 +55,12 @@ class Harness:
             }
         )
         self.storage: Storage = open_storage(self.settings, stack)
-        self.engine = LocalEngine(self.settings, self.storage, os.environ)
+        self.recording: Recording = open_recording(self.settings, self.storage)
+        self.engine = LocalEngine(self.settings, self.storage, self.recording, os.environ)
 
     async def restart(self) -> None:
         await self.engine.stop()
-        self.engine = LocalEngine(self.settings, self.storage, os.environ)
+        self.engine = LocalEngine(self.settings, self.storage, self.recording, os.environ)
         await self.engine.start()
 
     async def until(self, run_id: str, *statuses: RunStatus) -> Run:
@@ -84,7 +86,7 @@ def run_scenario(
                 await scenario(harness)
             finally:
                 await harness.engine.stop()
-                await harness.storage.publisher.stop()
+                await harness.recording.publisher.stop()
 
     asyncio.run(bounded())
 
@@ -192,7 +194,7 @@ def test_a_run_of_a_killed_launcher_fails_with_a_marker_in_its_log(tmp_path: Pat
         await harness.engine.start()
         lost = await harness.engine.get("1-01jd")
         assert (lost.status, lost.reason, lost.log.complete) == (RunStatus.FAILED, Reason.LAUNCHER_LOST, False)
-        assert b"The launcher stopped here" in harness.storage.archive.read("1-01jd", 0)[-1].data
+        assert LAUNCHER_STOPPED.encode() in harness.storage.archive.read("1-01jd", 0)[-1].data
 
     run_scenario(tmp_path, scenario, start=False)
 
@@ -256,7 +258,7 @@ def test_retention_forgets_deleted_runs_and_retries_the_others(tmp_path: Path, m
             run = requested(name, created_at=old, updated_at=old, idempotency_hash=name)
             harness.storage.archive.put(run.finished(cancelled_before_start(), old, run.log))
         redis, delete = Redis(), harness.storage.artifacts.delete
-        harness.storage = replace(harness.storage, recorder=Recorder(harness.storage.archive, [Mirror("redis", redis)]))
+        harness.storage = replace(harness.storage, watches={"redis": StoreWatch("redis", redis)})
 
         async def delete_later(run_id: str) -> bool:
             return await delete(run_id) if run_id == "1-01jd" or redis.rounds else False

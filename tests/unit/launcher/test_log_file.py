@@ -14,6 +14,7 @@ from pytest_mock import MockerFixture
 
 from launcher.domain.log_lines import LineKind, LogLine, TimestampedPiece, as_text, gap_of, receipt_of
 from launcher.stores.archive import Archive
+from launcher.stores.log_file import FULL, UNREADABLE, lines_lost
 from launching.log_lines import pieces, write_log
 
 
@@ -27,7 +28,7 @@ def test_a_half_written_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> No
         before = whole[:size].count(b"\n")
         assert [line.number for line in fresh.read("a", 0)] == list(range(1, before + 1))
         writer = fresh.writer("a")
-        assert writer.number == before
+        assert writer.last_number == before
         writer.append(pieces(before + 1, 4))
         assert [line.data for line in fresh.read("a", 0)] == [data for _, _, data in pieces(1, 4)]
         assert writer.receipt(closed=True) == receipt_of(fresh.read("a", 0), complete=True)
@@ -40,7 +41,7 @@ from pathlib import Path
 from launcher.domain.log_lines import LineKind, TimestampedPiece
 from launcher.stores.archive import Archive
 writer = Archive(Path(sys.argv[1]), 1 << 40).writer("a")  # no limit, however late it is killed
-n = writer.number
+n = writer.last_number
 print(n, flush=True)
 while True:
     lines = [b"%d " % (n + i) + b"x" * 5000 for i in range(1, 40)]
@@ -89,7 +90,7 @@ def test_a_damaged_record_is_a_gap_and_every_other_line_is_kept(tmp_path: Path, 
     assert gap_of(lines[position - 1].data).to_document() == {
         "from": position,
         "to": position,
-        "why": "This line cannot be read from the archive.",
+        "why": UNREADABLE,
     }
     assert [line.data for line in lines if line.number != position] == [
         piece.data for number, piece in enumerate(pieces(1, 300), 1) if number != position
@@ -107,7 +108,7 @@ def test_opening_a_damaged_log_cuts_off_no_whole_record_and_continues_it(tmp_pat
     log.write_bytes(first + damaged + b"\n" + third + b"half a record")
     writer = archive.writer("a")
     assert log.read_bytes() == first + damaged + b"\n" + third
-    assert writer.number == 3
+    assert writer.last_number == 3
     writer.append(pieces(4, 4))
     lines = archive.read("a", 0)
     assert [line.data for line in lines[2:]] == [piece.data for piece in pieces(3, 4)]
@@ -159,7 +160,7 @@ def test_a_failed_write_leaves_a_gap_and_no_half_line(tmp_path: Path, mocker: Mo
     receipt = writer.receipt(closed=True)
     assert receipt == receipt_of(lines, complete=True)
     [gap] = receipt.gaps
-    assert (gap.first, gap.why.startswith("3 lines could not be written to the disk.")) == (3, True)
+    assert (gap.first, gap.why) == (3, lines_lost(3))
     writer.close()
 
 
@@ -180,7 +181,7 @@ def test_whole_records_that_a_full_disk_took_are_kept_as_they_may_have_been_read
 
     mocker.patch("launcher.stores.log_file.os.write", full_disk)
     handled = writer.append(pieces(2, 6))
-    assert archive.last_number("a") == writer.number == 1 + handled == len(read)
+    assert archive.last_number("a") == writer.last_number == 1 + handled == len(read)
     with pytest.raises(OSError, match="No space left"):
         writer.append(pieces(2 + handled, 6))
     writer.drop(5 - handled)
@@ -227,7 +228,7 @@ def test_a_full_log_stays_full_after_it_is_reopened(tmp_path: Path) -> None:
     reopened = Archive(tmp_path, max_log_bytes=1024).writer("a")
     assert reopened.full
     reopened.append(pieces(201, 201))
-    assert reopened.number == writer.number
+    assert reopened.last_number == writer.last_number
     assert reopened.receipt(closed=True) == writer.receipt(closed=True)
     reopened.close()
 
@@ -240,4 +241,4 @@ def test_the_file_of_a_log_of_empty_lines_stays_within_a_few_times_its_limit(tmp
         writer.append(empty)
     writer.close()
     assert (tmp_path / "a" / "log").stat().st_size < 6 * limit
-    assert writer.receipt(closed=True).gaps[-1].why.startswith("The log passed")
+    assert writer.receipt(closed=True).gaps[-1].why.startswith(FULL)

@@ -21,7 +21,7 @@ def served_after(program: str) -> str:
     [
         (
             "from pipeline_operator.app import Operator as C\n"
-            "from unittest.mock import MagicMock as M\nC(M(), M(), M())",
+            "from unittest.mock import MagicMock as M\nC(M(), M(), M(), M())",
             "slipway_log_reopened_total",
             "slipway_stream_viewers",
         ),

@@ -20,12 +20,12 @@ from launcher.logs.publisher import Publisher
 from launcher.logs.pump import LogPump
 from launcher.logs.sink import LogSink, lost_lines, system_line
 from launcher.stores.archive import Archive
+from launcher.stores.log_file import lines_lost
 from launcher.stores.memory import InMemoryLogTail
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 RUN = Run(run_id="a", job_id="two\nlines", created_at=AT, updated_at=AT)
 T = TypeVar("T")
-ADVICE = "Free some space (RETENTION_DAYS)."
 
 
 class Disk:
@@ -79,7 +79,7 @@ def test_one_gap_counts_the_lines_of_several_refused_writes(tmp_path: Path, disk
     assert lines[3].data == b"refused, its end accepted"
     [gap] = receipt.gaps
     assert (gap.first, gap.last) == (3, 3)
-    assert gap.why == f"1,233 lines could not be written to the disk. {ADVICE}"
+    assert gap.why == lines_lost(1233)
     assert receipt == receipt_of(lines, complete=True)
     assert lost_lines() - before == 1233
 
@@ -94,7 +94,7 @@ def test_lines_dropped_at_the_end_are_marked_once_there_is_room(tmp_path: Path, 
     lines = archive.read("a", 0)
     assert [line.kind for line in lines] == [LineKind.SYSTEM, LineKind.GAP]
     assert receipt == receipt_of(lines, complete=True)
-    assert receipt.gaps[0].why == f"1 line could not be written to the disk. {ADVICE}"
+    assert receipt.gaps[0].why == lines_lost(1)
 
 
 def test_a_disk_that_stays_full_leaves_the_count_in_the_receipt(tmp_path: Path, disk: Disk) -> None:
@@ -105,7 +105,7 @@ def test_a_disk_that_stays_full_leaves_the_count_in_the_receipt(tmp_path: Path, 
     archive, receipt = run_pump(tmp_path, scenario)
     assert [line.kind for line in archive.read("a", 0)] == [LineKind.SYSTEM]
     [gap] = receipt.gaps
-    assert (gap.first, gap.why) == (2, f"3 lines could not be written to the disk. {ADVICE}")
+    assert (gap.first, gap.why) == (2, lines_lost(3))
     assert (receipt.lines, receipt.complete) == (1, False)
 
 

@@ -16,7 +16,7 @@ from launcher.domain.log_lines import Receipt
 from launcher.domain.names import RUN_ID_MAX, hash_of, is_run_id, new_run_id
 from launcher.domain.outcomes import completed, failure
 from launcher.domain.pipelines import Pipeline
-from launcher.domain.queue_places import Durations, QueuePlace, place_of
+from launcher.domain.queue_places import OPERATOR_DOWN, PAUSED, Durations, QueuePlace, place_of
 from launcher.domain.reasons import Reason
 from launcher.domain.run_queue import RunQueue, queue_order
 from launcher.domain.runs import Run
@@ -146,7 +146,7 @@ def test_a_waiting_run_has_a_place_with_a_reason_and_others_have_none() -> None:
     assert place("b", runs) is None
     paused = place("a", runs, typical=1.0, paused=True)
     assert paused is not None
-    assert (paused.why, paused.eta_seconds) == ("The queue is paused.", None)
+    assert (paused.why, paused.eta_seconds) == (PAUSED, None)
 
 
 @pytest.mark.parametrize("paused", [True, False])
@@ -155,7 +155,7 @@ def test_there_is_no_eta_while_the_operator_is_down(paused: bool) -> None:
     found = place("b", runs, typical=1.0, paused=paused, operator_down=True)
     assert found is not None
     assert (found.position, found.eta_seconds) == (2, None)
-    assert "operator is down" in found.why and "when it returns" in found.why
+    assert found.why == OPERATOR_DOWN
 
 
 def test_one_hanging_run_does_not_change_the_typical_duration() -> None:

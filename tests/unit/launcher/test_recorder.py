@@ -17,9 +17,11 @@ from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start, failure
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run, RunStatus
-from launcher.recorder import Mirror, Recorder
+from launcher.mirror import Mirror
+from launcher.recorder import Recorder
 from launcher.stores.archive import Archive
 from launcher.stores.memory import InMemoryRunStore, InMemoryWorkItems
+from launcher.stores.watch import StoreWatch
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
 RUN = Run(run_id="a", job_id="1", created_at=AT, updated_at=AT)
@@ -28,14 +30,14 @@ FINISHED = RUN.finished(cancelled_before_start(), AT, Receipt())
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_RETRY_SECONDS", "_DISK_FULL_RETRY_SECONDS", "RECONCILE_INTERVAL_SECONDS", "PING_INTERVAL_SECONDS"):
+    for name in ("_RETRY_SECONDS", "_DISK_FULL_RETRY_SECONDS", "RECONCILE_INTERVAL_SECONDS"):
         monkeypatch.setattr(recorder_module, name, 0.01)
 
 
 def run_scenario(folder: Path, scenario: Callable[[Archive, InMemoryRunStore, Recorder], Awaitable[None]]) -> None:
     async def bounded() -> None:
         archive, store = Archive(folder), InMemoryRunStore()
-        recorder = Recorder(archive, [Mirror("store", store)])
+        recorder = Recorder(archive, [Mirror(StoreWatch("store", store))])
         recorder.start()
         async with asyncio.timeout(10):
             await scenario(archive, store, recorder)
@@ -142,7 +144,7 @@ def test_a_work_item_that_cannot_be_written_affects_neither_its_runs_document_no
 
     async def scenario() -> None:
         archive, store, items = Archive(tmp_path), InMemoryRunStore(), RejectingItems({"accepted": {}})
-        mirror = Mirror("store", store, items=items)
+        mirror = Mirror(StoreWatch("store", store), items=items)
         recorder = Recorder(archive, [mirror])
         recorder.start()
         rejected, accepted = replace(RUN, run_id="a", job_id="rejected"), replace(RUN, run_id="b", job_id="accepted")
@@ -175,7 +177,7 @@ def test_a_store_that_is_down_after_its_work_item_was_rejected_receives_the_docu
 
     async def scenario() -> None:
         archive, store = Archive(tmp_path), FailingOnce()
-        recorder = Recorder(archive, [Mirror("store", store, items=RejectingItems({}))])
+        recorder = Recorder(archive, [Mirror(StoreWatch("store", store), items=RejectingItems({}))])
         recorder.start()
         recorder.record(RUN)
         async with asyncio.timeout(10):

@@ -17,10 +17,10 @@ from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import failure
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Run
-from launcher.recorder import Mirror, Recorder
 from launcher.retention import delete_before, delete_runs
 from launcher.settings import SharedSettings
 from launcher.stores.memory import InMemoryRunStore
+from launcher.stores.watch import StoreWatch
 from launcher.wiring import Storage, open_storage
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -84,8 +84,8 @@ def test_a_store_that_cannot_be_cleaned_does_not_block_the_next_one(tmp_path: Pa
     async def scenario() -> None:
         async with AsyncExitStack() as stack:
             storage, other = open_storage(settings, stack), InMemoryRunStore()
-            mirrors = [Mirror("redis", Faulty()), Mirror("mongodb", other)]
-            storage = replace(storage, recorder=Recorder(storage.archive, mirrors))
+            watches = {"redis": StoreWatch("redis", Faulty()), "mongodb": StoreWatch("mongodb", other)}
+            storage = replace(storage, watches=watches)
             run = finished_run(storage, "1")
             await other.put(run)
             retry = contextlib.nullcontext() if isinstance(fault, RuntimeError) else pytest.raises(StoreUnavailable)

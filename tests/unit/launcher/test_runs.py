@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.artifacts.folder import too_many_bytes
 from launcher.domain.errors import IllegalTransition
 from launcher.domain.log_lines import Gap, Receipt
 from launcher.domain.outcomes import cancelled_before_start, completed, failure, outcome_of_process, with_excess
@@ -129,7 +130,7 @@ def test_each_way_a_process_exits_has_its_outcome(
 
 
 def test_only_a_completed_run_fails_because_of_its_artifacts() -> None:
-    excess = "It wrote more than 1024 bytes (MAX_ARTIFACT_BYTES)."
+    excess = too_many_bytes(1024)
     for exit_code, reason in ((0, Reason.ARTIFACTS_TOO_LARGE), (3, Reason.PIPELINE_ERROR)):
         outcome = with_excess(outcome_of_process(exit_code, stop_reason=None, timeout=600), excess)
         assert (outcome.status, outcome.reason, outcome.exit_code) == ("failed", reason, exit_code)

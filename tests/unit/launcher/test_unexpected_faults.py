@@ -26,16 +26,19 @@ from launcher.engines.local import LocalEngine
 from launcher.logs import feed, publisher
 from launcher.logs.hub import FeedHub
 from launcher.logs.publisher import Publisher
-from launcher.recorder import Mirror, Recorder
+from launcher.mirror import Mirror
+from launcher.recorder import Recorder
 from launcher.settings import Settings, SharedSettings
+from launcher.stores import watch
 from launcher.stores.archive import Archive
 from launcher.stores.log_file import LogWriter
 from launcher.stores.memory import InMemoryLogTail, InMemoryRunStore, InMemoryWorkItems
-from launcher.wiring import Storage
+from launcher.stores.watch import StoreWatch
+from launcher.wiring import Recording, Storage
 from launching.fake_cluster import FakeCluster, merged
 from launching.fake_kubelet import FakeKubelet
 from launching.faults import Faults, UnexpectedFault
-from pipeline_operator import admission, backoff, reconciliation, run_reconciler
+from pipeline_operator import admission, backoff, resync, run_reconciler
 from pipeline_operator.app import Operator
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.settings import OperatorSettings
@@ -49,6 +52,7 @@ STORES = {
     "items": ["mark"],
     "tail": ["publish", "last_number", "read", "finish"],
 }
+STORE_TASKS = {"watch redis", "watch mongodb", "mirror redis", "mirror mongodb", "reconcile stores"}
 ARCHIVE = ["put", "get", "runs", "writer", "last_number", "read"]
 LOG = ["append", "receipt", "close"]
 FILES = ["make", "discover", "excess"]
@@ -64,15 +68,15 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten every pause, so that all rounds happen within a second."""
     for module, name, seconds in (
         (recorder, "RECONCILE_INTERVAL_SECONDS", 0.05),
-        (recorder, "PING_INTERVAL_SECONDS", 0.02),
+        (watch, "PING_INTERVAL_SECONDS", 0.02),
         (recorder, "_RETRY_SECONDS", 0.01),
         (publisher, "_RETRY_SECONDS", 0.01),
         (feed, "_WAIT_SECONDS", 0.02),
         (feed, "_TAIL_DOWN_POLL_SECONDS", 0.01),
         (admission, "_TICK_SECONDS", 0.05),
         (admission, "_RETRY_SECONDS", 0.01),
-        (reconciliation, "RECONCILE_SECONDS", 0.05),
-        (reconciliation, "_RETRY_SECONDS", 0.02),
+        (resync, "RESYNC_SECONDS", 0.05),
+        (resync, "_RETRY_SECONDS", 0.02),
         (backoff, "RETRY_SECONDS", 0.01),
         (run_reconciler, "_REFRESH_SECONDS", 0.05),
     ):
@@ -89,9 +93,11 @@ class Stores:
         stack.callback(files.close)
         self.items = InMemoryWorkItems({name: {} for name in ("1", "2", "3")})
         self.mirrored = [InMemoryRunStore(), InMemoryRunStore()]
+        names = ("redis", "mongodb")
+        watches = {name: StoreWatch(name, store) for name, store in zip(names, self.mirrored, strict=True)}
         mirrors = [
-            Mirror("redis", self.mirrored[0], retention=timedelta(days=1)),
-            Mirror("mongodb", self.mirrored[1], items=self.items),
+            Mirror(watches["redis"], retention=timedelta(days=1)),
+            Mirror(watches["mongodb"], items=self.items),
         ]
         make_writer = archive.writer
 
@@ -107,18 +113,10 @@ class Stores:
         faults.watch(self.items, "items", STORES["items"])
         for store in self.mirrored:
             faults.watch(store, "store", STORES["store"])
-        self.storage = Storage(
-            archive=archive,
-            artifacts=files,
-            tail=tail,
-            shared=None,
-            history=None,
-            recorder=Recorder(archive, mirrors),
-            publisher=Publisher(archive, tail, 50),
-        )
-        self.storage.recorder.start()
-        stack.push_async_callback(self.storage.recorder.stop)
-        stack.push_async_callback(self.storage.publisher.stop)
+        self.storage = Storage(archive=archive, artifacts=files, tail=tail, shared=None, history=None, watches=watches)
+        self.recording = Recording(recorder=Recorder(archive, mirrors), publisher=Publisher(archive, tail, 50))
+        self.storage.start_watches(stack)
+        self.recording.start(stack)
 
     async def wait_for_every_outcome(self, *run_ids: str) -> None:
         """Wait until archive and stores agree on every run's outcome."""
@@ -164,7 +162,7 @@ def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
     async def started() -> AsyncIterator[tuple[Stores, LocalEngine]]:
         async with AsyncExitStack() as stack:
             stores = Stores(tmp_path, settings, faults, stack)
-            engine = LocalEngine(settings, stores.storage, os.environ)
+            engine = LocalEngine(settings, stores.storage, stores.recording, os.environ)
             stack.push_async_callback(engine.stop)
             try:
                 await engine.start()
@@ -195,7 +193,7 @@ def test_on_the_local_engine_one_fault_stops_no_loop_and_every_run_finishes(
                 assert b"event: end\n" in events
             await stores.wait_for_every_outcome("1-01jd", lasting.run_id, quick.run_id)
             assert faults.happened
-            assert task_names() >= {"mirror redis", "mirror mongodb", "reconcile stores", "retention"}
+            assert task_names() >= {*STORE_TASKS, "retention"}
             assert (await engine.queue()).active == 0
             assert (await engine.get(lasting.run_id)).status in (RunStatus.CANCELLED, RunStatus.FAILED)
 
@@ -236,7 +234,7 @@ def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: 
             cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, "data": {}})
             cluster.put("Lease", {"metadata": {"name": labels.LEASE}})
             stores = Stores(tmp_path, settings, faults, stack)
-            operator = Operator(cluster, stores.storage, settings)
+            operator = Operator(cluster, stores.storage, stores.recording, settings)
             cluster.cache = operator
             runs = [requested(name) for name in ("1", "2", "3")]
             kubelet = asyncio.create_task(FakeKubelet(cluster, frozenset({runs[1].run_id})).run())
@@ -259,7 +257,7 @@ def test_on_kubernetes_one_fault_stops_no_loop_and_every_run_finishes(tmp_path: 
                     await asyncio.sleep(0.01)
             assert faults.happened
             assert not kubelet.done()
-            tasks = {"mirror redis", "mirror mongodb", "reconcile stores", "reconcile", "admission", "retention"}
+            tasks = {*STORE_TASKS, "resync", "admission", "retention"}
             assert task_names() >= {*tasks, "heartbeat"}
             record = stores.storage.archive.get(lasting)
             assert record is not None and record.status in (RunStatus.CANCELLED, RunStatus.FAILED)

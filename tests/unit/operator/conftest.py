@@ -21,7 +21,7 @@ def run_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunScenario
         async def with_harness() -> None:
             async with AsyncExitStack() as stack:
                 harness = Harness(tmp_path, stack, **environ)
-                stack.push_async_callback(harness.storage.publisher.stop)
+                stack.push_async_callback(harness.recording.publisher.stop)
                 try:
                     await scenario(harness)
                 finally:

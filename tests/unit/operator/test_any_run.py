@@ -32,7 +32,7 @@ async def execute(folder: Path, shape: list[Entry], output: bytes, words: str, c
     (folder / "pipelines.yaml").write_text(PIPELINES)
     async with AsyncExitStack() as stack, asyncio.timeout(60):
         harness = Harness(folder, stack, PIPELINES_FILE=str(folder / "pipelines.yaml"))
-        stack.push_async_callback(harness.storage.publisher.stop)
+        stack.push_async_callback(harness.recording.publisher.stop)
         harness.make_job()
         await harness.start()
         stack.push_async_callback(harness.kill)

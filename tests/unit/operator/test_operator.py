@@ -17,7 +17,7 @@ from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, now
-from launcher.wiring import open_storage
+from launcher.wiring import open_recording, open_storage
 from launching.fake_cluster import FakeCluster, merged
 from launching.fake_kubelet import FakeKubelet
 from pipeline_operator import housekeeping
@@ -34,11 +34,12 @@ class Harness:
             {"ARCHIVE_DIR": f"{folder}/archive", "APPLICATIONS_DIR": f"{folder}/applications", "JOB_TTL_SECONDS": "60"}
         )
         self.storage = open_storage(self.settings, stack)
-        stack.push_async_callback(self.storage.publisher.stop)
+        recording = open_recording(self.settings, self.storage)
+        stack.push_async_callback(recording.publisher.stop)
         self.cluster = FakeCluster(ClusterCache())
         for kind, name in (("ConfigMap", labels.QUEUE), ("Lease", labels.LEASE)):
             self.cluster.put(kind, {"metadata": {"name": name}})
-        self.operator = Operator(self.cluster, self.storage, self.settings)
+        self.operator = Operator(self.cluster, self.storage, recording, self.settings)
         self.cluster.cache = self.operator
         self.queue("1")
 
@@ -105,7 +106,7 @@ def test_a_recorded_job_that_was_never_released_is_deleted_after_its_ttl(tmp_pat
 
 
 @pytest.mark.parametrize("record", ["", "no JSON", "[]", '{"run_id": 5}', '{"created_at": "yesterday"}', "null"])
-def test_a_job_with_a_broken_record_stops_no_reconciliation(tmp_path: Path, record: str) -> None:
+def test_a_job_with_a_broken_record_stops_no_resync(tmp_path: Path, record: str) -> None:
     async def scenario() -> None:
         async with started_harness(tmp_path) as harness:
             harness.record_unreleased("2", record)
@@ -117,9 +118,7 @@ def test_a_job_with_a_broken_record_stops_no_reconciliation(tmp_path: Path, reco
     asyncio.run(scenario())
 
 
-def test_a_record_that_cannot_be_handled_stops_no_reconciliation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_that_cannot_be_handled_stops_no_resync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record_of = housekeeping.jobs.record_of
 
     def broken(job: Manifest) -> Run | None:

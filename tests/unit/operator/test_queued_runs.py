@@ -13,7 +13,7 @@ from launcher.cluster import labels, manifests
 from launcher.cluster.port import Manifest
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.runs import Run, RunStatus, now
-from launcher.wiring import open_storage
+from launcher.wiring import open_recording, open_storage
 from launching.fake_cluster import FakeCluster, merged
 from pipeline_operator import admission, backoff
 from pipeline_operator.admission import Admission
@@ -30,10 +30,11 @@ class Harness:
             {"ARCHIVE_DIR": f"{folder}/archive", "APPLICATIONS_DIR": f"{folder}/applications", **environ}
         )
         self.storage = open_storage(self.settings, stack)
-        stack.push_async_callback(self.storage.publisher.stop)
+        self.recording = open_recording(self.settings, self.storage)
+        stack.push_async_callback(self.recording.publisher.stop)
         self.cluster = FakeCluster(ClusterCache())
         self.cluster.put("Lease", {"metadata": {"name": labels.LEASE}})
-        self.operator = Operator(self.cluster, self.storage, self.settings)
+        self.operator = Operator(self.cluster, self.storage, self.recording, self.settings)
         self.cluster.cache = self.operator
         self.pause(True)
 
@@ -219,7 +220,7 @@ def test_the_next_operator_queues_the_runs_again(tmp_path: Path) -> None:
             await until(lambda: all(harness.status(f"r{number}") for number in range(5)))
             await harness.operator.stop()
             harness.cluster.watched = set()  # so that only reconciliation finds them
-            harness.operator = Operator(harness.cluster, harness.storage, harness.settings)
+            harness.operator = Operator(harness.cluster, harness.storage, harness.recording, harness.settings)
             harness.cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, **manifests.pause_patch(False)})
             harness.operator.start()
             await until(lambda: harness.released == ["r0"])

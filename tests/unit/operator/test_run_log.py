@@ -77,7 +77,7 @@ def test_a_log_is_closed_before_its_reconciler_stops_however_often_that_is_reque
         append, close = LogWriter.append, LogWriter.close
 
         def slow_append(writer: LogWriter, pieces: Sequence[TimestampedPiece]) -> int:
-            if writer.number > 0:
+            if writer.last_number > 0:
                 writing.set()
                 gate.wait(10)
             return append(writer, pieces)
@@ -194,7 +194,7 @@ def test_a_tail_left_short_by_a_killed_operator_is_completed_before_the_job_is_r
         async def start_operator() -> tuple[Tail, CountingPublisher]:
             tail = Tail(limit)
             publisher = CountingPublisher(harness.storage.archive, tail, limit)
-            harness.storage = replace(harness.storage, publisher=publisher)
+            harness.recording = replace(harness.recording, publisher=publisher)
             await harness.start()
             return tail, publisher
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from docx import Document
 
-from pipeline_runner.company_research import Research
+from pipeline_runner.company_research import READ_ON, Research
 from pipeline_runner.cv_writing import write_cv
 from pipeline_runner.documents import make_docx
 from pipeline_runner.dossier_writing import write_dossier
@@ -16,7 +16,7 @@ from pipeline_runner.fit import Verdict, compare, score_of
 from pipeline_runner.letter_writing import strongest_facts, write_letter
 from pipeline_runner.markup import plain
 from pipeline_runner.master_cv import Kind, parse_master_cv
-from pipeline_runner.page_reading import Page
+from pipeline_runner.page_reading import NO_URL, READ_FROM, Page
 from pipeline_runner.postings import posting_from
 from pipeline_runner.profile_files import profile_files
 from pipeline_runner.profiles import read_profile
@@ -188,7 +188,7 @@ def test_score_needs_requirements():
     assert score_of([]) is None
 
 
-STORED = Page(text="", from_page=False, note="The posting has no URL; the stored text is used")
+STORED = Page(text="", from_page=False, note=NO_URL)
 NOTHING = Research(note="The posting names no website of the company")
 
 
@@ -208,17 +208,15 @@ def test_dossier_has_all_sections(cv):
 
 def test_dossier_cites_its_sources():
     source = Source(title="About\nus", url="https://acme.example/about", excerpt="We build " + "bridges " * 200)
-    research = Research(sources=(source,), note="Read on the company's website https://acme.example/")
-    page = Page(
-        text="x", url="https://jobs.example/1", from_page=True, note="Read from the page https://jobs.example/1"
-    )
+    research = Research(sources=(source,), note=f"{READ_ON} https://acme.example/")
+    page = Page(text="x", url="https://jobs.example/1", from_page=True, note=f"{READ_FROM} https://jobs.example/1")
     dossier = dossier_of(posting(company="Acme"), page=page, research=research)
-    assert "Acme in its own words. Read on the company's website" in dossier
+    assert f"Acme in its own words. {READ_ON}" in dossier
     assert 'About us: "We build bridges' in dossier
     assert max(map(len, dossier.split("\n"))) <= 90
     assert dossier.count("bridges") < 90
     assert "- About us: https://acme.example/about" in dossier
-    assert "- Its text: Read from the page https://jobs.example/1." in dossier
+    assert f"- Its text: {READ_FROM} https://jobs.example/1." in dossier
 
 
 def test_dossier_says_why_there_is_no_company_information():

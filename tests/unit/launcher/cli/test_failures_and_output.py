@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.cli.client import Client
-from launcher.cli.failures import Exit, Failure, exit_code_of, failure_of
+from launcher.cli.failures import CREDENTIAL_REJECTED, Exit, Failure, exit_code_of, failure_of
 from launcher.cli.output import after_line, harmless, plain, run_lines, run_table
 
 
@@ -40,8 +40,8 @@ def test_a_rejected_credential_comes_with_its_advice_apart() -> None:
     failure = failure_of(401, {"detail": "Something happened."})
     assert failure.code == Exit.NOT_ALLOWED
     assert (failure.found, failure.message) == (
-        "The launcher rejected the credential.",
-        f"The launcher rejected the credential. {failure.do}",
+        CREDENTIAL_REJECTED,
+        f"{CREDENTIAL_REJECTED} {failure.do}",
     )
 
 

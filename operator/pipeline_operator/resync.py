@@ -1,4 +1,4 @@
-"""Reconciliation: compares cluster, cache and archive at start and every minute, and repairs differences."""
+"""The resync: compares cluster, cache and archive at start and every minute, and repairs differences."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from launcher.metrics import DRIFT
 from launcher.stores.archive import Archive
 from pipeline_operator.cluster_cache import ClusterCache
 from pipeline_operator.housekeeping import delete_unfinished_jobs
-from pipeline_operator.run_reconcilers import RunReconcilers
+from pipeline_operator.reconciler_tasks import ReconcilerTasks
 
-RECONCILE_SECONDS = 60.0
+RESYNC_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
 
 
-class Reconciliation:
+class Resync:
     """Repairs what events cannot: missed events, missed deletions and failed reconcilers."""
 
     def __init__(
@@ -28,7 +28,7 @@ class Reconciliation:
         cluster: Cluster,
         cache: ClusterCache,
         archive: Archive,
-        reconcilers: RunReconcilers,
+        reconcilers: ReconcilerTasks,
         *,
         job_ttl_seconds: int,
     ) -> None:
@@ -38,28 +38,28 @@ class Reconciliation:
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the last attempt. A high value means that reconciliation is stuck."""
+        """Seconds since the last attempt. A high value means that the resync is stuck."""
         return time.monotonic() - self._tried_at
 
     async def run(self) -> None:
-        """Reconcile every minute."""
+        """Resync every minute."""
         await repeat(
-            "reconcile",
+            "resync",
             self._round,
-            every_seconds=RECONCILE_SECONDS,
+            every_seconds=RESYNC_SECONDS,
             expected=(ClusterUnavailable,),
             retry_seconds=_RETRY_SECONDS,
         )
 
     async def _round(self) -> None:
         try:
-            recorded = await self._reconcile()
+            recorded = await self._resync()
             self._reconcilers.synced.set()
             await delete_unfinished_jobs(self._cluster, recorded, self._job_ttl_seconds)
         finally:
             self._tried_at = time.monotonic()
 
-    async def _reconcile(self) -> list[Manifest]:
+    async def _resync(self) -> list[Manifest]:
         """Resync the cache and start missing reconcilers; return the recorded Jobs that were never released."""
         unhandled = await asyncio.to_thread(self._unhandled)
         names: set[str] = set()

@@ -1,4 +1,4 @@
-"""All runs without a final record on their Job: the queue, and a reconciler for each run for which there is work.
+"""The queue, and the tasks of all reconcilers: one for each run for which there is something to do.
 
 A run that only waits for a slot has none, because nothing has to be done for it until its Job changes.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from launcher.background import Tasks, contained, report
+from launcher.background import Tasks, report_exception, suppress_and_report
 from launcher.cluster import jobs, labels
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.run_queue import RunQueue
 from launcher.domain.runs import Run, RunStatus
 from launcher.metrics import DRIFT
-from launcher.wiring import Storage
+from launcher.wiring import Recording, Storage
 from pipeline_operator import backoff
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 from pipeline_operator.run_reconciler import RunReconciler
@@ -23,23 +23,30 @@ from pipeline_operator.settings import OperatorSettings
 log = logging.getLogger(__name__)
 
 
-class RunReconcilers:
+class ReconcilerTasks:
     """Decides for each run, whenever it changes, whether it only waits or needs a reconciler.
 
     Reconcilers wait for `synced`, when the cache is complete.
     """
 
     def __init__(
-        self, cluster: Cluster, cache: ClusterCache, storage: Storage, settings: OperatorSettings, tasks: Tasks
+        self,
+        cluster: Cluster,
+        cache: ClusterCache,
+        storage: Storage,
+        recording: Recording,
+        settings: OperatorSettings,
+        tasks: Tasks,
     ) -> None:
-        self._cluster, self._cache, self._storage, self._settings = cluster, cache, storage, settings
+        self._cluster, self._cache, self._settings = cluster, cache, settings
+        self._storage, self._recording = storage, recording
         self._tasks = tasks
         self._reconcilers: dict[str, RunReconciler] = {}
         self.queue = RunQueue()
         """The runs that admission may release."""
         self._job_uids: dict[str, str | None] = {}  # of the runs without a reconciler; another Job can replace a Job
         self._unrecorded: asyncio.Queue[str] = asyncio.Queue()
-        self._recording = asyncio.Lock()
+        self._record_lock = asyncio.Lock()
         self.synced = asyncio.Event()
         """Set when the cache has been filled from complete lists."""
         cache.on_change = self._on_change
@@ -52,7 +59,7 @@ class RunReconcilers:
         try:
             self._ensure(run_id)
         except Exception:
-            report("supervise", f"run {run_id}: cannot start its reconciler")
+            report_exception("run reconciler", f"run {run_id}: cannot start its reconciler")
             DRIFT.labels("fault").inc()
 
     async def record_queued(self) -> None:
@@ -60,7 +67,7 @@ class RunReconcilers:
         await self.synced.wait()
         while True:
             run_id = await self._unrecorded.get()
-            async with self._recording:
+            async with self._record_lock:
                 await self._record(run_id)
 
     async def _record(self, run_id: str) -> None:
@@ -68,13 +75,13 @@ class RunReconcilers:
         if run is None or run_id in self._reconcilers:  # which records it
             return
         try:
-            await self._storage.recorder.record_in_thread(run)
+            await self._recording.recorder.record_in_thread(run)
         except OSError as exc:  # probably a full disk: wait for space
             log.error("run %s: cannot write its record: %s", run_id, exc)
             self._unrecorded.put_nowait(run_id)
             await asyncio.sleep(backoff.RETRY_SECONDS)
         except Exception:
-            report("record", f"run {run_id}: cannot write its record")
+            report_exception("recorder", f"run {run_id}: cannot write its record")
             if run_id not in self._reconcilers:
                 self._start(run)
 
@@ -120,6 +127,7 @@ class RunReconcilers:
             self._cluster,
             self._cache,
             self._storage,
+            self._recording,
             self._settings,
             job_uid=self._job_uids.pop(run.run_id),
         )
@@ -129,16 +137,16 @@ class RunReconcilers:
         """Copy the Job's record to an archive without it, for example one that was restored from a backup."""
         if (record := jobs.record_of(job)) and not (run and run.status.terminal):
             DRIFT.labels("record-missed").inc()
-            self._storage.recorder.record(record)
+            self._recording.recorder.record(record)
 
     async def _reconcile(self, run_id: str) -> None:
         try:
             await self.synced.wait()  # a Job's events can arrive before those of its pod
-            async with self._recording:
+            async with self._record_lock:
                 pass  # a run that has just left the queue is recorded by one task at a time
             await self._reconcilers[run_id].reconcile()
-        except Exception:  # the next reconciliation starts it again
-            report("supervise", f"run {run_id}: its reconciler failed")
+        except Exception:  # the next resync starts it again
+            report_exception("run reconciler", f"run {run_id}: its reconciler failed")
             DRIFT.labels("fault").inc()
         else:
             asyncio.get_running_loop().call_soon(self.ensure, run_id)  # a new Job may have the same name
@@ -150,7 +158,7 @@ class RunReconcilers:
 
 def _only_waits(run: Run, observed: ObservedRun) -> bool:
     """Whether the run may be released, and nothing else is to be done for it."""
-    with contained("supervise", f"run {run.run_id}: cannot decide whether it only waits"):
+    with suppress_and_report("run reconciler", f"run {run.run_id}: cannot decide whether it only waits"):
         return (
             observed.job is not None
             and observed.queued
