@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from cluster.cluster import wait_until
 from launching.installation import Installation
 from tests.bench.row import Row
 
@@ -79,6 +80,7 @@ def _cost(site: Installation, depth: int) -> Cost:
         assert answer["accepted"] == depth, answer["runs"][-1]
         took = time.monotonic() - began
         _wait_for_records(deep, depth)
+        wait_until(lambda: _settled(deep), _PATIENCE_SECONDS, "the Job controller to have seen all Jobs")
         filled = _spent(deep)
         time.sleep(IDLE_SECONDS)
         idle = _spent(deep)
@@ -96,6 +98,11 @@ def _cost(site: Installation, depth: int) -> Cost:
             known_seconds=known,
             urgent_seconds=started_at.timestamp() - at,
         )
+
+
+def _settled(site: Installation) -> bool:
+    """Return whether every Job has its condition. The Job controller writes 20 a second."""
+    return all((job.get("status") or {}).get("conditions") for job in site.json("get", "jobs")["items"])
 
 
 def _wait_for_records(site: Installation, count: int) -> None:
