@@ -13,13 +13,13 @@ from launcher.domain.names import hash_of, new_run_id
 from launcher.domain.runs import Run, now
 
 AT_ONCE = 16
-"""How many items of a bulk are launched at the same time. The API server of a small node takes no more any faster."""
+"""How many items of a bulk are launched at the same time. More would only wait in the API server's own queues."""
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 async def several_at_once(work: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
-    """Do the work for each item; return the results. It is started in the order of the items, so that runs queue in it.
+    """Do the work for each item; return the results. The work starts in the order of the items, so runs queue in it.
 
     Other requests proceed between two items.
     """

@@ -181,7 +181,7 @@ class KubernetesClient:
     async def _request_patiently(
         self, method: str, path: str, query: Mapping[str, str], **body: Any
     ) -> aiohttp.ClientResponse:
-        """Repeat a request that the API server has no room for, when it asks for that, at most for some seconds."""
+        """Send a request. While the API server is busy (429), repeat it after the pause that the server asks for."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _BUSY_SECONDS
         while True:
