@@ -18,10 +18,8 @@ _DETAIL_CHARACTERS = 1000
 class RunObjects:
     """The Job and pod of one run. Every write also updates the cache."""
 
-    def __init__(self, run_id: str, cluster: Cluster, cache: ClusterCache) -> None:
-        self._run_id, self._cluster, self._cache = run_id, cluster, cache
-        job = cache.get(run_id).job
-        self._uid: str | None = job["metadata"]["uid"] if job else None
+    def __init__(self, run_id: str, job_uid: str | None, cluster: Cluster, cache: ClusterCache) -> None:
+        self._run_id, self._uid, self._cluster, self._cache = run_id, job_uid, cluster, cache
 
     @property
     def observed(self) -> ObservedRun:

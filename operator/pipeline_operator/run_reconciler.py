@@ -59,13 +59,15 @@ class RunReconciler:
         storage: Storage,
         recording: Recording,
         settings: OperatorSettings,
+        *,
+        job_uid: str | None,
     ) -> None:
         self._run, self._cluster, self._settings = run, cluster, settings
         self._storage, self._recording = storage, recording
-        self._objects = RunObjects(run.run_id, cluster, cache)
+        self._objects = RunObjects(run.run_id, job_uid, cluster, cache)
         self._log = RunLog(self._objects, cluster, cache, storage.archive, recording.publisher)
         self._limits = Limits(grace_seconds=settings.grace_seconds, start_seconds=settings.START_GRACE_SECONDS)
-        job = cache.get(run.run_id).job
+        job = self._objects.observed.job
         self._facts = Facts(now=now(), cause_since=now(), detail=jobs.termination_detail(job) if job else "")
         self._state = State.RECORDED if run.status.terminal else State.ACTIVE
         self._finished = run
@@ -75,6 +77,11 @@ class RunReconciler:
     def run(self) -> Run:
         """The run as last recorded."""
         return self._run
+
+    @property
+    def observed(self) -> ObservedRun:
+        """The run's Job and pod as last observed."""
+        return self._objects.observed
 
     async def reconcile(self) -> None:
         """Repeat steps until the run's record is on its Job."""
@@ -112,6 +119,7 @@ class RunReconciler:
                 self._run = await self._recording.recorder.record_outcome(self._finished)
                 RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()
                 self._state = State.RECORDED
+                self._objects.notify()
             case State.RECORDED:
                 await write_job_record(self._run, self._objects, self._recording, self._settings.JOB_TTL_SECONDS)
                 self._state = State.DONE
