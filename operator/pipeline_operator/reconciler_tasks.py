@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from launcher.background import Tasks, report_exception, suppress_and_report
+from launcher.background import Tasks, repeat, report_exception, suppress_and_report
 from launcher.cluster import jobs, labels
 from launcher.cluster.port import Cluster, Manifest
 from launcher.domain.run_queue import RunQueue
@@ -65,10 +65,12 @@ class ReconcilerTasks:
     async def record_queued(self) -> None:
         """Record queued runs, one at a time, while what is more urgent proceeds."""
         await self.synced.wait()
-        while True:
-            run_id = await self._unrecorded.get()
-            async with self._record_lock:
-                await self._record(run_id)
+        await repeat("record queued runs", self._record_next)
+
+    async def _record_next(self) -> None:
+        run_id = await self._unrecorded.get()
+        async with self._record_lock:
+            await self._record(run_id)
 
     async def _record(self, run_id: str) -> None:
         run = self.queue.get(run_id)
@@ -92,7 +94,7 @@ class ReconcilerTasks:
     def _ensure(self, run_id: str) -> None:
         observed = self._cache.get(run_id)
         if reconciler := self._reconcilers.get(run_id):
-            if _only_waits(reconciler.run, reconciler.observed):
+            if reconciler.active and _only_waits(reconciler.run, reconciler.observed):
                 self.queue.add(reconciler.run)
             else:
                 self.queue.discard(run_id)

@@ -79,6 +79,11 @@ class RunReconciler:
         return self._run
 
     @property
+    def active(self) -> bool:
+        """Whether the run's outcome has not been decided."""
+        return self._state is State.ACTIVE
+
+    @property
     def observed(self) -> ObservedRun:
         """The run's Job and pod as last observed."""
         return self._objects.observed
@@ -119,7 +124,6 @@ class RunReconciler:
                 self._run = await self._recording.recorder.record_outcome(self._finished)
                 RUNS.labels(self._run.pipeline, self._run.status, self._run.reason).inc()
                 self._state = State.RECORDED
-                self._objects.notify()
             case State.RECORDED:
                 await write_job_record(self._run, self._objects, self._recording, self._settings.JOB_TTL_SECONDS)
                 self._state = State.DONE
@@ -180,6 +184,7 @@ class RunReconciler:
             self._run, outcome, observed, self._log, self._storage, self._settings.pipelines
         )
         self._state = State.FINISHED
+        self._objects.notify()  # it may have been in the queue
 
     async def _abort(self, detail: str) -> bool:
         """Stop and finish a run that cannot be reconciled; return whether that succeeded."""

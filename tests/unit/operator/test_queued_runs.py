@@ -19,6 +19,7 @@ from pipeline_operator import admission, backoff
 from pipeline_operator.admission import Admission
 from pipeline_operator.app import Operator
 from pipeline_operator.cluster_cache import ClusterCache
+from pipeline_operator.reconciler_tasks import ReconcilerTasks
 from pipeline_operator.settings import OperatorSettings
 
 
@@ -152,6 +153,35 @@ def test_a_queued_run_is_cancelled_without_being_released(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
+def test_a_job_whose_deletion_is_not_observed_is_deleted_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started_harness(tmp_path) as harness:
+            harness.queue("a")
+            await until(lambda: harness.status("a"))
+            harness.change("a", manifests.cancel_patch(now()))
+            harness.cluster.watched = set()
+            await until(lambda: ("Job", "a") not in harness.cluster.objects)
+            await until(lambda: not run_tasks())
+            assert harness.cluster.calls.count("delete Job a") == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_deleted_job_that_is_listed_late_is_deleted_at_most_once_more(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started_harness(tmp_path) as harness:
+            job = harness.queue("a")
+            await until(lambda: harness.status("a"))
+            harness.change("a", manifests.cancel_patch(now()))
+            await until(lambda: ("Job", "a") not in harness.cluster.objects)
+            await until(lambda: not run_tasks())
+            harness.operator.observe_job(job)  # from a list that was requested before
+            await until(lambda: not run_tasks())
+            assert harness.cluster.calls.count("delete Job a") == 2
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("event", [True, False])
 def test_a_queued_run_whose_job_is_deleted_fails(tmp_path: Path, event: bool) -> None:
     async def scenario() -> None:
@@ -208,6 +238,55 @@ def test_a_queued_run_that_cannot_be_recorded_at_first_is_recorded_and_released(
             await until(lambda: harness.status("a") and harness.status("b"))
             harness.pause(False)
             await until(lambda: sorted(harness.released) == ["a", "b"])
+
+    asyncio.run(scenario())
+
+
+def test_a_run_whose_outcome_waits_for_the_disk_is_not_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.001)
+
+    async def scenario() -> None:
+        async with started_harness(tmp_path) as harness:
+            put, full = harness.storage.archive.put, asyncio.Event()
+
+            def fail_for_a(run: Run) -> bool:
+                if run.run_id != "a":
+                    return put(run)
+                if not run.status.terminal:
+                    raise ValueError("unexpected")
+                full.set()
+                raise OSError(28, "No space left on device")
+
+            monkeypatch.setattr(harness.storage.archive, "put", fail_for_a)
+            harness.queue("a")
+            await full.wait()
+            harness.queue("b")
+            harness.pause(False)
+            await until(lambda: "b" in harness.released)
+            assert harness.released == ["b"]
+
+    asyncio.run(scenario())
+
+
+def test_queued_runs_are_recorded_after_an_unexpected_exception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, faults = ReconcilerTasks._record, [ValueError("unexpected")]
+
+    async def fail_once(self: ReconcilerTasks, run_id: str) -> None:
+        if faults:
+            raise faults.pop()
+        await record(self, run_id)
+
+    monkeypatch.setattr(ReconcilerTasks, "_record", fail_once)
+
+    async def scenario() -> None:
+        async with started_harness(tmp_path) as harness:
+            for name in ("a", "b"):
+                harness.queue(name)
+            await until(lambda: harness.status("b"))
 
     asyncio.run(scenario())
 
