@@ -39,7 +39,7 @@ _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=90)  # a bookmark comes each minute
 _PAGE_SIZE = 250
 _BUSY_SECONDS = 10.0  # how long a request is repeated while the API server has too many
-_BUSY_PAUSE_SECONDS = 1.0
+_BUSY_PAUSE_SECONDS = 1.0  # at least
 _PATHS = {
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
@@ -237,7 +237,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else _BUSY_PAUSE_SECONDS
+    return max(float(text) if text.isdecimal() else 0.0, _BUSY_PAUSE_SECONDS)
 
 
 def _error(method: str, status: int, content: bytes) -> ClusterError:
