@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from launcher.background import Tasks, in_thread, repeat, report_exception, suppress_and_report
+from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run
 from launcher.mirror import Mirror
 from launcher.stores.archive import Archive
@@ -123,7 +124,16 @@ class Recorder:
                 self.record(finished)
                 del self._unrecorded[run_id]
         left = iter(self._archive.runs())
-        while runs := await asyncio.to_thread(lambda: list(islice(left, _BATCH))):
-            for mirror in self._mirrors:
-                with suppress_and_report("reconcile stores", f"cannot compare {mirror.name} with the archive"):
-                    await mirror.reconcile(runs)
+        mirrors = list(self._mirrors)
+        while mirrors and (runs := await asyncio.to_thread(lambda: list(islice(left, _BATCH)))):
+            mirrors = [mirror for mirror in mirrors if await self._compared(mirror, runs)]
+
+    async def _compared(self, mirror: Mirror, runs: Sequence[Run]) -> bool:
+        """Compare a store with some runs; return whether it answers. If not, the others must not wait for it again."""
+        try:
+            await mirror.reconcile(runs)
+        except StoreUnavailable:
+            return False
+        except Exception:
+            report_exception("reconcile stores", f"cannot compare {mirror.name} with the archive")
+        return True

@@ -83,6 +83,34 @@ def test_stores_are_compared_with_the_archive_in_batches(tmp_path: Path, monkeyp
     run_scenario(tmp_path, scenario)
 
 
+def test_a_store_that_is_down_is_asked_once_while_the_others_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_BATCH", 1)
+    monkeypatch.setattr(recorder_module, "RECONCILE_INTERVAL_SECONDS", 60.0)
+    asked = 0
+
+    class Down(InMemoryRunStore):
+        async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+            nonlocal asked
+            asked += 1
+            raise StoreUnavailable
+
+    async def scenario() -> None:
+        archive, store = Archive(tmp_path), InMemoryRunStore()
+        runs = [replace(RUN, run_id=f"r{number}") for number in range(5)]
+        for run in runs:
+            archive.put(run)
+        recorder = Recorder(archive, [Mirror(StoreWatch("down", Down())), Mirror(StoreWatch("store", store))])
+        recorder.start()
+        async with asyncio.timeout(10):
+            await until(lambda: all_stored(store, runs))
+        await recorder.stop()
+        assert asked == 1
+
+    asyncio.run(scenario())
+
+
 async def all_stored(store: InMemoryRunStore, runs: Sequence[Run]) -> bool:
     return [await store.get(run.run_id) for run in runs] == list(runs)
 
