@@ -136,7 +136,7 @@ class QueueView:
                 self._watching = True
                 async for event in events:
                     self.observe(event.object, deleted=event.deleted)
-                    self._version = int(event.object["metadata"]["resourceVersion"])
+                    self._version = max(self._version, int(event.object["metadata"]["resourceVersion"]))
         finally:
             self._watching = False
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cluster import jobs, labels, manifests
-from launcher.cluster.port import Manifest
+from launcher.cluster.port import Manifest, WatchEvent
 from launcher.domain.errors import (
     ClusterUnavailable,
     IdempotencyConflict,
@@ -421,6 +421,44 @@ def test_a_watch_that_has_ended_is_replaced_and_misses_nothing(tmp_path: Path, m
             await harness.engine.stop()
 
     run_scenario(tmp_path, scenario)
+
+
+def test_changes_before_the_latest_list_are_not_shown_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    put = queue_view.LiveRuns.put
+
+    def recorded_put(self: queue_view.LiveRuns, run: Run, job: Manifest) -> None:
+        shown.append(run.run_id)
+        put(self, run, job)
+
+    monkeypatch.setattr(queue_view.LiveRuns, "put", recorded_put)
+
+    async def scenario(harness: Harness) -> None:
+        watch = harness.cluster.watch
+
+        @asynccontextmanager
+        async def watch_slowly(kind: str, *, labels: str = "", since: int) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+            for name in ("a", "b"):
+                harness.cluster.put("Job", make_job(harness, name))
+                harness.cluster.remove("Job", f"{name}-01jd")
+            await harness.engine.queue()  # lists the Jobs, because there is no watch yet
+            harness.cluster.put("Job", make_job(harness, "c"))
+            async with watch(kind, labels=labels, since=since) as events:
+                yield events
+
+        monkeypatch.setattr(harness.cluster, "watch", watch_slowly)
+        await harness.engine.start()
+        try:
+            await until(lambda: counts(harness) == (0, 1))
+            assert shown == ["c-01jd"]
+        finally:
+            await harness.engine.stop()
+
+    run_scenario(tmp_path, scenario)
+
+
+def make_job(harness: Harness, name: str) -> Manifest:
+    return manifests.make_job(requested(name), harness.settings.pipelines["default"], harness.settings)
 
 
 def test_the_queues_limit_also_counts_runs_that_are_being_created(tmp_path: Path) -> None:
