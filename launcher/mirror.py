@@ -61,13 +61,13 @@ class Mirror:
         await repeat(f"mirror {self.name}", self._round)
 
     async def reconcile(self, runs: Sequence[Run]) -> int:
-        """Enqueue each run whose latest state the store has missed, if still within its retention; return how many."""
+        """Enqueue each run whose latest state the store has missed, if still within its retention; return how many.
+
+        Raises `StoreUnavailable`.
+        """
         oldest = now() - self._retention if self._retention else None
         wanted = [run for run in runs if not (oldest and run.completed_at and run.completed_at < oldest)]
-        try:
-            stored = await self._store.revisions([run.run_id for run in wanted])
-        except StoreUnavailable:
-            return 0
+        stored = await self._store.revisions([run.run_id for run in wanted])
         missed = [r for r in wanted if stored.get(r.run_id, 0) < r.revision and r.run_id not in self._backlog]
         for run in missed:
             self.enqueue(run)

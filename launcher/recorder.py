@@ -12,13 +12,16 @@ import contextlib
 import errno
 import logging
 from collections.abc import Sequence
+from itertools import islice
 
-from launcher.background import Tasks, repeat, report_exception, suppress_and_report
+from launcher.background import Tasks, in_thread, repeat, report_exception, suppress_and_report
+from launcher.domain.errors import StoreUnavailable
 from launcher.domain.runs import Run
 from launcher.mirror import Mirror
 from launcher.stores.archive import Archive
 
 RECONCILE_INTERVAL_SECONDS = 60.0
+_BATCH = 500  # how many runs are compared at a time, so that memory does not grow with the history
 _MAX_TRIES = 3
 """How often a write that fails for an unknown reason is tried."""
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -58,11 +61,17 @@ class Recorder:
 
     def record(self, run: Run) -> bool:
         """Write this state to disk. Returns False if an outcome, or a later state, is recorded already."""
-        if not self._archive.put(run):
-            return False
-        for mirror in self._mirrors:
-            mirror.enqueue(run)
-        return True
+        written = self._archive.put(run)
+        if written:
+            self._enqueue(run)
+        return written
+
+    async def record_in_thread(self, run: Run) -> bool:
+        """Like `record`, but other tasks proceed while the disk writes. Nothing else may record the run meanwhile."""
+        written = await in_thread(self._archive.put, run)
+        if written:
+            self._enqueue(run)
+        return written
 
     async def record_outcome(self, finished: Run) -> Run:
         """Record a finished run; return the run as recorded.
@@ -89,13 +98,16 @@ class Recorder:
                 tries += 1
             if tries > _MAX_TRIES:
                 self._unrecorded[finished.run_id] = finished
-                for mirror in self._mirrors:
-                    mirror.enqueue(finished)
+                self._enqueue(finished)
                 return finished
             if tries == _MAX_TRIES:
                 finished = finished.without_external_data()
             else:
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _enqueue(self, run: Run) -> None:
+        for mirror in self._mirrors:
+            mirror.enqueue(run)
 
     @property
     def backlog(self) -> int:
@@ -111,7 +123,17 @@ class Recorder:
             with suppress_and_report("recorder", f"run {run_id}: cannot write its record"):
                 self.record(finished)
                 del self._unrecorded[run_id]
-        runs = await asyncio.to_thread(lambda: list(self._archive.runs()))
-        for mirror in self._mirrors:
-            with suppress_and_report("reconcile stores", f"cannot compare {mirror.name} with the archive"):
-                await mirror.reconcile(runs)
+        left = iter(self._archive.runs())
+        mirrors = list(self._mirrors)
+        while mirrors and (runs := await asyncio.to_thread(lambda: list(islice(left, _BATCH)))):
+            mirrors = [mirror for mirror in mirrors if await self._compared(mirror, runs)]
+
+    async def _compared(self, mirror: Mirror, runs: Sequence[Run]) -> bool:
+        """Compare a store with some runs; return whether it answers. If not, the others must not wait for it again."""
+        try:
+            await mirror.reconcile(runs)
+        except StoreUnavailable:
+            return False
+        except Exception:
+            report_exception("reconcile stores", f"cannot compare {mirror.name} with the archive")
+        return True

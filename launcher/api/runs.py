@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query
 from launcher.api.auth import TICKET_SECONDS
 from launcher.api.bulk import RejectedItem, ValidItem, parse_items
 from launcher.api.dependencies import Canceller, Reader, Runner, Services, ServicesDep
-from launcher.api.launching import check_key, check_options, launch
+from launcher.api.launching import check_key, check_options, launch, several_at_once
 from launcher.api.problems import problem_of
 from launcher.api.schemas import (
     MAX_JOB_ID,
@@ -25,7 +25,7 @@ from launcher.api.schemas import (
     TicketView,
     view,
 )
-from launcher.domain.errors import InvalidRequest, SlipwayError
+from launcher.domain.errors import ClusterUnavailable, InvalidRequest, SlipwayError
 from launcher.domain.runs import Run, RunStatus
 from launcher.stores.ports import RunQuery
 
@@ -70,21 +70,41 @@ async def run_bulk(
     if len(request.job_ids) > limit:
         raise InvalidRequest(f"job_ids: {len(request.job_ids)} items; at most {limit} are allowed (MAX_BULK_ITEMS).")
     check_options(services, request)
-    results = [
-        await after_others(_result(services, item, request)) for item in parse_items(request.job_ids, check_key(key))
-    ]
+    launched = await launch_items(services, request, parse_items(request.job_ids, check_key(key)))
+    results = [await after_others(_result(services, each)) for each in launched]
     run_ids = [result["run_id"] for result in results if "run_id" in result]
     return {"runs": results, "run_ids": run_ids, "accepted": len(run_ids), "refused": len(results) - len(run_ids)}
 
 
-async def _result(services: Services, item: ValidItem | RejectedItem, options: LaunchOptions) -> dict[str, Any]:
+async def launch_items(
+    services: Services, options: LaunchOptions, items: Iterable[ValidItem | RejectedItem]
+) -> list[Run | RejectedItem]:
+    """Launch the items of a bulk. Once Kubernetes is unavailable, the rest is refused without a call for each."""
+    unavailable: ClusterUnavailable | None = None
+
+    async def launch_item(item: ValidItem | RejectedItem) -> Run | RejectedItem:
+        nonlocal unavailable
+        if isinstance(item, RejectedItem):
+            return item
+        try:
+            if unavailable is not None:
+                raise unavailable
+            return await launch(services, item.job_id, options, item.key)
+        except SlipwayError as exc:
+            unavailable = exc if isinstance(exc, ClusterUnavailable) else unavailable
+            return RejectedItem(item.job_id, problem_of(exc))
+
+    return await several_at_once(launch_item, items)
+
+
+async def _result(services: Services, item: Run | RejectedItem) -> dict[str, Any]:
     if isinstance(item, RejectedItem):
         return {"job_id": item.job_id, "problem": item.problem}
     try:
-        launched = await run_view(services, await launch(services, item.job_id, options, item.key))
-    except SlipwayError as exc:
-        return {"job_id": item.job_id, "problem": problem_of(exc)}
-    return {"job_id": item.job_id, "run_id": launched["run_id"], "status": launched["status"], "run": launched}
+        shown = await run_view(services, item)
+    except SlipwayError:  # it is launched, but Kubernetes does not answer any more
+        shown = view(item, None)
+    return {"job_id": item.job_id, "run_id": shown["run_id"], "status": shown["status"], "run": shown}
 
 
 @router.get("/jobs", response_model=RunPage, summary="List runs")

@@ -6,6 +6,7 @@ use 187 MiB per process. Paths: https://kubernetes.io/docs/reference/generated/k
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -21,7 +22,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import list_kube_config_contexts, load_kube_config
 
-from launcher.cluster.port import Listing, Manifest
+from launcher.cluster.port import Listing, Manifest, WatchEvent
 from launcher.domain.errors import (
     ClusterError,
     ClusterUnavailable,
@@ -35,6 +36,10 @@ from launcher.domain.runs import now
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=300)  # after that, the stream is reopened
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=90)  # a bookmark comes each minute
+_PAGE_SIZE = 250
+_BUSY_SECONDS = 10.0  # how long a request is repeated while the API server has too many
+_BUSY_PAUSE_SECONDS = 1.0  # at least
 _PATHS = {
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
@@ -90,6 +95,34 @@ class KubernetesClient:
         answer = await self._object("GET", self._path(kind), {name: text for name, text in query.items() if text})
         return Listing(answer["items"], int(answer["metadata"]["resourceVersion"]))
 
+    async def pages(self, kind: str, *, labels: str = "") -> AsyncIterator[Listing]:
+        """See `Cluster`."""
+        query = {"labelSelector": labels, "limit": str(_PAGE_SIZE)}
+        while True:
+            answer = await self._object("GET", self._path(kind), query)
+            yield Listing(answer["items"], int(answer["metadata"]["resourceVersion"]))
+            if not (rest := answer["metadata"].get("continue")):
+                return
+            query["continue"] = rest
+
+    @asynccontextmanager
+    async def watch(self, kind: str, *, labels: str = "", since: int) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        """See `Cluster`."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "labelSelector": labels,
+            "resourceVersion": str(since),
+        }
+        async with _translated():
+            response = await self._request("GET", self._path(kind), query, timeout=_WATCH_TIMEOUT)
+            try:
+                if response.status != 200:
+                    raise _error("GET", response.status, await response.read())
+                yield _events(response)
+            finally:
+                response.close()
+
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
         """See `Cluster`."""
         return await self._object("POST", self._path(kind), body=manifest)
@@ -135,7 +168,7 @@ class KubernetesClient:
     async def _object(self, method: str, path: str, query: Mapping[str, str] | None = None, **body: Any) -> Manifest:
         try:
             async with _translated():
-                response = await self._request(method, path, query or {}, **body)
+                response = await self._request_patiently(method, path, query or {}, **body)
                 content = await response.read()
                 if response.status >= 400:
                     raise _error(method, response.status, content)
@@ -144,6 +177,20 @@ class KubernetesClient:
         except ClusterUnavailable:  # not in log(): an interrupted log does not mean that the control plane is down
             self.unavailable_at = now()
             raise
+
+    async def _request_patiently(
+        self, method: str, path: str, query: Mapping[str, str], **body: Any
+    ) -> aiohttp.ClientResponse:
+        """Send a request. While the API server is busy (429), repeat it after the pause that the server asks for."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _BUSY_SECONDS
+        while True:
+            response = await self._request(method, path, query, **body)
+            pause = _retry_after(response)
+            if response.status != 429 or loop.time() + pause > deadline:
+                return response
+            response.release()
+            await asyncio.sleep(pause)
 
     async def _request(
         self,
@@ -176,6 +223,23 @@ async def _translated() -> AsyncIterator[None]:
         raise ClusterUnavailable(f"Kubernetes does not answer: {type(exc).__name__}: {exc}"[:300]) from exc
 
 
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, lines):
+            event = json.loads(line)
+            if event["type"] == "ERROR":  # usually 410: the version is too old
+                raise ObjectChanged(f"Kubernetes ended a watch: {event['object'].get('message', '')}")
+            if event["type"] != "BOOKMARK":
+                yield WatchEvent(event["object"], event["type"] == "DELETED")
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    text = response.headers.get("Retry-After", "")
+    return max(float(text) if text.isdecimal() else 0.0, _BUSY_PAUSE_SECONDS)
+
+
 def _error(method: str, status: int, content: bytes) -> ClusterError:
     try:
         document = json.loads(content)
@@ -187,7 +251,7 @@ def _error(method: str, status: int, content: bytes) -> ClusterError:
             return ObjectMissing(message)
         case 409 if reason == "AlreadyExists":
             return ObjectExists(message)
-        case 409:
+        case 409 | 410:
             return ObjectChanged(message)
         case _ if status == 429 or status >= 500:
             return ClusterUnavailable(f"Kubernetes is temporarily unavailable: {message}")

@@ -25,6 +25,7 @@ _CANNOT_START = {"StartError", "ContainerCannotRun", "RunContainerError"}
 _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
 _LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # reported by containerd and the kubelet after a reboot
+_DROPPED_METADATA = {"managedFields", "ownerReferences", "annotations"}
 _EPOCH_YEAR = 1970  # the year of a zero timestamp, which means never
 
 
@@ -46,6 +47,22 @@ class TerminatedState:
     reason: str
     message: str
     finished_at: datetime | None
+
+
+def slim(pod: Manifest) -> Manifest:
+    """Return the part of a pod that Slipway reads: without its volumes, its environment, and who changed what."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    return {
+        "metadata": {name: value for name, value in metadata.items() if name not in _DROPPED_METADATA},
+        "spec": {
+            **{name: spec[name] for name in ("nodeName", "activeDeadlineSeconds") if name in spec},
+            "containers": [
+                {name: each[name] for name in ("name", "image", "resources") if name in each}
+                for each in spec["containers"]
+            ],
+        },
+        "status": pod.get("status") or {},
+    }
 
 
 def job_name(pod: Manifest) -> str | None:

@@ -12,10 +12,17 @@ Manifest = dict[str, Any]
 
 
 class Listing(NamedTuple):
-    """The objects at one resource version of the cluster."""
+    """The objects, or a page of them, at one resource version of the cluster."""
 
     items: list[Manifest]
     version: int
+
+
+class WatchEvent(NamedTuple):
+    """An object after a change, or as it was when it was deleted or stopped matching the selector."""
+
+    object: Manifest
+    deleted: bool
 
 
 class Cluster(Protocol):
@@ -33,6 +40,14 @@ class Cluster(Protocol):
 
     async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
         """Return the objects that match the label and field selectors."""
+
+    def pages(self, kind: str, *, labels: str = "") -> AsyncIterator[Listing]:
+        """Yield the objects that match the label selector in pages of the same version, to need less memory."""
+
+    def watch(
+        self, kind: str, *, labels: str = "", since: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+        """Open the stream of changes after a version. The server ends it at times, or refuses a version that is old."""
 
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
         """Create an object; return it as stored."""

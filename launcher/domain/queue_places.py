@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from launcher.domain.queue_order import queue_order
+from launcher.domain.run_queue import RunQueue
 from launcher.domain.runs import Run, RunStatus
 
 PAUSED = "The queue is paused."
@@ -59,7 +59,7 @@ def waiting_for_slot(ahead: int) -> str:
 
 def place_of(
     run_id: str,
-    waiting: Iterable[Run],
+    queue: RunQueue,
     *,
     active: Collection[Run],
     durations: Durations,
@@ -69,16 +69,15 @@ def place_of(
     operator_down: bool = False,
 ) -> QueuePlace | None:
     """Return a waiting run's place; None if the run is not waiting. There is no ETA while nothing can start."""
-    ordered = sorted(waiting, key=queue_order)
-    position = next((place for place, run in enumerate(ordered, 1) if run.run_id == run_id), None)
-    if position is None:
+    run, position = queue.get(run_id), queue.position(run_id)
+    if run is None or position is None:
         return None
     if operator_down:
         return QueuePlace(position=position, eta_seconds=None, why=OPERATOR_DOWN)
     if paused:
         return QueuePlace(position=position, eta_seconds=None, why=PAUSED)
     ahead = position - 1
-    typical = durations.typical(ordered[ahead].pipeline)
+    typical = durations.typical(run.pipeline)
     eta = None
     if typical is not None:
         eta = _estimated_start(position, [durations.remaining(run, at) for run in active], typical, limit)
@@ -86,14 +85,23 @@ def place_of(
 
 
 def _estimated_start(position: int, remaining: list[float], typical: float, limit: int) -> float:
-    """Simulate the queue, in which each run takes `typical` seconds; return when this position starts."""
+    """Return when this position starts, if each run takes `typical` seconds. The cost does not depend on the position.
+
+    A slot that becomes free after r seconds starts runs at r, r + typical, r + 2 typical, and so on. The position is
+    found by counting how many of these starts are before the n-th round, which begins after n times `typical`.
+    """
     slots = [*sorted(remaining)[:limit], *([0.0] * max(0, limit - len(remaining)))]
-    heapq.heapify(slots)
-    free_at = 0.0
-    for _ in range(position):
-        free_at = heapq.heappop(slots)
-        heapq.heappush(slots, free_at + typical)
-    return round(free_at, 1)
+    if typical <= 0:
+        return round(min(slots), 1)
+    joins = [divmod(free_at, typical) for free_at in slots]  # the slot's first round, and its offset in each round
+
+    def starts_before(number: int) -> int:
+        return sum(max(0, number - int(first)) for first, _ in joins)
+
+    rounds = range(1, int(min(first for first, _ in joins)) + position + 1)
+    number = rounds[bisect_left(rounds, position, key=starts_before)] - 1
+    offsets = sorted(offset for first, offset in joins if first <= number)
+    return round(number * typical + offsets[position - starts_before(number) - 1], 1)
 
 
 def _is_sample(run: Run) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from launcher.background import Tasks
 from launcher.cluster import labels, manifests
@@ -33,11 +35,14 @@ class KubernetesEngine:
         self._queue = QueueView(self._cluster, self._lookup, storage.archive, limit=settings.MAX_CONCURRENCY)
         self._history = RunHistory(storage.history, storage.archive)
         self._operator = OperatorLiveness(cluster)
+        self._creating: set[str] = set()
+        self._keys = WeakValueDictionary[str, asyncio.Lock]()  # requests with the same key wait for each other
         self._tasks = Tasks()
 
     async def start(self) -> None:
         """See `Engine`. Also starts while the cluster is unavailable."""
         self._tasks.start(self._operator.run(), "operator liveness")
+        self._tasks.start(self._queue.run(), "queue")
 
     async def stop(self) -> None:
         """See `Engine`. Runs continue without the launcher."""
@@ -46,20 +51,33 @@ class KubernetesEngine:
 
     async def submit(self, run: Run) -> Run:
         """See `Engine`."""
-        if run.idempotency_hash:
+        if not run.idempotency_hash:
+            return await self._create(run)
+        async with self._keys.setdefault(run.idempotency_hash, asyncio.Lock()):
             with contextlib.suppress(RunNotFound):  # its Job may have been deleted
                 return require_same_request(run, await self.get(run.run_id))
             if existing := await self._lookup.by_idempotency(run.idempotency_hash):
                 return require_same_request(run, existing)
-        if len((await self._queue.current()).waiting) >= self._settings.MAX_QUEUED:
+            return await self._create(run)
+
+    async def _create(self, run: Run) -> Run:
+        await self._queue.refresh()
+        if self._queued() >= self._settings.MAX_QUEUED:
             raise QueueFull
         job = manifests.make_job(run, self._settings.pipelines[run.pipeline], self._settings)
+        self._creating.add(run.run_id)
         try:
-            await self._cluster.create("Job", job)
+            self._queue.observe(await self._cluster.create("Job", job))
         except ObjectExists:
             return require_same_request(run, self._lookup.run_of(await self._cluster.get("Job", run.run_id)))
-        self._queue.add(run)
+        finally:
+            self._creating.discard(run.run_id)
         return run
+
+    def _queued(self) -> int:
+        """Return the number of waiting runs, including those that are being created."""
+        waiting = self._queue.runs.waiting
+        return len(waiting) + sum(run_id not in waiting for run_id in self._creating)
 
     async def get(self, run_id: str) -> Run:
         """See `Engine`."""
@@ -82,7 +100,7 @@ class KubernetesEngine:
             job = await self._cluster.patch("Job", run_id, manifests.cancel_patch(now()))
         except ObjectMissing:
             return await self.get(run_id)
-        self._queue.expire()
+        self._queue.observe(job)
         return newest(self._lookup.run_of(job), await self.get(run_id))
 
     async def place(self, run_id: str) -> QueuePlace | None:
@@ -101,17 +119,17 @@ class KubernetesEngine:
     async def queue(self) -> QueueState:
         """See `Engine`."""
         with contextlib.suppress(ClusterUnavailable):
-            await self._queue.current()
+            await self._queue.refresh()
         return self.cached_queue()
 
     def cached_queue(self) -> QueueState:
         """See `Engine`."""
-        live = self._queue.last
+        runs = self._queue.runs
         return QueueState(
-            active=len(live.released),
+            active=len(runs.released),
             limit=self._settings.MAX_CONCURRENCY,
-            queued=len(live.waiting),
-            paused=live.paused,
+            queued=len(runs.waiting),
+            paused=self._queue.paused,
             cluster="ok" if self._cluster.reachable else "away",
             operator=self._operator.state,
         )

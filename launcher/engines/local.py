@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from launcher.background import Tasks, repeat, report_exception, suppress_and_report
 from launcher.domain.days import StatusCounts
 from launcher.domain.errors import QueueFull, RunNotFound, StoreUnavailable
 from launcher.domain.log_lines import Receipt
 from launcher.domain.outcomes import cancelled_before_start, failure
-from launcher.domain.queue_order import to_release
 from launcher.domain.queue_places import QueuePlace, place_of
 from launcher.domain.reasons import Reason
+from launcher.domain.run_queue import RunQueue
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines.active_run import ActiveRun
 from launcher.engines.execution import Execution
@@ -49,7 +50,7 @@ class LocalEngine:
         self._execution = Execution(settings, storage.artifacts, environ)
         self._runs = RunRegistry(recording.recorder, storage.artifacts, settings.pipelines)
         self._switch = PauseSwitch(settings.ARCHIVE_DIR / "paused")
-        self._waiting: dict[str, Run] = {}
+        self._waiting = RunQueue()
         self._active: dict[str, ActiveRun] = {}
         self._run_tasks, self._tasks = Tasks(), Tasks()
         self._stopping = False
@@ -84,7 +85,7 @@ class LocalEngine:
             return existing
         if len(self._waiting) >= self._settings.MAX_QUEUED:
             raise QueueFull
-        self._waiting[run.run_id] = self._runs.record(run)
+        self._waiting.add(self._runs.record(run))
         self._admit()
         return run
 
@@ -106,7 +107,7 @@ class LocalEngine:
     async def cancel(self, run_id: str) -> Run:
         """See `Engine`."""
         run = await self.get(run_id)
-        if self._waiting.pop(run_id, None) is not None:
+        if self._waiting.discard(run_id) is not None:
             recording = self._run_tasks.start(self._cancel_before_start(run_id), f"cancel {run_id}")
             await asyncio.wait([recording], timeout=_CANCEL_SECONDS)  # on a full disk it waits for space
             self._admit()
@@ -120,7 +121,7 @@ class LocalEngine:
         """See `Engine`."""
         return place_of(
             run_id,
-            self._waiting.values(),
+            self._waiting,
             active=[run for active in self._active if (run := self._runs.get(active))],
             durations=self._runs.durations,
             at=now(),
@@ -152,10 +153,10 @@ class LocalEngine:
         )
 
     def _admit(self) -> None:
-        if not self._stopping:
-            free_slots = self._settings.MAX_CONCURRENCY - len(self._active)
-            for run in to_release(self._waiting.values(), free_slots=free_slots, paused=self._switch.paused):
-                del self._waiting[run.run_id]
+        if not self._stopping and not self._switch.paused:
+            free_slots = max(0, self._settings.MAX_CONCURRENCY - len(self._active))
+            for run in list(islice(self._waiting, free_slots)):
+                self._waiting.discard(run.run_id)
                 self._active[run.run_id] = ActiveRun()
                 self._run_tasks.start(self._execute(run.run_id), f"run {run.run_id}")
         ACTIVE_RUNS.set(len(self._active))
@@ -195,7 +196,7 @@ class LocalEngine:
         """Queue a run of the previous launcher again, or fail it if it was running."""
         self._runs.add(run)
         if run.status is RunStatus.QUEUED:
-            self._waiting[run.run_id] = run
+            self._waiting.add(run)
         elif run.status is RunStatus.RUNNING:
             receipt = await close_lost_run(run, self._storage.archive, self._publisher, self._settings.ARCHIVE_DIR)
             await self._runs.record_outcome(run.run_id, failure(Reason.LAUNCHER_LOST), receipt)

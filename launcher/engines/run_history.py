@@ -27,6 +27,8 @@ class RunHistory:
         self._history, self._archive = history, archive
         self._counts: dict[tuple[datetime, ...], tuple[float, Sequence[StatusCounts]]] = {}
         self._counting = asyncio.Lock()
+        self._stored: set[str] = set()
+        """The live runs that MongoDB has. It is asked only about the others."""
 
     async def find(self, query: RunQuery, live: Sequence[Run]) -> tuple[list[Run], int]:
         """Like `RunStore.find`. The first page also has all live runs that the store does not have."""
@@ -60,8 +62,7 @@ class RunHistory:
         if self._history is not None:
             try:
                 answer = await query_history(self._history)
-                stored = await self._history.revisions([run.run_id for run in live])
-                return answer, [run for run in live if run.run_id not in stored]
+                return answer, await self._missing(self._history, live)
             except StoreUnavailable:
                 pass
             except Exception:
@@ -73,3 +74,11 @@ class RunHistory:
             return query_runs(runs), [run for run in live if run.run_id not in archived]
 
         return await asyncio.to_thread(query_archive)
+
+    async def _missing(self, history: RunStore, live: Sequence[Run]) -> list[Run]:
+        """Return the live runs that MongoDB does not have."""
+        new = [run for run in live if run.run_id not in self._stored]
+        found = await history.revisions([run.run_id for run in new]) if new else {}
+        self._stored.intersection_update(run.run_id for run in live)
+        self._stored.update(found)
+        return [run for run in new if run.run_id not in found]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
-from launcher.cluster.port import Cluster, Listing, Manifest
+from launcher.cluster.port import Cluster, Listing, Manifest, WatchEvent
 from launcher.domain.errors import ClusterError, ClusterUnavailable
 
 T = TypeVar("T")
@@ -26,6 +27,21 @@ class TrackedCluster:
         """See `Cluster`."""
         return await self._track(self._cluster.list(kind, labels=labels))
 
+    async def pages(self, kind: str, *, labels: str = "") -> AsyncIterator[Listing]:
+        """See `Cluster`."""
+        with self._tracking():
+            async for page in self._cluster.pages(kind, labels=labels):
+                self.reachable = True
+                yield page
+
+    @asynccontextmanager
+    async def watch(self, kind: str, *, labels: str = "", since: int) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        """See `Cluster`."""
+        with self._tracking():
+            async with self._cluster.watch(kind, labels=labels, since=since) as events:
+                self.reachable = True
+                yield events
+
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
         """See `Cluster`."""
         return await self._track(self._cluster.create(kind, manifest))
@@ -39,13 +55,18 @@ class TrackedCluster:
         await self._cluster.close()
 
     async def _track(self, call: Awaitable[T]) -> T:
-        try:
+        with self._tracking():
             answer = await call
+        self.reachable = True
+        return answer
+
+    @contextmanager
+    def _tracking(self) -> Iterator[None]:
+        try:
+            yield
         except ClusterUnavailable:
             self.reachable = False
             raise
         except ClusterError:
             self.reachable = True
             raise
-        self.reachable = True
-        return answer

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import islice
@@ -120,13 +120,13 @@ class Archive:
         self.unreadable.discard(run_id)
         return found
 
-    def runs(self) -> Iterable[Run]:
-        """Yield every run, in no particular order."""
+    def runs(self, *, without: Container[str] = ()) -> Iterable[Run]:
+        """Yield every run, in no particular order, except those `without` contains."""
         with os.scandir(self._root) as entries:
             names = [entry.name for entry in entries if is_run_id(entry.name)]
         self.unreadable.intersection_update(names)
         for name in names:
-            if run := self.get(name):  # it may have been deleted in the meantime
+            if name not in without and (run := self.get(name)):  # it may have been deleted in the meantime
                 yield run
 
     def delete(self, run_id: str) -> None:

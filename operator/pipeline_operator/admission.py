@@ -13,12 +13,13 @@ from launcher.background import repeat, report_exception
 from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
-from launcher.domain.queue_order import queue_order
+from launcher.domain.run_queue import RunQueue
 from launcher.domain.runs import Run
 from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
 from pipeline_operator.cluster_cache import ClusterCache
 
 _TICK_SECONDS = 5.0
+_PAUSE_SECONDS = 0.02  # a burst of changes costs one round per pause
 _RETRY_SECONDS = 0.5
 _BACKOFF_MAX_SECONDS = 30.0
 log = logging.getLogger(__name__)
@@ -35,7 +36,10 @@ _NO_BACKOFF = _Backoff(float("-inf"), 1.0)
 
 
 class Admission:
-    """Releases the runs that `waiting` returns. Calls `prepare` before each release."""
+    """Releases the runs of a queue; whoever fills the queue removes them. Calls `prepare` before each release.
+
+    A round costs the same whatever the length of the queue.
+    """
 
     def __init__(
         self,
@@ -43,12 +47,12 @@ class Admission:
         cache: ClusterCache,
         *,
         limit: int,
-        waiting: Callable[[], list[Run]],
+        queue: RunQueue,
         prepare: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._cache = cluster, cache
-        self._limit, self._waiting, self._prepare, self._clock = limit, waiting, prepare, clock
+        self._limit, self._queue, self._prepare, self._clock = limit, queue, prepare, clock
         self._backoffs: dict[str, _Backoff] = {}
 
     async def run(self) -> None:
@@ -58,6 +62,7 @@ class Admission:
     async def _round(self) -> None:
         self._cache.changed.clear()
         await self.admit()
+        await asyncio.sleep(_PAUSE_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TICK_SECONDS):
                 await self._cache.changed.wait()
@@ -69,24 +74,25 @@ class Admission:
         of released runs that do not exist yet. The queue's ConfigMap is read there too, so that no run starts after a
         request to pause has been answered.
         """
-        waiting = self._waiting()
-        self._backoffs = {run.run_id: self._backoffs[run.run_id] for run in waiting if run.run_id in self._backoffs}
-        busy = [observed for _, observed in self._cache.items() if observed.holds_slot]
+        busy = list(self._cache.with_slot)  # before the quota is read, which counts the pods that appear meanwhile
         ACTIVE_RUNS.set(len(busy))
-        QUEUED_RUNS.set(len(waiting))
+        QUEUED_RUNS.set(len(self._queue))
+        self._backoffs = {run_id: each for run_id, each in self._backoffs.items() if run_id in self._queue}
         slots = 0 if self._cache.paused else self._limit - len(busy)
-        ready = [run for run in waiting if self._clock() >= self._backoffs.get(run.run_id, _NO_BACKOFF).until]
-        if slots <= 0 or not ready:
+        if slots <= 0 or not any(map(self._ready, self._queue)):
             return
         room, paused = await asyncio.gather(self._room(), self._paused_now())
         if room is not None:
             slots = min(slots, room - sum(observed.pod is None for observed in busy))
         if paused:
             return
-        for run in sorted(ready, key=queue_order):
+        for run in filter(self._ready, self._queue):
             if slots <= 0:
                 return
             slots -= await self._release(run)  # if this run cannot be released, the next one gets the slot
+
+    def _ready(self, run: Run) -> bool:
+        return self._clock() >= self._backoffs.get(run.run_id, _NO_BACKOFF).until
 
     async def _release(self, run: Run) -> bool:
         job = self._cache.get(run.run_id).job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from launcher.background import Tasks
-from launcher.cluster import jobs
 from launcher.cluster.port import Cluster, Manifest
 from launcher.metrics import DRIFT, LOG_REOPENED, expose
 from launcher.wiring import Recording, Storage
@@ -32,7 +31,7 @@ class Operator:
             cluster,
             self._cache,
             limit=settings.MAX_CONCURRENCY,
-            waiting=self._reconcilers.releasable,
+            queue=self._reconcilers.queue,
             prepare=storage.artifacts.make,
         )
 
@@ -40,6 +39,7 @@ class Operator:
         """Start the background tasks."""
         self._tasks.start(self._resync.run(), "resync")
         self._tasks.start(self._admit(), "admission")
+        self._tasks.start(self._reconcilers.record_queued(), "record queued runs")
         self._tasks.start(apply_retention(self._storage, self._settings.RETENTION_DAYS), "retention")
         self._tasks.start(renew_lease(self._cluster), "heartbeat")
 
@@ -55,7 +55,6 @@ class Operator:
     def observe_job(self, job: Manifest, *, deleted: bool = False) -> None:
         """Handle a Job's event."""
         self._cache.observe_job(job, deleted=deleted)
-        self._reconcilers.ensure(jobs.name_of(job))
 
     def observe_pod(self, pod: Manifest, *, deleted: bool = False) -> None:
         """Handle a pod's event."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Set
 from dataclasses import dataclass, replace
 
 from launcher.cluster import jobs, labels, pods
-from launcher.cluster.port import Listing, Manifest
-
-_DROPPED_METADATA = ("managedFields",)
+from launcher.cluster.port import Manifest
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedRun:
-    """A run's Job and pod as last observed. Deleted objects are kept and marked. `version` increases on each change."""
+    """A run's Job and pod as last observed, without what nobody reads. Deleted objects are kept and marked.
+
+    `version` increases on each change.
+    """
 
     version: int = 0
     job: Manifest | None = None
@@ -58,9 +59,12 @@ class ClusterCache:
 
     def __init__(self) -> None:
         self._runs: dict[str, ObservedRun] = {}
+        self._with_slot: dict[str, ObservedRun] = {}
         self._changes: dict[str, asyncio.Event] = {}
         self.changed = asyncio.Event()
         """Set on every change. The task that waits for it clears it."""
+        self.on_change: Callable[[str], object] = lambda run_id: None
+        """Called with the run id after each change of a run."""
         self.paused = False
         self._queue_config_version = 0
 
@@ -72,6 +76,11 @@ class ClusterCache:
         """Return every run with its run id."""
         return list(self._runs.items())
 
+    @property
+    def with_slot(self) -> Collection[ObservedRun]:
+        """The runs that hold a slot."""
+        return self._with_slot.values()
+
     def observe_job(self, job: Manifest, *, deleted: bool = False) -> None:
         """Store a Job, unless a newer version is stored."""
         name = jobs.name_of(job)
@@ -82,7 +91,7 @@ class ClusterCache:
             observed.pod if observed.pod is not None and pods.job_uid(observed.pod) == job["metadata"]["uid"] else None
         )
         pod_deleted = observed.pod_deleted and pod is not None
-        self._put(name, replace(observed, job=_slim(job), job_deleted=deleted, pod=pod, pod_deleted=pod_deleted))
+        self._put(name, replace(observed, job=jobs.slim(job), job_deleted=deleted, pod=pod, pod_deleted=pod_deleted))
 
     def observe_pod(self, pod: Manifest, *, deleted: bool = False) -> None:
         """Store a pod, unless a newer version is stored. If a run has several pods, the newest counts."""
@@ -98,7 +107,7 @@ class ClusterCache:
                     return
             elif deleted or _age(pod) < _age(observed.pod):
                 return
-        self._put(name, replace(observed, pod=_slim(pod), pod_deleted=deleted))
+        self._put(name, replace(observed, pod=pods.slim(pod), pod_deleted=deleted))
 
     def observe_queue_config(self, config_map: Manifest, *, deleted: bool = False) -> None:
         """Store whether the queue is paused."""
@@ -108,22 +117,18 @@ class ClusterCache:
         self.paused = not deleted and (config_map.get("data") or {}).get("paused") == "true"
         self.changed.set()
 
-    def resync(self, listed_jobs: Listing, listed_pods: Listing) -> None:
-        """Store complete lists. Stored objects that are older and not in the lists have been deleted."""
-        for job in listed_jobs.items:
-            self.observe_job(job)
-        for pod in listed_pods.items:
-            self.observe_pod(pod)
-        listed = {each["metadata"]["uid"] for each in (*listed_jobs.items, *listed_pods.items)}
+    def mark_missing(self, listed: Set[str], *, jobs_version: int, pods_version: int) -> None:
+        """Mark stored objects as deleted that complete lists of these versions do not have. `listed` are their uids."""
         for name, observed in self.items():
-            job_deleted = observed.job_deleted or _missing(observed.job, listed, listed_jobs.version)
-            pod_deleted = observed.pod_deleted or _missing(observed.pod, listed, listed_pods.version)
+            job_deleted = observed.job_deleted or _missing(observed.job, listed, jobs_version)
+            pod_deleted = observed.pod_deleted or _missing(observed.pod, listed, pods_version)
             if (job_deleted, pod_deleted) != (observed.job_deleted, observed.pod_deleted):
                 self._put(name, replace(observed, job_deleted=job_deleted, pod_deleted=pod_deleted))
 
     def evict(self, run_id: str) -> None:
         """Remove a run."""
         self._runs.pop(run_id, None)
+        self._with_slot.pop(run_id, None)
         if event := self._changes.pop(run_id, None):
             event.set()
 
@@ -141,10 +146,15 @@ class ClusterCache:
         self._put(run_id, self.get(run_id))
 
     def _put(self, name: str, observed: ObservedRun) -> None:
-        self._runs[name] = replace(observed, version=self.get(name).version + 1)
+        self._runs[name] = observed = replace(observed, version=self.get(name).version + 1)
+        if observed.holds_slot:
+            self._with_slot[name] = observed
+        else:
+            self._with_slot.pop(name, None)
         if event := self._changes.pop(name, None):
             event.set()
         self.changed.set()
+        self.on_change(name)
 
 
 def _version(manifest: Manifest) -> int:
@@ -163,8 +173,3 @@ def _missing(stored: Manifest | None, listed: Set[str], version: int) -> bool:
 
 def _age(pod: Manifest) -> tuple[str, int]:
     return pod["metadata"]["creationTimestamp"], _version(pod)
-
-
-def _slim(manifest: Manifest) -> Manifest:
-    metadata = {name: value for name, value in manifest["metadata"].items() if name not in _DROPPED_METADATA}
-    return {**manifest, "metadata": metadata}

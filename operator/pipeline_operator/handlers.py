@@ -26,7 +26,21 @@ log = logging.getLogger(__name__)
 EXIT_SECONDS = 20.0
 """Enough time to flush logs and records."""
 _STUCK_AFTER_SECONDS = 5 * RESYNC_SECONDS
-_KEYS = ("apiVersion", "kind", "metadata", "spec", "status", "data")
+_LIST_PAGE = 250
+_WORKER_IDLE_SECONDS = 0.2
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Handlers of events need no diffs. By default, kopf copies and compares each object twice for them."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
 
 
 def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> None:
@@ -36,15 +50,15 @@ def register(registry: kopf.OperatorRegistry, settings: OperatorSettings) -> Non
 
     @kopf.on.event("batch", "v1", "jobs", labels=run_labels, registry=registry)
     async def job(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.operator.observe_job(_object(event), deleted=event["type"] == "DELETED")
+        memo.operator.observe_job(event["object"], deleted=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "pods", labels=run_labels, registry=registry)
     async def pod(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.operator.observe_pod(_object(event), deleted=event["type"] == "DELETED")
+        memo.operator.observe_pod(event["object"], deleted=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "configmaps", registry=registry)
     async def queue_config(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        memo.operator.observe_queue_config(_object(event), deleted=event["type"] == "DELETED")
+        memo.operator.observe_queue_config(event["object"], deleted=event["type"] == "DELETED")
 
     @kopf.on.event("v1", "resourcequotas", registry=registry)
     async def quota(memo: kopf.Memo, **_: Any) -> None:
@@ -94,11 +108,17 @@ async def _assemble(settings: OperatorSettings, stack: AsyncExitStack) -> Operat
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Configure kopf to watch only the runs' objects, and to write nothing."""
+    """Configure kopf to watch only the runs' objects, to write nothing, and to keep no object.
+
+    kopf has a task for each object that changes. Until the task ends, it holds the whole object, so it must end soon.
+    """
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.queueing.idle_timeout = _WORKER_IDLE_SECONDS
+    settings.watching.chunk_size = _LIST_PAGE
     settings.watching.connect_timeout = 5
     settings.watching.reconnect_backoff = 0.2
     settings.networking.request_timeout = 30
@@ -107,7 +127,3 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.label_selectors["", "v1", "pods"] = labels.RUN
     settings.watching.field_selectors["", "v1", "configmaps"] = f"metadata.name={labels.QUEUE}"
     settings.watching.field_selectors["", "v1", "resourcequotas"] = f"metadata.name={labels.QUOTA}"
-
-
-def _object(event: kopf.RawEvent) -> dict[str, Any]:
-    return {key: value for key, value in cast(dict[str, Any], event["object"]).items() if key in _KEYS}

@@ -7,7 +7,7 @@ import logging
 from datetime import timedelta
 
 from launcher.background import report_exception
-from launcher.domain.errors import ClusterUnavailable, ObjectChanged, ObjectMissing
+from launcher.domain.errors import ClusterUnavailable, ObjectChanged
 from launcher.domain.runs import Run, now
 from launcher.wiring import Recording
 from pipeline_operator import backoff
@@ -27,8 +27,6 @@ async def write_job_record(run: Run, objects: RunObjects, recording: Recording, 
     while faults < backoff.MAX_FAULTS:
         try:
             await objects.write_record(run, ttl_seconds)
-            return
-        except ObjectMissing:
             return
         except (ClusterUnavailable, ObjectChanged) as exc:
             log.info("run %s: %s", run.run_id, exc)

@@ -53,27 +53,41 @@ class Resync:
 
     async def _round(self) -> None:
         try:
-            listed = await self._resync()
+            recorded = await self._resync()
             self._reconcilers.synced.set()
-            await delete_unfinished_jobs(self._cluster, listed, self._job_ttl_seconds)
+            await delete_unfinished_jobs(self._cluster, recorded, self._job_ttl_seconds)
         finally:
             self._tried_at = time.monotonic()
 
     async def _resync(self) -> list[Manifest]:
-        """Resync the cache and start missing reconcilers; return the listed Jobs."""
-        live = await asyncio.to_thread(self._live)
-        listed_jobs = await self._cluster.list("Job", labels=labels.RUN)
-        listed_pods = await self._cluster.list("Pod", labels=labels.RUN)
+        """Resync the cache and start missing reconcilers; return the recorded Jobs that were never released."""
+        unhandled = await asyncio.to_thread(self._unhandled)
+        names: set[str] = set()
+        unfinished: list[Manifest] = []
+        uids, jobs_version, pods_version = set[str](), 0, 0
+        async for page in self._cluster.pages("Job", labels=labels.RUN):
+            jobs_version = page.version
+            for job in page.items:
+                self._cache.observe_job(job)
+                names.add(jobs.name_of(job))
+                uids.add(job["metadata"]["uid"])
+                if jobs.phase_of(job) == labels.PHASE_RECORDED and not jobs.finished_condition(job):
+                    unfinished.append(job)
+        async for page in self._cluster.pages("Pod", labels=labels.RUN):
+            pods_version = page.version
+            for pod in page.items:
+                self._cache.observe_pod(pod)
+                uids.add(pod["metadata"]["uid"])
         with contextlib.suppress(ObjectMissing):
             self._cache.observe_queue_config(await self._cluster.get("ConfigMap", labels.QUEUE))
-        self._cache.resync(listed_jobs, listed_pods)
-        names = {jobs.name_of(job) for job in listed_jobs.items}
-        for run_id in live - names:
+        self._cache.mark_missing(uids, jobs_version=jobs_version, pods_version=pods_version)
+        for run_id in unhandled - names:
             if run_id not in self._reconcilers:
                 DRIFT.labels("run-without-job").inc()
-        for run_id in names | live | {run_id for run_id, _ in self._cache.items()}:
+        for run_id in names | unhandled | {run_id for run_id, _ in self._cache.items()}:
             self._reconcilers.ensure(run_id)
-        return listed_jobs.items
+        return unfinished
 
-    def _live(self) -> set[str]:
-        return {run.run_id for run in self._archive.runs() if not run.status.terminal}
+    def _unhandled(self) -> set[str]:
+        """Return the runs that have not finished in the archive, without those that are queued or reconciled."""
+        return {run.run_id for run in self._archive.runs(without=self._reconcilers) if not run.status.terminal}

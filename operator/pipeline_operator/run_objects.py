@@ -18,10 +18,8 @@ _DETAIL_CHARACTERS = 1000
 class RunObjects:
     """The Job and pod of one run. Every write also updates the cache."""
 
-    def __init__(self, run_id: str, cluster: Cluster, cache: ClusterCache) -> None:
-        self._run_id, self._cluster, self._cache = run_id, cluster, cache
-        job = cache.get(run_id).job
-        self._uid: str | None = job["metadata"]["uid"] if job else None
+    def __init__(self, run_id: str, job_uid: str | None, cluster: Cluster, cache: ClusterCache) -> None:
+        self._run_id, self._uid, self._cluster, self._cache = run_id, job_uid, cluster, cache
 
     @property
     def observed(self) -> ObservedRun:
@@ -79,15 +77,27 @@ class RunObjects:
 
     async def write_record(self, run: Run, ttl_seconds: int) -> None:
         """Write the final record to the Job, unless it has one. A Job that was cancelled in the queue is deleted."""
+        try:
+            await self._write_record(run, ttl_seconds)
+        except ObjectMissing:
+            self._observe_deletion()
+
+    async def _write_record(self, run: Run, ttl_seconds: int) -> None:
         observed = self.observed
         if observed.job is None or observed.job_deleted or jobs.phase_of(observed.job) == labels.PHASE_RECORDED:
             return
         if run.reason == Reason.CANCELLED and run.started_at is None and observed.pod is None:
             await self._cluster.delete("Job", self._run_id, observed.job["metadata"]["uid"])
+            self._observe_deletion()
             return
         can_run = not jobs.suspended(observed.job) and not jobs.finished_condition(observed.job)
         stop = can_run and (observed.queued or not observed.pod_terminated)  # it may have just been released
         await self._patch_job(manifests.record_patch(observed.job, run, ttl_seconds, suspend=stop))
+
+    def _observe_deletion(self) -> None:
+        """Mark the Job as deleted, without waiting for the event. Otherwise, it would seem to need its record again."""
+        if (job := self.observed.job) is not None:
+            self._cache.observe_job(job, deleted=True)
 
     async def _patch_job(self, patch: Manifest) -> None:
         self._cache.observe_job(await self._cluster.patch("Job", self._run_id, patch))

@@ -59,13 +59,15 @@ class RunReconciler:
         storage: Storage,
         recording: Recording,
         settings: OperatorSettings,
+        *,
+        job_uid: str | None,
     ) -> None:
         self._run, self._cluster, self._settings = run, cluster, settings
         self._storage, self._recording = storage, recording
-        self._objects = RunObjects(run.run_id, cluster, cache)
+        self._objects = RunObjects(run.run_id, job_uid, cluster, cache)
         self._log = RunLog(self._objects, cluster, cache, storage.archive, recording.publisher)
         self._limits = Limits(grace_seconds=settings.grace_seconds, start_seconds=settings.START_GRACE_SECONDS)
-        job = cache.get(run.run_id).job
+        job = self._objects.observed.job
         self._facts = Facts(now=now(), cause_since=now(), detail=jobs.termination_detail(job) if job else "")
         self._state = State.RECORDED if run.status.terminal else State.ACTIVE
         self._finished = run
@@ -75,6 +77,16 @@ class RunReconciler:
     def run(self) -> Run:
         """The run as last recorded."""
         return self._run
+
+    @property
+    def active(self) -> bool:
+        """Whether the run's outcome has not been decided."""
+        return self._state is State.ACTIVE
+
+    @property
+    def observed(self) -> ObservedRun:
+        """The run's Job and pod as last observed."""
+        return self._objects.observed
 
     async def reconcile(self) -> None:
         """Repeat steps until the run's record is on its Job."""
@@ -172,6 +184,7 @@ class RunReconciler:
             self._run, outcome, observed, self._log, self._storage, self._settings.pipelines
         )
         self._state = State.FINISHED
+        self._objects.notify()  # it may have been in the queue
 
     async def _abort(self, detail: str) -> bool:
         """Stop and finish a run that cannot be reconciled; return whether that succeeded."""

@@ -26,6 +26,7 @@ from tests.bench import plain
 from tests.bench.browsing import browser
 from tests.bench.footprint import footprint
 from tests.bench.images import archive_of, layers_on_base
+from tests.bench.queue import queue
 from tests.bench.row import Row, spread
 
 LINES = 300_000
@@ -213,6 +214,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "lines": lines_stored,
     "image": pipeline_image,
     "browser": browser,
+    "queue": queue,
 }
 
 

@@ -27,7 +27,7 @@ from launching.installation import Installation
 GRANTED_TO_ALL = ("selfsubject", "clustertrustbundles")
 """Resources that Kubernetes lets every account use: asking for its own identity and permissions."""
 LAUNCHER = {
-    "batch/jobs": {"create", "get", "list", "patch"},
+    "batch/jobs": {"create", "get", "list", "watch", "patch"},
     "/configmaps:slipway-queue": {"get", "patch"},
     "coordination.k8s.io/leases:slipway-operator": {"get"},
 }

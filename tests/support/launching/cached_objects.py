@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from launcher.cluster.port import Listing
+from pipeline_operator.cluster_cache import ClusterCache
 
 Manifest = dict[str, Any]
 
@@ -69,6 +70,16 @@ def switch(version: int, data: dict[str, str] | None) -> Manifest:
 def listing(version: int, *items: Manifest) -> Listing:
     """A listing of the cluster at a version."""
     return Listing(list(items), version)
+
+
+def resync(cache: ClusterCache, jobs: Listing, pods: Listing) -> None:
+    """Update the cache from complete lists."""
+    for each in jobs.items:
+        cache.observe_job(each)
+    for each in pods.items:
+        cache.observe_pod(each)
+    uids = {each["metadata"]["uid"] for each in (*jobs.items, *pods.items)}
+    cache.mark_missing(uids, jobs_version=jobs.version, pods_version=pods.version)
 
 
 def uid_of(manifest: Any) -> Any:

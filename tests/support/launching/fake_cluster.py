@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
-from launcher.cluster.port import Listing, Manifest
+from launcher.cluster.port import Listing, Manifest, WatchEvent
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectExists, ObjectMissing
 from launcher.domain.runs import now
 from launcher.logs.sink import timestamp
+
+PAGE_SIZE = 2
 
 
 class Observer(Protocol):
@@ -36,6 +38,8 @@ class FakeCluster:
         self.unavailable_at: datetime | None = None
         self.cache, self._version = cache, 0
         self._lines: dict[str, list[bytes]] = {}
+        self._changes: list[tuple[str, Manifest, bool]] = []
+        self._watches_ended = 0
         self._changed = asyncio.Event()
 
     def put(self, kind: str, manifest: Manifest) -> Manifest:
@@ -69,13 +73,38 @@ class FakeCluster:
 
     async def list(self, kind: str, *, labels: str = "", fields: str = "") -> Listing:
         self._call(f"list {kind}")
-        terms = [term for term in [*labels.split(","), *fields.split(",")] if term]
         found = [
             copy.deepcopy(kept)
             for (held, _), kept in self.objects.items()
-            if held == kind and all(selects(term, kept) for term in terms)
+            if held == kind and matches(kept, labels, fields)
         ]
         return Listing(found, self._version)
+
+    async def pages(self, kind: str, *, labels: str = "") -> AsyncIterator[Listing]:
+        found, version = await self.list(kind, labels=labels)
+        for start in range(0, len(found) or 1, PAGE_SIZE):
+            yield Listing(found[start : start + PAGE_SIZE], version)
+
+    @asynccontextmanager
+    async def watch(self, kind: str, *, labels: str = "", since: int) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        self._call(f"watch {kind}")
+        yield self._events(kind, labels, since)
+
+    def end_watches(self) -> None:
+        """End all watches, as the API server does from time to time."""
+        self._watches_ended += 1
+        self._wake()
+
+    async def _events(self, kind: str, labels: str, since: int) -> AsyncIterator[WatchEvent]:
+        sent, ended = 0, self._watches_ended
+        while ended == self._watches_ended:
+            if sent == len(self._changes):
+                await self._changed.wait()
+                continue
+            changed, kept, deleted = self._changes[sent]
+            sent += 1
+            if changed == kind and int(kept["metadata"]["resourceVersion"]) > since:
+                yield WatchEvent(copy.deepcopy(kept), deleted or not matches(kept, labels))
 
     async def create(self, kind: str, manifest: Manifest) -> Manifest:
         self._call(f"create {kind} {manifest['metadata']['name']}")
@@ -139,6 +168,7 @@ class FakeCluster:
         return self.objects[kind, name]
 
     def _notify(self, kind: str, kept: Manifest, *, deleted: bool) -> None:
+        self._changes.append((kind, copy.deepcopy(kept), deleted))
         if kind in self.watched:
             see = {"Job": self.cache.observe_job, "Pod": self.cache.observe_pod}[kind]
             see(copy.deepcopy(kept), deleted=deleted)
@@ -149,12 +179,17 @@ class FakeCluster:
         event.set()
 
 
+def matches(kept: Manifest, *selectors: str) -> bool:
+    """Whether an object matches all selectors."""
+    return all(selects(term, kept) for selector in selectors for term in selector.split(",") if term)
+
+
 def selects(term: str, kept: Manifest) -> bool:
     """Whether an object matches a selector's term: `a`, `a=b` or `a!=b`."""
     name, equals, text = term.partition("!=" if "!=" in term else "=")
     value = field(kept, name)
-    matches = {"": value is not None, "=": value == text, "!=": value != text}
-    return bool(matches[equals])
+    found = {"": value is not None, "=": value == text, "!=": value != text}
+    return bool(found[equals])
 
 
 def field(kept: Manifest, name: str) -> Any:

@@ -47,7 +47,11 @@ class Harness:
     async def start(self) -> None:
         """Start a reconciler, the first or the next one, and wait until the archive has the run."""
         found = self.storage.archive.get(NAME) or self.run
-        reconciler = RunReconciler(found, self.cluster, self.cache, self.storage, self.recording, self.settings)
+        job = self.cache.get(NAME).job
+        uid = job["metadata"]["uid"] if job else None
+        reconciler = RunReconciler(
+            found, self.cluster, self.cache, self.storage, self.recording, self.settings, job_uid=uid
+        )
         self.task = asyncio.create_task(reconciler.reconcile())
         await self.until(lambda: self.storage.archive.get(NAME))
 

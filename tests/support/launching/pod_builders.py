@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from launcher.cluster import pods
+
 IMAGE = "localhost/slipway-pipeline:latest"
 STARTED = "2026-11-24T08:00:02Z"
 FINISHED = "2026-11-24T08:00:09Z"
@@ -30,7 +32,8 @@ def pod(phase: str = "Pending", *, node: str | None = "node", deleting: bool = F
     }
     if node:
         spec["nodeName"] = node
-    return {"metadata": metadata, "spec": spec, "status": {"phase": phase, "qosClass": "BestEffort", **status}}
+    whole = {"metadata": metadata, "spec": spec, "status": {"phase": phase, "qosClass": "BestEffort", **status}}
+    return pods.slim(whole)  # as the operator keeps it
 
 
 def container(**state: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from launcher.api.bulk import RejectedItem, ValidItem, parse_items
+from launcher.api.launching import AT_ONCE, several_at_once
+from launcher.api.runs import launch_items
 from launcher.api.schemas import BulkRequest, LaunchOptions, RunRequest, request_hash
+from launcher.domain.errors import ClusterUnavailable
+from launcher.domain.runs import Run
+from launcher.settings import Settings
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -67,3 +74,59 @@ def test_single_and_bulk_requests_for_the_same_run_have_the_same_hash(options: d
     assert {fingerprint(BulkRequest(job_ids=ids, **options), "a") for ids in (["a"], [keyed("k")])} == {single}
     assert fingerprint(RunRequest(job_id="a", **options | {"priority": 1}), "a") != single
     assert fingerprint(BulkRequest(job_ids=["b"], **options), "b") != single
+
+
+def test_items_are_started_in_their_order_several_at_once() -> None:
+    started: list[int] = []
+    active = most = 0
+
+    async def work(number: int) -> int:
+        nonlocal active, most
+        started.append(number)
+        active += 1
+        most = max(most, active)
+        await asyncio.sleep(0.001 * (number % 3))
+        active -= 1
+        return -number
+
+    assert asyncio.run(several_at_once(work, range(100))) == [-number for number in range(100)]
+    assert started == list(range(100))
+    assert most == AT_ONCE
+
+
+def test_an_unexpected_error_stops_the_other_items() -> None:
+    started: list[int] = []
+
+    async def work(number: int) -> None:
+        started.append(number)
+        await asyncio.sleep(0)
+        if number == 20:
+            raise OSError(28, "No space left on device")
+
+    async def scenario() -> None:
+        with pytest.raises(OSError):
+            await several_at_once(work, range(1000))
+
+    asyncio.run(scenario())
+    assert len(started) < 100
+
+
+def test_items_after_an_outage_of_kubernetes_are_refused_without_a_call() -> None:
+    calls: list[str] = []
+
+    class Engine:
+        async def submit(self, run: Run) -> Run:
+            calls.append(run.job_id)
+            await asyncio.sleep(0)
+            if len(calls) > 5:
+                raise ClusterUnavailable
+            return run
+
+    settings = Settings.from_environment({"RUNNER_API_SECRET": "0123456789abcdef" * 2})
+    services: Any = SimpleNamespace(settings=settings, engine=Engine())
+    items = parse_items([str(number) for number in range(500)], None)
+    results = asyncio.run(launch_items(services, LaunchOptions(), items))
+    assert calls == [str(number) for number in range(len(calls))] and len(calls) < 5 + 2 * AT_ONCE
+    refused = [result for result in results if isinstance(result, RejectedItem)]
+    assert [result.job_id for result in refused] == [str(number) for number in range(500 - len(refused), 500)]
+    assert {result.problem["status"] for result in refused} == {503}

@@ -25,6 +25,21 @@ AT = datetime(2026, 11, 24, 8, 0, 0, 123456, tzinfo=UTC)
 CREATED = datetime(2026, 11, 24, 7, 0, 0, tzinfo=UTC)
 RUN = Run(run_id="4711-01jd", job_id="4711", created_at=AT, updated_at=AT)
 Job = dict[str, Any]
+READERS: list[Callable[[Job], object]] = [
+    jobs.name_of,
+    jobs.names_pipeline,
+    jobs.phase_of,
+    jobs.suspended,
+    jobs.cancel_requested,
+    jobs.termination_reason,
+    jobs.termination_detail,
+    jobs.finished_condition,
+    jobs.requirement_faults,
+    jobs.record_of,
+    lambda job: jobs.run_of(job, start_grace_seconds=600),
+    lambda job: [job["metadata"][name] for name in ("uid", "resourceVersion")],
+]
+"""All that is read from a Job."""
 
 
 def job_of(run: Run = RUN) -> Job:
@@ -97,6 +112,7 @@ def test_an_unmet_requirement_is_named(change: Callable[[Any], Any], field: str)
     change(job["spec"])
     [fault] = jobs.requirement_faults(job)
     assert fault.startswith(field)
+    assert jobs.requirement_faults(jobs.slim(job)) == [fault]
 
 
 def test_all_unmet_requirements_are_named_together() -> None:
@@ -150,6 +166,26 @@ def test_a_cancellation_request_is_read_from_the_job(run: Run) -> None:
     found = jobs.run_of(job, start_grace_seconds=600)
     assert found.cancel_requested
     assert jobs.cancel_requested(job)
+
+
+@given(runs, st.sampled_from([None, "Complete", "Failed", "Suspended"]), st.booleans(), st.booleans())
+def test_a_slim_job_reads_like_the_whole_one(run: Run, condition: str | None, recorded: bool, stopped: bool) -> None:
+    job = job_of(run)
+    job["metadata"]["managedFields"] = [{"manager": "slipway"}]
+    if recorded:
+        final = run.finished(cancelled_before_start(), AT, run.log)
+        job["metadata"]["labels"] |= manifests.record_patch(job, final, 60)["metadata"]["labels"]
+        job["metadata"]["annotations"] |= manifests.record_patch(job, final, 60)["metadata"]["annotations"]
+    if stopped:
+        patch = manifests.termination_patch(Reason.IMAGE_PULL, "not found", suspend=False)
+        job["metadata"]["annotations"] |= patch["metadata"]["annotations"]
+    if condition:
+        job["status"] = {"conditions": [{"type": condition, "status": "True"}]}
+    slim = jobs.slim(job)
+    for read in READERS:
+        assert read(slim) == read(job)
+    assert "managedFields" not in slim["metadata"]
+    assert "containers" not in slim["spec"]["template"]["spec"]
 
 
 def test_only_a_run_with_an_idempotency_key_has_its_label() -> None:

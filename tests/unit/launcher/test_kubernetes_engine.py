@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cluster import jobs, labels, manifests
+from launcher.cluster.port import Manifest, WatchEvent
 from launcher.domain.errors import (
     ClusterUnavailable,
     IdempotencyConflict,
@@ -103,6 +104,33 @@ def keyed(name: str, request: str = "r") -> Run:
 def finished(run: Run, seconds: float = 10.0) -> Run:
     at = now()
     return run.started(at - timedelta(seconds=seconds)).finished(completed(), at, Receipt())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def counts(harness: Harness) -> tuple[int, int]:
+    """The numbers of released and of waiting runs."""
+    state = harness.engine.cached_queue()
+    return state.active, state.queued
+
+
+def record(harness: Harness, run_id: str) -> None:
+    """Write a final record to a Job, as the operator does."""
+    job = harness.cluster.objects["Job", run_id]
+    run = finished(requested(run_id.removesuffix("-01jd")))
+    harness.cluster.put("Job", merged(job, manifests.record_patch(job, run, 60)))
+
+
+async def submitted(harness: Harness, run: Run) -> Run:
+    """Submit a run as soon as Kubernetes answers."""
+    while True:
+        try:
+            return await harness.engine.submit(run)
+        except ClusterUnavailable:
+            await asyncio.sleep(0.005)
 
 
 def run_scenario(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
@@ -347,6 +375,134 @@ def test_concurrent_queries_list_the_jobs_once(tmp_path: Path, monkeypatch: pyte
         before = harness.cluster.calls.count("list Job")
         await asyncio.gather(*(harness.engine.place(run.run_id) for _ in range(50)), harness.engine.queue())
         assert harness.cluster.calls.count("list Job") == before == 1
+
+    run_scenario(tmp_path, scenario)
+
+
+def test_a_watch_shows_every_change_and_the_jobs_are_listed_once(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        await harness.engine.start()
+        try:
+            await until(lambda: "watch Job" in harness.cluster.calls)
+            for number in range(5):
+                await harness.engine.submit(requested(str(number), created_at=now() + timedelta(seconds=number)))
+            harness.release("0-01jd")
+            harness.cluster.remove("Job", "1-01jd")
+            await until(lambda: counts(harness) == (1, 3))
+            place = await harness.engine.place("4-01jd")
+            assert place is not None and place.position == 3
+            record(harness, "0-01jd")
+            await until(lambda: counts(harness) == (0, 3))
+            assert [run.run_id for run in (await harness.engine.find(RunQuery()))[0]] == ["4-01jd", "3-01jd", "2-01jd"]
+            assert harness.cluster.calls.count("list Job") == 1
+        finally:
+            await harness.engine.stop()
+
+    run_scenario(tmp_path, scenario)
+
+
+def test_a_watch_that_has_ended_is_replaced_and_misses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_view, "_WATCH_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(queue_view, "_WATCH_RETRY_SECONDS", 0.02)
+
+    async def scenario(harness: Harness) -> None:
+        await harness.engine.start()
+        try:
+            for outage in (False, True):
+                watches = harness.cluster.calls.count("watch Job")
+                if outage:
+                    harness.start_outage(times=2)
+                harness.cluster.end_watches()
+                run = await submitted(harness, requested(f"during-{outage}"))
+                await until(lambda: harness.cluster.calls.count("watch Job") > watches)  # noqa: B023 - called here
+                harness.release(run.run_id)
+                await until(lambda: run.run_id in harness.engine._queue.runs.released)  # noqa: B023 - called here
+        finally:
+            await harness.engine.stop()
+
+    run_scenario(tmp_path, scenario)
+
+
+def test_changes_before_the_latest_list_are_not_shown_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    put = queue_view.LiveRuns.put
+
+    def recorded_put(self: queue_view.LiveRuns, run: Run, job: Manifest) -> None:
+        shown.append(run.run_id)
+        put(self, run, job)
+
+    monkeypatch.setattr(queue_view.LiveRuns, "put", recorded_put)
+
+    async def scenario(harness: Harness) -> None:
+        watch = harness.cluster.watch
+
+        @asynccontextmanager
+        async def watch_slowly(kind: str, *, labels: str = "", since: int) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+            for name in ("a", "b"):
+                harness.cluster.put("Job", make_job(harness, name))
+                harness.cluster.remove("Job", f"{name}-01jd")
+            await harness.engine.queue()  # lists the Jobs, because there is no watch yet
+            harness.cluster.put("Job", make_job(harness, "c"))
+            async with watch(kind, labels=labels, since=since) as events:
+                yield events
+
+        monkeypatch.setattr(harness.cluster, "watch", watch_slowly)
+        await harness.engine.start()
+        try:
+            await until(lambda: counts(harness) == (0, 1))
+            assert shown == ["c-01jd"]
+        finally:
+            await harness.engine.stop()
+
+    run_scenario(tmp_path, scenario)
+
+
+def make_job(harness: Harness, name: str) -> Manifest:
+    return manifests.make_job(requested(name), harness.settings.pipelines["default"], harness.settings)
+
+
+def test_the_queues_limit_also_counts_runs_that_are_being_created(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        create = harness.cluster.create
+
+        async def slowly(kind: str, manifest: Manifest) -> Manifest:
+            await asyncio.sleep(0.01)
+            return await create(kind, manifest)
+
+        harness.cluster.create = slowly  # type: ignore[method-assign]
+        requests = [harness.engine.submit(requested(str(number))) for number in range(10)]
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        assert sum(isinstance(result, Run) for result in results) == 3
+        assert sum(isinstance(result, QueueFull) for result in results) == 7
+
+    run_scenario(tmp_path, scenario, MAX_QUEUED="3")
+
+
+def test_concurrent_requests_with_one_key_for_two_jobs_conflict(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        runs = [keyed("1"), replace(keyed("2", request="another"))]
+        results = await asyncio.gather(*(harness.engine.submit(run) for run in runs), return_exceptions=True)
+        assert [type(result) for result in results] == [Run, IdempotencyConflict]
+
+    run_scenario(tmp_path, scenario)
+
+
+def test_live_runs_that_the_history_has_are_looked_up_once(tmp_path: Path) -> None:
+    async def scenario(harness: Harness) -> None:
+        asked: list[Sequence[str]] = []
+        revisions = harness.history.revisions
+
+        async def counted(run_ids: Sequence[str]) -> Mapping[str, int]:
+            asked.append(run_ids)
+            return await revisions(run_ids)
+
+        harness.history.revisions = counted  # type: ignore[method-assign]
+        for name in ("1", "2"):
+            await harness.history.put(await harness.engine.submit(requested(name)))
+        await harness.engine.submit(requested("3"))
+        for _ in range(3):
+            assert (await harness.engine.find(RunQuery()))[1] == 3
+        assert [sorted(run_ids) for run_ids in asked] == [["1-01jd", "2-01jd", "3-01jd"], ["3-01jd"], ["3-01jd"]]
 
     run_scenario(tmp_path, scenario)
 

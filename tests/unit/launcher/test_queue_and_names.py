@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,9 +16,9 @@ from launcher.domain.log_lines import Receipt
 from launcher.domain.names import RUN_ID_MAX, hash_of, is_run_id, new_run_id
 from launcher.domain.outcomes import completed, failure
 from launcher.domain.pipelines import Pipeline
-from launcher.domain.queue_order import queue_order, to_release
 from launcher.domain.queue_places import OPERATOR_DOWN, PAUSED, Durations, QueuePlace, place_of
 from launcher.domain.reasons import Reason
+from launcher.domain.run_queue import RunQueue, queue_order
 from launcher.domain.runs import Run
 
 AT = datetime(2026, 11, 24, 8, 0, 0, tzinfo=UTC)
@@ -48,7 +49,7 @@ def place(
     elapsed = [timedelta(seconds=(typical or 0.0) - seconds) for seconds in remaining]
     return place_of(
         name,
-        runs,
+        RunQueue(runs),
         active=[run("active").started(AT - each) for each in elapsed],
         durations=Durations([took(typical)] if typical is not None else []),
         at=AT,
@@ -58,18 +59,40 @@ def place(
     )
 
 
-waiting = st.lists(
-    st.builds(run, st.text("abc", min_size=1, max_size=4), st.integers(-2, 2), st.integers(0, 3)),
-    unique_by=lambda run: run.run_id,
-    max_size=8,
-)
+each_run = st.builds(run, st.text("abc", min_size=1, max_size=4), st.integers(-2, 2), st.integers(0, 3))
+waiting = st.lists(each_run, unique_by=lambda run: run.run_id, max_size=8)
 
 
-@given(waiting, st.integers(-1, 6), st.booleans())
-def test_runs_are_released_in_order_and_one_for_each_free_slot(runs: list[Run], free_slots: int, paused: bool) -> None:
-    released = to_release(runs, free_slots=free_slots, paused=paused)
-    assert len(released) == (0 if paused else min(max(0, free_slots), len(runs)))
-    assert released == sorted(runs, key=queue_order)[: len(released)]
+@given(st.lists(each_run | st.text("abc", min_size=1, max_size=4), max_size=40))
+def test_a_queue_has_the_order_of_a_sort_after_any_changes(changes: list[Run | str]) -> None:
+    queue, kept = RunQueue(), dict[str, Run]()
+    for change in changes:
+        if isinstance(change, Run):
+            queue.add(change)
+            kept[change.run_id] = change
+        else:
+            assert queue.discard(change) == kept.pop(change, None)
+    expected = sorted(kept.values(), key=queue_order)
+    assert list(queue) == list(RunQueue(kept.values())) == expected
+    assert [queue.position(each.run_id) for each in expected] == list(range(1, len(queue) + 1))
+    assert all((name in queue, queue.get(name)) == (name in kept, kept.get(name)) for name in ("a", "b", "cc"))
+
+
+@given(waiting, st.lists(each_run, max_size=8), st.sets(st.text("abc", min_size=1, max_size=4)))
+def test_a_queue_that_changes_is_passed_through_in_order_and_each_run_once(
+    runs: list[Run], added: list[Run], removed: set[str]
+) -> None:
+    queue = RunQueue(runs)
+    seen: list[Run] = []
+    for each in queue:
+        seen.append(each)
+        assert queue.get(each.run_id) is each
+        for name in [name for name in removed if name in queue][:2]:
+            queue.discard(name)
+        if added:
+            queue.add(added.pop())
+    assert [queue_order(each) for each in seen] == sorted({queue_order(each) for each in seen})
+    assert {each.run_id for each in runs} - removed <= {each.run_id for each in seen} | {each.run_id for each in queue}
 
 
 @given(waiting, st.integers(1, 5))
@@ -101,6 +124,21 @@ def test_the_eta_simulates_the_queue(
     found = place(str(position - 1), runs, remaining=remaining, typical=typical, limit=limit)
     assert found is not None
     assert (found.position, found.eta_seconds) == (position, eta)
+
+
+@given(st.lists(st.floats(0, 1000), max_size=6), st.floats(0.1, 100), st.integers(1, 5), st.integers(1, 300))
+def test_the_eta_is_that_of_playing_the_queue_forward(
+    remaining: list[float], typical: float, limit: int, position: int
+) -> None:
+    runs = [run(str(n), microseconds=n) for n in range(position)]
+    found = place(str(position - 1), runs, remaining=remaining, typical=typical, limit=limit)
+    slots = [*sorted(remaining)[:limit], *[0.0] * (limit - len(remaining))]
+    heapq.heapify(slots)
+    for _ in range(position):
+        free_at = heapq.heappop(slots)
+        heapq.heappush(slots, free_at + typical)
+    assert found is not None
+    assert found.eta_seconds == pytest.approx(free_at, abs=0.11)
 
 
 def test_a_waiting_run_has_a_place_with_a_reason_and_others_have_none() -> None:

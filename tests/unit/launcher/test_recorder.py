@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,69 @@ def fail_with(archive: Archive, *answers: Exception) -> None:
         return put(run)
 
     archive.put = faulty  # type: ignore[method-assign]
+
+
+def test_stores_are_compared_with_the_archive_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "_BATCH", 2)
+    sizes: list[int] = []
+    reconcile = Mirror.reconcile
+
+    async def counted(self: Mirror, runs: Sequence[Run]) -> int:
+        sizes.append(len(runs))
+        return await reconcile(self, runs)
+
+    monkeypatch.setattr(Mirror, "reconcile", counted)
+
+    async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
+        runs = [replace(RUN, run_id=f"r{number}") for number in range(5)]
+        for run in runs:
+            archive.put(run)  # without the recorder, as if the store had lost them
+        await until(lambda: all_stored(store, runs))
+        assert max(sizes) == 2
+
+    run_scenario(tmp_path, scenario)
+
+
+def test_a_store_that_is_down_is_asked_once_while_the_others_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_BATCH", 1)
+    monkeypatch.setattr(recorder_module, "RECONCILE_INTERVAL_SECONDS", 60.0)
+    asked = 0
+
+    class Down(InMemoryRunStore):
+        async def revisions(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+            nonlocal asked
+            asked += 1
+            raise StoreUnavailable
+
+    async def scenario() -> None:
+        archive, store = Archive(tmp_path), InMemoryRunStore()
+        runs = [replace(RUN, run_id=f"r{number}") for number in range(5)]
+        for run in runs:
+            archive.put(run)
+        recorder = Recorder(archive, [Mirror(StoreWatch("down", Down())), Mirror(StoreWatch("store", store))])
+        recorder.start()
+        async with asyncio.timeout(10):
+            await until(lambda: all_stored(store, runs))
+        await recorder.stop()
+        assert asked == 1
+
+    asyncio.run(scenario())
+
+
+async def all_stored(store: InMemoryRunStore, runs: Sequence[Run]) -> bool:
+    return [await store.get(run.run_id) for run in runs] == list(runs)
+
+
+def test_a_run_recorded_in_a_thread_reaches_archive_and_stores(tmp_path: Path) -> None:
+    async def scenario(archive: Archive, store: InMemoryRunStore, recorder: Recorder) -> None:
+        assert await recorder.record_in_thread(RUN)
+        assert archive.get("a") == RUN
+        await until(lambda: all_stored(store, [RUN]))
+        assert not await recorder.record_in_thread(RUN)
+
+    run_scenario(tmp_path, scenario)
 
 
 def test_an_outcome_waits_for_room_on_a_full_disk(tmp_path: Path) -> None:

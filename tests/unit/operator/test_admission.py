@@ -15,7 +15,7 @@ from launcher.cluster import jobs, manifests
 from launcher.cluster.port import Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged
 from launcher.domain.pipelines import Pipeline
-from launcher.domain.queue_order import queue_order
+from launcher.domain.run_queue import RunQueue, queue_order
 from launcher.domain.runs import Run
 from launcher.settings import SharedSettings
 from launching.fake_cluster import FakeCluster, merged
@@ -41,7 +41,7 @@ class Harness:
         self.cache = ClusterCache()
         self.cluster = FakeCluster(self.cache)
         self.cluster.watched = set()
-        self.waiting = list(waiting)
+        self.queue = RunQueue(waiting)
         self.prepared: list[str] = []
         self.unprepared: set[str] = set()
         for run in waiting:
@@ -53,11 +53,17 @@ class Harness:
             self.cluster,
             self.cache,
             limit=limit,
-            waiting=lambda: [run for run in self.waiting if self.phase(run.run_id) == "queued"],
+            queue=self.queue,
             prepare=self.prepare,
             clock=lambda: self.seconds,
         )
         self.seconds = 0.0
+        self.cache.on_change = self.leave_queue
+
+    def leave_queue(self, run_id: str) -> None:
+        """Remove a run from the queue once it is released, as the operator does."""
+        if self.phase(run_id) != "queued":
+            self.queue.discard(run_id)
 
     def phase(self, run_id: str) -> str:
         job = self.cache.get(run_id).job
@@ -290,7 +296,7 @@ def test_a_deleted_job_is_skipped() -> None:
 def test_a_job_that_is_no_longer_queued_is_not_released_again() -> None:
     harness = Harness([a_run("a")], limit=1)
     harness.admission = Admission(
-        harness.cluster, harness.cache, limit=9, waiting=lambda: harness.waiting, prepare=harness.prepare
+        harness.cluster, harness.cache, limit=9, queue=RunQueue([a_run("a")]), prepare=harness.prepare
     )
     assert harness.admit() == ["a"]
     assert harness.admit() == []

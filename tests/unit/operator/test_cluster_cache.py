@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launching.cached_objects import Manifest, job, listing, pod, switch, version_of
+from launching.cached_objects import Manifest, job, listing, pod, resync, switch, version_of
 from pipeline_operator.cluster_cache import ClusterCache, ObservedRun
 
 
@@ -65,7 +65,7 @@ def test_a_repeated_version_is_not_a_change() -> None:
     cache.changed.clear()
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
-    cache.resync(listing(9, job(1)), listing(9, pod(2)))
+    resync(cache, listing(9, job(1)), listing(9, pod(2)))
     assert cache.get("a") == observed
     assert not cache.changed.is_set()
 
@@ -83,16 +83,6 @@ def test_a_deletion_with_the_same_version_is_a_change_once() -> None:
     cache.observe_job(job(1))
     cache.observe_pod(pod(2))
     assert cache.get("a") == observed
-
-
-def test_managed_fields_are_not_cached() -> None:
-    cache = ClusterCache()
-    observed = job(1)
-    cache.observe_job(observed)
-    cached = cache.get("a").job
-    assert cached is not None
-    assert "managedFields" not in cached["metadata"]
-    assert "managedFields" in observed["metadata"]
 
 
 RELEASED: Manifest = {"suspend": False}

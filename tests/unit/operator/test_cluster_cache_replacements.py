@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launching.cached_objects import job, listing, pod, uid_of
+from launching.cached_objects import job, listing, pod, resync, uid_of
 from pipeline_operator.cluster_cache import ClusterCache
 
 
@@ -40,7 +40,7 @@ def test_an_old_pod_is_not_assigned_to_the_new_job() -> None:
     observed = cache.get("a")
     cache.observe_pod(pod(8, phase="Failed", owner="first"))
     cache.observe_pod(pod(9, phase="Failed", owner="first"), deleted=True)
-    cache.resync(listing(9, job(7, "second")), listing(9, pod(8, phase="Failed", owner="first")))
+    resync(cache, listing(9, job(7, "second")), listing(9, pod(8, phase="Failed", owner="first")))
     assert cache.get("a") == observed
     cache.observe_pod(pod(10, "new", "Pending", owner="second"))
     assert uid_of(cache.get("a").pod) == "new"

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from launching.cached_objects import job, listing, pod
+from launching.cached_objects import job, listing, pod, resync
 from pipeline_operator.cluster_cache import ClusterCache
 
 CHANGES: list[tuple[str, Callable[[ClusterCache], None]]] = [
     ("a newer Job", lambda cache: cache.observe_job(job(2))),
     ("the Job's deletion", lambda cache: cache.observe_job(job(2), deleted=True)),
     ("a pod", lambda cache: cache.observe_pod(pod(2))),
-    ("a listing without it", lambda cache: cache.resync(listing(1), listing(1))),
+    ("a listing without it", lambda cache: resync(cache, listing(1), listing(1))),
     ("a notification", lambda cache: cache.notify("a")),
     ("its eviction", lambda cache: cache.evict("a")),
 ]
