@@ -25,6 +25,7 @@ _CANNOT_START = {"StartError", "ContainerCannotRun", "RunContainerError"}
 _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
 _LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # reported by containerd and the kubelet after a reboot
+_PASSING_TAINTS = ("disk-pressure", "memory-pressure", "pid-pressure", "not-ready", "unreachable")
 _EPOCH_YEAR = 1970  # the year of a zero timestamp, which means never
 
 
@@ -35,7 +36,7 @@ class WaitingState:
     reason: Reason
     message: str
     slow: bool = False
-    """Whether nothing is wrong but the start can take long, for example because the image is large."""
+    """Whether nothing is wrong with the run but the start can take long: a large image, or a node with a full disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,9 @@ def waiting_state(pod: Manifest) -> WaitingState | None:
     if state.get("running") or state.get("terminated") or terminated(pod):
         return None
     if not scheduled(pod):
-        return WaitingState(reason=Reason.UNSCHEDULABLE, message=_why_no_node(pod))
+        message = _why_no_node(pod)
+        passing = any(f"node.kubernetes.io/{taint}" in message for taint in _PASSING_TAINTS)
+        return WaitingState(reason=Reason.UNSCHEDULABLE, message=message, slow=passing)
     waiting = state.get("waiting") or {}
     cause, message = waiting.get("reason", ""), waiting.get("message", "")
     image = pod["spec"]["containers"][0]["image"]

@@ -104,6 +104,15 @@ def test_a_pod_with_a_started_or_terminated_container_has_no_waiting_state(obser
     assert pods.waiting_state(observed) is None
 
 
+@pytest.mark.parametrize("taint", ["disk-pressure", "memory-pressure", "not-ready"])
+def test_a_pod_that_waits_for_the_node_to_recover_may_wait_longer(taint: str) -> None:
+    message = f"0/1 nodes are available: 1 node(s) had untolerated taint(s) {{node.kubernetes.io/{taint}: }}."
+    found = pods.waiting_state(pod(node=None, **scheduling("False", "Unschedulable", message)))
+    assert found is not None
+    assert (found.reason, found.slow) == (Reason.UNSCHEDULABLE, True)
+    assert message in found.message
+
+
 def test_a_pod_reports_when_its_container_started() -> None:
     since = datetime(2026, 11, 24, 8, 0, 2, tzinfo=UTC)
     assert pods.started_at(pod("Running", **running())) == since
