@@ -134,9 +134,8 @@ def test_reboot_fails_active_runs_and_the_queue_continues(
 def test_full_disk_evicts_active_runs_and_the_queue_continues(
     server: ObservedServer, finished: dict[str, int | None]
 ) -> None:
-    with runs(server, finished) as launched:
-        with server.cluster.full_disk():
-            until(lambda: all(pod_reasons(server, run_id) == ["Evicted"] for run_id in launched[:SLOTS]))
+    with runs(server, finished) as launched, server.cluster.full_disk():
+        until(lambda: all(pod_reasons(server, run_id) == ["Evicted"] for run_id in launched[:SLOTS]))
     assert reasons(server, launched) == ["Evicted", "Evicted", "Completed", "Completed"]
     assert "low on resource: ephemeral-storage" in server.launcher.status(launched[0])["message"]
 

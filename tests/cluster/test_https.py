@@ -252,6 +252,23 @@ def test_certificate_survives_a_restart_of_traefik(edge: Edge, release: Release,
     edge.wait_for_launcher()
 
 
+def test_certificate_that_expires_soon_is_renewed(edge: Edge, release: Release, client: httpx.Client) -> None:
+    """Traefik renews 30 days before the end, or 120 if certificates are said to last a year. These last 90 days."""
+    before = edge.certificate()["serialNumber"]
+    with edge.client(release.headers) as during:
+        run_id = _launch(during, "briefly-silent")
+        viewer = RemoteViewer(edge, release, run_id)
+        viewer.start()
+        edge.configure([*edge.arguments, "--certificatesResolvers.letsencrypt.acme.certificatesDuration=8760"])
+        until(lambda: edge.wait_for_certificate()["serialNumber"] != before)
+        viewer.join(60)
+        assert viewer.ended
+    edge.wait_for_launcher()
+    run = client.get(f"/jobs/{run_id}/status").json()
+    recorded = {"text": client.get(f"/jobs/{run_id}/log").content, "receipt": run["log"]}
+    assert recorded["text"].endswith(b"before\nafter\n") and run["log"]["complete"]
+
+
 def test_custom_certificate_and_redirect_work_without_k8s_traefik_yaml(
     edge: Edge, release: Release, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A server for the scripts whose launcher, Redis and volume the tests reach, so that the checkers can check its runs."""
+"""A server for the scripts whose launcher, Redis and volume the tests can reach, so that its runs can be checked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from launching.launcher import LauncherClient
 from launching.policies import allow_tests
 from launching.scripts import Server
 
+PORTS = {"slipway-launcher": 8000, "slipway-redis": 6379}
+
 
 class ObservedServer(Server):
     """A server whose runs can be checked. Call `connect` after whatever may have moved its launcher."""
@@ -24,7 +26,7 @@ class ObservedServer(Server):
 
     def connect(self) -> None:
         """Find launcher, Redis and volume of the current namespace, and wait until Slipway is healthy."""
-        policies = (allow_tests(name, port, self.cluster.gateway) for name, port in self._services.items())
+        policies = (allow_tests(name, port, self.cluster.gateway) for name, port in PORTS.items())
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(policies))
         self.launcher.secret = self.secret
         self.launcher.connect(f"http://{self._address('slipway-launcher')}")
@@ -33,8 +35,6 @@ class ObservedServer(Server):
         self.launcher.environment["REDIS_URL"] = f"redis://:{password}@{self._address('slipway-redis')}:6379/5"
         volume = self.json("get", "persistentvolumeclaim", "slipway-data")["spec"]["volumeName"]
         self.data = Path(self.json("get", "persistentvolume", volume)["spec"]["local"]["path"])
-
-    _services = {"slipway-launcher": 8000, "slipway-redis": 6379}
 
     def _address(self, service: str) -> str:
         address: str = self.json("get", "service", service)["spec"]["clusterIP"]
