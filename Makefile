@@ -1,11 +1,11 @@
 # Every target installs its prerequisites; `make help` lists the targets.
+include k8s/versions.env
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SAMPLES := $(CURDIR)/pipeline-image/samples
-UV_VERSION := 0.13.9
 
 .PHONY: help
 help: ## List the targets

@@ -8,9 +8,9 @@
 #   --host NAME           the public host name; it must resolve to this server to get a certificate
 #   --images PREFIX       the images: PREFIX/runner and PREFIX/pipeline
 #   --image-tag TAG       their tag (default: latest, or the current one)
-#   --edge EDGE           `k3s`: k3s's own Traefik serves ports 80 and 443. `existing`: a Traefik on this server does already,
-#                         for example in Docker. Then k3s gets none, Slipway's route is written to
-#                         /etc/slipway/traefik/slipway.yaml, and of the firewall only what k3s's pods need is added
+#   --edge EDGE           `k3s`: k3s's own Traefik serves ports 80 and 443. `existing`: a Traefik on this server already
+#                         does, for example in Docker. k3s is then installed without one, Slipway's route is written to
+#                         /etc/slipway/traefik/slipway.yaml, and an active ufw only gets rules for k3s's pods
 #                         (default: k3s, or the current one)
 #   --deploy-key KEY      the public SSH key for deployments, on one line: "ssh-ed25519 AAAA… ci"
 #   --no-firewall         do not configure ufw, for example if the provider has a firewall
@@ -20,19 +20,15 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=versions.env
+. "$here/versions.env"
 
-helm_version=v3.21.3
-declare -A helm_checksums=( # from the release's helm-*.tar.gz.sha256sum
-  [amd64]=15e041a93a590dce8100f39385cd98c84a765c9e36aeeb9e2dc6ff9e4769e2e0
-  [arm64]=67f58155079ff9ffab98ba5c88daff0ed9b542f3a4732f5dd426dde7dd0f5244
-)
 pods=10.42.0.0/16 services=10.43.0.0/16 # the defaults of k3s
 min_memory_mb=1800 preset_memory_mb=6000 min_disk_mb=15000
 deploy_user=deploy
 root=${BOOTSTRAP_ROOT:-} # another root folder for files, for tests
 # The cluster is the one that this script installs, whatever else this account uses.
 export KUBECONFIG=$root/etc/rancher/k3s/k3s.yaml PATH=$root/usr/local/bin:$PATH
-umask 022
 edge_config=/etc/rancher/k3s/config.yaml.d/edge.yaml
 
 config='' host='' images='' edge='' key='' firewall=1 dry='' more=()
@@ -40,6 +36,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
     --no-firewall) firewall='' ;;
+    --no-verify) more+=("$1") ;;
     --dry-run) dry=1 ;;
     --config | --host | --images | --image-tag | --edge | --edge-network | --redis | --deploy-key | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
@@ -168,17 +165,20 @@ install_firewall() {
 }
 
 install_helm() {
-  local architecture work name
-  case $(uname -m) in x86_64) architecture=amd64 ;; *) architecture=arm64 ;; esac
-  [[ "$("$root/usr/local/bin/helm" version --template '{{.Version}}' 2>/dev/null || true)" != "$helm_version" ]] || return 0
+  local architecture checksum work name
+  case $(uname -m) in
+    x86_64) architecture=amd64 checksum=$HELM_SHA256_AMD64 ;;
+    *) architecture=arm64 checksum=$HELM_SHA256_ARM64 ;;
+  esac
+  [[ "$("$root/usr/local/bin/helm" version --template '{{.Version}}' 2>/dev/null || true)" != "$HELM_VERSION" ]] || return 0
   if [ -n "$dry" ]; then
-    printf '  install helm %s\n' "$helm_version"
+    printf '  install helm %s\n' "$HELM_VERSION"
     return
   fi
   work=$(mktemp -d)
-  name=helm-$helm_version-linux-$architecture.tar.gz
+  name=helm-$HELM_VERSION-linux-$architecture.tar.gz
   curl --fail --silent --show-error --location --proto '=https' --retry 3 --output "$work/$name" "https://get.helm.sh/$name"
-  sha256sum --check --status <<<"${helm_checksums[$architecture]}  $work/$name" ||
+  sha256sum --check --status <<<"$checksum  $work/$name" ||
     fail "https://get.helm.sh/$name has the wrong checksum: $(sha256sum <"$work/$name" | cut -c -64). It was not installed"
   tar --extract --gzip --file "$work/$name" --directory "$work" "linux-$architecture/helm"
   install -D -m 755 "$work/linux-$architecture/helm" "$root/usr/local/bin/helm"
@@ -243,7 +243,7 @@ say "installing k3s"
 configure_edge
 run "$here/k3s.sh"
 [ -z "$switched" ] || release_traefik
-say "installing helm $helm_version"
+say "installing helm $HELM_VERSION"
 install_helm
 # An existing release keeps its values, such as the image tag.
 if [ -n "$dry" ] || ! helm_ status "$release" >/dev/null 2>&1; then more=(--values "$preset" "${more[@]}"); fi

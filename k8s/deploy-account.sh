@@ -20,18 +20,21 @@ case ${1:-} in
 esac
 need kubectl
 end=$((SECONDS + 60))
-secret=(kubectl --namespace "$namespace-deploy" --request-timeout=60s get secret slipway-deploy)
+own=(kubectl --namespace "$namespace-deploy" --request-timeout=60s)
 
-[ -z "$renew" ] || kubectl --namespace "$namespace-deploy" delete secret slipway-deploy --ignore-not-found >/dev/null
-sed "s/@namespace@/$namespace/g" "$here/deploy-account.yaml" | kubectl apply --filename=- >/dev/null
-until token=$("${secret[@]}" -o jsonpath='{.data.token}') && [ -n "$token" ]; do
+# The account too: a token depends only on the account's uid and the Secret's name, so a new Secret has the same token.
+[ -z "$renew" ] || "${own[@]}" delete serviceaccount,secret slipway-deploy --ignore-not-found >/dev/null
+while :; do
+  sed "s/@namespace@/$namespace/g" "$here/deploy-account.yaml" | kubectl apply --filename=- >/dev/null
+  token=$("${own[@]}" get secret slipway-deploy --ignore-not-found -o jsonpath='{.data.token}')
+  [ -z "$token" ] || break # otherwise not created yet, or deleted together with the previous account
   [ "$SECONDS" -lt "$end" ] || fail "Kubernetes created no token for the service account slipway-deploy"
   sleep 0.5
 done
 # In earlier versions, the account and its token were in the namespace itself.
 kube delete secret,serviceaccount slipway-deploy --ignore-not-found >/dev/null
 server=$(kubectl config view --minify -o jsonpath='{.clusters[0].cluster.server}')
-authority=$("${secret[@]}" -o jsonpath='{.data.ca\.crt}')
+authority=$("${own[@]}" get secret slipway-deploy -o jsonpath='{.data.ca\.crt}')
 cat <<KUBECONFIG
 apiVersion: v1
 kind: Config

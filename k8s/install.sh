@@ -6,10 +6,10 @@
 #   --config FOLDER     .env, master-cv.md and, optionally, credentials/ and registry.json, see k8s/config.py;
 #                       without it, Secrets stay unchanged
 #   --host NAME         make it accessible at https://NAME through Traefik, with a Let's Encrypt certificate
-#   --edge EDGE         the Traefik that does this: `k3s`, or `existing`, which serves ports 80 and 443 already, for example
-#                       in Docker; its configuration is written to /etc/slipway/traefik/slipway.yaml
+#   --edge EDGE         which Traefik: `k3s`, or `existing` for one that already serves ports 80 and 443, for example in
+#                       Docker; Slipway's route is then written to /etc/slipway/traefik/slipway.yaml
 #   --edge-network NET  the existing Traefik's Docker network, by name or as CIDR, or `host` (default: n8n-prod_default)
-#   --redis REDIS       `own`, installed with the chart, or `external`: the one at REDIS_URL in .env, checked from a pod
+#   --redis REDIS       `own`, which the chart installs, or `external`: the one at REDIS_URL in .env, checked from a pod
 #   --images PREFIX     the images PREFIX/runner and PREFIX/pipeline, for example ghcr.io/OWNER/REPOSITORY
 #   --image-tag TAG     their tag: a commit's SHA, as pushed by the workflow, or latest
 #   --values FILE       chart values, for example charts/slipway/values-4gb.yaml; can be repeated
@@ -27,10 +27,6 @@ config='' host='' edge='' edge_network='' redis='' images='' tag='' timeout=300 
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage && exit ;;
-    --no-verify)
-      verify=''
-      shift
-      ;;
     --config | --host | --edge | --edge-network | --redis | --images | --image-tag | --values | --set | --timeout)
       [ -n "${2:-}" ] || wrong "$1 needs a value"
       case $1 in
@@ -49,6 +45,10 @@ while [ $# -gt 0 ]; do
         --timeout) timeout=$2 ;;
       esac
       shift 2
+      ;;
+    --no-verify)
+      verify=''
+      shift
       ;;
     *) wrong "$1 is unknown" ;;
   esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs or upgrades k3s to a pinned version, writes its settings, and waits until its node is ready. Binary and installer are
-# verified with the checksums below. Safe to run again: k3s restarts only if its version or its settings changed, and pods
+# Installs or upgrades k3s to the version in versions.env, writes its settings, and waits until its node is ready. Binary and installer are
+# verified with the checksums next to it. Safe to run again: k3s restarts only if its version or its settings changed, and pods
 # keep running meanwhile. Needs root.
 #
 #   k3s.sh [--version vX.Y.Z+k3sN --sha256 CHECKSUM]     another version, with its binary's checksum from
@@ -8,14 +8,14 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# k3s is configured by files alone. The installer would save these variables for the service, and save others the next time.
+for name in $(compgen -e); do
+  case $name in K3S_* | INSTALL_K3S_* | CONTAINERD_* | KINE_*) unset "$name" ;; esac
+done
+# shellcheck source-path=SCRIPTDIR source=versions.env
+. "$here/versions.env"
 
-version=v1.36.4+k3s1
-declare -A checksums=( # from the release's sha256sum-*.txt
-  [k3s]=835873f37245fc615f547a2fe2af9402a347875f13fa64a1f136de644955ea3f
-  [k3s-arm64]=c920706346d5ad4e5cd3c7bf1bb09ce71ebe07fec829e513e40f1caf98aed8bb
-)
-installer_version=v1.36.4+k3s1
-installer_checksum=46177d4c99440b4c0311b67233823a8e8a2fc09693f6c89af1a7161e152fbfad # from install.sh.sha256sum next to it
+version=$K3S_VERSION
 root=${BOOTSTRAP_ROOT:-} # another root folder for files, for tests
 binary=$root/usr/local/bin/k3s
 settings=$root/etc/rancher/k3s/config.yaml.d/slipway.yaml
@@ -23,11 +23,10 @@ service=$root/etc/systemd/system/k3s.service
 start_seconds=300
 
 case $(uname -m) in
-  x86_64) asset=k3s ;;
-  aarch64) asset=k3s-arm64 ;;
+  x86_64) asset=k3s checksum=$K3S_SHA256_AMD64 ;;
+  aarch64) asset=k3s-arm64 checksum=$K3S_SHA256_ARM64 ;;
   *) fail "k3s is not published for $(uname -m)" ;;
 esac
-checksum=${checksums[$asset]}
 case ${1:-} in
   "") ;;
   -h | --help) usage && exit ;;
@@ -41,11 +40,6 @@ esac
 [ "$(id -u)" = 0 ] || fail "k3s needs root"
 need curl sha256sum install
 
-# k3s is configured by files alone. The installer would save these variables for the service, and save others the next time.
-for name in $(compgen -e); do
-  case $name in K3S_* | INSTALL_K3S_* | CONTAINERD_* | KINE_*) unset "$name" ;; esac
-done
-umask 022 # some servers have a stricter one, and then only root could run kubectl
 # The installer rewrites the service. Options that someone else gave it would be lost, down to its database.
 if grep -Eqs "^[[:space:]]+'" "$service" || grep -Eqs '^(K3S|CONTAINERD|KINE)_' "$service.env"; then
   fail "this k3s was installed with its own options; move them from $service and $service.env to /etc/rancher/k3s/config.yaml first"
@@ -57,7 +51,7 @@ fetch() { # URL FILE CHECKSUM
   curl --fail --silent --show-error --location --proto '=https' --retry 3 --output "$2" "$1" || fail "could not download $1"
   sha256sum --check --status <<<"$3  $2" || fail "$1 has the wrong checksum: $(sha256sum <"$2" | cut -c -64), not $3. Nothing was changed"
 }
-replace() { # SOURCE TARGET MODE: a running k3s keeps using the old file
+replace() { # SOURCE TARGET MODE, whatever the umask: a running k3s keeps using the old file
   install -D -m "$3" "$1" "$2.new"
   mv "$2.new" "$2"
 }
@@ -70,8 +64,11 @@ if [ -n "$installed" ] && [ "$installed" != "$version" ]; then
     say "k3s $installed is newer than $version, so it stays"
     version=$installed checksum=$(sha256sum <"$binary" | cut -c -64)
   fi
-  [ $(($(minor "$version") - $(minor "$installed"))) -le 1 ] ||
-    fail "k3s $installed cannot be upgraded to $version in one step; first upgrade to v1.$(($(minor "$installed") + 1)): k3s.sh --version v1.$(($(minor "$installed") + 1)).…"
+  case $(($(minor "$version") - $(minor "$installed"))) in
+    0 | 1) ;;
+    -*) fail "k3s $installed cannot be downgraded to $version; restore the copy of /var/lib/rancher/k3s/server from before the upgrade" ;;
+    *) fail "k3s $installed cannot be upgraded to $version in one step; first upgrade to v1.$(($(minor "$installed") + 1)) with --version" ;;
+  esac
 fi
 
 # Everything is checked and downloaded before anything changes.
@@ -80,7 +77,7 @@ if ! sha256sum --check --status <<<"$checksum  $binary" 2>/dev/null; then
   say "downloading k3s $version"
   fetch "https://github.com/k3s-io/k3s/releases/download/${version/+/%2B}/$asset" "$work/k3s" "$checksum"
 fi
-fetch "https://raw.githubusercontent.com/k3s-io/k3s/${installer_version/+/%2B}/install.sh" "$work/install.sh" "$installer_checksum"
+fetch "https://raw.githubusercontent.com/k3s-io/k3s/${K3S_VERSION/+/%2B}/install.sh" "$work/install.sh" "$K3S_INSTALLER_SHA256"
 [ ! -e "$work/k3s" ] || replace "$work/k3s" "$binary" 755
 cmp --quiet "$work/settings" "$settings" || replace "$work/settings" "$settings" 644
 # Earlier versions of this script wrote config.yaml itself.

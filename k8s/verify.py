@@ -33,7 +33,7 @@ def main() -> int:
     os.environ["KUBE_NAMESPACE"] = os.environ.get("NAMESPACE") or "slipway"
     findings = examine_installation(options.host)
     for text in (line for each in findings for line in each.lines()):
-        print(f"  {text}")
+        print(f"  {text}", flush=True)  # before the warning
     failed = [each for each in findings if each.state == "fail"]
     exposed = [each for each in failed if isolation_fails(each)]
     if exposed:

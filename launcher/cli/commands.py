@@ -16,6 +16,7 @@ from launcher.cli.options import (
     Follow,
     Key,
     NewestOf,
+    OfCluster,
     Params,
     PipelineName,
     PlainUsage,
@@ -371,17 +372,7 @@ def _switch(name: str, sentence: str, as_json: bool) -> None:
 
 
 @cli.command()
-def doctor(
-    cluster: Annotated[
-        bool,
-        typer.Option(
-            "--cluster",
-            help="Also start pods that try what a run can reach and which images can be pulled, and check DNS records, "
-            "certificate, and clocks. Uses kubectl.",
-        ),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
+def doctor(cluster: OfCluster = False, as_json: AsJson = False) -> None:
     """Check everything between this machine and the cluster, and suggest fixes."""
     from launcher.cli import output
     from launcher.cli.doctor import examine

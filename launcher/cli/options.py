@@ -11,6 +11,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RUN = typer.Argument(metavar="RUN", help="Run id, or the beginning of one.")
 Reference = Annotated[str | None, RUN]
 NewestOf = Annotated[str | None, typer.Option("--job-id", help="Use the newest run of this work item instead of RUN.")]
+OfCluster = Annotated[
+    bool,
+    typer.Option(
+        "--cluster",
+        help="Also start pods that try what a run can reach and which images can be pulled, and check DNS records, "
+        "certificate, and clocks. Uses kubectl.",
+    ),
+]
 Profile = Annotated[str | None, typer.Option(help="Profile for the pipeline.")]
 PipelineName = Annotated[str | None, typer.Option(help="Pipeline to run. Defaults to: default.")]
 Params = Annotated[

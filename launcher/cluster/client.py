@@ -1,7 +1,7 @@
 """The Kubernetes client for one namespace, in plain dictionaries. The only module that imports kubernetes.
 
 `kubernetes.aio`'s ApiClient does authentication and transport. Its typed APIs and models are not imported, because they
-use 187 MiB per process. Paths: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.34/
+use 187 MiB per process. Paths: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Probe:
                 return {**found, "state": "unresolved", "open_until": None}
             refusals = 0 if opened else refusals + 1
             if opened:
-                open_until = self._elapsed
+                open_until = round(self._elapsed, 2)
             if refusals >= _REFUSALS and self._network_tried.is_set():
                 return {**found, "state": "closed", "open_until": open_until}
             if opened and self._elapsed >= self._plan["seconds"]:
@@ -93,7 +93,7 @@ class Probe:
 
     @property
     def _elapsed(self) -> float:
-        return round(time.monotonic() - self._started, 2)
+        return time.monotonic() - self._started
 
 
 def _retry(seconds: float, attempt: Callable[[], bool]) -> bool:

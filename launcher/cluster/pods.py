@@ -25,6 +25,7 @@ _CANNOT_START = {"StartError", "ContainerCannotRun", "RunContainerError"}
 _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
 _LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # reported by containerd and the kubelet after a reboot
+_NODE_PRESSURE = ("node was low on resource", "node had condition")  # `pkg/kubelet/eviction/helpers.go`
 _PASSING_TAINTS = ("disk-pressure", "memory-pressure", "pid-pressure", "not-ready", "unreachable")
 _EPOCH_YEAR = 1970  # the year of a zero timestamp, which means never
 
@@ -115,6 +116,15 @@ def waiting_state(pod: Manifest) -> WaitingState | None:
     if cause in _STARTING:
         return WaitingState(reason=Reason.CANNOT_START, message=CREATING, slow=True)
     return WaitingState(reason=Reason.CANNOT_START, message=f"The container cannot be created: {cause}: {message}")
+
+
+def evicted_at(pod: Manifest) -> datetime | None:
+    """Return when a node that lacked disk space or memory evicted or rejected the pod; None if none did."""
+    status = pod.get("status") or {}
+    if status.get("reason") != "Evicted" or not any(words in status.get("message", "") for words in _NODE_PRESSURE):
+        return None
+    times = (_moment(pod["metadata"]["creationTimestamp"]), _moment(_disruption(pod).get("lastTransitionTime")))
+    return max(filter(None, times), default=None)
 
 
 def _why_no_node(pod: Manifest) -> str:

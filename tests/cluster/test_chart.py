@@ -194,19 +194,15 @@ def test_redis_password_is_generated_kept_and_seen_by_nobody_else(release: Relea
     assert pods and "redis" not in json.dumps(pods).lower()
 
 
-def test_deleted_redis_password_is_replaced_by_the_next_upgrade(release: Release) -> None:
+def test_upgrade_leaves_the_queue_paused_and_replaces_a_deleted_redis_password(release: Release) -> None:
+    release.client.post("/queue/pause").raise_for_status()
     password = redis_password(release)
     release.kubectl("delete", "secret", "slipway-redis")
-    release.upgrade()
-    assert redis_password(release) != password
-    until(lambda: release.client.get("/health").json()["redis"] == "ok", 30)
-
-
-def test_upgrade_leaves_the_queue_paused(release: Release) -> None:
-    release.client.post("/queue/pause").raise_for_status()
     try:
         release.upgrade(launcher={"rateLimitPerMinute": 500_000})
         assert release.client.get("/health").json()["paused"]
+        assert redis_password(release) != password
+        until(lambda: release.client.get("/health").json()["redis"] == "ok", 30)
     finally:
         release.client.post("/queue/resume").raise_for_status()
 

@@ -19,6 +19,7 @@ import pytest
 
 from cluster import cluster as cluster_module
 from cluster.cluster import LAUNCHER_IMAGE, PIPELINE_IMAGE, STATE, TESTS_IMAGE, Cluster, ClusterError, wait_until
+from versions import VERSIONS
 
 pytestmark = pytest.mark.disruptive
 HERE = cluster_module.HERE
@@ -37,6 +38,17 @@ class Hello(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"hello")
 HTTPServer(("", 8000), Hello).serve_forever()
+"""
+UNTIL_BLOCKED = """
+import socket, time
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    try:
+        socket.create_connection(("10.43.0.1", 443), timeout=2).close()
+    except OSError:
+        print("blocked")
+        break
+    time.sleep(0.1)
 """
 RESTRICTED = {
     "runAsNonRoot": True,
@@ -104,6 +116,15 @@ def kubelet_setting(cluster: Cluster, name: str) -> Any:
 def require_own_cluster(cluster: Cluster) -> None:
     if not cluster.can_control:
         pytest.skip("KUBECONFIG names an external cluster, which the tests do not control.")
+
+
+def test_kubernetes_has_the_pinned_version(cluster: Cluster) -> None:
+    if not cluster.can_control and cluster.kubeconfig != Path("/etc/rancher/k3s/k3s.yaml"):
+        pytest.skip("KUBECONFIG names an external cluster, which has a version of its own.")
+    pinned = VERSIONS["KUBERNETES_VERSION" if cluster.can_control else "K3S_VERSION"]
+    [node] = cluster.json("get", "nodes")["items"]
+    assert cluster.json("version")["serverVersion"]["gitVersion"] == pinned
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == pinned
 
 
 def test_pod_resolves_a_service_by_name(cluster: Cluster, namespace: str) -> None:
@@ -217,6 +238,20 @@ def test_crashed_component_is_restarted(cluster: Cluster) -> None:
     cluster.kill("scheduler")
     assert not cluster.running("scheduler")
     wait_until(lambda: cluster.running("scheduler"), 20, "the scheduler to restart")
+
+
+def test_restarted_controller_enforces_network_policies(cluster: Cluster, namespace: str) -> None:
+    require_own_cluster(cluster)
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "nothing", "namespace": namespace},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"]},
+    }
+    cluster.kill("netpol")
+    cluster.apply(policy)
+    cluster.start("netpol")
+    assert run(cluster, pod(namespace, UNTIL_BLOCKED)).strip() == "blocked"
 
 
 def test_stopping_an_unknown_component_is_an_error(cluster: Cluster) -> None:

@@ -71,10 +71,13 @@ def verified(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Findi
     return {each.check: each for each in found}
 
 
-def test_verification_checks_images_dns_and_clock_and_leaves_nothing_behind(
+def test_verification_shows_what_runs_can_reach_and_pull_and_leaves_nothing_behind(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = verified(server, monkeypatch)
+    isolated = "ok" if server.cluster.enforces_policies else "fail"
+    services = {f"run to {name}" for name in ("Redis", "launcher", "Kubernetes API", "node")}
+    assert {found[name].state for name in (*services, "network policies")} == {isolated}, found
     assert {found[name].state for name in ("run to DNS", "API server's clock")} == {"ok"}
     images = {name: each for name, each in found.items() if name.startswith("image of")}
     assert "image of launcher" in images and any("pipeline held" in name for name in images)
@@ -85,11 +88,14 @@ def test_verification_checks_images_dns_and_clock_and_leaves_nothing_behind(
 
 
 def test_verification_warns_if_runs_can_reach_everything(server: Server) -> None:
+    policies = server.json("get", "networkpolicies")
+    for each in policies["items"]:
+        del each["metadata"]["resourceVersion"], each["metadata"]["uid"]
     server.kubectl("delete", "networkpolicies", "--all")
     try:
         output = server.run("verify.py")  # a warning, no failure
     finally:
-        server.install()
+        server.kubectl("create", "--filename=-", input=json.dumps(policies))
     assert "fail  network policies: not installed" in output and "WARNING: runs are not isolated" in output
     for name in ("Redis", "launcher", "Kubernetes API", "node"):
         assert f"fail  run to {name}: open: " in output
@@ -145,11 +151,11 @@ type: kubernetes.io/service-account-token
 """
 
 
-@pytest.fixture
-def deploy_kubeconfig(server: Server, tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def deploy_kubeconfig(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The kubeconfig of `slipway-deploy`, on a server where the account was in the namespace itself before."""
     server.kubectl("apply", "--filename=-", input=FORMER_DEPLOY_ACCOUNT)
-    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig = tmp_path_factory.mktemp("deploy") / "kubeconfig"
     try:
         kubeconfig.write_text(server.run("deploy-account.sh"))
         yield kubeconfig
@@ -157,6 +163,17 @@ def deploy_kubeconfig(server: Server, tmp_path: Path) -> Iterator[Path]:
         own = f"slipway-deploy-{server.namespace}"
         server.cluster.kubectl("delete", "clusterrole,clusterrolebinding", own, "--ignore-not-found")
         server.cluster.kubectl("delete", "namespace", f"{server.namespace}-deploy", "--wait=false")
+
+
+def test_deploy_token_is_not_in_the_namespace_and_can_be_renewed(server: Server, deploy_kubeconfig: Path) -> None:
+    names = {each["metadata"]["name"] for each in server.json("get", "secrets,serviceaccounts")["items"]}
+    assert "slipway-deploy" not in names
+    before = deploy_kubeconfig.with_name("before")
+    before.write_text(deploy_kubeconfig.read_text())
+    assert server.run("deploy-account.sh") == before.read_text()
+    deploy_kubeconfig.write_text(server.run("deploy-account.sh", "--renew"))
+    until(lambda: "Unauthorized" in refusal(server, before, "get", "pods"))
+    assert refusal(server, deploy_kubeconfig, "get", "pods") == ""
 
 
 def test_deploy_account_can_upgrade_and_roll_back_only_in_its_namespace(
@@ -176,16 +193,6 @@ def test_deploy_account_can_upgrade_and_roll_back_only_in_its_namespace(
             assert "Forbidden" in refusal(server, deploy_kubeconfig, *refused), refused
     finally:
         server.kubeconfig = administrator
-
-
-def test_deploy_token_is_not_in_the_namespace_and_can_be_renewed(server: Server, deploy_kubeconfig: Path) -> None:
-    names = {each["metadata"]["name"] for each in server.json("get", "secrets,serviceaccounts")["items"]}
-    assert "slipway-deploy" not in names
-    assert server.run("deploy-account.sh") == deploy_kubeconfig.read_text()
-    newer = deploy_kubeconfig.with_name("newer")
-    newer.write_text(server.run("deploy-account.sh", "--renew"))
-    until(lambda: "Unauthorized" in refusal(server, deploy_kubeconfig, "get", "pods"))
-    assert refusal(server, newer, "get", "pods") == ""
 
 
 def refusal(server: Server, kubeconfig: Path, *command: str) -> str:

@@ -33,7 +33,7 @@ from launching.service_process import ROOT
 
 START_SECONDS = 90.0
 ENFORCED_SECONDS = 30.0
-OPEN_SECONDS = 20.0  # on a busy machine; SECURITY.md says how long it takes on an idle one
+OPEN_SECONDS = 20.0  # on a busy machine; SECURITY.md says how long it takes otherwise
 NODE_PORT = 30080
 BEYOND = ("internet", "metadata", "private")
 PROGRAM = Path(network_peer.__file__)
@@ -203,12 +203,6 @@ def expect(network: Network, table: dict[str, set[str]]) -> None:
 
 def test_real_packets_reach_exactly_what_the_table_allows(network: Network) -> None:
     expect(network, REACHED_BY)
-
-
-def test_policies_hold_while_their_controller_restarts(network: Network) -> None:
-    network.cluster.kill("netpol")
-    assert not any((found := differences(network, REACHED_BY)).values()), found
-    network.cluster.start("netpol")
 
 
 def test_node_can_access_its_own_pods(network: Network) -> None:

@@ -214,7 +214,7 @@ def helm(version: str, _: str, *args: str) -> int:
         case "status", *_:
             return 0 if read("server").get("release") else 1
         case "upgrade", *more if "--dry-run=server" in more:
-            print("image: ghcr.io/me/slipway/runner:latest")
+            print("image: ghcr.io/me/slipway/runner:latest\n  name: slipway-redis")
         case "upgrade", *_:
             write({**read("server"), "release": True})
         case "history", *_:

@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-INSTALL = Path(__file__).resolve().parents[2] / "k8s/install.sh"
+SCRIPTS = Path(__file__).resolve().parents[2] / "k8s"
 RENDERED = "image: localhost/slipway:test\\n  name: slipway-redis"
 
 
@@ -16,7 +17,7 @@ class Fakes:
     """The programs that install.sh calls, in a cluster where everything works."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.calls = folder, folder / "calls"
+        self.folder, self.calls, self.applied = folder, folder / "calls", folder / "applied"
         self._programs = folder / "bin"
         self._programs.mkdir()
         self.kubectl("restricted")
@@ -32,7 +33,7 @@ class Fakes:
     def kubectl(self, answer: str, **answers: str) -> None:
         """Set what kubectl prints: always `answer`, except if it is called with a word of `answers`."""
         cases = "".join(f'*{word}*) echo "{text}" ;; ' for word, text in answers.items())
-        read = 'case "$*" in *--filename=-*) cat >/dev/null ;; esac'
+        read = f'case "$*" in *--filename=-*) cat >{self.applied} ;; esac'
         self.program("kubectl", f'{read}\ncase "$*" in {cases} *) echo "{answer}" ;; esac')
 
     def release(self, values: str) -> None:
@@ -41,18 +42,23 @@ class Fakes:
         get = f"""*" get values "*) echo '{values}' ;;"""
         self.program("helm", f'case "$*" in {history} {get} *" upgrade "*) printf "{RENDERED}\\n" ;; esac')
 
-    def install(self, *args: str) -> tuple[int, str, str]:
-        """Run install.sh; return its exit code, its output, and the arguments of the upgrade."""
+    def run(self, script: str, *args: str) -> tuple[int, str]:
+        """Run a script; return its exit code and its output."""
         environment = {
             **os.environ,
             "PATH": f"{self._programs}:{os.environ['PATH']}",
             "KUBECONFIG": "/dev/null",
             "EDGE_FILE": str(self.folder / "traefik/slipway.yaml"),
         }
-        done = subprocess.run([INSTALL, *args], capture_output=True, text=True, env=environment, timeout=60)
+        done = subprocess.run([SCRIPTS / script, *args], capture_output=True, text=True, env=environment, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    def install(self, *args: str) -> tuple[int, str, str]:
+        """Run install.sh; return its exit code, its output, and the arguments of the upgrade."""
+        code, output = self.run("install.sh", "--no-verify", *args)
         calls = self.calls.read_text() if self.calls.exists() else ""
         upgrades = [line for line in calls.splitlines() if " upgrade " in line and "--dry-run" not in line]
-        return done.returncode, done.stdout + done.stderr, "".join(upgrades)
+        return code, output, "".join(upgrades)
 
 
 @pytest.fixture
@@ -139,6 +145,32 @@ def test_redis_that_pods_cannot_use_stops_the_install(fakes: Fakes) -> None:
     code, output, upgrade = fakes.install("--redis", "external")
     assert (code, upgrade) == (1, ""), output
     assert "Nothing was changed" in output
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('REDIS_URL: "redis://172.18.0.1:6379/5"', {"value": "redis://172.18.0.1:6379/5"}),
+        (
+            "valueFrom: {secretKeyRef: {name: slipway-env, key: REDIS_URL, optional: false}}",
+            {"valueFrom": {"secretKeyRef": {"name": "slipway-env", "key": "REDIS_URL"}}},
+        ),
+    ],
+)
+def test_redis_is_checked_with_the_url_and_image_of_the_launcher(
+    line: str, expected: dict[str, object], fakes: Fakes
+) -> None:
+    fakes.kubectl("Redis responds", phase="Succeeded")
+    rendered = fakes.folder / "rendered"
+    rendered.write_text(f'  image: "localhost/slipway:test"\n  {line}\n')
+    assert fakes.run("check-redis.sh", str(rendered), "ghcr") == (0, "check-redis: Redis responds\n")
+    policy, pod = yaml.safe_load_all(fakes.applied.read_text())
+    [container] = pod["spec"]["containers"]
+    assert container["image"] == "localhost/slipway:test"
+    assert container["env"] == [{"name": "REDIS_URL", **expected}]
+    assert container["args"] == [(SCRIPTS / "redis_probe.py").read_text()]
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "ghcr"}]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
 @pytest.mark.parametrize("args", [["--edge", "docker"], ["--redis", "n8n"], ["--edge"]])

@@ -98,6 +98,11 @@ class Cluster:
         self._require_own()
         return int(_answer({"do": "status"})["holders"])
 
+    @property
+    def enforces_policies(self) -> bool:
+        """Whether it enforces network policies, as k3s does: our own does if it runs k3s's controller."""
+        return not self.can_control or "netpol" in _answer({"do": "status"})["components"]
+
     # --- using it ----------------------------------------------------------------------------------------------------
     @cached_property
     def gateway(self) -> str:

@@ -140,14 +140,21 @@ class Docker:
         if pid:
             self.node("kill", pid)
         self._daemon.wait(COMMAND_SECONDS)
-        for table in ("filter", "nat", "raw"):  # Docker leaves its chains
-            rules = self.node("iptables-save", "-t", table).splitlines()
-            for rule in rules:
-                if rule.startswith("-A") and "DOCKER" in rule:
-                    self.node("iptables", "-w", "-t", table, "-D", *rule.split()[1:])
-            for rule in rules:
-                if rule.startswith(":DOCKER"):
-                    self.node("iptables", "-w", "-t", table, "-X", rule.split()[0][1:])
+        wait_until(self._without_rules, COMMAND_SECONDS, "the removal of Docker's firewall rules")
+
+    def _without_rules(self) -> bool:
+        """Remove the chains that Docker leaves; return whether there are none."""
+        left = 0
+        for table in ("filter", "nat", "raw"):
+            rules = [each for each in self.node("iptables-save", "-t", table).splitlines() if "DOCKER" in each]
+            left += len(rules)
+            jumps = [["-D", *rule.split()[1:]] for rule in rules if rule.startswith("-A")]
+            chains = [["-X", rule.split()[0][1:]] for rule in rules if rule.startswith(":")]
+            for change in (*jumps, *chains):  # what fails, because something else changes the table, is tried again
+                subprocess.run(
+                    [*self._inside, "iptables", "-w", "-t", table, *change], capture_output=True, check=False
+                )
+        return left == 0
 
     def _run(self, name: str, options: Sequence[str], *command: str) -> None:
         where = ["--detach", f"--name={name}", f"--network={NETWORK}", "--volume=/usr:/usr:ro"]

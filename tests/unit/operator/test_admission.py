@@ -56,6 +56,7 @@ class Harness:
             waiting=lambda: [run for run in self.waiting if self.phase(run.run_id) == "queued"],
             prepare=self.prepare,
             clock=lambda: self.seconds,
+            now=lambda: AT + timedelta(seconds=self.seconds),
         )
         self.seconds = 0.0
 
@@ -79,7 +80,7 @@ class Harness:
         if pod:
             self.observe_pod(name, pod)
 
-    def observe_pod(self, name: str, phase: str) -> None:
+    def observe_pod(self, name: str, phase: str, **status: str) -> None:
         job = self.cluster.objects["Job", name]
         metadata = {
             "name": f"{name}-x7k2p",
@@ -92,7 +93,7 @@ class Harness:
                 {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True},
             ],
         }
-        pod = {"metadata": metadata, "spec": {"containers": [{"name": "pipeline"}]}, "status": {"phase": phase}}
+        pod = {"metadata": metadata, "spec": {"containers": [{"name": "pipeline"}]}, "status": {"phase": phase, **status}}
         self.cache.observe_pod(self.cluster.put("Pod", pod))
 
     def switch(self, paused: str) -> Manifest:
