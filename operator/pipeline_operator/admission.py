@@ -21,8 +21,8 @@ from pipeline_operator.cluster_cache import ClusterCache
 
 _TICK_SECONDS = 5.0
 _EVICTION_SECONDS = 20.0
-"""How long nothing is released after a node evicted a run. For up to ten seconds, the kubelet rejects new pods, which ends
-their runs, before its taint makes the scheduler hold them back."""
+"""How long nothing is released after a node evicted a run. For up to ten seconds, the kubelet rejects new pods, which
+ends their runs, before its taint makes the scheduler hold them back."""
 _RETRY_SECONDS = 0.5
 _BACKOFF_MAX_SECONDS = 30.0
 log = logging.getLogger(__name__)

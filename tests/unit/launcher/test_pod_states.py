@@ -9,7 +9,7 @@ import pytest
 from launcher.cluster import pods
 from launcher.cluster.pods import CREATING, NO_NODE, WAITING_FOR_NODE
 from launcher.domain.reasons import Reason
-from launching.pod_builders import FULL, IMAGE, Pod, pod, running, scheduling, terminated, waiting
+from launching.pod_builders import FULL, IMAGE, Pod, disruption, pod, running, scheduling, terminated, waiting
 
 NO_SECRET = 'secret "keys" not found'
 PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
@@ -111,6 +111,17 @@ def test_a_pod_that_waits_for_the_node_to_recover_may_wait_longer(taint: str) ->
     assert found is not None
     assert (found.reason, found.slow) == (Reason.UNSCHEDULABLE, True)
     assert message in found.message
+
+
+def test_an_eviction_counts_from_its_condition() -> None:
+    low = {"reason": "Evicted", "message": "The node was low on resource: memory. "}
+    evicted = pod("Failed", **low, **disruption("TerminationByKubelet"))
+    evicted["status"]["conditions"][-1]["lastTransitionTime"] = "2026-11-24T08:03:00Z"
+    assert pods.evicted_at(evicted) == datetime(2026, 11, 24, 8, 3, tzinfo=UTC)
+    assert pods.evicted_at(pod("Failed", **low)) == datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+    assert (
+        pods.evicted_at(pod("Failed", reason="Evicted", message="Usage of EmptyDir volume exceeds the limit")) is None
+    )
 
 
 def test_a_pod_reports_when_its_container_started() -> None:

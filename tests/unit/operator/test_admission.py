@@ -93,7 +93,11 @@ class Harness:
                 {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True},
             ],
         }
-        pod = {"metadata": metadata, "spec": {"containers": [{"name": "pipeline"}]}, "status": {"phase": phase, **status}}
+        pod = {
+            "metadata": metadata,
+            "spec": {"containers": [{"name": "pipeline"}]},
+            "status": {"phase": phase, **status},
+        }
         self.cache.observe_pod(self.cluster.put("Pod", pod))
 
     def switch(self, paused: str) -> Manifest:
@@ -133,6 +137,32 @@ def test_a_slot_is_free_as_soon_as_its_pod_has_terminated() -> None:
     harness.released_before("a", "Running")
     assert harness.admit() == []
     harness.observe_pod("a", "Succeeded")
+    assert harness.admit() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 5Gi, available: 1Gi. ",
+        "Pod was rejected: The node had condition: [DiskPressure]. ",
+    ],
+)
+def test_nothing_is_released_until_a_node_that_evicted_a_run_is_known_to_be_full(message: str) -> None:
+    harness = Harness([a_run("b")], limit=2)
+    harness.released_before("a", "Running")
+    harness.observe_pod("a", "Failed", reason="Evicted", message=message)
+    assert harness.admit() == []
+    harness.seconds = 19
+    assert harness.admit() == []
+    harness.seconds = 20
+    assert harness.admit() == ["b"]
+
+
+def test_a_run_that_was_evicted_for_its_own_disk_usage_delays_no_other() -> None:
+    harness = Harness([a_run("b")], limit=1)
+    harness.released_before("a", "Running")
+    message = "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. "
+    harness.observe_pod("a", "Failed", reason="Evicted", message=message)
     assert harness.admit() == ["b"]
 
 
