@@ -165,7 +165,8 @@ def test_backup_is_restored_into_another_namespace(
     run = launcher.wait(active, seconds=60)
     assert (run["status"], run["reason"]) == ("failed", "Deleted"), run
     assert {run_id: launcher.log(run_id) for run_id in finished} == logs
-    assert launcher.wait(quick := launcher.run("next", pipeline="quick")["run_id"], 60)["status"] == "completed"
+    quick = launcher.run("next", pipeline="quick")["run_id"]
+    assert launcher.wait(quick, seconds=60)["status"] == "completed"
     until(partial(recorded, server, quick))
     findings = check_log(server, quick, LINES["quick"])
     for run_id in (active, *finished):  # viewers read the log of a finished run from the archive
