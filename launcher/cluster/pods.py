@@ -26,6 +26,8 @@ _NODE_GONE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _NODE_DOWN = {"NodeLost", "NodeShutdown", "Shutdown", "Terminated"}
 _LOST = {("Unknown", 255), ("ContainerStatusUnknown", 137)}  # reported by containerd and the kubelet after a reboot
 _DROPPED_METADATA = {"managedFields", "ownerReferences", "annotations"}
+_NODE_PRESSURE = ("node was low on resource", "node had condition")  # `pkg/kubelet/eviction/helpers.go`
+_PASSING_TAINTS = ("disk-pressure", "memory-pressure", "pid-pressure", "not-ready", "unreachable")
 _EPOCH_YEAR = 1970  # the year of a zero timestamp, which means never
 
 
@@ -36,7 +38,7 @@ class WaitingState:
     reason: Reason
     message: str
     slow: bool = False
-    """Whether nothing is wrong but the start can take long, for example because the image is large."""
+    """Whether nothing is wrong with the run but the start can take long: a large image, or a node with a full disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,9 @@ def waiting_state(pod: Manifest) -> WaitingState | None:
     if state.get("running") or state.get("terminated") or terminated(pod):
         return None
     if not scheduled(pod):
-        return WaitingState(reason=Reason.UNSCHEDULABLE, message=_why_no_node(pod))
+        message = _why_no_node(pod)
+        passing = any(f"node.kubernetes.io/{taint}" in message for taint in _PASSING_TAINTS)
+        return WaitingState(reason=Reason.UNSCHEDULABLE, message=message, slow=passing)
     waiting = state.get("waiting") or {}
     cause, message = waiting.get("reason", ""), waiting.get("message", "")
     image = pod["spec"]["containers"][0]["image"]
@@ -129,6 +133,15 @@ def waiting_state(pod: Manifest) -> WaitingState | None:
     if cause in _STARTING:
         return WaitingState(reason=Reason.CANNOT_START, message=CREATING, slow=True)
     return WaitingState(reason=Reason.CANNOT_START, message=f"The container cannot be created: {cause}: {message}")
+
+
+def evicted_at(pod: Manifest) -> datetime | None:
+    """Return when a node that lacked disk space or memory evicted or rejected the pod; None if none did."""
+    status = pod.get("status") or {}
+    if status.get("reason") != "Evicted" or not any(words in status.get("message", "") for words in _NODE_PRESSURE):
+        return None
+    times = (_moment(pod["metadata"]["creationTimestamp"]), _moment(_disruption(pod).get("lastTransitionTime")))
+    return max(filter(None, times), default=None)
 
 
 def _why_no_node(pod: Manifest) -> str:

@@ -7,19 +7,23 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 from launcher.background import repeat, report_exception
-from launcher.cluster import jobs, labels, manifests
+from launcher.cluster import jobs, labels, manifests, pods
 from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.run_queue import RunQueue
-from launcher.domain.runs import Run
+from launcher.domain.runs import Run, now
 from launcher.metrics import ACTIVE_RUNS, QUEUED_RUNS
 from pipeline_operator.cluster_cache import ClusterCache
 
 _TICK_SECONDS = 5.0
 _PAUSE_SECONDS = 0.02  # a burst of changes costs one round per pause
+_EVICTION_SECONDS = 20.0
+"""How long nothing is released after a node evicted a run. For up to ten seconds, the kubelet rejects new pods, which
+ends their runs, before its taint makes the scheduler hold them back."""
 _RETRY_SECONDS = 0.5
 _BACKOFF_MAX_SECONDS = 30.0
 log = logging.getLogger(__name__)
@@ -50,9 +54,10 @@ class Admission:
         queue: RunQueue,
         prepare: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = now,
     ) -> None:
         self._cluster, self._cache = cluster, cache
-        self._limit, self._queue, self._prepare, self._clock = limit, queue, prepare, clock
+        self._limit, self._queue, self._prepare, self._clock, self._now = limit, queue, prepare, clock, now
         self._backoffs: dict[str, _Backoff] = {}
 
     async def run(self) -> None:
@@ -79,7 +84,7 @@ class Admission:
         QUEUED_RUNS.set(len(self._queue))
         self._backoffs = {run_id: each for run_id, each in self._backoffs.items() if run_id in self._queue}
         slots = 0 if self._cache.paused else self._limit - len(busy)
-        if slots <= 0 or not any(map(self._ready, self._queue)):
+        if slots <= 0 or not any(map(self._ready, self._queue)) or self._node_has_just_evicted():
             return
         room, paused = await asyncio.gather(self._room(), self._paused_now())
         if room is not None:
@@ -113,6 +118,11 @@ class Admission:
         pause = min(2 * self._backoffs.get(run.run_id, _NO_BACKOFF).pause, _BACKOFF_MAX_SECONDS)
         self._backoffs[run.run_id] = _Backoff(self._clock() + pause, pause)
         return False
+
+    def _node_has_just_evicted(self) -> bool:
+        times = (pods.evicted_at(observed.pod) for _, observed in self._cache.items() if observed.pod is not None)
+        newest = max(filter(None, times), default=None)
+        return newest is not None and (self._now() - newest).total_seconds() < _EVICTION_SECONDS
 
     async def _paused_now(self) -> bool:
         with contextlib.suppress(ObjectMissing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import threading
@@ -24,7 +25,7 @@ from cluster.scenario import process_posting
 from cluster.viewers import Viewer
 from launcher.cli.server_checks import certificate_finding
 from launching.authority import make_certificate
-from launching.edge import HOST, K3S_ARGUMENTS, Edge
+from launching.edge import HOST, K3S_ARGUMENTS, RENEWED_HOST, RENEWING, Edge
 from launching.release import TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer
@@ -116,8 +117,21 @@ def silent(edge: Edge, release: Release, client: httpx.Client) -> Silent:
     return _follow(edge, release, _launch(client, "silent"))
 
 
+@pytest.fixture(scope="module")
+def brief(edge: Edge, release: Release) -> str:
+    """The serial number of a certificate that Traefik renews within a minute; other tests run meanwhile."""
+    ingress = release.json("get", "ingress", "slipway-launcher")
+    resolver = {"traefik.ingress.kubernetes.io/router.tls.certresolver": RENEWING}
+    ingress["metadata"] = {"name": "renewed", "annotations": {**ingress["metadata"]["annotations"], **resolver}}
+    ingress["spec"] |= {"rules": [{**ingress["spec"]["rules"][0], "host": RENEWED_HOST}]}
+    ingress["spec"] |= {"tls": [{"hosts": [RENEWED_HOST]}]}
+    release.kubectl("apply", "--filename=-", input=json.dumps(ingress))
+    serial: str = edge.wait_for_certificate(RENEWED_HOST)["serialNumber"]
+    return serial
+
+
 def test_posting_in_mongodb_becomes_a_cv_over_https(
-    silent: Silent, client: httpx.Client, mongodb_server: MongodbServer
+    silent: Silent, brief: str, client: httpx.Client, mongodb_server: MongodbServer
 ) -> None:
     process_posting(client, mongodb_server)
 
@@ -224,6 +238,11 @@ def test_access_log_omits_query_strings(edge: Edge, client: httpx.Client) -> Non
 def test_silent_stream_stays_open(silent: Silent) -> None:
     assert SILENT_SECONDS > TRAEFIK_READ_TIMEOUT_SECONDS
     _check_unbroken(silent)
+
+
+def test_certificate_is_renewed_before_it_expires(edge: Edge, release: Release, brief: str) -> None:
+    until(lambda: edge.certificate(RENEWED_HOST)["serialNumber"] != brief, 75)
+    release.kubectl("delete", "ingress", "renewed")
 
 
 def test_viewers_miss_no_line_when_the_launcher_is_replaced(edge: Edge, release: Release, client: httpx.Client) -> None:

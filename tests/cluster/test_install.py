@@ -1,4 +1,4 @@
-"""The scripts of k8s/ on the cluster: install and configure, deploy, drain, rotate, back up and restore, uninstall."""
+"""The scripts of k8s/ on the cluster: install and configure, deploy, drain, uninstall. See also `test_drills`."""
 
 from __future__ import annotations
 
@@ -202,20 +202,6 @@ def refusal(server: Server, kubeconfig: Path, *command: str) -> str:
     return done.stderr if done.returncode else ""
 
 
-def test_both_secrets_are_valid_during_rotation(server: Server) -> None:
-    old = server.secret
-    server.secret = new = "another-secret-of-more-than-32-bytes"
-    server.write_env(RUNNER_API_SECRET_PREVIOUS=old, MAX_CONCURRENCY="2")
-    output = server.run("config.py", str(server.config))
-    assert "restarting launcher and operator" in output and "MAX_CONCURRENCY: chart values" in output
-    server.slipway("ps", secret=old)
-    server.slipway("ps", secret=new)
-    server.write_env()
-    server.run("config.py", str(server.config))
-    server.slipway("ps", secret=old, fails=True)
-    server.slipway("ps", secret=new)
-
-
 def test_drain_waits_for_active_runs_and_holds_queued_ones_until_resume(server: Server) -> None:
     first = json.loads(server.slipway("run", "first", "--pipeline", "held", "--json"))["run_id"]
     until(lambda: json.loads(server.slipway("status", first, "--json"))["status"] == "running")
@@ -244,26 +230,13 @@ def test_drain_waits_for_active_runs_and_holds_queued_ones_until_resume(server: 
     until(lambda: json.loads(server.slipway("status", second, "--json"))["status"] == "completed")
 
 
-def test_backup_restores_logs_after_everything_was_deleted(server: Server, tmp_path: Path) -> None:
-    followed = server.slipway("run", "kept", "--pipeline", "show-config", "--follow", "--json").splitlines()
-    run_id = json.loads(followed[-1])["data"]["run_id"]
-    log = server.slipway("logs", run_id)
-    backup = tmp_path / "slipway.tar.gz"
-    server.run("data.sh", "backup", str(backup))
+def test_uninstall_keeps_only_the_data(server: Server) -> None:
     output = server.run("uninstall.sh", "--yes")
     assert "slipway-data" in output and "incomplete" not in output
     remaining = server.json("get", "all,secrets,configmaps,persistentvolumeclaims,roles,rolebindings,leases")["items"]
     names = {f"{each['kind']}/{each['metadata']['name']}" for each in remaining}
     deploy_account = {name for name in names if "slipway-deploy" in name}
     assert names - deploy_account == {"ConfigMap/kube-root-ca.crt", "PersistentVolumeClaim/slipway-data"}
-    server.kubectl("delete", "persistentvolumeclaim", "slipway-data", "--timeout=60s")
-
-    values = server.directory / "pipelines.yaml"
-    server.install("--config", str(server.config), "--values", str(values))
-    server.slipway("logs", run_id, fails=True)
-    server.run("data.sh", "restore", str(backup))
-    assert server.slipway("logs", run_id) == log
-    assert json.loads(server.slipway("status", run_id, "--json"))["status"] == "completed"
 
 
 def output_of(process: subprocess.Popen[str]) -> IO[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import redis
 from pymongo import MongoClient
@@ -12,9 +13,27 @@ from checkers import logs, outcomes
 from checkers.findings import Finding
 from checkers.log_history import LogHistory
 from checkers.records import RunRecords
-from launching.installation import Installation
+from launching.launcher import LauncherClient
 
 Event = tuple[str, str, str]
+
+
+class Checkable(Protocol):
+    """An installation whose runs can be checked."""
+
+    @property
+    def launcher(self) -> LauncherClient:
+        """Its launcher."""
+
+    @property
+    def data(self) -> Path:
+        """The folder with its archive."""
+
+    def job(self, run_id: str) -> dict[str, Any] | None:
+        """Return a run's Job, or None."""
+
+    def pods(self, run_id: str) -> list[dict[str, Any]]:
+        """Return a run's pods."""
 
 
 def tail_of(redis_url: str, run_id: str) -> list[tuple[int, bytes]]:
@@ -25,16 +44,17 @@ def tail_of(redis_url: str, run_id: str) -> list[tuple[int, bytes]]:
 
 
 def check_log(
-    installation: Installation,
+    installation: Checkable,
     run_id: str,
     expected: int | None,
     *,
     streams: list[list[Event]] | None = None,
+    in_redis: bool = True,
     **options: Any,
 ) -> list[Finding]:
-    """Check a run's log: the archive, Redis if it is used, and what viewers received."""
+    """Check a run's log: the archive, Redis if it is used and should have the log, and what viewers received."""
     launcher = installation.launcher
-    url = launcher.environment.get("REDIS_URL")
+    url = launcher.environment.get("REDIS_URL") if in_redis else None
     history = LogHistory(
         run_id=run_id,
         text=launcher.log(run_id),
@@ -48,7 +68,7 @@ def check_log(
     return logs.check(history)
 
 
-def check_outcome(installation: Installation, run_id: str, **watched: Any) -> list[Finding]:
+def check_outcome(installation: Checkable, run_id: str, **watched: Any) -> list[Finding]:
     """Check a run's outcome in every store; `watched` has objects that Kubernetes may have deleted."""
     environment = installation.launcher.environment
     archive = json.loads((installation.data / "archive" / run_id / "run.json").read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import select
 import shutil
 import socket
@@ -148,9 +149,15 @@ class Cluster:
         selector = ",".join(f"{name}={value}" for name, value in spec["selector"]["matchLabels"].items())
 
         def pods() -> int:
-            return len(self.json("get", "pods", f"--selector={selector}", here)["items"])
+            present = "--field-selector=status.phase!=Failed"
+            return len(self.json("get", "pods", f"--selector={selector}", present, here)["items"])
 
         wait_until(lambda: pods() <= spec["replicas"], REPLACED_SECONDS, f"the deletion of {deployment}'s older pods")
+
+    def wait_for_dns(self) -> None:
+        """Wait until the cluster's DNS answers."""
+        address = self.json("get", "service", "kube-dns", "--namespace=kube-system")["spec"]["clusterIP"]
+        wait_for_service(lambda: _resolves(address), REPLACED_SECONDS, "the cluster's DNS")
 
     def load_image(self, archive: Path) -> None:
         """Load the images of an archive into the node."""
@@ -184,15 +191,41 @@ class Cluster:
                 self.start(name)
             self.kubectl("rollout", "restart", "deployment/coredns", "--namespace=kube-system")
             self.wait_for_rollout("coredns", "kube-system")
-            address = self.json("get", "service", "kube-dns", "--namespace=kube-system")["spec"]["clusterIP"]
-            wait_for_service(lambda: _resolves(address), REPLACED_SECONDS, "the cluster's DNS")
+            self.wait_for_dns()
         if component == "kubelet":
-            self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
-            wait_until(self._reaches_kubelet, REPLACED_SECONDS, "a response from the kubelet")  # Ready may be outdated
+            self._wait_for_node()
 
     def kill(self, component: str) -> None:
         """Kill a component (SIGKILL), like a crash. It is restarted a second later."""
         self._control("kill", component)
+
+    def restart_k3s(self) -> None:
+        """Stop and start all components, as `systemctl restart k3s` does. The containers continue meanwhile."""
+        components = list(_answer({"do": "status"})["components"])  # in the order in which they start
+        for component in reversed(components):
+            self._control("stop", component)
+        for component in components:
+            self._control("start", component)
+        self._wait_for_node()
+
+    def reboot(self) -> None:
+        """Kill everything in the node and start it again, as after a power cut: only the disk is kept."""
+        self._control("reboot")
+        self._wait_for_node()
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Fill the kubelet's disk while the block runs, so that the node evicts pods and takes no new ones."""
+        self._require_exclusive("full disk")
+        filler = Path(f"/proc/{self.node_process}/root{STATE}/kubelet/filler")
+        with filler.open("xb") as file:
+            disk = os.fstatvfs(file.fileno())
+            os.posix_fallocate(file.fileno(), 0, disk.f_frsize * (disk.f_bavail - disk.f_blocks // 100))
+        try:
+            yield
+        finally:
+            filler.unlink()
+            self.kubectl("wait", "--for=condition=DiskPressure=False", f"node/{NODE}", "--timeout=60s")
 
     @contextmanager
     def without(self, component: str) -> Iterator[None]:
@@ -264,6 +297,10 @@ class Cluster:
         closed, _, _ = select.select([self._hold], [], [], 0)  # readable only at the end, as nothing is ever sent
         return not closed
 
+    def _wait_for_node(self) -> None:
+        self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
+        wait_until(self._reaches_kubelet, REPLACED_SECONDS, "a response from the kubelet")  # Ready may be outdated
+
     def _reaches_kubelet(self) -> bool:
         """Whether the API server reaches the kubelet, which logs and exec require."""
         try:
@@ -279,13 +316,18 @@ class Cluster:
             setting.write_text(text)
         self.start("kubelet")
 
-    def _control(self, do: str, component: str) -> None:
+    def _control(self, do: str, component: str = "node") -> None:
         self._require_own()
-        if self.shared and do != "start":
-            raise ClusterError(f"{do} {component}: mark the test as disruptive, because other tests use the cluster")
+        if do != "start":
+            self._require_exclusive(f"{do} {component}")
         answer = _answer({"do": do, "component": component})
         if not answer["ok"]:
             raise ClusterError(f"{do} {component}: {answer['error']}")
+
+    def _require_exclusive(self, what: str) -> None:
+        self._require_own()
+        if self.shared:
+            raise ClusterError(f"{what}: mark the test as disruptive, because other tests use the cluster")
 
     def _require_own(self) -> None:
         if not self.can_control:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from checkers.printing import command as printer
+from cluster.namespace import InNamespace
 from launching.installation import Installation
 
 PIPELINES: dict[str, dict[str, Any]] = {
@@ -34,7 +35,7 @@ def finish_held_run(installation: Installation, run_id: str) -> None:
     (folder / "go").touch()
 
 
-def recorded(installation: Installation, run_id: str) -> bool:
+def recorded(installation: InNamespace, run_id: str) -> bool:
     """Whether the operator has recorded the run's outcome on its Job, or the Job is deleted."""
     job = installation.job(run_id)
     return job is None or job["metadata"]["labels"].get("slipway.dev/phase") == "recorded"

@@ -5,6 +5,7 @@ It listens on a socket in the state folder. A request is one line of JSON, and s
     {"do": "start", "component": "kubelet"}   started and healthy
     {"do": "stop", "component": "kubelet"}    stopped, until a request starts it
     {"do": "kill", "component": "kubelet"}    killed, and restarted a second later
+    {"do": "reboot"}                          everything killed and started again; only the disk is kept
     {"do": "status"}                          {"ok": true, "components": {"kubelet": true, …}, "holders": 1}
     {"do": "hold"}                            the cluster is in use for as long as this connection stays open
 
@@ -156,6 +157,20 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
                 self._changed.wait_for(lambda: self._pids.get(name) != pid, STOP_SECONDS)
 
+    def reboot(self) -> None:
+        """Kill everything in the node, remove what is not on its disk, and start it again, as after a power cut."""
+        with self._changed:
+            self._wanted.clear()
+            os.kill(-1, signal.SIGKILL)  # everything but this process
+            self._changed.wait_for(lambda: not self._pids, STOP_SECONDS)
+        # Its exit status goes to `reap`.
+        removed = subprocess.run([Path(__file__).with_name("power-off")], capture_output=True, text=True)
+        if removed.stderr:
+            raise OSError(removed.stderr)
+        self.start_all()
+        for name in self._components:
+            self.start(name)
+
     def status(self) -> dict[str, Any]:
         """Return which components are running and how many holders there are."""
         with self._changed:
@@ -254,6 +269,9 @@ class Supervisor:
     def _do(self, what: str, component: str | None) -> dict[str, Any]:
         if what == "status":
             return self.status()
+        if what == "reboot":
+            self.reboot()
+            return {"ok": True}
         actions = {"start": self.start, "stop": self.stop, "kill": self.kill}
         if what not in actions:
             raise ValueError(f"unknown request {what!r}")

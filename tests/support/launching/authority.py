@@ -70,10 +70,13 @@ class Authority:
         self._cluster.kubectl("delete", "namespace", self._namespace, "--ignore-not-found", "--wait=false")
         self._folder.cleanup()
 
-    def traefik_arguments(self, certificate: str) -> list[str]:
-        """Return the arguments with which Traefik's resolver `letsencrypt` uses it; `certificate` is its path there."""
-        acme = "--certificatesResolvers.letsencrypt.acme"
-        return [f"{acme}.caServer=https://{self.name}:14000/dir", f"{acme}.caCertificates={certificate}"]
+    def traefik_arguments(
+        self, certificate: str, *, resolver: str = "letsencrypt", profile: str = "lasting"
+    ) -> list[str]:
+        """Return the arguments with which Traefik's resolver uses it; `certificate` is its path there."""
+        acme = f"--certificatesResolvers.{resolver}.acme"
+        options = {"caServer": f"https://{self.name}:14000/dir", "caCertificates": certificate, "profile": profile}
+        return [f"{acme}.{name}={value}" for name, value in options.items()]
 
     def _fetch_root(self) -> str:
         trust = ssl.create_default_context(cafile=self.certificate)

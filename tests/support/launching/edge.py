@@ -1,6 +1,6 @@
 """The edge of a VPS: k3s's Traefik, configured by k8s/traefik.yaml, and a test certificate authority.
 
-Traefik gets the arguments that it has on k3s, and two more: the authority's address and its certificate.
+Traefik gets the arguments that it has on k3s, and more for the authority.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from launching.authority import MANIFESTS, Authority, Routed
 from launching.service_process import ROOT
 
 HOST = "runner.example.test"
+RENEWED_HOST = "renewed.example.test"
+RENEWING = "renewing"
+"""A resolver whose certificates are so brief that Traefik renews them every minute."""
 CONFIG = ROOT / "k8s/traefik.yaml"
 TRAEFIK = "--namespace=kube-system"
 START_SECONDS = 90
@@ -93,11 +96,15 @@ class Edge:
 
     @property
     def arguments(self) -> list[str]:
-        """Traefik's arguments on k3s, and the address of the test authority."""
+        """Traefik's arguments on k3s, the address of the test authority, and a second resolver."""
         return [
             *K3S_ARGUMENTS,
             *added_arguments(CONFIG.read_text()),
             *self.authority.traefik_arguments("/authority/tls.crt"),
+            *self.authority.traefik_arguments("/authority/tls.crt", resolver=RENEWING, profile="brief"),
+            f"--certificatesResolvers.{RENEWING}.acme.storage=/data/{RENEWING}.json",
+            f"--certificatesResolvers.{RENEWING}.acme.tlsChallenge=true",
+            f"--certificatesResolvers.{RENEWING}.acme.certificatesDuration=1",  # hours
         ]
 
     def configure(self, arguments: Sequence[str]) -> None:
@@ -123,26 +130,26 @@ class Edge:
         transport = Routed(self.address, self.trust)
         return httpx.Client(base_url=f"{scheme}://{HOST}", headers=headers, transport=transport, timeout=30)
 
-    def certificate(self) -> Mapping[str, Any]:
-        """Return Traefik's certificate for the public name, after checking its chain."""
+    def certificate(self, host: str = HOST) -> Mapping[str, Any]:
+        """Return Traefik's certificate for a name, after checking its chain."""
         with (
             socket.create_connection((self.address, 443), timeout=10) as plain,
-            self.trust.wrap_socket(plain, server_hostname=HOST) as secured,
+            self.trust.wrap_socket(plain, server_hostname=host) as secured,
         ):
             shown = secured.getpeercert()
         assert shown is not None
         return shown
 
-    def wait_for_certificate(self) -> Mapping[str, Any]:
+    def wait_for_certificate(self, host: str = HOST) -> Mapping[str, Any]:
         """Wait until Traefik's certificate is one of the authority's, and return it."""
 
         def issued() -> Mapping[str, Any] | None:
             try:
-                return self.certificate()
+                return self.certificate(host)
             except OSError:  # Traefik still has its self-signed certificate, or its pod was just replaced
                 return None
 
-        found = wait_until(issued, START_SECONDS, f"a certificate for {HOST}")
+        found = wait_until(issued, START_SECONDS, f"a certificate for {host}")
         assert found is not None
         return found
 
@@ -170,7 +177,7 @@ class Edge:
         objects = list(yaml.safe_load_all((MANIFESTS / "traefik.yaml").read_text()))
         self.cluster.apply(*(each for each in objects if each["kind"] == "Service"))
         self.address = self.cluster.json("get", "service", "traefik", TRAEFIK)["spec"]["clusterIP"]
-        self.authority.start({HOST: self.address})
+        self.authority.start({HOST: self.address, RENEWED_HOST: self.address})
         self.trust_only(self.root)
         self.cluster.apply(
             {

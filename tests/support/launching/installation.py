@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import yaml
 
-from checkers.watching import Watcher
 from cluster.cluster import Cluster
+from cluster.namespace import InNamespace
 from launching.chart import rendered
 from launching.launcher import Launcher
 from launching.operator import Operator
@@ -25,7 +25,7 @@ TESTS_IMAGE = "localhost/slipway-tests:test"
 PIPELINE_IMAGE = "localhost/slipway-pipeline:test"
 
 
-class Installation:
+class Installation(InNamespace):
     """One installation; `environment` is for both launcher and operator."""
 
     admission_policy = True
@@ -71,29 +71,6 @@ class Installation:
         self.operator = Operator(
             directory, {**operator_environment, "KUBECONFIG": str(self._account("slipway-operator"))}
         )
-
-    def json(self, *args: str) -> dict[str, Any]:
-        """Run kubectl in this namespace and parse its JSON."""
-        return self.cluster.json(*args, f"--namespace={self.namespace}")
-
-    def kubectl(self, *args: str, input: str | None = None) -> str:
-        """Run kubectl in this namespace."""
-        return self.cluster.kubectl(*args, f"--namespace={self.namespace}", input=input)
-
-    def job(self, run_id: str) -> dict[str, Any] | None:
-        """Return a run's Job, or None."""
-        found = [job for job in self.json("get", "jobs")["items"] if job["metadata"]["name"] == run_id]
-        return found[0] if found else None
-
-    def pods(self, run_id: str) -> list[dict[str, Any]]:
-        """Return a run's pods."""
-        items: list[dict[str, Any]] = self.json("get", "pods", f"--selector=job-name={run_id}")["items"]
-        return items
-
-    def watcher(self) -> Watcher:
-        """Return a watcher of this namespace's runs."""
-        kubectl = [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
-        return Watcher(kubectl, self.namespace)
 
     def __enter__(self) -> Self:
         self.operator.start()

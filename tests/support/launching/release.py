@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import subprocess
 from types import TracebackType
@@ -13,7 +12,9 @@ import httpx
 import yaml
 
 from cluster.cluster import REPLACED_SECONDS, Cluster, ClusterError, wait_for_service
+from cluster.namespace import InNamespace
 from launching.chart import CHART, helm
+from launching.policies import allow_tests
 from launching.service_process import ROOT
 
 NAME = "slipway"
@@ -28,7 +29,7 @@ _VALUES: dict[str, Any] = {
 }
 
 
-class Release:
+class Release(InNamespace):
     """A release of the chart in its own namespace, with the Secrets and the ConfigMap that its values name."""
 
     chart = CHART
@@ -52,11 +53,6 @@ class Release:
         """The headers that authenticate a client."""
         return {"Authorization": f"Bearer {self.secret}"}
 
-    @property
-    def kubectl_command(self) -> list[str]:
-        """A kubectl command without its arguments."""
-        return [*map(str, self.cluster.kubectl_command), "--kubeconfig", str(self.cluster.kubeconfig)]
-
     def __enter__(self) -> Self:
         self.cluster.make_namespace(self.namespace)
         uri = {"MONGODB_URI": self._mongodb_uri}
@@ -65,7 +61,7 @@ class Release:
             _named("Secret", "slipway-env", stringData={"RUNNER_API_SECRET": self.secret, **uri}),
             _named("Secret", "slipway-pipeline", stringData=uri),
             _named("ConfigMap", "slipway-master-cv", data={"master-cv.md": master_cv}),
-            _let_the_tests_in(self.cluster.gateway),
+            allow_tests("slipway-launcher", 8000, self.cluster.gateway),
         ]
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(objects))
         try:
@@ -110,15 +106,6 @@ class Release:
             raise RuntimeError(f"helm {args[0]} failed: {done.stderr}{done.stdout}\n{self._diagnostics()}")
         return done.stdout + done.stderr  # the output of a hook's pod is on stderr
 
-    def kubectl(self, *args: str, input: str | None = None) -> str:
-        """Run kubectl in this namespace."""
-        return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
-
-    def json(self, *args: str) -> dict[str, Any]:
-        """Run kubectl in this namespace and parse its JSON."""
-        found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
-        return found
-
     def _answers(self) -> bool:
         try:
             return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5).is_success
@@ -131,17 +118,6 @@ class Release:
         except ClusterError:  # helm's test did not run
             log = ""
         return log + self.kubectl("get", "pods") + self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-3000:]
-
-
-def _let_the_tests_in(address: str) -> dict[str, Any]:
-    """Return a policy for the tests, which call the launcher without Traefik."""
-    rule = {"from": [{"ipBlock": {"cidr": f"{address}/32"}}], "ports": [{"port": 8000}]}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "tests"},
-        "spec": {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "slipway-launcher"}}, "ingress": [rule]},
-    }
 
 
 def _named(kind: str, name: str, **content: Any) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from cluster.cluster import TESTS_IMAGE, Cluster
+from cluster.namespace import InNamespace
 from launching.chart import helm
 from launching.service_process import ROOT
 
@@ -20,7 +19,7 @@ IMAGES = ("--set", "image.repository=localhost/slipway", "--set", "pipelineImage
 CLUSTER = ("--set", f"redis.image={TESTS_IMAGE}", "--set", "data.storage=1Gi", "--set", "data.storageClass=local-path")
 
 
-class Server:
+class Server(InNamespace):
     """A server for the scripts: a namespace, a configuration folder, and the programs that they call."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
@@ -97,15 +96,6 @@ class Server:
         )
         assert (done.returncode != 0) == fails, f"slipway {args}: {done.stdout}{done.stderr}"
         return done.stdout
-
-    def kubectl(self, *args: str, input: str | None = None) -> str:
-        """Run kubectl in the namespace, as the administrator."""
-        return self.cluster.kubectl(f"--namespace={self.namespace}", *args, input=input)
-
-    def json(self, *args: str) -> dict[str, Any]:
-        """Run kubectl in the namespace and parse its JSON."""
-        found: dict[str, Any] = json.loads(self.kubectl(*args, "--output=json"))
-        return found
 
     def versions(self) -> dict[str, str]:
         """Return the resource version of each object made from the configuration folder."""

@@ -9,7 +9,7 @@ import pytest
 from launcher.cluster import pods
 from launcher.cluster.pods import CREATING, NO_NODE, WAITING_FOR_NODE
 from launcher.domain.reasons import Reason
-from launching.pod_builders import FULL, IMAGE, Pod, pod, running, scheduling, terminated, waiting
+from launching.pod_builders import FULL, IMAGE, Pod, disruption, pod, running, scheduling, terminated, waiting
 
 NO_SECRET = 'secret "keys" not found'
 PULL = 'failed to pull and unpack image "registry.example/a:1": not found'
@@ -102,6 +102,26 @@ def test_a_pod_without_a_started_container_has_a_waiting_state(observed: Pod, re
 )
 def test_a_pod_with_a_started_or_terminated_container_has_no_waiting_state(observed: Pod) -> None:
     assert pods.waiting_state(observed) is None
+
+
+@pytest.mark.parametrize("taint", ["disk-pressure", "memory-pressure", "not-ready"])
+def test_a_pod_that_waits_for_the_node_to_recover_may_wait_longer(taint: str) -> None:
+    message = f"0/1 nodes are available: 1 node(s) had untolerated taint(s) {{node.kubernetes.io/{taint}: }}."
+    found = pods.waiting_state(pod(node=None, **scheduling("False", "Unschedulable", message)))
+    assert found is not None
+    assert (found.reason, found.slow) == (Reason.UNSCHEDULABLE, True)
+    assert message in found.message
+
+
+def test_an_eviction_counts_from_its_condition() -> None:
+    low = {"reason": "Evicted", "message": "The node was low on resource: memory. "}
+    evicted = pod("Failed", **low, **disruption("TerminationByKubelet"))
+    evicted["status"]["conditions"][-1]["lastTransitionTime"] = "2026-11-24T08:03:00Z"
+    assert pods.evicted_at(evicted) == datetime(2026, 11, 24, 8, 3, tzinfo=UTC)
+    assert pods.evicted_at(pod("Failed", **low)) == datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+    assert (
+        pods.evicted_at(pod("Failed", reason="Evicted", message="Usage of EmptyDir volume exceeds the limit")) is None
+    )
 
 
 def test_a_pod_reports_when_its_container_started() -> None:

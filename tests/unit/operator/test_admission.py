@@ -56,6 +56,7 @@ class Harness:
             queue=self.queue,
             prepare=self.prepare,
             clock=lambda: self.seconds,
+            now=lambda: AT + timedelta(seconds=self.seconds),
         )
         self.seconds = 0.0
         self.cache.on_change = self.leave_queue
@@ -85,7 +86,7 @@ class Harness:
         if pod:
             self.observe_pod(name, pod)
 
-    def observe_pod(self, name: str, phase: str) -> None:
+    def observe_pod(self, name: str, phase: str, **status: str) -> None:
         job = self.cluster.objects["Job", name]
         metadata = {
             "name": f"{name}-x7k2p",
@@ -98,7 +99,11 @@ class Harness:
                 {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True},
             ],
         }
-        pod = {"metadata": metadata, "spec": {"containers": [{"name": "pipeline"}]}, "status": {"phase": phase}}
+        pod = {
+            "metadata": metadata,
+            "spec": {"containers": [{"name": "pipeline"}]},
+            "status": {"phase": phase, **status},
+        }
         self.cache.observe_pod(self.cluster.put("Pod", pod))
 
     def switch(self, paused: str) -> Manifest:
@@ -138,6 +143,32 @@ def test_a_slot_is_free_as_soon_as_its_pod_has_terminated() -> None:
     harness.released_before("a", "Running")
     assert harness.admit() == []
     harness.observe_pod("a", "Succeeded")
+    assert harness.admit() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 5Gi, available: 1Gi. ",
+        "Pod was rejected: The node had condition: [DiskPressure]. ",
+    ],
+)
+def test_nothing_is_released_until_a_node_that_evicted_a_run_is_known_to_be_full(message: str) -> None:
+    harness = Harness([a_run("b")], limit=2)
+    harness.released_before("a", "Running")
+    harness.observe_pod("a", "Failed", reason="Evicted", message=message)
+    assert harness.admit() == []
+    harness.seconds = 19
+    assert harness.admit() == []
+    harness.seconds = 20
+    assert harness.admit() == ["b"]
+
+
+def test_a_run_that_was_evicted_for_its_own_disk_usage_delays_no_other() -> None:
+    harness = Harness([a_run("b")], limit=1)
+    harness.released_before("a", "Running")
+    message = "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. "
+    harness.observe_pod("a", "Failed", reason="Evicted", message=message)
     assert harness.admit() == ["b"]
 
 
