@@ -20,6 +20,7 @@ from launching.authority import Authority
 from launching.docker import ADDRESS, GATEWAY, N8N, NETWORK, Docker, Poller
 from launching.scripts import Server
 
+pytestmark = pytest.mark.disruptive  # the node drops what it forwards, except of pods
 HOST = "runner.example.test"
 TRAEFIK_TIMEOUT_SECONDS, SILENT_SECONDS = 2, 6
 PIPELINES: dict[str, dict[str, Any]] = {

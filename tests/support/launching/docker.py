@@ -35,6 +35,9 @@ SHORT_TIMEOUTS = [
     f"--entryPoints.websecure.transport.respondingTimeouts.{name}=2s" for name in ("readTimeout", "idleTimeout")
 ]
 
+# A rule can be gone: the controllers of Kubernetes write back the whole table, as it was when they read it.
+_DELETE_RULE = 'if iptables -w -C "$@" 2>/dev/null; then iptables -w -D "$@"; fi'
+
 
 class Docker:
     """Docker with n8n, Redis and Traefik, which reads the files in `routes` and gets certificates from `authority`."""
@@ -116,7 +119,7 @@ class Docker:
         accept = [("FORWARD", way, "10.42.0.0/16", "-j", "ACCEPT") for way in ("-s", "-d")]
         for rule in accept:
             self.node("iptables", "-w", "-A", *rule)
-            self._stack.callback(self.node, "iptables", "-w", "-D", *rule)
+            self._stack.callback(self.node, "sh", "-c", _DELETE_RULE, "sh", *rule)
         self.node("iptables", "-w", "-P", "FORWARD", "DROP")
         self._stack.callback(self.node, "iptables", "-w", "-P", "FORWARD", "ACCEPT")
 
