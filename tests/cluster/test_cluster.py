@@ -118,13 +118,35 @@ def require_own_cluster(cluster: Cluster) -> None:
         pytest.skip("KUBECONFIG names an external cluster, which the tests do not control.")
 
 
-def test_kubernetes_has_the_pinned_version(cluster: Cluster) -> None:
+def require_pinned_cluster(cluster: Cluster) -> None:
     if not cluster.can_control and cluster.kubeconfig != Path("/etc/rancher/k3s/k3s.yaml"):
-        pytest.skip("KUBECONFIG names an external cluster, which has a version of its own.")
+        pytest.skip("KUBECONFIG names an external cluster, which has versions and addons of its own.")
+
+
+def test_kubernetes_has_the_pinned_version(cluster: Cluster) -> None:
+    require_pinned_cluster(cluster)
     pinned = VERSIONS["KUBERNETES_VERSION" if cluster.can_control else "K3S_VERSION"]
     [node] = cluster.json("get", "nodes")["items"]
     assert cluster.json("version")["serverVersion"]["gitVersion"] == pinned
     assert node["status"]["nodeInfo"]["kubeletVersion"] == pinned
+
+
+def test_metrics_server_reports_the_memory_of_a_pod(cluster: Cluster) -> None:
+    """Its own pod's, which has been running since the cluster's start, so that its metrics usually exist already."""
+    require_pinned_cluster(cluster)
+
+    def reported() -> list[str]:
+        try:
+            top = cluster.kubectl(
+                "top", "pod", "--namespace=kube-system", "--selector=k8s-app=metrics-server", "--no-headers"
+            )
+        except ClusterError:  # not ready, or no metrics of this pod yet
+            return []
+        return top.split()
+
+    _name, _cpu, memory = wait_until(reported, POD_SECONDS, "the memory of metrics-server's pod")
+    assert memory.endswith("Mi"), memory
+    assert 5 <= int(memory.removesuffix("Mi")) <= 150
 
 
 def test_pod_resolves_a_service_by_name(cluster: Cluster, namespace: str) -> None:

@@ -18,6 +18,7 @@ MODULES = {
         "go.etcd.io/etcd/server/v3": "ETCD_VERSION",
         "github.com/rancher/local-path-provisioner": "LOCAL_PATH_PROVISIONER_VERSION",
     },
+    "tests/support/cluster/metrics/go.mod": {"sigs.k8s.io/metrics-server": "METRICS_SERVER_VERSION"},
     "tests/support/cluster/netpol/go.mod": {"github.com/k3s-io/kube-router/v2": "KUBE_ROUTER_VERSION"},
     "tests/support/cluster/edge/go.mod": {
         "github.com/traefik/traefik/v3": "TRAEFIK_VERSION",
