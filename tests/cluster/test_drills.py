@@ -114,7 +114,7 @@ def test_runs_continue_while_k3s_restarts(server: ObservedServer, finished: dict
 def test_rotating_the_secret_disturbs_no_run(server: ObservedServer, finished: dict[str, int | None]) -> None:
     with runs(server, finished) as launched:
         old, server.secret = server.secret, secrets.token_hex(32)
-        server.write_env(RUNNER_API_SECRET_PREVIOUS=old, MAX_CONCURRENCY=f"{SLOTS}")
+        server.write_env(RUNNER_API_SECRET_PREVIOUS=old, MAX_CONCURRENCY=f"{SLOTS + 1}")
         output = server.run("config.py", str(server.config))
         assert "restarting launcher and operator" in output and "MAX_CONCURRENCY: chart values" in output
         server.slipway("ps", secret=old)

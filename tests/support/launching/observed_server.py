@@ -36,6 +36,11 @@ class ObservedServer(Server):
         volume = self.json("get", "persistentvolumeclaim", "slipway-data")["spec"]["volumeName"]
         self.data = Path(self.json("get", "persistentvolume", volume)["spec"]["local"]["path"])
 
+    def remove(self) -> None:
+        """Remove everything from the cluster."""
+        self.launcher.client.close()
+        super().remove()
+
     def _address(self, service: str) -> str:
         address: str = self.json("get", "service", service)["spec"]["clusterIP"]
         return address
