@@ -94,7 +94,7 @@ INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_SELINUX_RPM=true INSTALL_K3S_SKI
 # Whether k3s runs with this binary, service and settings. The dates show it even if an earlier run was interrupted.
 is_current() {
   local since newer
-  systemctl is-active --quiet k3s && [ "$before" = "$(definition)" ] || return 1
+  systemctl is-active --quiet k3s && [ -z "$replaced" ] && [ "$before" = "$(definition)" ] || return 1
   since=$(systemctl show --property=ExecMainStartTimestamp --value --timestamp=unix k3s)
   newer=$(find "$binary" "$own" "$own.d" -newermt "@$((${since#@} + 1))" 2>/dev/null || true)
   [ -z "$newer" ]
