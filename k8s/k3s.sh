@@ -51,9 +51,11 @@ fetch() { # URL FILE CHECKSUM
   curl --fail --silent --show-error --location --proto '=https' --retry 3 --output "$2" "$1" || fail "could not download $1"
   sha256sum --check --status <<<"$3  $2" || fail "$1 has the wrong checksum: $(sha256sum <"$2" | cut -c -64), not $3. Nothing was changed"
 }
+replaced=''
 replace() { # SOURCE TARGET MODE, whatever the umask: a running k3s keeps using the old file
   install -D -m "$3" "$1" "$2.new"
   mv "$2.new" "$2"
+  replaced=1
 }
 
 # Kubernetes upgrades by one minor version at a time, and never downgrades.
