@@ -189,6 +189,8 @@ def kubectl(*args: str) -> int:
     used = os.environ.get("KUBECONFIG") or str(ETC / "k3s.yaml")
     print(f'time="…" level=warning msg="open {ETC}/config.yaml: permission denied"', file=sys.stderr)
     record("kubectl", *args, f"KUBECONFIG={used}")
+    if "--filename=-" in args:
+        sys.stdin.read()  # else the script that writes to it dies of SIGPIPE
     if not Path(used).exists():
         print("The connection to the server localhost:8080 was refused", file=sys.stderr)
         return 1
