@@ -220,7 +220,12 @@ def test_uninstall_stops_all_runs_and_keeps_only_the_data(release: Release) -> N
     kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings,resourcequotas,"
     kinds += "limitranges,networkpolicies,ingresses,cronjobs,jobs,pods,leases"
     remaining = {f"{each['kind']}/{each['metadata']['name']}" for each in release.json("get", kinds)["items"]}
-    provided = {"Secret/slipway-env", "Secret/slipway-pipeline", "ConfigMap/slipway-master-cv", "NetworkPolicy/tests"}
+    provided = {
+        "Secret/slipway-env",
+        "Secret/slipway-pipeline",
+        "ConfigMap/slipway-master-cv",
+        "NetworkPolicy/tests-slipway-launcher",
+    }
     assert remaining - provided == {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
     until(lambda: _claims(release) == ["slipway-data"])
     cluster_scoped = "validatingadmissionpolicies,validatingadmissionpolicybindings,priorityclasses"
