@@ -16,16 +16,19 @@ import pytest
 from httpx_sse import connect_sse
 
 from checkers import logs
+from checkers.collecting import check_log, check_outcome
 from checkers.findings import report
 from checkers.log_history import LogHistory
 from checkers.printing import command as printer
+from checkers.queue import QueuedRun, QueueHistory, check
 from cluster.cluster import Cluster
-from cluster.runs import until
+from cluster.runs import recorded, until
 from cluster.scenario import process_posting
 from cluster.viewers import Viewer
 from launcher.cli.server_checks import certificate_finding
 from launching.authority import make_certificate
 from launching.edge import HOST, K3S_ARGUMENTS, RENEWED_HOST, RENEWING, Edge
+from launching.observed_server import ObservedServer
 from launching.release import TESTS_IMAGE, Release
 from servers.forwarding import Forwarder
 from servers.mongodb_server import MongodbServer
@@ -240,8 +243,25 @@ def test_silent_stream_stays_open(silent: Silent) -> None:
     _check_unbroken(silent)
 
 
-def test_certificate_is_renewed_before_it_expires(edge: Edge, release: Release, brief: str) -> None:
-    until(lambda: edge.certificate(RENEWED_HOST)["serialNumber"] != brief, 75)
+def test_certificate_is_renewed_before_it_expires(
+    edge: Edge, release: Release, brief: str, client: httpx.Client, tmp_path: Path
+) -> None:
+    observed = ObservedServer(release.cluster, tmp_path)
+    observed.namespace, observed.secret = release.namespace, release.secret
+    observed.connect()
+    with observed.watcher() as watcher:
+        run_id = _launch(client, "compared")
+        queued = QueuedRun(run_id=run_id, queued_at=0, queued=time.time())
+        viewer = RemoteViewer(edge, release, run_id)
+        viewer.start()
+        until(lambda: edge.certificate(RENEWED_HOST)["serialNumber"] != brief, 75)
+        observed.launcher.wait(run_id, seconds=60)
+        until(lambda: recorded(observed, run_id))
+        viewer.join(60)
+        findings = check(QueueHistory(limit=3, runs=[queued], **vars(watcher.watched())))
+    findings += check_log(observed, run_id, COMPARED_LINES, streams=[viewer.events]) + check_outcome(observed, run_id)
+    observed.launcher.client.close()
+    assert not findings, report(findings)
     release.kubectl("delete", "ingress", "renewed")
 
 
@@ -258,9 +278,9 @@ def test_viewers_miss_no_line_when_the_launcher_is_replaced(edge: Edge, release:
     release.cluster.wait_for_rollout("slipway-launcher", release.namespace)
     edge.wait_for_launcher()
     run = client.get(f"/jobs/{run_id}/status").json()
-    recorded = {"text": client.get(f"/jobs/{run_id}/log").content, "receipt": run["log"]}
+    kept = {"text": client.get(f"/jobs/{run_id}/log").content, "receipt": run["log"]}
     streams = [viewer.events for viewer in viewers]
-    findings = logs.check(LogHistory(run_id=run_id, expected=LINES, streams=streams, **recorded))
+    findings = logs.check(LogHistory(run_id=run_id, expected=LINES, streams=streams, **kept))
     assert not findings, report(findings)
 
 
