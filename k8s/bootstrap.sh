@@ -149,7 +149,7 @@ adapt_firewall() {
 
 install_firewall() {
   local port
-  # SSH first: ufw may be active already, and nothing below may lock this session out.
+  # SSH first: ufw may be active already, and nothing below may cut off this connection.
   for port in $(sshd -T 2>/dev/null | awk '/^port / {print $2}' || true) ${SSH_CONNECTION:+"${SSH_CONNECTION##* }"}; do
     run ufw allow "$port/tcp" comment ssh
   done

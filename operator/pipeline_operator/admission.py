@@ -40,7 +40,7 @@ _NO_BACKOFF = _Backoff(float("-inf"), 1.0)
 
 
 class Admission:
-    """Releases the runs of a queue; whoever fills the queue removes them. Calls `prepare` before each release.
+    """Releases the runs of a queue. Its owner removes them from it. Calls `prepare` before each release.
 
     A round costs the same whatever the length of the queue.
     """

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
@@ -46,13 +44,3 @@ class Frontend(ServiceProcess):
             return httpx.get(f"{url}/login", trust_env=False, timeout=5).status_code < 500
         except httpx.TransportError:
             return False
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.running:
-            self.stop()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import yaml
@@ -121,16 +120,9 @@ class Launcher(ServiceProcess, LauncherClient):
             return None
         return url.strip()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.client.close()
-        if self.running:
-            self.stop()
+        super().__exit__(*error)
 
 
 def _body(answer: httpx.Response) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from frontend.app import create_app
 from launching.service_process import ROOT
 
-TOKEN = "the token of this session"
+TOKEN = "a-session-token"
 HX = {"HX-Request": "true", "X-CSRF-Token": TOKEN}
 WRITER = """
 import os

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 ROOT = Path(__file__).resolve().parents[3]
 INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -27,7 +28,7 @@ def inherited() -> dict[str, str | None]:
     return {name: os.environ.get(name) for name in INHERITED}
 
 
-class ServiceProcess:
+class ServiceProcess(ABC):
     """A program that can be started, stopped, killed and restarted. Its output is appended to a log file."""
 
     stop_seconds = 20.0
@@ -85,3 +86,15 @@ class ServiceProcess:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.running:
+            self.stop()
