@@ -54,5 +54,7 @@ def error_text(exc: Exception) -> str:
     """Return the last line of what kubectl says."""
     if isinstance(exc, FileNotFoundError):
         return "kubectl is not installed"
+    if isinstance(exc, subprocess.TimeoutExpired):  # its text begins with the whole command
+        return f"kubectl did not answer within {exc.timeout:.0f} s"
     text = exc.stderr if isinstance(exc, subprocess.CalledProcessError) else str(exc)
     return str(text).strip().split("\n")[-1][:300]

@@ -62,14 +62,18 @@ class Probe:
         found = {"name": target.name, "address": f"{target.host}:{target.port}"}
         refusals, open_until = 0, None
         while True:
+            network_tried = self._network_tried.is_set()  # before this attempt: a refusal from before proves nothing
             try:
                 opened = _reaches(target.host, target.port)
             except socket.gaierror:
-                return {**found, "state": "unresolved", "open_until": None}
-            refusals = 0 if opened else refusals + 1
+                if network_tried:
+                    return {**found, "state": "unresolved", "open_until": None}
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            refusals = refusals + 1 if network_tried and not opened else 0
             if opened:
                 open_until = round(self._elapsed, 2)
-            if refusals >= _REFUSALS and self._network_tried.is_set():
+            if refusals >= _REFUSALS:
                 return {**found, "state": "closed", "open_until": open_until}
             if opened and self._elapsed >= self._plan["seconds"]:
                 return {**found, "state": "open", "open_until": open_until}

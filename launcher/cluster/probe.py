@@ -85,7 +85,11 @@ def _job(name: str, settings: SharedSettings) -> Manifest:
     run = Run(run_id=name, job_id=name, created_at=now(), updated_at=now())
     job = make_job(run, Pipeline(), settings)
     job["metadata"] = {"name": name, "labels": {"app.kubernetes.io/part-of": "slipway", labels.PROBE: "true"}}
-    job["spec"] |= {"activeDeadlineSeconds": _DEADLINE_SECONDS, "ttlSecondsAfterFinished": _TTL_SECONDS}
+    job["spec"] |= {
+        "suspend": False,  # a suspended Job has neither a deadline nor a TTL
+        "activeDeadlineSeconds": _DEADLINE_SECONDS,
+        "ttlSecondsAfterFinished": _TTL_SECONDS,
+    }
     job["spec"]["template"]["metadata"]["labels"][labels.PROBE] = "true"
     pod = job["spec"]["template"]["spec"]
     del pod["activeDeadlineSeconds"]

@@ -59,7 +59,7 @@ def test_pod_of_the_network_probe_is_a_runs_pod_to_policies(made: dict[str, Any]
 def test_job_of_a_probe_is_not_a_run_takes_no_slot_and_ends_by_itself(name: str, made: dict[str, Any]) -> None:
     job = made[name]
     assert labels.RUN not in job["metadata"]["labels"] and job["metadata"]["labels"][labels.PROBE] == "true"
-    assert job["spec"]["suspend"] and job["spec"]["backoffLimit"] == 0
+    assert not job["spec"]["suspend"] and job["spec"]["backoffLimit"] == 0
     assert "activeDeadlineSeconds" not in pod_of(job), "the quota counts pods with a deadline"
     assert job["spec"]["activeDeadlineSeconds"] <= 300 and job["spec"]["ttlSecondsAfterFinished"] <= 60
 
