@@ -67,8 +67,10 @@ class Mirror:
         """
         oldest = now() - self._retention if self._retention else None
         wanted = [run for run in runs if not (oldest and run.completed_at and run.completed_at < oldest)]
+        pending = set(self._backlog)  # delivered while the store is asked, perhaps
         stored = await self._store.revisions([run.run_id for run in wanted])
-        missed = [r for r in wanted if stored.get(r.run_id, 0) < r.revision and r.run_id not in self._backlog]
+        pending |= self._backlog.keys()
+        missed = [run for run in wanted if stored.get(run.run_id, 0) < run.revision and run.run_id not in pending]
         for run in missed:
             self.enqueue(run)
         REPAIRED.labels(self.name).inc(len(missed))

@@ -63,14 +63,14 @@ class Recorder:
         """Write this state to disk. Returns False if an outcome, or a later state, is recorded already."""
         written = self._archive.put(run)
         if written:
-            self._enqueue(run)
+            self.enqueue(run)
         return written
 
     async def record_in_thread(self, run: Run) -> bool:
         """Like `record`, but other tasks proceed while the disk writes. Nothing else may record the run meanwhile."""
         written = await in_thread(self._archive.put, run)
         if written:
-            self._enqueue(run)
+            self.enqueue(run)
         return written
 
     async def record_outcome(self, finished: Run) -> Run:
@@ -98,14 +98,15 @@ class Recorder:
                 tries += 1
             if tries > _MAX_TRIES:
                 self._unrecorded[finished.run_id] = finished
-                self._enqueue(finished)
+                self.enqueue(finished)
                 return finished
             if tries == _MAX_TRIES:
                 finished = finished.without_external_data()
             else:
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    def _enqueue(self, run: Run) -> None:
+    def enqueue(self, run: Run) -> None:
+        """Let every store have this state, which the archive has. Stores that have it already do nothing."""
         for mirror in self._mirrors:
             mirror.enqueue(run)
 

@@ -86,7 +86,7 @@ class HealthCheck:
             return health_problems.ENGINE_FAILED
         return None
 
-    async def queue(self, seconds: float = HEALTH_WAIT_SECONDS) -> QueueState:
+    async def queue(self, seconds: float) -> QueueState:
         """Return the queue's state: a fresh one if it arrives in time, else the last known one."""
         await asyncio.wait([self._start_once("queue", self._refresh_queue)], timeout=seconds)
         return self._engine.cached_queue()

@@ -146,6 +146,8 @@ class QueueView:
             version = page.version
             for job in page.items:
                 found.put(self._lookup.run_of(job), job)
+        if self._watching and version < self._version:  # a watch has started meanwhile, and is ahead of this list
+            return
         self.runs, self._version, self._active_at = found, version, _NEVER
 
     async def _read_switch(self) -> bool:

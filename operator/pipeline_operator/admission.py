@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from launcher.background import repeat, report_exception
-from launcher.cluster import jobs, labels, manifests, pods
+from launcher.cluster import jobs, labels, manifests
 from launcher.cluster.port import Cluster
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged, ObjectMissing
 from launcher.domain.run_queue import RunQueue
@@ -120,9 +120,8 @@ class Admission:
         return False
 
     def _node_has_just_evicted(self) -> bool:
-        times = (pods.evicted_at(observed.pod) for _, observed in self._cache.items() if observed.pod is not None)
-        newest = max(filter(None, times), default=None)
-        return newest is not None and (self._now() - newest).total_seconds() < _EVICTION_SECONDS
+        evicted_at = self._cache.evicted_at
+        return evicted_at is not None and (self._now() - evicted_at).total_seconds() < _EVICTION_SECONDS
 
     async def _paused_now(self) -> bool:
         with contextlib.suppress(ObjectMissing):

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Set
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from launcher.cluster import jobs, labels, pods
 from launcher.cluster.port import Manifest
+from launcher.domain.runs import now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +68,8 @@ class ClusterCache:
         self.on_change: Callable[[str], object] = lambda run_id: None
         """Called with the run id after each change of a run."""
         self.paused = False
+        self.evicted_at: datetime | None = None
+        """When a node that lacked disk space or memory last evicted a run."""
         self._queue_config_version = 0
 
     def get(self, run_id: str) -> ObservedRun:
@@ -107,11 +111,14 @@ class ClusterCache:
                     return
             elif deleted or _age(pod) < _age(observed.pod):
                 return
+        if (evicted_at := pods.evicted_at(pod)) is not None:
+            evicted_at = min(evicted_at, now())  # the node's clock can be ahead
+            self.evicted_at = max(evicted_at, self.evicted_at or evicted_at)
         self._put(name, replace(observed, pod=pods.slim(pod), pod_deleted=deleted))
 
     def observe_queue_config(self, config_map: Manifest, *, deleted: bool = False) -> None:
         """Store whether the queue is paused."""
-        if _version(config_map) < self._queue_config_version:
+        if _version(config_map) <= self._queue_config_version:
             return
         self._queue_config_version = _version(config_map)
         self.paused = not deleted and (config_map.get("data") or {}).get("paused") == "true"

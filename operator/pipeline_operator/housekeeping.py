@@ -41,7 +41,7 @@ async def delete_unfinished_jobs(cluster: Cluster, listed: Iterable[Manifest], t
     """Delete recorded Jobs that were never released. Kubernetes never finishes them, so their TTL has no effect."""
     oldest = now() - timedelta(seconds=ttl_seconds)
     for job in listed:
-        run = _record_of_unfinished(job)
+        run = _record_of(job)
         if run is None or run.completed_at is None or run.completed_at >= oldest:
             continue
         try:
@@ -54,8 +54,8 @@ async def delete_unfinished_jobs(cluster: Cluster, listed: Iterable[Manifest], t
             report_exception("resync", f"run {run.run_id}: cannot delete its Job")
 
 
-def _record_of_unfinished(job: Manifest) -> Run | None:
-    """Return the record of a Job that Kubernetes has not finished; None if it has, or there is no record."""
+def _record_of(job: Manifest) -> Run | None:
+    """Return the record on a Job; None if there is none, or it cannot be read."""
     with suppress_and_report("resync", f"run {jobs.name_of(job)}: cannot read the record on its Job"):
-        return None if jobs.finished_condition(job) else jobs.record_of(job)
+        return jobs.record_of(job)
     return None

@@ -70,22 +70,26 @@ class ReconcilerTasks:
     async def _record_next(self) -> None:
         run_id = await self._unrecorded.get()
         async with self._record_lock:
-            await self._record(run_id)
+            recorded = await self._record(run_id)
+        if not recorded:
+            self._unrecorded.put_nowait(run_id)
+            await asyncio.sleep(backoff.RETRY_SECONDS)
 
-    async def _record(self, run_id: str) -> None:
+    async def _record(self, run_id: str) -> bool:
+        """Record a queued run. Returns False if the disk cannot take it now."""
         run = self.queue.get(run_id)
         if run is None or run_id in self._reconcilers:  # which records it
-            return
+            return True
         try:
             await self._recording.recorder.record_in_thread(run)
         except OSError as exc:  # probably a full disk: wait for space
             log.error("run %s: cannot write its record: %s", run_id, exc)
-            self._unrecorded.put_nowait(run_id)
-            await asyncio.sleep(backoff.RETRY_SECONDS)
+            return False
         except Exception:
             report_exception("recorder", f"run {run_id}: cannot write its record")
             if run_id not in self._reconcilers:
                 self._start(run)
+        return True
 
     def _on_change(self, run_id: str) -> None:
         if self._cache.get(run_id).job is not None:  # a pod's events can arrive before those of its Job

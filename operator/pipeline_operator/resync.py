@@ -86,6 +86,7 @@ class Resync:
                 DRIFT.labels("run-without-job").inc()
         for run_id in names | unhandled | {run_id for run_id, _ in self._cache.items()}:
             self._reconcilers.ensure(run_id)
+            await asyncio.sleep(0)  # it reads the archive: other tasks proceed between two runs
         return unfinished
 
     def _unhandled(self) -> set[str]:

@@ -90,8 +90,10 @@ class RunReconciler:
 
     async def reconcile(self) -> None:
         """Repeat steps until the run's record is on its Job."""
-        if self._state is State.RECORDED and self._storage.archive.has_log(self._run.run_id):
-            self._recording.publisher.finish(self._run.run_id)  # the previous operator may have died before this
+        if self._state is State.RECORDED:  # the previous operator may have died before the stores had everything
+            self._recording.recorder.enqueue(self._run)
+            if self._storage.archive.has_log(self._run.run_id):
+                self._recording.publisher.finish(self._run.run_id)
         try:
             while self._state is not State.DONE:
                 await self._step_or_retry()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cluster import jobs, labels, manifests
-from launcher.cluster.port import Manifest, WatchEvent
+from launcher.cluster.port import Listing, Manifest, WatchEvent
 from launcher.domain.errors import (
     ClusterUnavailable,
     IdempotencyConflict,
@@ -451,6 +451,48 @@ def test_changes_before_the_latest_list_are_not_shown_again(tmp_path: Path, monk
         try:
             await until(lambda: counts(harness) == (0, 1))
             assert shown == ["c-01jd"]
+        finally:
+            await harness.engine.stop()
+
+    run_scenario(tmp_path, scenario)
+
+
+def test_a_list_that_ends_after_the_watch_has_started_loses_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        watch, pages = harness.cluster.watch, harness.cluster.pages
+        shown = asyncio.Event()
+        lists = 0
+
+        async def paged_slowly(kind: str, *, labels: str = "") -> AsyncIterator[Listing]:
+            nonlocal lists
+            lists += 1
+            found = [page async for page in pages(kind, labels=labels)]
+            if lists == 2:
+                await shown.wait()
+            for page in found:
+                yield page
+
+        @asynccontextmanager
+        async def watch_during_a_list(
+            kind: str, *, labels: str = "", since: int
+        ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+            refreshes.append(asyncio.create_task(harness.engine.queue()))
+            await until(lambda: lists == 2)
+            harness.cluster.put("Job", make_job(harness, "c"))
+            async with watch(kind, labels=labels, since=since) as events:
+                yield events
+
+        refreshes: list[asyncio.Task[object]] = []
+        monkeypatch.setattr(harness.cluster, "pages", paged_slowly)
+        monkeypatch.setattr(harness.cluster, "watch", watch_during_a_list)
+        await harness.engine.start()
+        try:
+            await until(lambda: counts(harness) == (0, 1))
+            shown.set()
+            await asyncio.gather(*refreshes)
+            assert counts(harness) == (0, 1)
         finally:
             await harness.engine.stop()
 

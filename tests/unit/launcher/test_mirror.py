@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -116,5 +116,22 @@ def test_an_unexpected_error_of_a_ping_delays_no_delivery_and_is_counted_apart()
         mirror.enqueue(replace(RUN, run_id="b"))
         await until(lambda: not mirror.backlog)  # dropped after a few tries
         assert faults("mirror store") == before[1] + 3
+
+    run_scenario(scenario)
+
+
+def test_a_state_that_is_delivered_while_the_store_is_asked_was_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(store: Store, watch: StoreWatch, mirror: Mirror) -> None:
+        revisions = store.revisions
+
+        async def answered_late(run_ids: Sequence[str]) -> dict[str, int]:
+            found = await revisions(run_ids)
+            await until(lambda: not mirror.backlog)
+            return found
+
+        monkeypatch.setattr(store, "revisions", answered_late)
+        mirror.enqueue(RUN)
+        assert await mirror.reconcile([RUN]) == 0
+        assert store.calls["put"] == 1
 
     run_scenario(scenario)

@@ -16,7 +16,7 @@ from launcher.cluster.port import Manifest
 from launcher.domain.errors import ClusterError, ClusterUnavailable, ObjectChanged
 from launcher.domain.pipelines import Pipeline
 from launcher.domain.run_queue import RunQueue, queue_order
-from launcher.domain.runs import Run
+from launcher.domain.runs import Run, now
 from launcher.settings import SharedSettings
 from launching.fake_cluster import FakeCluster, merged
 from pipeline_operator.admission import Admission
@@ -86,7 +86,7 @@ class Harness:
         if pod:
             self.observe_pod(name, pod)
 
-    def observe_pod(self, name: str, phase: str, **status: str) -> None:
+    def observe_pod(self, name: str, phase: str, **status: object) -> None:
         job = self.cluster.objects["Job", name]
         metadata = {
             "name": f"{name}-x7k2p",
@@ -162,6 +162,15 @@ def test_nothing_is_released_until_a_node_that_evicted_a_run_is_known_to_be_full
     assert harness.admit() == []
     harness.seconds = 20
     assert harness.admit() == ["b"]
+
+
+def test_an_eviction_in_the_future_holds_back_the_queue_no_longer_than_one_of_this_moment() -> None:
+    harness = Harness([a_run("b")], limit=2)
+    harness.released_before("a", "Running")
+    ahead = [{"type": "DisruptionTarget", "status": "True", "lastTransitionTime": "2999-01-01T00:00:00Z"}]
+    message = "The node was low on resource: ephemeral-storage. "
+    harness.observe_pod("a", "Failed", reason="Evicted", message=message, conditions=ahead)
+    assert harness.cache.evicted_at is not None and harness.cache.evicted_at <= now()
 
 
 def test_a_run_that_was_evicted_for_its_own_disk_usage_delays_no_other() -> None:

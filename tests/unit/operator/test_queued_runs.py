@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_a_burst_of_changes_costs_one_round_of_admission(tmp_path: Path, monkeyp
     async def scenario() -> None:
         nonlocal rounds
         async with started_harness(tmp_path) as harness:
-            await asyncio.sleep(0.7)  # its start
+            await until(lambda: rounds)
+            await asyncio.sleep(0.7)  # the changes of its start are one round at most
             rounds = 0
             for number in range(50):
                 harness.queue(f"r{number}")
@@ -135,6 +137,24 @@ def test_a_burst_of_changes_costs_one_round_of_admission(tmp_path: Path, monkeyp
             await until(lambda: rounds == 2)  # one for the first change, and one for all others
             await asyncio.sleep(0.7)
             assert rounds == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_full_quota_costs_no_request_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "_TICK_SECONDS", 60.0)
+
+    async def scenario() -> None:
+        async with started_harness(tmp_path) as harness:
+            status = {"hard": {"pods": "3"}, "used": {"pods": "3"}}
+            harness.cluster.put("ResourceQuota", {"metadata": {"name": labels.QUOTA}, "status": status})
+            harness.queue("a")
+            harness.pause(False)
+            await until(lambda: f"get ResourceQuota {labels.QUOTA}" in harness.cluster.calls)
+            await asyncio.sleep(0.2)
+            asked = harness.cluster.calls.count(f"get ResourceQuota {labels.QUOTA}")
+            await asyncio.sleep(0.5)
+            assert harness.cluster.calls.count(f"get ResourceQuota {labels.QUOTA}") == asked
 
     asyncio.run(scenario())
 
@@ -303,6 +323,33 @@ def test_the_next_operator_queues_the_runs_again(tmp_path: Path) -> None:
             harness.cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, **manifests.pause_patch(False)})
             harness.operator.start()
             await until(lambda: harness.released == ["r0"])
+            await harness.operator.stop()
+
+    asyncio.run(scenario())
+
+
+def test_the_next_operator_records_queued_runs_that_the_previous_one_could_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with started_harness(tmp_path) as harness:
+
+            def full_disk(run: Run) -> bool:
+                refused.append(run.run_id)
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            refused: list[str] = []
+            with monkeypatch.context() as patch:
+                patch.setattr(harness.storage.archive, "put", full_disk)
+                for number in range(5):
+                    harness.queue(f"r{number}")
+                await until(lambda: refused)
+                await harness.operator.stop()
+            assert not any(harness.status(f"r{number}") for number in range(5))
+            harness.operator = Operator(harness.cluster, harness.storage, harness.recording, harness.settings)
+            harness.cluster.cache = harness.operator
+            harness.operator.start()
+            await until(lambda: all(harness.status(f"r{number}") for number in range(5)))
             await harness.operator.stop()
 
     asyncio.run(scenario())

@@ -8,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from launcher.cluster import jobs, labels
 from launcher.domain.errors import ClusterUnavailable
 from launcher.domain.log_lines import LineKind, Receipt
 from launcher.domain.reasons import Reason
 from launcher.domain.runs import Outcome, Run, RunStatus, now
+from launcher.mirror import Mirror
+from launcher.stores.memory import InMemoryRunStore
+from launcher.stores.watch import StoreWatch
 from launching.harness import (
     DEADLINE_EXCEEDED,
     FIRST_LINE,
@@ -99,6 +103,28 @@ def test_a_new_job_with_the_name_of_a_finished_run_gets_its_record_and_never_run
         assert harness.job["spec"]["ttlSecondsAfterFinished"] == 86400
         assert not harness.cache.get(NAME).holds_slot
         assert not harness.storage.archive.has_log(NAME)
+
+    run_scenario(scenario)
+
+
+def test_the_stores_have_the_outcome_before_its_job_even_if_the_previous_operator_died_in_between(
+    run_scenario: RunScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(harness: Harness) -> None:
+        outcome = Outcome(status=RunStatus.COMPLETED, reason=Reason.COMPLETED, message="…", exit_code=0)
+        finished = harness.run.started(now()).finished(outcome, now(), Receipt(complete=True))
+        harness.storage.archive.put(finished)  # and no store
+        store = InMemoryRunStore()
+        mirror = Mirror(StoreWatch("store", store))
+        monkeypatch.setattr(harness.recording.recorder, "_mirrors", [mirror])
+        harness.make_job()
+        await harness.start()
+        await harness.until(lambda: mirror.pending(NAME))
+        assert jobs.phase_of(harness.job) == labels.PHASE_QUEUED
+        delivery = asyncio.create_task(mirror.run())
+        await harness.end()
+        assert await store.get(NAME) == finished
+        delivery.cancel()
 
     run_scenario(scenario)
 
