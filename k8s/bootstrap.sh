@@ -149,7 +149,7 @@ adapt_firewall() {
 
 install_firewall() {
   local port
-  # SSH first: ufw may be active already, and nothing below may cut off this connection.
+  # SSH first: ufw may be active already, and nothing below may cut off this SSH session.
   for port in $(sshd -T 2>/dev/null | awk '/^port / {print $2}' || true) ${SSH_CONNECTION:+"${SSH_CONNECTION##* }"}; do
     run ufw allow "$port/tcp" comment ssh
   done
@@ -211,12 +211,23 @@ configure_edge() {
 
 # Kubernetes deletes the Service of k3s's Traefik only after the load balancer of k3s released it, which no longer runs.
 release_traefik() {
-  [ -n "$dry" ] || [ -n "$(kubectl --namespace kube-system get service traefik --ignore-not-found -o name)" ] || return 0
+  [ -n "$(kubectl --namespace kube-system get service traefik --ignore-not-found -o name 2>/dev/null)" ] || return 0
   run kubectl --namespace kube-system patch service traefik --type=merge --patch '{"metadata": {"finalizers": null}}'
 }
 
-install_slipway() {
-  run "$here/install.sh" --config "$config" --host "$host" --images "$images" --edge "$edge" "${more[@]}"
+install_slipway() { # OPTION…
+  run "$here/install.sh" --config "$config" --host "$host" --images "$images" --edge "$edge" "${more[@]}" "$@"
+}
+
+# First the release gives up its Ingress and Middleware: helm cannot upgrade it after k3s deleted their kinds.
+leave_traefik() {
+  local ingress
+  if [ "$edge" != existing ] || [ -e "$root$edge_config" ] || [ ! -r "$KUBECONFIG" ]; then return; fi
+  ingress=$(kubectl --namespace "$namespace" get ingress slipway-launcher --ignore-not-found -o name) ||
+    fail "the cluster does not answer, so it is not known whether Slipway still uses the Traefik of k3s; see systemctl status k3s"
+  [ -n "$ingress" ] || return 0
+  say "moving Slipway behind the existing Traefik"
+  install_slipway --no-verify # which comes at the end
 }
 
 check_options
@@ -232,17 +243,11 @@ if [ -n "$firewall" ]; then
   say "setting up the firewall"
   if [ "$edge" = existing ]; then adapt_firewall; else install_firewall; fi
 fi
-switched=''
-if [ "$edge" = existing ] && [ -n "$(kubectl --namespace "$namespace" get ingress slipway-launcher --ignore-not-found -o name 2>/dev/null)" ]; then
-  # First the release gives up its Ingress and Middleware: helm cannot upgrade it after k3s deleted their kinds.
-  say "moving Slipway behind the existing Traefik"
-  install_slipway
-  switched=1
-fi
+leave_traefik
 say "installing k3s"
 configure_edge
 run "$here/k3s.sh" # restarts k3s if its settings changed
-[ -z "$switched" ] || release_traefik
+[ "$edge" != existing ] || release_traefik
 say "installing helm $HELM_VERSION"
 install_helm
 # An existing release keeps its values, such as the image tag.

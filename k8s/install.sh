@@ -176,8 +176,9 @@ for secret in slipway-env slipway-pipeline slipway-credentials; do
   kube get secret "$secret" -o name >/dev/null || fail "the Secret $secret is missing; use --config FOLDER"
 done
 repair_release
-given_edge=$edge
-if [ -z "$edge" ] && behind_existing_traefik; then edge=existing; fi
+behind=''
+if behind_existing_traefik; then behind=1; fi
+if [ -z "$edge" ] && [ -n "$behind" ]; then edge=existing; fi
 if [ -n "$host" ] && [ "$edge" != existing ]; then configure_traefik; fi
 
 options=(--set "secrets.existing=slipway-env" --set "secrets.pipeline=slipway-pipeline"
@@ -189,8 +190,8 @@ registry=$(kube get secret slipway-registry --ignore-not-found -o name)
 [ -z "$host" ] || options+=(--set "ingress.host=$host")
 if [ "$edge" = existing ]; then
   options+=(--set "ingress.enabled=false" --set "ingress.external.enabled=true")
-  # An account for deployments cannot ask Docker: the networks of the earlier install are kept.
-  if [ -n "$given_edge$edge_network" ]; then
+  # The networks of an earlier install are kept: an account for deployments cannot ask Docker.
+  if [ -n "$edge_network" ] || [ -z "$behind" ]; then
     edge_network=${edge_network:-n8n-prod_default}
     networks=$(edge_networks)
     options+=(--set "ingress.external.networks={$networks}")
@@ -224,12 +225,12 @@ helm_ test "$release" --timeout 120s >"$work/said" 2>&1 || {
   kube logs "pod/slipway-test" --tail=5 >&2 || true
   fail "Slipway is running but not healthy; see docs/how-to/troubleshoot.md"
 }
-problem='' public=$host
+problem='' pending=''
 if [ "$edge" = existing ]; then write_edge_file; fi
 if [ -n "$host" ] && [ "$edge" = existing ]; then
   say "waiting for https://$host/health"
-  curl --silent --fail --output /dev/null --retry 10 --retry-delay 2 --retry-all-errors --max-time 10 "https://$host/health" || public=''
-  [ -n "$public" ] || cat <<TRAEFIK
+  curl --silent --fail --output /dev/null --retry 10 --retry-delay 2 --retry-all-errors --max-time 10 "https://$host/health" || pending=1
+  [ -z "$pending" ] || cat <<TRAEFIK
   https://$host/health does not respond yet. Does the name resolve to this server, and does Traefik read $edge_file?
   Once, add this to Traefik in its compose file, and start it again:
     command:  --providers.file.directory=/etc/traefik/slipway
@@ -243,7 +244,7 @@ elif [ -n "$host" ]; then
 fi
 if [ -n "$verify" ]; then
   say "verifying what runs can reach, images, DNS, certificate and clocks"
-  python3 "$here/verify.py" ${public:+--host "$public"} || problem=${problem:-the checks marked \`fail\` above}
+  python3 "$here/verify.py" ${host:+--host "$host"} ${pending:+--no-certificate} || problem=${problem:-the checks marked \`fail\` above}
 fi
 [ -z "$problem" ] || fail "Slipway runs, but not everything works: $problem"
 revision=$(helm_ history "$release" --max 1 --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)[-1]["revision"])')

@@ -58,7 +58,7 @@ replace() { # SOURCE TARGET MODE, whatever the umask: a running k3s keeps using 
   replaced=1
 }
 
-# Kubernetes upgrades by one minor version at a time, and never downgrades.
+# Kubernetes upgrades by one minor version at a time, and never goes back to an older one.
 installed=$("$binary" --version 2>/dev/null | sed -nE '1s/^k3s version (v[^ ]+).*/\1/p' || true)
 minor() { cut -d . -f 2 <<<"$1"; }
 if [ -n "$installed" ] && [ "$installed" != "$version" ]; then
@@ -97,8 +97,8 @@ INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_SELINUX_RPM=true INSTALL_K3S_SKI
 is_current() {
   local since newer
   systemctl is-active --quiet k3s && [ -z "$replaced" ] && [ "$before" = "$(definition)" ] || return 1
-  since=$(systemctl show --property=ExecMainStartTimestamp --value --timestamp=unix k3s)
-  newer=$(find "$binary" "$own" "$own.d" -newermt "@$((${since#@} + 1))" 2>/dev/null || true)
+  since=$(date --date "$(TZ=UTC systemctl show --property=ExecMainStartTimestamp --value k3s)" +%s) || return 1
+  newer=$(find "$binary" "$own" "$own.d" -newermt "@$((since + 1))" 2>/dev/null || true)
   [ -z "$newer" ]
 }
 end=$((SECONDS + start_seconds))

@@ -2,7 +2,10 @@
 """Verifies an installation: starts probes that try what a run can reach and which images can be pulled, and checks the
 host name's DNS records and certificate, and the clocks.
 
-    verify.py [--host NAME]     the public host name, if it is not the one of the Ingress
+    verify.py [--host NAME] [--no-certificate]
+
+    --host NAME          the public host name, if it is not that of the Ingress or of the existing Traefik's route
+    --no-certificate     do not check its certificate, because Traefik does not read that route yet
 
 It prints what `slipway doctor --cluster` prints, and needs only Python and kubectl. The namespace is $NAMESPACE
 (default: slipway). The exit code is 1 if something is broken. Runs that are not isolated are a warning.
@@ -29,9 +32,10 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="", metavar="NAME", help="the public host name")
+    parser.add_argument("--no-certificate", action="store_true", help="do not check its certificate")
     options = parser.parse_args()
     os.environ["KUBE_NAMESPACE"] = os.environ.get("NAMESPACE") or "slipway"
-    findings = examine_installation(options.host)
+    findings = examine_installation(options.host, certificate=not options.no_certificate)
     for text in (line for each in findings for line in each.lines()):
         print(f"  {text}", flush=True)  # before the warning
     failed = [each for each in findings if each.state == "fail"]

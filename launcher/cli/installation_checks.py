@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,15 +20,19 @@ _INTERNET = "acme-v02.api.letsencrypt.org"
 _POLICY_SECONDS = 30.0
 """How long a forbidden address may stay open after a pod's start: k3s needs a moment to install the pod's rules."""
 _PULL_SECONDS = 240.0
+_HOST = re.compile(r"Host\(`([^`]+)`\)")
 _ERRORS = (*ERRORS, ProbeFailed)
 _AGAIN = "Nothing was checked: fix this, and run this again. The launcher's image must be as new as this command."
 
 
-def examine_installation(host: str = "") -> list[Finding]:
-    """Run all checks. `host` is the public host name, if it is not the one of the Ingress or of RUNNER_URL."""
+def examine_installation(host: str = "", *, certificate: bool = True) -> list[Finding]:
+    """Run all checks. `host` is the public host name, if it is not the one of the route or of RUNNER_URL.
+
+    Without `certificate`, the name's certificate is not checked, because no route leads to Slipway yet.
+    """
     try:
         excepted = _excepted_addresses()
-        has_policies, host = excepted is not None, host or _ingress_host() or _runner_host()
+        has_policies, host = excepted is not None, host or _route_host() or _runner_host()
         nodes = _node_addresses()
         seconds = _POLICY_SECONDS if has_policies else 0.0
         plan = {"nodes": [*nodes, *(excepted or ())], "internet": _INTERNET, "name": host or None, "seconds": seconds}
@@ -35,7 +40,7 @@ def examine_installation(host: str = "") -> list[Finding]:
     except _ERRORS as exc:
         return [Finding("probes", "fail", f"not started: {error_text(exc)}", _AGAIN)]
     return [
-        *_checked("network probe", lambda: _network(made["network"], seconds, has_policies, host, nodes)),
+        *_checked("network probe", lambda: _network(made["network"], seconds, has_policies, host, nodes, certificate)),
         *_checked("image probe", lambda: image_findings(made["images"], run_pull_probe(made["pull"], _PULL_SECONDS))),
     ]
 
@@ -47,7 +52,9 @@ def _checked(name: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
         return [Finding(name, "fail", f"not completed: {error_text(exc)}", _AGAIN)]
 
 
-def _network(job: dict[str, Any], seconds: float, has_policies: bool, host: str, nodes: list[str]) -> Iterator[Finding]:
+def _network(
+    job: dict[str, Any], seconds: float, has_policies: bool, host: str, nodes: list[str], certificate: bool
+) -> Iterator[Finding]:
     result: dict[str, Any]
     created: Created
     result, created = run_network_probe(job, seconds)
@@ -55,7 +62,8 @@ def _network(job: dict[str, Any], seconds: float, has_policies: bool, host: str,
     if host:
         records = result["records"]
         yield from dns_findings(host, records, nodes)
-        yield certificate_finding(host, next(iter(records["A"] or ()), None))
+        if certificate:
+            yield certificate_finding(host, next(iter(records["A"] or ()), None))
     yield from clock_findings(result["clock_ahead"], created.clock_ahead)
 
 
@@ -69,14 +77,14 @@ def _excepted_addresses() -> list[str] | None:
     return [network.removesuffix("/32") for network in networks if network.endswith("/32")]
 
 
-def _ingress_host() -> str:
-    rules = [
-        rule
-        for each in items("ingresses")
-        if each["metadata"]["name"] == "slipway-launcher"
-        for rule in each["spec"].get("rules", [])
-    ]
-    return str(rules[0].get("host") or "") if rules else ""
+def _route_host() -> str:
+    """Return the host name of the Ingress, or of the route for an existing Traefik."""
+    ingresses = [each for each in items("ingresses") if each["metadata"]["name"] == "slipway-launcher"]
+    hosts = [rule.get("host") for each in ingresses for rule in each["spec"].get("rules", [])]
+    for each in items("configmaps", "--selector=app.kubernetes.io/part-of=slipway"):
+        if each["metadata"]["name"] == "slipway-traefik":
+            hosts += _HOST.findall(each["data"]["slipway.yaml"])
+    return next(filter(None, hosts), "")
 
 
 def _runner_host() -> str:

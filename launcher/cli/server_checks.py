@@ -17,7 +17,10 @@ _RENEWAL_SHARE = 0.2
 """Traefik renews a certificate when a third of its lifetime is left. At a fifth, renewal has been failing for weeks."""
 _CLOCK_WARN_SECONDS, _CLOCK_FAIL_SECONDS = 5, 60
 _TRAEFIK_DEFAULT = b"TRAEFIK DEFAULT CERT"
-_REASON = "Traefik's log has the reason: kubectl -n kube-system logs deployment/traefik"
+_REASON = (
+    "Traefik's log has the reason: kubectl -n kube-system logs deployment/traefik; "
+    "if another Traefik serves port 443 on this server, that one's log."
+)
 _ISSUE = (
     f"Let's Encrypt issues one within two minutes, if the name resolves to this server and port 443 is open. {_REASON}"
 )

@@ -103,8 +103,9 @@ def systemctl(*args: str) -> int:
     match args:
         case "is-active", *_:
             return 0 if "since" in server else 3
-        case "show", "--property=ExecMainStartTimestamp", "--value", "--timestamp=unix", "k3s":
-            print(f"@{int(server['since'])}")
+        case "show", "--property=ExecMainStartTimestamp", "--value", "k3s":
+            assert os.environ["TZ"] == "UTC"
+            print(time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(server["since"])))
             return 0
     record("systemctl", *args)
     return start_k3s() if args == ("restart", "k3s") and UNIT.exists() else 0

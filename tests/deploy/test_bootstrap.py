@@ -66,6 +66,13 @@ class Machine:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
+    def installed(self, kubectl: str) -> None:
+        """Let k3s be installed, with these answers of its kubectl."""
+        kubeconfig = self.root / "etc/rancher/k3s/k3s.yaml"
+        kubeconfig.parent.mkdir(parents=True)
+        kubeconfig.touch()
+        self.program("kubectl", self.kubectl_of_k3s(kubectl))
+
     def kubectl_of_k3s(self, answer: str = "") -> str:
         """A fake of k3s's kubectl: without KUBECONFIG it uses k3s.yaml, which only root can read."""
         k3s = "/etc/rancher/k3s/k3s.yaml"
@@ -243,14 +250,36 @@ def test_network_that_the_server_already_uses_is_reported(machine: Machine) -> N
     assert machine.bootstrap("--dry-run").returncode == 0
 
 
+BEHIND_K3S = """
+case "$*" in
+  *"get ingress"*) echo ingress/slipway-launcher ;;
+  *"get service traefik"*) echo service/traefik ;;
+esac"""
+
+
 def test_release_moves_before_k3s_deletes_the_kinds_of_its_ingress(machine: Machine) -> None:
-    machine.program(
-        "kubectl", machine.kubectl_of_k3s('case "$*" in *"get ingress"*) echo ingress/slipway-launcher ;; esac')
-    )
+    machine.installed(BEHIND_K3S)
     output = machine.bootstrap("--dry-run", "--edge", "existing").stdout
     moves, switches = output.index("k8s/install.sh"), output.index(f"write /{EDGE}")
     assert moves < switches < output.index("k8s/k3s.sh") < output.index("patch service traefik")
-    assert output.count("k8s/install.sh") == 2
+    first, second = (line for line in output.splitlines() if "k8s/install.sh" in line)
+    assert "--no-verify" in first and "--no-verify" not in second
+
+
+def test_interrupted_switch_to_an_existing_traefik_is_completed(machine: Machine) -> None:
+    machine.installed(BEHIND_K3S)
+    (machine.root / EDGE).parent.mkdir(parents=True)
+    (machine.root / EDGE).touch()  # k3s was told to give up its Traefik, and then bootstrap.sh was killed
+    output = machine.bootstrap("--dry-run").stdout
+    assert output.count("k8s/install.sh") == 1
+    assert output.index("k8s/k3s.sh") < output.index("patch service traefik") < output.index("k8s/install.sh")
+
+
+def test_cluster_that_does_not_answer_is_not_taken_for_one_without_a_release(machine: Machine) -> None:
+    machine.installed("exit 1")
+    done = machine.bootstrap("--dry-run", "--edge", "existing")
+    assert done.returncode == 1 and "the cluster does not answer" in done.stderr
+    assert EDGE not in done.stdout and "k3s.sh" not in done.stdout
 
 
 @pytest.mark.skipif(os.uname().machine not in ("x86_64", "aarch64"), reason="k3s is pinned for these architectures")

@@ -112,6 +112,16 @@ def test_later_install_without_docker_keeps_the_existing_traefik(fakes: Fakes) -
     assert code == 0 and "ingress.enabled=true" not in upgrade, output
 
 
+def test_network_of_an_earlier_install_is_kept_unless_another_is_given(fakes: Fakes) -> None:
+    fakes.release(BEHIND_TRAEFIK)
+    code, output, upgrade = fakes.install("--host", "h.example.com", "--edge", "existing")
+    assert code == 0, output
+    assert "ingress.external.enabled=true" in upgrade and "networks" not in upgrade
+    fakes.calls.unlink()
+    code, output, upgrade = fakes.install("--host", "h.example.com", "--edge", "existing", "--edge-network", "proxy")
+    assert code == 0 and "ingress.external.networks={172.18.0.0/16}" in upgrade, output
+
+
 def test_edge_k3s_leaves_the_existing_traefik(fakes: Fakes) -> None:
     fakes.release(BEHIND_TRAEFIK)
     code, output, upgrade = fakes.install("--host", "h.example.com", "--edge", "k3s")

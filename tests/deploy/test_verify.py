@@ -66,6 +66,7 @@ class Machine:
         self.answers: dict[str, Any] = {
             "get networkpolicies": {"items": [POLICY]},
             "get ingresses": {"items": []},
+            "get configmaps": {"items": []},
             "get nodes": {"items": [{"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.5"}]}}]},
             "get pods": {"items": [LAUNCHER]},
             "exec": {"network": job, "pull": job, "images": {"ghcr.io/me/runner:1": ["launcher"]}},
@@ -154,6 +155,16 @@ def test_host_name_is_looked_up_in_the_cluster_and_its_certificate_checked(machi
     assert done.returncode == 1
     assert "DNS A: no-such-host.invalid has no A record" in done.stdout
     assert "certificate: https://no-such-host.invalid does not answer" in done.stdout
+
+
+def test_host_of_a_route_that_traefik_does_not_read_yet_is_looked_up(machine: Machine) -> None:
+    route = {"slipway.yaml": 'rule: "Host(`no-such-host.invalid`) && (PathPrefix(`/health`))"'}
+    machine.answers["get configmaps"] = {"items": [{"metadata": {"name": "slipway-traefik"}, "data": route}]}
+    machine.answers["logs"] = RESULT | {"records": {"A": [], "AAAA": []}}
+    done = machine.verify("--no-certificate")
+    assert done.returncode == 1
+    assert "DNS A: no-such-host.invalid has no A record" in done.stdout and "certificate" not in done.stdout
+    assert "certificate: https://no-such-host.invalid does not answer" in machine.verify().stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-{{/* Not empty if there is a cluster to ask, unlike in `helm template`: every namespace has this ConfigMap. */}}
+{{/* Not empty if there is a cluster to ask, unlike in `helm template`: every namespace that exists has this ConfigMap. */}}
 {{- define "slipway.hasCluster" -}}
 {{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" }}yes{{ end }}
 {{- end -}}

@@ -1,7 +1,8 @@
 {{/*
 The password of the chart's Redis. It is in the Secret `slipway-redis`, which the first installation creates and upgrades
 keep. Empty if the Secret belongs to someone else, or if there is no cluster to ask, as in `helm template`: the chart then
-renders no Secret. The result is the same in all templates of one rendering. It is not kept in .Values, which Helm stores.
+renders no Secret. The result is the same in all templates of one rendering. It is not kept
+in .Values, which `helm get values` shows.
 */}}
 {{- define "slipway.redisPassword" -}}
 {{- if not (hasKey .Release "redisPassword") }}
