@@ -111,6 +111,12 @@ def _nodes() -> Iterator[Finding]:
     for node in items("nodes"):
         name = node["metadata"]["name"]
         conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
-        bad = [kind for kind, is_so in conditions.items() if (is_so != "False") != (kind == "Ready")]
-        do = f"Free memory or disk space on it. See: kubectl describe node {name}" if bad else ""
-        yield Finding("node", "fail" if bad else "ok", f"{name}: {', '.join(bad) or 'ready, no pressure'}", do)
+        pressures = [kind for kind, is_so in conditions.items() if kind.endswith("Pressure") and is_so != "False"]
+        if conditions.get("Ready") != "True":
+            do = f"Look at the kubelet, on k3s: journalctl --unit k3s. See: kubectl describe node {name}"
+            yield Finding("node", "fail", f"{name}: not ready", do)
+        elif pressures:
+            do = f"Free memory or disk space on it. See: kubectl describe node {name}"
+            yield Finding("node", "fail", f"{name}: {', '.join(pressures)}", do)
+        else:
+            yield Finding("node", "ok", f"{name}: ready, no pressure")

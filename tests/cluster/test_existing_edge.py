@@ -14,10 +14,10 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from cluster.cluster import TESTS_IMAGE, Cluster, wait_for_service
+from cluster.cluster import NODE_ADDRESS, TESTS_IMAGE, Cluster, wait_for_service
 from cluster.runs import until
 from launching.authority import Authority
-from launching.docker import ADDRESS, GATEWAY, N8N, NETWORK, Docker, Poller
+from launching.docker import GATEWAY, N8N, NETWORK, Docker, Poller
 from launching.scripts import Server
 
 pytestmark = pytest.mark.disruptive  # the node drops what it forwards, except of pods
@@ -34,7 +34,7 @@ def docker(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         pytest.skip("Docker must run in the network of the node.")
     authority = Authority(cluster)
     try:
-        authority.start({HOST: ADDRESS, N8N: ADDRESS})
+        authority.start({HOST: NODE_ADDRESS, N8N: NODE_ADDRESS})
         with Docker(cluster, authority, tmp_path_factory.mktemp("docker")) as running:
             with running.client(N8N) as client:
                 wait_for_service(lambda: _status(client, "/") == 200, 60, "n8n")
@@ -49,7 +49,7 @@ def server(cluster: Cluster, docker: Docker, tmp_path_factory: pytest.TempPathFa
     server.program("docker", f'exec {docker.cli} "$@"')
     server.variables["EDGE_FILE"] = str(docker.routes / "slipway.yaml")
     server.variables["CURL_HOME"] = str(server.directory)
-    (server.directory / ".curlrc").write_text(f'resolve = "{HOST}:443:{ADDRESS}"\ncacert = "{docker.root}"\n')
+    (server.directory / ".curlrc").write_text(f'resolve = "{HOST}:443:{NODE_ADDRESS}"\ncacert = "{docker.root}"\n')
     values = server.directory / "pipelines.yaml"
     pipelines = {name: {"image": TESTS_IMAGE, "artifacts": {}, **each} for name, each in PIPELINES.items()}
     values.write_text(json.dumps({"pipelines": pipelines}))

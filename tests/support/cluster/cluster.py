@@ -25,6 +25,7 @@ LAUNCHER_IMAGE = "localhost/slipway:test"  # launcher and operator
 PIPELINE_IMAGE = "localhost/slipway-pipeline:test"
 TESTS_IMAGE = "localhost/slipway-tests:test"  # Python and a shell
 OWN_GATEWAY = "10.44.0.1"
+NODE_ADDRESS = "10.44.0.2"
 NODE = "node1"
 UP_SECONDS = 3600.0  # a new machine builds everything first
 DOWN_SECONDS = 180.0  # removing all containers takes long on a busy disk
@@ -187,7 +188,7 @@ class Cluster:
         self._control("start", component)
         if component == "apiserver":
             for name in filter(self.running, ("controller-manager", "scheduler", "proxy", "netpol", "kubelet")):
-                self.kill(name)
+                self._request("kill", name)
                 self.start(name)
             self.kubectl("rollout", "restart", "deployment/coredns", "--namespace=kube-system")
             self.wait_for_rollout("coredns", "kube-system")
@@ -218,13 +219,13 @@ class Cluster:
         """Fill the kubelet's disk while the block runs, so that the node evicts pods and takes no new ones."""
         self._require_exclusive("full disk")
         filler = Path(f"/proc/{self.node_process}/root{STATE}/kubelet/filler")
-        with filler.open("xb") as file:
-            disk = os.fstatvfs(file.fileno())
-            os.posix_fallocate(file.fileno(), 0, disk.f_frsize * (disk.f_bavail - disk.f_blocks // 100))
         try:
+            with filler.open("wb") as file:
+                disk = os.fstatvfs(file.fileno())
+                os.posix_fallocate(file.fileno(), 0, disk.f_frsize * (disk.f_bavail - disk.f_blocks // 100))
             yield
         finally:
-            filler.unlink()
+            filler.unlink(missing_ok=True)
             self.kubectl("wait", "--for=condition=DiskPressure=False", f"node/{NODE}", "--timeout=60s")
 
     @contextmanager
@@ -320,6 +321,9 @@ class Cluster:
         self._require_own()
         if do != "start":
             self._require_exclusive(f"{do} {component}")
+        self._request(do, component)
+
+    def _request(self, do: str, component: str) -> None:
         answer = _answer({"do": do, "component": component})
         if not answer["ok"]:
             raise ClusterError(f"{do} {component}: {answer['error']}")

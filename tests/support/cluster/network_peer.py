@@ -135,10 +135,11 @@ class _Rush:
 
 
 async def rush(folder: Path, name: str) -> None:
-    """Try all targets until none was reached for a while."""
-    run = _Rush()
-    await asyncio.gather(*map(run.press, json.loads((folder / "targets.json").read_text())))
-    write(folder / f"{name}.json", {"reached": run.reached, "still_open": await run.still_open()})
+    """Try all forbidden targets until none was reached for a while, then the allowed one, which shows the network."""
+    run, targets = _Rush(), json.loads((folder / "targets.json").read_text())
+    await asyncio.gather(*map(run.press, targets["forbidden"]))
+    results = {"reached": run.reached, "still_open": await run.still_open()}
+    write(folder / f"{name}.json", {**results, "has_network": await attempt(targets["allowed"])})
 
 
 def write(path: Path, content: Any) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
+from cluster.cluster import NODE_ADDRESS
 from launcher.cluster import labels
 
 NODE = "203.0.113.7"
-NODE_PRIVATE = "10.44.0.2"  # node_ip in `common`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ PEERS = {
     "internet": Peer(address="198.51.100.9"),
     "api": Peer(address="10.43.0.1"),  # the Service kubernetes
     "node": Peer(address=NODE),
-    "node-private": Peer(address=NODE_PRIVATE),
+    "node-private": Peer(address=NODE_ADDRESS),
     "metadata": Peer(address="169.254.169.254"),
     "private": Peer(address="10.9.0.4"),
     "internet-v6": Peer(address="2001:db8::9"),

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -103,7 +104,9 @@ def in_a_terminal(
     shown, at = b"", 0
     deadline = time.monotonic() + SECONDS
     with contextlib.suppress(OSError):  # EIO: the terminal's other end has closed
-        while time.monotonic() < deadline and (piece := os.read(terminal, 65536)):
+        while (left := deadline - time.monotonic()) > 0 and select.select([terminal], [], [], left)[0]:
+            if not (piece := os.read(terminal, 65536)):
+                break
             shown += piece
             while waiting and (found := shown.find(waiting[0][0], at)) >= 0:
                 at = found + len(waiting[0][0])

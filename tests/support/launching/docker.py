@@ -21,11 +21,10 @@ from typing import Self
 
 import httpx
 
-from cluster.cluster import HERE, STATE, Cluster, wait_until
+from cluster.cluster import HERE, NODE_ADDRESS, STATE, Cluster, wait_until
 from launching.authority import Authority, Routed
 
 N8N, NETWORK, SUBNET, GATEWAY = "n8n.example.test", "n8n-prod_default", "172.18.0.0/16", "172.18.0.1"
-ADDRESS = "10.44.0.2"  # of the node, as in tests/support/cluster/common
 BRIDGE = "br-n8n"
 IMAGE = "machine:test"
 START_SECONDS = 60.0
@@ -49,7 +48,7 @@ class Docker:
         self.cli = f"{CLI} --host unix://{self._state}/docker.sock"
         self._stack = ExitStack()
         self._daemon: subprocess.Popen[bytes] | None = None
-        [self._node] = _children(int((STATE / "node.pid").read_text()))
+        self._node = cluster.node_process
 
     def __enter__(self) -> Self:
         try:
@@ -72,7 +71,7 @@ class Docker:
     def client(self, name: str) -> httpx.Client:
         """Return a client for a name that Traefik serves; it trusts only the test authority."""
         trust = ssl.create_default_context(cafile=self._authority.root)
-        return httpx.Client(base_url=f"https://{name}", transport=Routed(ADDRESS, trust), timeout=30)
+        return httpx.Client(base_url=f"https://{name}", transport=Routed(NODE_ADDRESS, trust), timeout=30)
 
     def firewall(self) -> list[str]:
         """Return the node's firewall rules, except those of Kubernetes and of the network of its pods."""
@@ -212,13 +211,9 @@ class Poller(threading.Thread):
                 with self._docker.client(N8N) as client:
                     client.get("/").raise_for_status()
                 self.responses += 1
-            except httpx.HTTPError as error:
+            except Exception as error:  # whatever it is, the thread must go on
                 self.failures.append(f"{time.monotonic():.1f}: {error!r}")
             self._ended.wait(self.pause_seconds)
-
-
-def _children(process: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def _root_folder() -> bytes:
