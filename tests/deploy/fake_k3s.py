@@ -1,7 +1,7 @@
 """The programs of a server that the scripts of k8s/ call, behaving like those of k3s.
 
-`fake_k3s.py PROGRAM ARGUMENT…` runs in the environment of `test_k3s.FreshServer`. docs/explanation/k3s.md says where in
-k3s's source this behaviour was read.
+`fake_k3s.py PROGRAM ARGUMENT…` runs in the environment of a `FreshServer`. docs/explanation/k3s.md says where
+in k3s's source this behaviour was read.
 """
 
 from __future__ import annotations

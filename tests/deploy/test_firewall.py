@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_bootstrap import Machine
+from .machine import Machine
 
 PORTS = (22, 80, 443, 2222, 6443, 8080)
 SOURCES = {"internet": "192.0.2.2", "pod": "10.42.0.9"}

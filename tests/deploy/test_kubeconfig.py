@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_bootstrap import K8S, Machine
+from .machine import K8S, Machine
 
 NOBODY = 65534
 

@@ -3,143 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from launcher.cluster import jobs, labels, manifests
-from launcher.cluster.port import Listing, Manifest, WatchEvent
+from launcher.cluster import jobs, labels
+from launcher.cluster.port import Manifest
 from launcher.domain.errors import (
     ClusterUnavailable,
     IdempotencyConflict,
     QueueFull,
     RunNotFound,
-    StoreUnavailable,
 )
-from launcher.domain.log_lines import Receipt
-from launcher.domain.outcomes import completed
 from launcher.domain.queue_places import OPERATOR_DOWN, OPERATOR_DOWN_WITH_SLOT, PAUSED
 from launcher.domain.runs import Run, RunStatus, now
 from launcher.engines import queue_view
 from launcher.engines.kubernetes import KubernetesEngine
 from launcher.engines.operator_liveness import OperatorLiveness
-from launcher.settings import Settings
-from launcher.stores.memory import InMemoryRunStore
 from launcher.stores.ports import RunQuery
-from launcher.wiring import Storage, open_storage
-from launching.fake_cluster import FakeCluster, merged
-from pipeline_operator.cluster_cache import ClusterCache
+from launching.kubernetes_engine import (
+    Harness,
+    finished,
+    keyed,
+    requested,
+    run_scenario,
+)
 
 
 @pytest.fixture(autouse=True)
 def no_caching(monkeypatch: pytest.MonkeyPatch) -> None:
     """The queue is listed on every call, unless a test says otherwise."""
     monkeypatch.setattr(queue_view, "_FRESH_SECONDS", 0.0)
-
-
-class CountedStore(InMemoryRunStore):
-    """Counts its reads, and can fail."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads, self.fault = 0, False
-
-    async def get(self, run_id: str) -> Run | None:
-        self.reads += 1
-        if self.fault:
-            raise StoreUnavailable("down")
-        return await super().get(run_id)
-
-    async def find(self, query: RunQuery) -> tuple[list[Run], int]:
-        if self.fault:
-            raise StoreUnavailable("down")
-        return await super().find(query)
-
-
-class Harness:
-    """An engine, its cluster and its stores."""
-
-    def __init__(self, folder: Path, stack: AsyncExitStack, **environ: str) -> None:
-        self.settings = Settings.from_environment(
-            {
-                "RUNNER_API_SECRET": "0123456789abcdef0123456789abcdef",
-                "ENGINE": "kubernetes",
-                "ARCHIVE_DIR": f"{folder}/archive",
-                "APPLICATIONS_DIR": f"{folder}/applications",
-                **environ,
-            }
-        )
-        self.cluster = FakeCluster(ClusterCache())
-        self.cluster.put("ConfigMap", {"metadata": {"name": labels.QUEUE}, "data": {}})
-        self.redis, self.history = CountedStore(), CountedStore()
-        self.storage: Storage = replace(open_storage(self.settings, stack), shared=self.redis, history=self.history)
-        self.engine = KubernetesEngine(self.settings, self.cluster, self.storage)
-
-    def release(self, run_id: str) -> None:
-        job = self.cluster.objects["Job", run_id]
-        self.cluster.put("Job", merged(job, manifests.release_patch(job)))
-
-    def start_outage(self, times: int = 9) -> None:
-        """Make the next calls of each kind to Kubernetes fail."""
-        for call in ("get", "list", "create", "patch"):
-            self.cluster.faults[call] = [ClusterUnavailable() for _ in range(times)]
-
-    def end_outage(self) -> None:
-        self.cluster.faults.clear()
-
-
-def requested(name: str, **fields: object) -> Run:
-    values = {"run_id": f"{name}-01jd", "job_id": name, "created_at": now(), "updated_at": now(), **fields}
-    return Run(**values)  # type: ignore[arg-type]
-
-
-def keyed(name: str, request: str = "r") -> Run:
-    return requested(name, idempotency_hash="ab" * 32, request_hash=request)
-
-
-def finished(run: Run, seconds: float = 10.0) -> Run:
-    at = now()
-    return run.started(at - timedelta(seconds=seconds)).finished(completed(), at, Receipt())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
-
-
-def counts(harness: Harness) -> tuple[int, int]:
-    """The numbers of released and of waiting runs."""
-    state = harness.engine.cached_queue()
-    return state.active, state.queued
-
-
-def record(harness: Harness, run_id: str) -> None:
-    """Write a final record to a Job, as the operator does."""
-    job = harness.cluster.objects["Job", run_id]
-    run = finished(requested(run_id.removesuffix("-01jd")))
-    harness.cluster.put("Job", merged(job, manifests.record_patch(job, run, 60)))
-
-
-async def submitted(harness: Harness, run: Run) -> Run:
-    """Submit a run as soon as Kubernetes answers."""
-    while True:
-        try:
-            return await harness.engine.submit(run)
-        except ClusterUnavailable:
-            await asyncio.sleep(0.005)
-
-
-def run_scenario(folder: Path, scenario: Callable[[Harness], Awaitable[None]], **environ: str) -> None:
-    async def bounded() -> None:
-        async with AsyncExitStack() as stack, asyncio.timeout(20):
-            harness = Harness(folder, stack, **environ)
-            await scenario(harness)
-
-    asyncio.run(bounded())
 
 
 def test_a_submitted_run_is_a_suspended_job_and_visible_at_once(tmp_path: Path) -> None:
@@ -365,142 +262,6 @@ def test_a_pause_is_stored_in_the_cluster_and_shown_at_once(tmp_path: Path) -> N
             assert place and (place.why == PAUSED) is paused
 
     run_scenario(tmp_path, scenario)
-
-
-def test_concurrent_queries_list_the_jobs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_view, "_FRESH_SECONDS", 60.0)
-
-    async def scenario(harness: Harness) -> None:
-        run = await harness.engine.submit(requested("1"))
-        before = harness.cluster.calls.count("list Job")
-        await asyncio.gather(*(harness.engine.place(run.run_id) for _ in range(50)), harness.engine.queue())
-        assert harness.cluster.calls.count("list Job") == before == 1
-
-    run_scenario(tmp_path, scenario)
-
-
-def test_a_watch_shows_every_change_and_the_jobs_are_listed_once(tmp_path: Path) -> None:
-    async def scenario(harness: Harness) -> None:
-        await harness.engine.start()
-        try:
-            await until(lambda: "watch Job" in harness.cluster.calls)
-            for number in range(5):
-                await harness.engine.submit(requested(str(number), created_at=now() + timedelta(seconds=number)))
-            harness.release("0-01jd")
-            harness.cluster.remove("Job", "1-01jd")
-            await until(lambda: counts(harness) == (1, 3))
-            place = await harness.engine.place("4-01jd")
-            assert place is not None and place.position == 3
-            record(harness, "0-01jd")
-            await until(lambda: counts(harness) == (0, 3))
-            assert [run.run_id for run in (await harness.engine.find(RunQuery()))[0]] == ["4-01jd", "3-01jd", "2-01jd"]
-            assert harness.cluster.calls.count("list Job") == 1
-        finally:
-            await harness.engine.stop()
-
-    run_scenario(tmp_path, scenario)
-
-
-def test_a_watch_that_has_ended_is_replaced_and_misses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_view, "_WATCH_AGAIN_SECONDS", 0.02)
-    monkeypatch.setattr(queue_view, "_WATCH_RETRY_SECONDS", 0.02)
-
-    async def scenario(harness: Harness) -> None:
-        await harness.engine.start()
-        try:
-            for outage in (False, True):
-                watches = harness.cluster.calls.count("watch Job")
-                if outage:
-                    harness.start_outage(times=2)
-                harness.cluster.end_watches()
-                run = await submitted(harness, requested(f"during-{outage}"))
-                await until(lambda: harness.cluster.calls.count("watch Job") > watches)  # noqa: B023 - called here
-                harness.release(run.run_id)
-                await until(lambda: run.run_id in harness.engine._queue.runs.released)  # noqa: B023 - called here
-        finally:
-            await harness.engine.stop()
-
-    run_scenario(tmp_path, scenario)
-
-
-def test_changes_before_the_latest_list_are_not_shown_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
-    put = queue_view.LiveRuns.put
-
-    def recorded_put(self: queue_view.LiveRuns, run: Run, job: Manifest) -> None:
-        shown.append(run.run_id)
-        put(self, run, job)
-
-    monkeypatch.setattr(queue_view.LiveRuns, "put", recorded_put)
-
-    async def scenario(harness: Harness) -> None:
-        watch = harness.cluster.watch
-
-        @asynccontextmanager
-        async def watch_slowly(kind: str, *, labels: str = "", since: int) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-            for name in ("a", "b"):
-                harness.cluster.put("Job", make_job(harness, name))
-                harness.cluster.remove("Job", f"{name}-01jd")
-            await harness.engine.queue()  # lists the Jobs, because there is no watch yet
-            harness.cluster.put("Job", make_job(harness, "c"))
-            async with watch(kind, labels=labels, since=since) as events:
-                yield events
-
-        monkeypatch.setattr(harness.cluster, "watch", watch_slowly)
-        await harness.engine.start()
-        try:
-            await until(lambda: counts(harness) == (0, 1))
-            assert shown == ["c-01jd"]
-        finally:
-            await harness.engine.stop()
-
-    run_scenario(tmp_path, scenario)
-
-
-def test_a_list_that_ends_after_the_watch_has_started_loses_no_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scenario(harness: Harness) -> None:
-        watch, pages = harness.cluster.watch, harness.cluster.pages
-        shown = asyncio.Event()
-        lists = 0
-
-        async def paged_slowly(kind: str, *, labels: str = "") -> AsyncIterator[Listing]:
-            nonlocal lists
-            lists += 1
-            found = [page async for page in pages(kind, labels=labels)]
-            if lists == 2:
-                await shown.wait()
-            for page in found:
-                yield page
-
-        @asynccontextmanager
-        async def watch_during_a_list(
-            kind: str, *, labels: str = "", since: int
-        ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-            refreshes.append(asyncio.create_task(harness.engine.queue()))
-            await until(lambda: lists == 2)
-            harness.cluster.put("Job", make_job(harness, "c"))
-            async with watch(kind, labels=labels, since=since) as events:
-                yield events
-
-        refreshes: list[asyncio.Task[object]] = []
-        monkeypatch.setattr(harness.cluster, "pages", paged_slowly)
-        monkeypatch.setattr(harness.cluster, "watch", watch_during_a_list)
-        await harness.engine.start()
-        try:
-            await until(lambda: counts(harness) == (0, 1))
-            shown.set()
-            await asyncio.gather(*refreshes)
-            assert counts(harness) == (0, 1)
-        finally:
-            await harness.engine.stop()
-
-    run_scenario(tmp_path, scenario)
-
-
-def make_job(harness: Harness, name: str) -> Manifest:
-    return manifests.make_job(requested(name), harness.settings.pipelines["default"], harness.settings)
 
 
 def test_the_queues_limit_also_counts_runs_that_are_being_created(tmp_path: Path) -> None:
